@@ -1,0 +1,135 @@
+// macadam check: is this data set fit for training?
+
+#include "loader/check.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "app/commands.h"
+#include "app/console.h"
+#include "engine/text.h"
+#include "kernels/error.h"
+
+namespace macadam {
+
+namespace {
+
+constexpr size_t kShownIssues = 50;
+
+struct CheckOptions {
+  std::string dataset, label_set, void_policy;
+  int threads = 0;
+  bool json = false;
+};
+
+nlohmann::json to_json(const CheckReport& report) {
+  nlohmann::json out{{"name", report.name},
+                     {"layout", name_of(report.layout)},
+                     {"label_set", report.labels.name},
+                     {"errors", report.errors()},
+                     {"warnings", report.warnings()},
+                     {"splits", nlohmann::json::array()},
+                     {"issues", nlohmann::json::array()}};
+  for (const SplitReport& split : report.splits) {
+    nlohmann::json classes = nlohmann::json::array();
+    for (int c = 0; c < report.labels.classes(); ++c) {
+      const auto i = static_cast<size_t>(c);
+      classes.push_back({{"name", report.labels.class_names[i]},
+                         {"pixels", split.class_pixels[i]},
+                         {"share", split.share(c)}});
+    }
+    out["splits"].push_back({{"split", split.split},
+                             {"samples", split.samples},
+                             {"height", {split.min_height, split.max_height}},
+                             {"width", {split.min_width, split.max_width}},
+                             {"classes", std::move(classes)},
+                             {"ignored_pixels", split.ignored_pixels},
+                             {"unknown_pixels", split.unknown_pixels},
+                             {"mean", split.mean},
+                             {"std", split.std},
+                             {"sequences", split.sequences}});
+  }
+  for (const CheckIssue& issue : report.issues) {
+    out["issues"].push_back(
+        {{"severity", issue.severity == CheckIssue::Severity::error ? "error" : "warning"},
+         {"what", issue.what},
+         {"where", issue.where}});
+  }
+  return out;
+}
+
+std::string extent(int low, int high) {
+  return low == high ? fmt::format("{}", low) : fmt::format("{}..{}", low, high);
+}
+
+void print(const CheckReport& report) {
+  fmt::print("{}: {} layout, label set {}\n\n", report.name, name_of(report.layout),
+             report.labels.name);
+  fmt::print("{}", pad_right("class", 16));
+  for (const SplitReport& split : report.splits) fmt::print("{}", pad_left(split.split, 12));
+  fmt::print("\n");
+  for (int c = 0; c < report.labels.classes(); ++c) {
+    fmt::print("{}", pad_right(report.labels.class_names[static_cast<size_t>(c)], 16));
+    for (const SplitReport& split : report.splits) {
+      fmt::print("{}", pad_left(fmt::format("{:.3f} %", 100 * split.share(c)), 12));
+    }
+    fmt::print("\n");
+  }
+  fmt::print("\n");
+  for (const SplitReport& s : report.splits) {
+    fmt::print(
+        "{}: {} samples of {} x {} pixels, mean RGB {:.3f} {:.3f} {:.3f}, std {:.3f} {:.3f} "
+        "{:.3f}, {} sequences\n",
+        s.split, s.samples, extent(s.min_width, s.max_width), extent(s.min_height, s.max_height),
+        s.mean[0], s.mean[1], s.mean[2], s.std[0], s.std[1], s.std[2], s.sequences.size());
+  }
+  for (size_t i = 0; i < report.issues.size() && i < kShownIssues; ++i) {
+    const CheckIssue& issue = report.issues[i];
+    fmt::print("{}: {}: {}\n", issue.severity == CheckIssue::Severity::error ? "error" : "warning",
+               issue.what, issue.where);
+  }
+  if (report.issues.size() > kShownIssues) {
+    fmt::print("... and {} more (all of them with --json)\n", report.issues.size() - kShownIssues);
+  }
+  fmt::print("{} errors, {} warnings\n", report.errors(), report.warnings());
+}
+
+void check(const CheckOptions& options) {
+  const std::string label_set =
+      options.label_set.empty() ? std::string(default_label_set(recognize_layout(options.dataset)))
+                                : options.label_set;
+  const LabelSet labels =
+      make_label_set(label_set, parse_void_policy(options.void_policy), options.dataset);
+  ProgressLine progress("checking");
+  const CheckReport report =
+      check_dataset(options.dataset, labels, options.threads,
+                    [&](int64_t done, int64_t total) { progress.show(done, total); });
+  if (options.json) {
+    fmt::print("{}\n", to_json(report).dump());
+  } else {
+    print(report);
+  }
+  if (report.errors() > 0) {
+    throw InputError(fmt::format("{} errors in the data set", report.errors()), options.dataset,
+                     "mend or remove the files listed");
+  }
+}
+
+}  // namespace
+
+void add_check(CLI::App& app) {
+  auto* command = app.add_subcommand("check", "Verify a data set");
+  auto options = std::make_shared<CheckOptions>();
+  command->add_option("dataset", options->dataset, "Data set folder")->required();
+  command->add_option("--label-set", options->label_set,
+                      "categories8, trainids19, camvid11 or custom; by default the layout's");
+  command->add_option("--void", options->void_policy,
+                      "ignore or class; by default the label set's");
+  command->add_option("--threads", options->threads, "0 = all cores")->capture_default_str();
+  command->add_flag("--json", options->json, "One JSON object on stdout");
+  command->callback([options] { check(*options); });
+}
+
+}  // namespace macadam

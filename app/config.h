@@ -1,0 +1,88 @@
+#pragma once
+// The configuration of a training run: a TOML file, key=value overrides, and a default for every
+// key but `network` and `dataset`.
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/metrics.h"
+#include "engine/optimizer.h"
+#include "engine/schedule.h"
+#include "kernels/augment.h"
+#include "kernels/loss.h"
+
+namespace macadam {
+
+/// `automatic`: bf16 where the device is fast at it, else fp32.
+enum class Precision : uint8_t { automatic, fp32, bf16, fp16 };
+
+/// Where each split is looked for; `test` is empty when the table does not name it. One folder
+/// for all is the usual case.
+struct DatasetPaths {
+  std::string train, val, test;
+
+  bool operator==(const DatasetPaths&) const = default;
+};
+
+/// The keys follow the members' order; those of another name are in brackets.
+struct Config {
+  std::string network;                                 // [network or network.name]
+  std::map<std::string, std::string> network_options;  // [network.OPTION] as text
+  DatasetPaths dataset;
+  std::string label_set = "categories8";
+  bool void_is_class = true;      // [void = "class" | "ignore"] by default in categories8 alone
+  int height = 256, width = 512;  // [size = [height, width]] that the network sees
+  int batch = 4;
+  int64_t epochs = 30;
+
+  LossDesc loss{.dice_weight = 1};   // [loss, label_smoothing, dice_absent, dice_smooth]
+  std::vector<float> class_weights;  // one a class; empty: "none"
+
+  OptimizerOptions optimizer;  // [optimizer, weight_decay, betas, momentum, nesterov]
+  double lr = 1e-3;            // the peak; 1e-2 with sgd
+  ScheduleKind schedule = ScheduleKind::cosine;
+  double min_lr = 0;  // where the schedule ends
+  double warmup = 1;  // epochs of linear rise, may be a fraction; by default a tenth, at most 1
+
+  Precision precision = Precision::automatic;
+  std::string device = "auto";
+  uint64_t seed = 1;
+  std::string name;              // of the run; the network's by default
+  std::string runs;              // folder of the runs; "runs" in the current folder by default
+  std::string weights;           // model file to start from; none when empty
+  float horizontal_flip = 0.5f;  // [augment] probability
+  Normalization normalization;   // [normalization.mean, normalization.std]
+
+  int loader_threads = 0;       // [loader.threads] 0: all cores
+  int64_t loader_cache = 1024;  // [loader.cache] MiB of decoded samples that may stay in memory
+  int64_t patience = 10;        // [early_stopping.patience] epochs; 0: never stop early
+  AbsentRule absent = AbsentRule::drop;  // [metrics.absent = "drop" | "one" | "zero"]
+  double checkpoint_seconds = 300;       // between checkpoints within an epoch
+};
+
+/// Reads a configuration. `overrides` are "key=value" with dotted keys; a value is TOML, or a bare
+/// word that stands for a string. Relative paths are seen from the folder of the file, in
+/// overrides and defaults from the current folder; all come out absolute.
+/// Throws InputError naming file and line (or the override): syntax, unknown keys (with the
+/// nearest valid one), wrong types, values out of range, and keys that have no effect beside the
+/// others (unless an override made them so).
+Config load_config(const std::filesystem::path& file, std::span<const std::string> overrides = {});
+/// The same from text; `file` is its name in errors, and its folder counts for paths.
+Config parse_config(std::string_view toml, const std::filesystem::path& file,
+                    std::span<const std::string> overrides = {});
+
+/// The whole configuration, nothing left to defaults; parsing it gives the same one again.
+std::string to_toml(const Config& config);
+
+/// The learning rates of the run. Requires steps_per_epoch >= 1.
+Schedule schedule_of(const Config& config, int64_t steps_per_epoch);
+
+/// "auto", "fp32", "bf16", "fp16".
+std::string_view name_of(Precision precision);
+
+}  // namespace macadam

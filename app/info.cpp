@@ -1,0 +1,211 @@
+// macadam info: networks, models, data sets, devices.
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "app/commands.h"
+#include "app/console.h"
+#include "app/options.h"
+#include "engine/plan.h"
+#include "engine/precision.h"
+#include "engine/text.h"
+#include "kernels/backend_version.h"
+#include "loader/dataset.h"
+#include "models/loaded_model.h"
+
+namespace macadam {
+
+namespace {
+
+using Json = nlohmann::json;
+
+struct InfoOptions {
+  std::string subject;
+  std::string size = "512x256", device = "auto", precision = "auto";
+  int classes = 8, batch = 1;
+  bool train = false, json = false;
+};
+
+double mib(size_t bytes) { return static_cast<double>(bytes) / (1024.0 * 1024.0); }
+
+Json devices() {
+  Json out{{"version", version()}, {"devices", Json::array()}, {"networks", Json::array()}};
+  for (const DeviceInfo& info : list_devices()) {
+    out["devices"].push_back({{"device", info.device.name()},
+                              {"name", info.name},
+                              {"memory_mib", mib(info.memory_bytes)},
+                              {"precision", precision_name(resolve_precision("auto", info, true))},
+                              {"convolutions", backend_version(info.device)}});
+  }
+  for (const NetworkEntry& entry : networks()) {
+    out["networks"].push_back({{"name", entry.name}, {"summary", entry.summary}});
+  }
+  return out;
+}
+
+void print_devices(const Json& info) {
+  fmt::print("macadam {}\n", info["version"].get<std::string>());
+  for (const Json& d : info["devices"]) {
+    fmt::print("  {}: {}, {:.0f} MiB, {} by default, {}\n", d["device"].get<std::string>(),
+               d["name"].get<std::string>(), d["memory_mib"].get<double>(),
+               d["precision"].get<std::string>(), d["convolutions"].get<std::string>());
+  }
+  fmt::print("networks\n");
+  for (const Json& n : info["networks"]) {
+    fmt::print("  {}: {}\n", n["name"].get<std::string>(), n["summary"].get<std::string>());
+  }
+}
+
+/// The plan of a network as one object.
+Json describe_network(const NetworkSpec& spec, int height, int width, const InfoOptions& options) {
+  if (options.batch < 1 || options.batch > 4096) {
+    throw InputError(fmt::format("a batch of {}", options.batch), "--batch", "use 1 to 4096");
+  }
+  const Graph graph = build_network(spec, {options.batch, height, width, 3});
+  const DeviceInfo device = device_info(parse_device(options.device));
+  const DType dtype = resolve_precision(options.precision, device, options.train);
+  Stream stream(device.device);
+  Ops ops = make_ops(stream);
+  Parameters parameters(graph.parameters(), stream, options.train);
+  const Buffer state(device.device, sizeof(StepState));
+  PlanOptions plan_options;
+  plan_options.mode = options.train ? Mode::train : Mode::infer;
+  plan_options.dtype = dtype;
+  if (options.train) plan_options.loss = LossDesc{};
+  plan_options.state = reinterpret_cast<const StepState*>(state.data());
+  const Plan plan(graph, parameters, stream, ops, plan_options);
+
+  const PlanMemory& memory = plan.memory();
+  Json out{{"network", spec.name},
+           {"classes", spec.classes},
+           {"input", {options.batch, height, width, 3}},
+           {"mode", options.train ? "train" : "infer"},
+           {"device", device.device.name()},
+           {"precision", precision_name(dtype)},
+           {"parameters", graph.parameter_count()},
+           {"macs_per_image", graph.macs() / options.batch},
+           {"memory",
+            {{"arena_bytes", memory.arena},
+             {"peak_bytes", memory.peak},
+             {"packed_weights_bytes", memory.packed},
+             {"parameters_bytes", parameters.bytes()}}},
+           {"layers", Json::array()}};
+  for (const PlanLayer& layer : plan.layers()) {
+    out["layers"].push_back(
+        {{"name", layer.name},
+         {"kind", layer.kind},
+         {"output", {layer.output.n, layer.output.h, layer.output.w, layer.output.c}},
+         {"parameters", layer.parameters},
+         {"macs", layer.macs},
+         {"implementation", layer.implementation}});
+  }
+  return out;
+}
+
+void print_network(const Json& info) {
+  fmt::print("{} with {} classes, {}, {} on {}\n\n", info["network"].get<std::string>(),
+             info["classes"].get<int>(), info["mode"].get<std::string>(),
+             info["precision"].get<std::string>(), info["device"].get<std::string>());
+  fmt::print("{:<16}{:<12}{:<20}{:>12}{:>10}  {}\n", "layer", "kind", "output (NxHxWxC)",
+             "parameters", "GMAC", "implementation");
+  for (const Json& layer : info["layers"]) {
+    const Json& o = layer["output"];
+    const std::string shape = fmt::format("{}x{}x{}x{}", o[0].get<int>(), o[1].get<int>(),
+                                          o[2].get<int>(), o[3].get<int>());
+    fmt::print("{:<16}{:<12}{:<20}{:>12}{:>10.3f}  {}\n", layer["name"].get<std::string>(),
+               layer["kind"].get<std::string>(), shape, layer["parameters"].get<int64_t>(),
+               static_cast<double>(layer["macs"].get<int64_t>()) * 1e-9,
+               layer["implementation"].get<std::string>());
+  }
+  const Json& memory = info["memory"];
+  const auto arena = memory["arena_bytes"].get<size_t>(), peak = memory["peak_bytes"].get<size_t>();
+  fmt::print("\nparameters {}, {:.3f} GMAC an image\n", info["parameters"].get<int64_t>(),
+             static_cast<double>(info["macs_per_image"].get<int64_t>()) * 1e-9);
+  fmt::print(
+      "memory: arena {:.1f} MiB ({:.3f} x the peak of live tensors, {:.1f} MiB), packed "
+      "weights {:.1f} MiB, parameters {:.1f} MiB\n",
+      mib(arena), static_cast<double>(arena) / static_cast<double>(peak), mib(peak),
+      mib(memory["packed_weights_bytes"].get<size_t>()),
+      mib(memory["parameters_bytes"].get<size_t>()));
+}
+
+Json describe_dataset(const std::string& folder) {
+  const Layout layout = recognize_layout(folder);
+  Json out{{"dataset", folder},
+           {"layout", name_of(layout)},
+           {"label_set", default_label_set(layout)},
+           {"splits", Json::array()}};
+  for (const std::string& split : list_splits(folder)) {
+    const SplitScan scan = scan_split(folder, split);
+    out["splits"].push_back({{"split", split},
+                             {"samples", scan.dataset.samples.size()},
+                             {"without_mask", scan.without_mask.size()}});
+  }
+  return out;
+}
+
+void print_dataset(const Json& info) {
+  fmt::print("{}: {} layout, usually read with label set {}\n", info["dataset"].get<std::string>(),
+             info["layout"].get<std::string>(), info["label_set"].get<std::string>());
+  for (const Json& split : info["splits"]) {
+    fmt::print("  {}: {} samples", split["split"].get<std::string>(),
+               split["samples"].get<size_t>());
+    const auto lonely = split["without_mask"].get<size_t>();
+    fmt::print("{}\n", lonely > 0 ? fmt::format(", {} photos without a mask", lonely) : "");
+  }
+}
+
+void info(const InfoOptions& options) {
+  Json out;
+  void (*print)(const Json&) = print_network;
+  if (options.subject.empty()) {
+    out = devices();
+    print = print_devices;
+  } else if (std::filesystem::is_directory(options.subject)) {
+    out = describe_dataset(options.subject);
+    print = print_dataset;
+  } else if (std::filesystem::exists(options.subject)) {
+    const ModelInfo model = load_model(options.subject).info;
+    if (!options.json) {
+      fmt::print("{}: {} classes of {} ({}), epoch {}, step {}, macadam {}\n", options.subject,
+                 model.class_names.size(), model.label_set, joined(model.class_names), model.epoch,
+                 model.step, model.macadam_version);
+      for (const auto& [name, value] : model.metrics) fmt::print("  {} {:.4f}\n", name, value);
+    }
+    out = describe_network(network_spec(model), model.height, model.width, options);
+    out["model"] = Json::parse(to_json(model));
+  } else {
+    const auto [width, height] = parse_size(options.size, "--size");
+    out = describe_network({options.subject, options.classes, {}}, height, width, options);
+  }
+  if (options.json) {
+    fmt::print("{}\n", out.dump());
+  } else {
+    print(out);
+  }
+}
+
+}  // namespace
+
+void add_info(CLI::App& app) {
+  auto* command = app.add_subcommand("info", "Describe a network, a model, a data set; or devices");
+  auto options = std::make_shared<InfoOptions>();
+  command->add_option("subject", options->subject,
+                      "Registry name, model file or data set folder; nothing: devices, versions");
+  command->add_option("--classes", options->classes, "Of a network")->capture_default_str();
+  command->add_option("--size", options->size, "Width x height, of a network")
+      ->capture_default_str();
+  command->add_option("--batch", options->batch, "Images at once")->capture_default_str();
+  command->add_flag("--train", options->train, "The training plan instead of inference");
+  command->add_option("--device", options->device, "auto, cpu, cuda or cuda:N")
+      ->capture_default_str();
+  command->add_option("--precision", options->precision, "auto, fp32, bf16 or fp16")
+      ->capture_default_str();
+  command->add_flag("--json", options->json, "One JSON object on stdout");
+  command->callback([options] { info(*options); });
+}
+
+}  // namespace macadam

@@ -1,0 +1,57 @@
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <new>
+
+#include "app/commands.h"
+#include "app/console.h"
+#include "kernels/error.h"
+
+namespace {
+
+constexpr int kFailed = 1, kWrongInput = 2;
+
+int report(const char* message, int code) {
+  macadam::end_progress();
+  std::fprintf(stderr, "macadam: error: %s\n", message);
+  return code;
+}
+
+int run(int argc, char** argv) {
+  CLI::App app("Macadam trains and serves semantic-segmentation networks for driving scenes.",
+               "macadam");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", macadam::version());
+  macadam::add_synth(app);
+  macadam::add_check(app);
+  macadam::add_train(app);
+  macadam::add_eval(app);
+  macadam::add_predict(app);
+  macadam::add_info(app);
+  try {
+    app.parse(argc, argv);
+    return 0;
+  } catch (const CLI::Success& done) {  // --help, --version
+    return app.exit(done);
+  } catch (const CLI::ParseError& error) {
+    return report((std::string(error.what()) + ": see `macadam --help`").c_str(), kWrongInput);
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  // A full disk or a closed pipe is answered where the write fails, not by a signal.
+  std::signal(SIGXFSZ, SIG_IGN);
+  std::signal(SIGPIPE, SIG_IGN);
+  try {
+    return run(argc, argv);
+  } catch (const macadam::Error& error) {
+    return report(error.what(), error.kind() == macadam::ErrorKind::input ? kWrongInput : kFailed);
+  } catch (const std::bad_alloc&) {
+    return report("not enough memory: this machine: use a smaller batch or size", kFailed);
+  } catch (const std::exception& error) {
+    return report(error.what(), kFailed);
+  }
+}

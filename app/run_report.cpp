@@ -1,0 +1,123 @@
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "app/console.h"
+#include "app/run_folder.h"
+#include "engine/evaluator.h"
+#include "engine/files.h"
+#include "engine/precision.h"
+#include "engine/run_log.h"
+#include "loader/loader_source.h"
+#include "models/loaded_model.h"
+#include "report/picture.h"
+#include "report/report.h"
+
+namespace macadam {
+
+namespace {
+
+constexpr int64_t kSamples = 6;
+
+/// The first valid image of a batch with its truth and the network's mask.
+ReportSample first_sample(const Batch& batch, const uint8_t* predictions, std::string name) {
+  const Shape shape = batch.images.shape;
+  ReportSample sample;
+  sample.name = std::move(name);
+  sample.photo = Image(shape.h, shape.w, 3);
+  sample.truth = Image(shape.h, shape.w, 1);
+  sample.prediction = Image(shape.h, shape.w, 1);
+  const auto copy = [](const uint8_t* from, Image& to) {
+    std::copy(from, from + to.pixels.size(), to.pixels.begin());
+  };
+  copy(batch.images.as<uint8_t>(), sample.photo);
+  copy(batch.labels.as<uint8_t>(), sample.truth);
+  copy(predictions, sample.prediction);
+  return sample;
+}
+
+std::vector<EpochRecord> history_of(const std::filesystem::path& folder) {
+  std::vector<EpochRecord> history;
+  for (const ResultsRow& row : read_results(folder / "results.csv")) {
+    history.push_back({static_cast<int>(row.epoch), row.train_loss, row.val_loss, row.mean_iou,
+                       row.mean_dice, row.lr, row.seconds, row.images_per_second,
+                       row.data_wait_seconds});
+  }
+  return history;
+}
+
+std::vector<ClassScore> class_scores(const LabelSet& labels, const SegmentationMetrics& metrics) {
+  std::vector<ClassScore> scores;
+  for (size_t c = 0; c < metrics.classes.size(); ++c) {
+    const ClassMetrics& m = metrics.classes[c];
+    scores.push_back({labels.class_names[c], labels.palette[c], m.iou, m.dice, m.label_pixels});
+  }
+  return scores;
+}
+
+}  // namespace
+
+void write_run_report(const Config& config, Loader& val_loader, const DeviceInfo& device,
+                      DType dtype) {
+  const std::filesystem::path folder = run_folder(config);
+  const LabelSet& labels = val_loader.labels();
+  Stream stream(device.device);
+  Ops ops = make_ops(stream);
+  LoadedModel model(folder / "best.safetensors", stream);
+  const Graph graph = model.graph(config.batch, config.height, config.width);
+  EvaluatorOptions options;
+  options.dtype = dtype;
+  options.normalization = config.normalization;
+  Evaluator evaluator(graph, model.parameters(), stream, ops, options);
+
+  ReportData data;
+  LoaderSource source(val_loader);
+  source.start(0, 0);
+  const int64_t batches = source.batches();
+  const int64_t every = std::max<int64_t>(1, batches / kSamples);
+  ProgressLine progress("scoring the best epoch");
+  for (int64_t i = 0; i < batches; ++i) {
+    const Batch& batch = source.next();
+    evaluator.add(batch);
+    if (i % every == 0 && static_cast<int64_t>(data.samples.size()) < kSamples) {
+      const auto index = static_cast<size_t>(batch.samples[0]);
+      data.samples.push_back(
+          first_sample(batch, evaluator.predictions(), val_loader.dataset().samples[index].id));
+    }
+    progress.show(i + 1, batches);
+  }
+  const ConfusionMatrix confusion = evaluator.confusion();
+  const SegmentationMetrics metrics = compute_metrics(confusion, config.absent);
+
+  data.title = config.name;
+  data.network = config.network;
+  for (const auto& [key, value] : config.network_options) data.network += ", " + key + " " + value;
+  data.dataset = config.dataset.train;
+  data.label_set = labels.name + (labels.void_is_class ? ", void is a class" : ", void is ignored");
+  data.device = fmt::format("{} ({})", device.device.name(), device.name);
+  data.precision = precision_name(dtype);
+  data.version = version();
+  data.height = config.height;
+  data.width = config.width;
+  data.batch = config.batch;
+  data.parameters = static_cast<uint64_t>(graph.parameter_count());
+  data.best_epoch = static_cast<int>(model.info().epoch);
+  data.mean_iou = metrics.mean_iou;
+  data.mean_dice = metrics.mean_dice;
+  data.pixel_accuracy = metrics.pixel_accuracy;
+  data.history = history_of(folder);
+  for (const EpochRecord& record : data.history) data.seconds += record.seconds;
+  data.classes = class_scores(labels, metrics);
+  data.confusion.assign(confusion.counts().begin(), confusion.counts().end());
+  data.config = to_toml(config);
+
+  std::filesystem::create_directories(folder / "samples");
+  for (const ReportSample& sample : data.samples) {
+    write_png(folder / "samples" / (sample.name + ".png"), sample_sheet(sample, data.classes));
+  }
+  write_file_atomically(folder / "curves.svg", curves_svg(data.history, data.best_epoch));
+  write_file_atomically(folder / "confusion.svg", confusion_svg(data.classes, data.confusion));
+  write_file_atomically(folder / "report.html", report_html(data));
+}
+
+}  // namespace macadam

@@ -1,0 +1,42 @@
+#include "app/scoring.h"
+
+#include <fmt/format.h>
+
+#include "loader/loader_source.h"
+
+namespace macadam {
+
+Loader open_loader(const ModelInfo& info, Dataset dataset, int batch, int threads, Device device) {
+  const LabelSet labels = make_label_set(
+      info.label_set, info.void_is_class ? VoidPolicy::as_class : VoidPolicy::ignore, dataset.root);
+  if (labels.class_names != info.class_names) {
+    throw InputError(fmt::format("label set {} has other classes than the model", labels.name),
+                     dataset.root.string(), "use the data set that the model was trained for");
+  }
+  LoaderOptions options;
+  options.height = info.height;
+  options.width = info.width;
+  options.batch = batch;
+  options.threads = threads;
+  options.device = device;
+  return Loader(std::move(dataset), labels, options);
+}
+
+ConfusionMatrix score(LoadedModel& model, Loader& loader, Stream& stream, Ops& ops, DType dtype,
+                      const std::function<void(int64_t, int64_t)>& progress) {
+  const Graph graph =
+      model.graph(loader.options().batch, loader.options().height, loader.options().width);
+  EvaluatorOptions options;
+  options.dtype = dtype;
+  options.normalization = model.info().normalization;
+  Evaluator evaluator(graph, model.parameters(), stream, ops, options);
+  LoaderSource source(loader);
+  source.start(0, 0);
+  for (int64_t i = 0; i < source.batches(); ++i) {
+    evaluator.add(source.next());
+    progress(i + 1, source.batches());
+  }
+  return evaluator.confusion();
+}
+
+}  // namespace macadam

@@ -1,0 +1,177 @@
+// macadam train: a training run from a configuration.
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cmath>
+#include <filesystem>
+
+#include "app/commands.h"
+#include "app/config.h"
+#include "app/console.h"
+#include "app/run_folder.h"
+#include "engine/precision.h"
+#include "engine/trainer.h"
+#include "loader/loader_source.h"
+#include "models/loaded_model.h"
+
+namespace macadam {
+
+namespace {
+
+struct TrainOptions {
+  std::string config;
+  std::vector<std::string> overrides;
+  bool resume = false;
+};
+
+class ConsoleObserver final : public TrainingObserver {
+ public:
+  void on_step(const Progress& p) override {
+    line_.show(
+        p.batch, p.batches,
+        fmt::format("epoch {}/{} loss {:.4f} {:.2f} images/s, {:.1f}% waiting for data", p.epoch,
+                    p.epochs, p.loss, p.images_per_second, 100 * p.data_wait_share));
+  }
+  void on_validation(int64_t batch, int64_t batches) override { validation_.show(batch, batches); }
+  void on_epoch(const EpochSummary& s) override {
+    say(fmt::format(
+        "epoch {}: train loss {:.4f}, val loss {:.4f}, {} {:.4f}, pixel accuracy {:.4f}, "
+        "{:.1f} s{}",
+        s.epoch, s.train_loss, s.val_loss, s.metrics.mean_iou_name(), s.metrics.mean_iou,
+        s.metrics.pixel_accuracy, s.seconds, s.best ? ", best so far" : ""));
+  }
+
+ private:
+  ProgressLine line_{"training"}, validation_{"validation"};
+};
+
+LoaderOptions loader_options(const Config& config, Device device, bool training) {
+  LoaderOptions options;
+  options.height = config.height;
+  options.width = config.width;
+  options.batch = config.batch;
+  options.threads = config.loader_threads;
+  options.seed = config.seed;
+  options.shuffle = training;
+  options.flip_probability = training ? config.horizontal_flip : 0.0f;
+  options.drop_last = training;
+  options.cache_bytes = static_cast<size_t>(config.loader_cache) << 20;
+  options.device = device;
+  return options;
+}
+
+ModelInfo model_info(const Config& config, const LabelSet& labels, DType dtype) {
+  ModelInfo info;
+  info.macadam_version = version();
+  info.network = config.network;
+  info.network_options = config.network_options;
+  info.class_names = labels.class_names;
+  info.palette = labels.palette;
+  info.inverse_ids = labels.file_ids;
+  info.label_set = labels.name;
+  info.void_is_class = labels.void_is_class;
+  info.height = config.height;
+  info.width = config.width;
+  info.normalization = config.normalization;
+  info.precision = precision_name(dtype);
+  info.seed = config.seed;
+  return info;
+}
+
+TrainerOptions trainer_options(const Config& config, const LabelSet& labels, DType dtype,
+                               int64_t steps_an_epoch) {
+  Schedule schedule;
+  schedule.kind = config.schedule;
+  schedule.lr = config.lr;
+  schedule.min_lr = config.min_lr;
+  schedule.total_steps = steps_an_epoch * config.epochs;
+  schedule.warmup_steps = std::min(
+      schedule.total_steps,
+      static_cast<int64_t>(std::llround(config.warmup * static_cast<double>(steps_an_epoch))));
+  TrainerOptions options;
+  options.folder = run_folder(config);
+  options.epochs = config.epochs;
+  options.learning_rate = [schedule](int64_t step) {
+    return static_cast<float>(learning_rate(schedule, step));
+  };
+  options.step = {
+      dtype,      config.loss, config.class_weights, config.optimizer, config.normalization,
+      config.seed};
+  options.absent = config.absent;
+  options.patience = config.patience;
+  options.checkpoint_seconds = config.checkpoint_seconds;
+  options.info = model_info(config, labels, dtype);
+  return options;
+}
+
+void check_class_weights(const Config& config, const LabelSet& labels) {
+  if (config.class_weights.empty() ||
+      config.class_weights.size() == static_cast<size_t>(labels.classes())) {
+    return;
+  }
+  throw InputError(
+      fmt::format("{} class weights for {} classes", config.class_weights.size(), labels.classes()),
+      "class_weights", "give one weight a class of label_set " + labels.name);
+}
+
+void train(const TrainOptions& options) {
+  const Config config = load_config(options.config, options.overrides);
+  const DeviceInfo device = device_info(parse_device(config.device));
+  const DType dtype = resolve_precision(name_of(config.precision), device, true);
+  const LabelSet labels = make_label_set(
+      config.label_set, config.void_is_class ? VoidPolicy::as_class : VoidPolicy::ignore,
+      config.dataset.train);
+  check_class_weights(config, labels);
+
+  const NetworkSpec network{config.network, labels.classes(), config.network_options};
+  const Graph graph = build_network(network, {config.batch, config.height, config.width, 3});
+  Loader train_loader(open_dataset(config.dataset.train, "train"), labels,
+                      loader_options(config, device.device, true));
+  Loader val_loader(open_dataset(config.dataset.val, "val"), labels,
+                    loader_options(config, device.device, false));
+  prepare_run_folder(config, options.resume);
+
+  Stream stream(device.device);
+  Ops ops = make_ops(stream);
+  Parameters parameters(graph.parameters(), stream, true);
+  parameters.initialise(config.seed);
+  if (!config.weights.empty() && !options.resume) {
+    load_parameters(load_model(config.weights), parameters, config.weights);
+  }
+  LoaderSource train_source(train_loader), val_source(val_loader);
+  ConsoleObserver observer;
+  Trainer trainer(graph, graph, parameters, stream, ops, train_source, val_source,
+                  trainer_options(config, labels, dtype, train_source.batches()), observer);
+  if (options.resume) trainer.resume();
+
+  say(fmt::format("{} with {} parameters on {} ({}), {}; {} training and {} validation images",
+                  config.network, graph.parameter_count(), device.device.name(), device.name,
+                  precision_name(dtype), train_loader.dataset().samples.size(),
+                  val_loader.dataset().samples.size()));
+  catch_interrupts();
+  const TrainingEnd end = trainer.run(interrupted);
+  if (end == TrainingEnd::interrupted) {
+    say(fmt::format("interrupted; continue with: macadam train {} --resume", options.config));
+  } else if (end == TrainingEnd::stopped_early) {
+    say(fmt::format("no better mean IoU for {} epochs: stopped", config.patience));
+  }
+  if (trainer.best_epoch() > 0) {
+    write_run_report(config, val_loader, device, dtype);
+    fmt::print("best epoch {}: mean IoU {:.4f}; report: {}\n", trainer.best_epoch(),
+               trainer.best_score(), (run_folder(config) / "report.html").string());
+  }
+}
+
+}  // namespace
+
+void add_train(CLI::App& app) {
+  auto* command = app.add_subcommand("train", "Train a network");
+  auto options = std::make_shared<TrainOptions>();
+  command->add_option("config", options->config, "TOML file")->required();
+  command->add_option("overrides", options->overrides, "key=value, over the file's values");
+  command->add_flag("--resume", options->resume, "Continue from the run's last checkpoint");
+  command->callback([options] { train(*options); });
+}
+
+}  // namespace macadam

@@ -1,0 +1,220 @@
+#include "engine/files.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <system_error>
+#include <utility>
+
+#include "kernels/error.h"
+
+namespace macadam {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+std::string_view remedy_for(int code) {
+  switch (code) {
+    case ENOSPC:
+    case EDQUOT: return "free space on that disk, or choose another folder";
+    case EFBIG: return "raise the file-size limit (ulimit -f), or choose another file system";
+    case EACCES:
+    case EPERM: return "allow this user to use it, or choose another folder";
+    case EROFS: return "choose a folder on a writable file system";
+    case ENOENT:
+    case ENOTDIR: return "check the path and create its folder first";
+    case EISDIR: return "name a file rather than a folder";
+    case ENAMETOOLONG: return "choose a shorter name";
+    case EMFILE:
+    case ENFILE: return "raise the limit of open files (ulimit -n)";
+    default: return "check the disk";
+  }
+}
+
+std::string because(std::string_view what, int code) {
+  return fmt::format("{} ({})", what, std::generic_category().message(code));
+}
+
+RunError write_error(const fs::path& path, int code) {
+  return RunError(because("cannot write the file", code), path.string(), remedy_for(code));
+}
+
+InputError read_error(const fs::path& path, int code) {
+  return InputError(because("cannot read the file", code), path.string(), remedy_for(code));
+}
+
+/// An open file.
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+
+  int get() const { return fd_; }
+  bool valid() const { return fd_ >= 0; }
+  /// Closes now; errno on failure, 0 otherwise.
+  int close() { return ::close(std::exchange(fd_, -1)) == 0 ? 0 : errno; }
+
+ private:
+  int fd_;
+};
+
+/// Removes the file when the scope ends, unless it was renamed away.
+class Temporary {
+ public:
+  explicit Temporary(fs::path path) : path_(std::move(path)) {}
+  ~Temporary() {
+    if (!path_.empty()) ::unlink(path_.c_str());
+  }
+  Temporary(const Temporary&) = delete;
+  Temporary& operator=(const Temporary&) = delete;
+
+  const fs::path& path() const { return path_; }
+  void renamed() { path_.clear(); }
+
+ private:
+  fs::path path_;
+};
+
+/// Writes everything; errno on failure, 0 otherwise.
+int write_all(int fd, std::span<const std::byte> bytes) {
+  constexpr size_t most = size_t{1} << 30;  // Linux writes at most 2 GiB a call
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(fd, bytes.data(), std::min(bytes.size(), most));
+    if (written < 0) {
+      if (errno == EINTR) continue;
+      return errno;
+    }
+    bytes = bytes.subspan(static_cast<size_t>(written));
+  }
+  return 0;
+}
+
+fs::path folder_of(const fs::path& path) {
+  return path.has_parent_path() ? path.parent_path() : fs::path(".");
+}
+
+/// Renaming over a link would replace the link: follow it, if it leads anywhere.
+fs::path resolved(const fs::path& path) {
+  std::error_code ignored;
+  if (!fs::is_symlink(path, ignored)) return path;
+  const fs::path target = fs::canonical(path, ignored);
+  return ignored ? path : target;
+}
+
+}  // namespace
+
+void write_file_atomically(const fs::path& path,
+                           std::span<const std::span<const std::byte>> parts) {
+  const fs::path target = resolved(path);
+  struct stat status {};
+  if (::stat(target.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) {
+    throw RunError("cannot write the file (a folder or a device has this name)", path.string(),
+                   "choose another name");
+  }
+  int fd = -1;
+  fs::path name;
+  for (int attempt = 0; fd < 0; ++attempt) {
+    name = folder_of(target) /
+           fmt::format(".{}.{}.{}.tmp", target.filename().string(), ::getpid(), attempt);
+    fd = ::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd < 0 && errno != EEXIST && errno != EINTR) throw write_error(path, errno);
+  }
+  Descriptor file(fd);
+  Temporary temporary(name);
+  for (const auto& part : parts) {
+    if (const int code = write_all(file.get(), part)) throw write_error(path, code);
+  }
+  if (::fsync(file.get()) != 0) throw write_error(path, errno);
+  if (const int code = file.close()) throw write_error(path, code);
+  if (::rename(name.c_str(), target.c_str()) != 0) throw write_error(path, errno);
+  temporary.renamed();
+
+  // The new name itself reaches the disk with its folder. File systems that cannot flush a folder
+  // say EINVAL, folders that may be written but not listed EACCES: the file is in place by then.
+  const Descriptor folder(::open(folder_of(target).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (folder.valid() && ::fsync(folder.get()) != 0 && errno != EINVAL) {
+    throw write_error(path, errno);
+  }
+}
+
+void write_file_atomically(const fs::path& path, std::string_view content) {
+  const std::array parts{std::as_bytes(std::span(content))};
+  write_file_atomically(path, parts);
+}
+
+std::string read_file(const fs::path& path, size_t max_bytes) {
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file.valid()) throw read_error(path, errno);
+  std::string content;
+  std::array<char, 1 << 16> buffer;
+  while (true) {
+    const ssize_t count = ::read(file.get(), buffer.data(), buffer.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) throw read_error(path, errno);
+    if (count == 0) return content;
+    if (content.size() + static_cast<size_t>(count) > max_bytes) {
+      throw InputError(fmt::format("the file has more than {} bytes", max_bytes), path.string(),
+                       "check that it is the file you meant");
+    }
+    content.append(buffer.data(), static_cast<size_t>(count));
+  }
+}
+
+void append_line(const fs::path& path, std::string_view line) {
+  require(line.find('\n') == std::string_view::npos, "an appended line has no newline in it");
+  Descriptor file(::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666));
+  if (!file.valid()) throw write_error(path, errno);
+  struct stat before {};
+  if (::fstat(file.get(), &before) != 0) throw write_error(path, errno);
+  const std::string text = std::string(line) + "\n";
+  int code = write_all(file.get(), std::as_bytes(std::span(text)));
+  if (code != 0 && S_ISREG(before.st_mode) && ::ftruncate(file.get(), before.st_size) != 0) {
+    code = errno;
+  }
+  if (code == 0) code = file.close();
+  if (code != 0) throw write_error(path, code);
+}
+
+MappedFile::MappedFile(const fs::path& path) {
+  // O_NONBLOCK: opening a pipe must not wait for its writer.
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!file.valid()) throw read_error(path, errno);
+  struct stat status {};
+  if (::fstat(file.get(), &status) != 0) throw read_error(path, errno);
+  if (!S_ISREG(status.st_mode)) {
+    throw InputError("cannot read the file (not a regular file)", path.string(),
+                     "name a file rather than a folder or a device");
+  }
+  if (status.st_size == 0) return;  // nothing to map
+  size_ = static_cast<size_t>(status.st_size);
+  void* address = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.get(), 0);
+  if (address == MAP_FAILED) throw read_error(path, errno);
+  data_ = static_cast<const std::byte*>(address);
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+}  // namespace macadam

@@ -1,0 +1,84 @@
+#pragma once
+// Segmentation metrics of a whole data set, from one confusion matrix. Averages of per-batch or
+// per-image scores depend on the batch size and are not offered.
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace macadam {
+
+/// What a class that occurs neither in the labels nor in the predictions contributes to a mean.
+/// The same predictions score differently under each rule, so the rule is part of a mean's name.
+enum class AbsentRule : uint8_t {
+  drop,  // left out of the mean (Cityscapes, mmsegmentation): "miou_present"
+  one,   // counts as 1 (segmentation_models, PaddleSeg): "miou_absent1"
+  zero,  // counts as 0 (image-segmentation-keras): "miou_absent0"
+};
+
+/// "present", "absent1", "absent0": what follows "miou_" and "mdice_".
+std::string_view suffix_of(AbsentRule rule);
+
+/// Pixel counts: row = label, column = prediction. Ignored labels are not in it.
+class ConfusionMatrix {
+ public:
+  /// All zero. Requires classes >= 1.
+  explicit ConfusionMatrix(int classes);
+  /// Requires counts.size() == classes * classes.
+  ConfusionMatrix(int classes, std::vector<uint64_t> counts);
+
+  int classes() const { return classes_; }
+  uint64_t at(int label, int prediction) const;
+  /// Row by row.
+  std::span<const uint64_t> counts() const { return counts_; }
+  void add(int label, int prediction, uint64_t pixels = 1);
+  /// Adds the counts of a matrix of the same size.
+  ConfusionMatrix& operator+=(const ConfusionMatrix& other);
+  bool operator==(const ConfusionMatrix&) const = default;
+
+ private:
+  size_t index(int label, int prediction) const;
+
+  int classes_;
+  std::vector<uint64_t> counts_;
+};
+
+/// With TP = M[c][c], FN = rest of row c, FP = rest of column c. NaN when the class is absent from
+/// labels and predictions (TP + FN + FP = 0).
+struct ClassMetrics {
+  double iou = 0;   // TP / (TP + FP + FN)
+  double dice = 0;  // 2 TP / (2 TP + FP + FN)
+  uint64_t label_pixels = 0;
+  uint64_t predicted_pixels = 0;
+};
+
+struct SegmentationMetrics {
+  std::vector<ClassMetrics> classes;
+  AbsentRule absent = AbsentRule::drop;
+  double mean_iou = 0, mean_dice = 0;  // under `absent`; NaN when every class was dropped
+  double pixel_accuracy = 0;           // NaN without pixels
+  uint64_t pixels = 0;
+
+  /// {"miou_present": ..., "mdice_present": ..., "pixel_accuracy": ...}, by the rule's names.
+  std::map<std::string, double> scalars() const;
+  /// "miou_present" and so on.
+  std::string mean_iou_name() const;
+  std::string mean_dice_name() const;
+};
+
+SegmentationMetrics compute_metrics(const ConfusionMatrix& matrix, AbsentRule absent);
+
+/// One line a class and the means below, columns aligned; absent classes show "-".
+/// Requires one name a class (UTF-8).
+std::string metrics_table(const SegmentationMetrics& metrics, std::span<const std::string> names);
+/// Rows = labels, columns = predictions, in per cent of the row; "-" for classes without labels.
+std::string confusion_table(const ConfusionMatrix& matrix, std::span<const std::string> names);
+/// One JSON object: the scalars, "classes" (name, iou, dice, pixels) and "confusion" (counts, row
+/// by row). NaN becomes null.
+std::string metrics_json(const SegmentationMetrics& metrics, const ConfusionMatrix& matrix,
+                         std::span<const std::string> names);
+
+}  // namespace macadam

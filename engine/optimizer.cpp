@@ -1,0 +1,39 @@
+#include "engine/optimizer.h"
+
+#include <cmath>
+
+namespace macadam {
+
+Optimizer::Optimizer(const OptimizerOptions& options, Parameters& parameters, Stream& stream,
+                     Ops& ops)
+    : options_(options), parameters_(parameters), ops_(ops) {
+  const std::vector<ParameterSegment> segments = parameters.segments(options.weight_decay);
+  segment_count_ = segments.size();
+  segments_ = Buffer(stream.device(), segments.size() * sizeof(ParameterSegment));
+  copy_bytes(stream, segments_.data(), segments.data(), segments_.bytes());
+  stream.synchronize();
+}
+
+StepState Optimizer::state(uint64_t step, float lr) const {
+  StepState state{step, lr, 1, 1};
+  if (options_.kind == OptimizerKind::adamw) {
+    const auto t = static_cast<double>(step) + 1;
+    state.bias_correction1 =
+        static_cast<float>(1 - std::pow(static_cast<double>(options_.adamw.beta1), t));
+    state.bias_correction2 =
+        static_cast<float>(1 - std::pow(static_cast<double>(options_.adamw.beta2), t));
+  }
+  return state;
+}
+
+void Optimizer::update(const StepState* state) {
+  const std::span<const ParameterSegment> segments(
+      reinterpret_cast<const ParameterSegment*>(segments_.data()), segment_count_);
+  if (options_.kind == OptimizerKind::adamw) {
+    ops_.optim->adamw(options_.adamw, parameters_.buffers(), segments, state);
+  } else {
+    ops_.optim->sgd(options_.sgd, parameters_.buffers(), segments, state);
+  }
+}
+
+}  // namespace macadam

@@ -1,0 +1,47 @@
+#pragma once
+// Decides where every tensor of a plan lives: which values share memory, when each is alive, and
+// its offset in the arena.
+
+#include <optional>
+#include <vector>
+
+#include "engine/graph.h"
+#include "engine/layer.h"
+#include "engine/memory_planner.h"
+
+namespace macadam {
+
+/// A tensor's place: a channel slice of a block.
+struct Place {
+  int block = -1;
+  int first_channel = 0;
+  int pixel_stride = 0;  // channels of the tensor that fills the block
+
+  bool placed() const { return block >= 0; }
+};
+
+/// Everything that compiling a plan must know of memory. Indexed by value id or node position.
+struct PlanLayout {
+  std::vector<Place> values, gradients;
+  std::vector<std::vector<bool>> accumulate;  // node, input: the gradient is added to
+  std::vector<bool> requires_gradient;        // value
+  std::vector<int> saved, forward_workspace, backward_workspace;  // node: block or -1
+  int labels = -1, loss_workspace = -1;                           // block or -1
+  std::vector<MemoryBlock> blocks;
+};
+
+struct LayoutOptions {
+  bool training = false;
+  size_t element_bytes = 4;
+  size_t labels_bytes = 0;  // 0: no loss
+  size_t loss_workspace_bytes = 0;
+};
+
+/// Which values need gradients: those that depend on a trained parameter.
+std::vector<bool> values_requiring_gradient(const Graph& graph);
+
+/// `layers` are the compiled layers of graph.nodes(), in order.
+PlanLayout lay_out(const Graph& graph, const std::vector<const Layer*>& layers,
+                   const LayoutOptions& options);
+
+}  // namespace macadam

@@ -1,0 +1,159 @@
+#include "engine/plan.h"
+
+#include <algorithm>
+
+#include "engine/memory_planner.h"
+#include "engine/placement.h"
+#include "engine/rewrite.h"
+
+namespace macadam {
+
+namespace {
+
+size_t index(Value v) { return static_cast<size_t>(v.id); }
+
+Graph rewrite(const Graph& graph, Mode mode) {
+  return mode == Mode::train ? fuse_dropout(fuse_relu(graph)) : fuse_relu(remove_dropout(graph));
+}
+
+/// Turns places into tensors of one arena.
+class Arena {
+ public:
+  Arena(std::byte* data, const MemoryPlacement& placement, DType dtype, Device device)
+      : data_(data), placement_(placement), dtype_(dtype), device_(device) {}
+
+  void* block(int id) const {
+    return id < 0 ? nullptr : data_ + placement_.offsets[static_cast<size_t>(id)];
+  }
+  Tensor tensor(const Place& place, Shape shape) const {
+    if (!place.placed()) return {};
+    Shape whole = shape;
+    whole.c = place.pixel_stride;
+    const Tensor all(block(place.block), whole, dtype_, device_);
+    return all.channels(place.first_channel, shape.c);
+  }
+
+ private:
+  std::byte* data_;
+  const MemoryPlacement& placement_;
+  DType dtype_;
+  Device device_;
+};
+
+}  // namespace
+
+Plan::Plan(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
+           const PlanOptions& options)
+    : stream_(stream), ops_(ops), options_(options), graph_(rewrite(graph, options.mode)) {
+  require(graph.output().id >= 0, "the graph has an output");
+  require(parameters.size() == graph.parameters().size(), "parameters of this graph");
+  const bool training = options.mode == Mode::train;
+  require(!training || (options.loss && parameters.training()), "training needs a loss");
+
+  const std::vector<bool> requires_gradient = values_requiring_gradient(graph_);
+  std::vector<const Layer*> layers;
+  std::vector<size_t> packed_offsets;
+  for (const Node& node : graph_.nodes()) {
+    const bool input_gradient = training && requires_gradient[index(node.inputs[0])];
+    steps_.push_back({node.name,
+                      make_layer({graph_, node, ops, options.dtype, training, input_gradient,
+                                  options.seed, options.state}),
+                      {},
+                      {}});
+    layers.push_back(steps_.back().layer.get());
+    packed_offsets.push_back(memory_.packed);
+    memory_.packed += (layers.back()->packed_bytes() + 255) / 256 * 256;
+  }
+
+  const Shape scores = graph_.shape(graph_.output());
+  LayoutOptions layout_options{training, size_of(options.dtype), 0, 0};
+  if (options.loss) {
+    layout_options.labels_bytes = static_cast<size_t>(scores.pixels());
+    layout_options.loss_workspace_bytes = ops.loss->workspace_bytes(scores);
+  }
+  const PlanLayout layout = lay_out(graph_, layers, layout_options);
+  const MemoryPlacement placement = place_blocks(layout.blocks);
+  memory_.arena = placement.arena;
+  memory_.peak = placement.peak;
+
+  const Device device = stream.device();
+  arena_ = Buffer(device, memory_.arena);
+  packed_ = Buffer(device, memory_.packed);
+  const Arena arena(arena_.data(), placement, options.dtype, device);
+
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    const Node& node = graph_.nodes()[i];
+    Bindings b;
+    b.output = arena.tensor(layout.values[index(node.output)], graph_.shape(node.output));
+    b.output_gradient =
+        arena.tensor(layout.gradients[index(node.output)], graph_.shape(node.output));
+    b.accumulate = layout.accumulate[i];
+    for (Value v : node.inputs) {
+      b.inputs.push_back(arena.tensor(layout.values[index(v)], graph_.shape(v)));
+      b.input_gradients.push_back(arena.tensor(layout.gradients[index(v)], graph_.shape(v)));
+    }
+    for (int p : node.parameters) {
+      b.parameters.push_back(parameters.value(static_cast<size_t>(p)));
+      b.parameter_gradients.push_back(parameters.gradient(static_cast<size_t>(p)));
+    }
+    b.saved = arena.block(layout.saved[i]);
+    b.packed = packed_.data() + packed_offsets[i];
+    b.workspace = arena.block(layout.forward_workspace[i]);
+    steps_[i].forward = b;
+    b.workspace = arena.block(layout.backward_workspace[i]);
+    steps_[i].backward = std::move(b);
+  }
+  input_ = arena.tensor(layout.values[0], graph_.shape(graph_.input()));
+  output_ = arena.tensor(layout.values[index(graph_.output())], scores);
+  output_gradient_ = arena.tensor(layout.gradients[index(graph_.output())], scores);
+  if (options.loss) {
+    labels_ =
+        Tensor(arena.block(layout.labels), {scores.n, scores.h, scores.w, 1}, DType::u8, device);
+    loss_workspace_ = arena.block(layout.loss_workspace);
+  }
+}
+
+void Plan::pack_weights() {
+  for (Step& step : steps_) step.layer->pack(step.forward);
+}
+
+void Plan::forward() {
+  for (Step& step : steps_) step.layer->forward(step.forward);
+}
+
+void Plan::loss(const Tensor& class_weights, LossValues* values) {
+  require(options_.loss.has_value(), "a plan made with a loss");
+  ops_.loss->segmentation(*options_.loss, output_, labels_, class_weights, output_gradient_, values,
+                          loss_workspace_);
+}
+
+void Plan::backward() {
+  require(options_.mode == Mode::train, "a plan made for training");
+  for (size_t i = steps_.size(); i-- > 0;) {
+    if (steps_[i].backward.output_gradient.data != nullptr) {
+      steps_[i].layer->backward(steps_[i].backward);
+    }
+  }
+}
+
+std::vector<PlanLayer> Plan::layers() const {
+  std::vector<PlanLayer> lines;
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    const Node& node = graph_.nodes()[i];
+    PlanLayer line{steps_[i].name,
+                   std::string(kind_of(node.layer)),
+                   steps_[i].layer->implementation(),
+                   graph_.shape(node.output),
+                   0,
+                   0};
+    for (int p : node.parameters) {
+      const ParameterSpec& spec = graph_.parameters()[static_cast<size_t>(p)];
+      line.parameters += spec.trainable() ? spec.shape.elements() : 0;
+    }
+    if (std::holds_alternative<ConvLayer>(node.layer)) line.macs = graph_.conv_desc(node).macs();
+    lines.push_back(std::move(line));
+  }
+  return lines;
+}
+
+}  // namespace macadam

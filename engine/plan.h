@@ -1,0 +1,88 @@
+#pragma once
+// A graph compiled for one batch, size, dtype, mode and device: layers bound to tensors in one
+// arena, and the list of calls that run them. Nothing allocates after construction.
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/graph.h"
+#include "engine/layer.h"
+#include "engine/parameters.h"
+#include "kernels/device.h"
+#include "kernels/ops.h"
+
+namespace macadam {
+
+enum class Mode : uint8_t { train, infer };
+
+struct PlanOptions {
+  Mode mode = Mode::infer;
+  DType dtype = DType::f32;          // of activations and their gradients
+  std::optional<LossDesc> loss;      // train: required; infer: set it to measure a validation loss
+  uint64_t seed = 0;                 // of dropout
+  const StepState* state = nullptr;  // device memory; train only
+};
+
+/// Bytes, known before anything runs.
+struct PlanMemory {
+  size_t arena = 0;   // activations, gradients, workspaces
+  size_t peak = 0;    // the most bytes of those alive at once: the arena's lower bound
+  size_t packed = 0;  // weights in the device's layout
+};
+
+/// One line of `macadam info`.
+struct PlanLayer {
+  std::string name, kind, implementation;
+  Shape output;
+  int64_t parameters = 0;
+  int64_t macs = 0;
+};
+
+class Plan {
+ public:
+  /// Requires: the graph's output is set, and `parameters` were made from the graph's
+  /// parameters (with training in train mode). `parameters`, `stream` and `ops` outlive the plan.
+  Plan(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
+       const PlanOptions& options);
+
+  /// Where the caller puts the batch: NxHxWx3 of the plan's dtype.
+  const Tensor& input() const { return input_; }
+  /// u8 NxHxWx1; null data without a loss.
+  const Tensor& labels() const { return labels_; }
+  /// Class scores NxHxWxC; in train mode they are gone after loss().
+  const Tensor& output() const { return output_; }
+
+  /// Rewrites the parameters for the device. Call after every change of them.
+  void pack_weights();
+  void forward();
+  /// Loss of output() against labels(); in train mode its gradient too. `values`: device memory;
+  /// `class_weights`: fp32 {1,1,1,C} or null data.
+  void loss(const Tensor& class_weights, LossValues* values);
+  /// Gradients of all trained parameters into Parameters::gradient. Train mode, after loss().
+  void backward();
+
+  const PlanMemory& memory() const { return memory_; }
+  std::vector<PlanLayer> layers() const;
+
+ private:
+  struct Step {
+    std::string name;
+    std::unique_ptr<Layer> layer;
+    Bindings forward, backward;  // they differ in the workspace
+  };
+
+  Stream& stream_;
+  Ops& ops_;
+  PlanOptions options_;
+  Graph graph_;
+  std::vector<Step> steps_;
+  Buffer arena_, packed_;
+  PlanMemory memory_;
+  Tensor input_, labels_, output_, output_gradient_;
+  void* loss_workspace_ = nullptr;
+};
+
+}  // namespace macadam

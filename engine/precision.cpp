@@ -1,0 +1,25 @@
+#include "engine/precision.h"
+
+namespace macadam {
+
+DType resolve_precision(std::string_view precision, const DeviceInfo& device, bool training) {
+  if (precision == "auto") return device.fast_bf16 ? DType::bf16 : DType::f32;
+  if (precision == "fp32") return DType::f32;
+  if (precision == "bf16") return DType::bf16;
+  if (precision != "fp16") {
+    throw InputError("no such precision", std::string(precision), "use auto, fp32, bf16 or fp16");
+  }
+  if (!device.device.is_cuda()) {
+    throw InputError("fp16 runs on CUDA only", device.device.name(), "use bf16 or fp32");
+  }
+  if (training) {
+    throw InputError("training in fp16 would need loss scaling", "precision", "use bf16 or fp32");
+  }
+  return DType::f16;
+}
+
+std::string_view precision_name(DType dtype) {
+  return dtype == DType::f32 ? "fp32" : dtype == DType::bf16 ? "bf16" : "fp16";
+}
+
+}  // namespace macadam

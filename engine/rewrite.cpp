@@ -1,0 +1,78 @@
+#include "engine/rewrite.h"
+
+#include <algorithm>
+
+namespace macadam {
+
+namespace {
+
+/// How many nodes read each value; the graph's output counts as read once more.
+std::vector<int> count_readers(const Graph& graph) {
+  std::vector<int> readers(static_cast<size_t>(graph.values()), 0);
+  for (const Node& node : graph.nodes()) {
+    for (Value v : node.inputs) ++readers[static_cast<size_t>(v.id)];
+  }
+  if (graph.output().id >= 0) ++readers[static_cast<size_t>(graph.output().id)];
+  return readers;
+}
+
+/// Folds each node that `absorb(producer, node)` accepts into the producer of its input, when it is
+/// the only reader of that producer's output.
+template <typename Absorb>
+Graph fold_into_producer(const Graph& graph, Absorb absorb) {
+  const std::vector<int> readers = count_readers(graph);
+  std::vector<Node> nodes;
+  for (const Node& node : graph.nodes()) {
+    if (node.inputs.size() == 1 && readers[static_cast<size_t>(node.inputs[0].id)] == 1) {
+      const auto producer = std::find_if(nodes.begin(), nodes.end(), [&](const Node& candidate) {
+        return candidate.output == node.inputs[0];
+      });
+      if (producer != nodes.end() && absorb(*producer, node)) {
+        producer->output = node.output;
+        continue;
+      }
+    }
+    nodes.push_back(node);
+  }
+  return graph.with_nodes(std::move(nodes), graph.output());
+}
+
+}  // namespace
+
+Graph remove_dropout(const Graph& graph) {
+  std::vector<Value> stands_for(static_cast<size_t>(graph.values()));
+  for (int i = 0; i < graph.values(); ++i) stands_for[static_cast<size_t>(i)] = Value{i};
+  std::vector<Node> nodes;
+  for (Node node : graph.nodes()) {
+    for (Value& v : node.inputs) v = stands_for[static_cast<size_t>(v.id)];
+    if (std::holds_alternative<DropoutLayer>(node.layer)) {
+      stands_for[static_cast<size_t>(node.output.id)] = node.inputs[0];
+    } else {
+      nodes.push_back(std::move(node));
+    }
+  }
+  return graph.with_nodes(std::move(nodes), stands_for[static_cast<size_t>(graph.output().id)]);
+}
+
+Graph fuse_relu(const Graph& graph) {
+  return fold_into_producer(graph, [](Node& producer, const Node& node) {
+    if (!std::holds_alternative<ReluLayer>(node.layer)) return false;
+    if (auto* conv = std::get_if<ConvLayer>(&producer.layer)) return conv->relu = true;
+    if (auto* norm = std::get_if<BatchNormLayer>(&producer.layer)) return norm->desc.relu = true;
+    if (auto* add = std::get_if<AddLayer>(&producer.layer)) return add->relu = true;
+    return false;
+  });
+}
+
+Graph fuse_dropout(const Graph& graph) {
+  return fold_into_producer(graph, [](Node& producer, const Node& node) {
+    const auto* dropout = std::get_if<DropoutLayer>(&node.layer);
+    auto* conv = std::get_if<ConvLayer>(&producer.layer);
+    if (dropout == nullptr || conv == nullptr || !conv->relu || conv->dropout > 0) return false;
+    conv->dropout = dropout->p;
+    conv->dropout_id = dropout->id;
+    return true;
+  });
+}
+
+}  // namespace macadam

@@ -1,0 +1,111 @@
+#pragma once
+// A training run: epochs of steps, validation, checkpoints, early stopping, resumption.
+
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "engine/batch_source.h"
+#include "engine/evaluator.h"
+#include "engine/model_file.h"
+#include "engine/run_log.h"
+#include "engine/training_step.h"
+
+namespace macadam {
+
+/// Told about progress; the calls come from the training thread.
+class TrainingObserver {
+ public:
+  virtual ~TrainingObserver() = default;
+
+  struct Progress {
+    int64_t epoch = 0, epochs = 0;   // from 1
+    int64_t batch = 0, batches = 0;  // done in this epoch
+    double loss = 0;                 // mean of the epoch so far
+    double images_per_second = 0;
+    double data_wait_share = 0;  // of the time since the epoch began
+  };
+  virtual void on_step(const Progress&) {}
+  virtual void on_validation(int64_t batch, int64_t batches) { static_cast<void>(batch + batches); }
+  virtual void on_epoch(const EpochSummary&) {}
+};
+
+struct TrainerOptions {
+  std::filesystem::path folder;  // exists
+  int64_t epochs = 30;
+  std::function<float(int64_t step)> learning_rate;
+  TrainingStepOptions step;
+  AbsentRule absent = AbsentRule::drop;
+  int64_t patience = 10;            // epochs without a better mean IoU before stopping; 0: never
+  double checkpoint_seconds = 300;  // between checkpoints within an epoch
+  ModelInfo info;                   // of the model files; epoch, step, metrics are filled in
+};
+
+enum class TrainingEnd : uint8_t { finished, stopped_early, interrupted };
+
+class Trainer {
+ public:
+  /// `train_graph` and `val_graph` are the same network for the training and validation batch.
+  /// Everything passed by reference outlives the trainer.
+  Trainer(const Graph& train_graph, const Graph& val_graph, Parameters& parameters, Stream& stream,
+          Ops& ops, BatchSource& train, BatchSource& val, const TrainerOptions& options,
+          TrainingObserver& observer);
+
+  /// Continues from FOLDER/last.safetensors: the losses that follow are bit for bit those of a run
+  /// that never stopped. Throws InputError when there is no checkpoint or it is of another network.
+  void resume();
+
+  /// Trains until the last epoch, until `patience` runs out, or until `stop_requested` returns
+  /// true between two steps (a checkpoint is then written first).
+  /// Throws RunError when a loss or a weight is not finite, naming the step and its samples; the
+  /// checkpoints on disk stay the last good ones.
+  TrainingEnd run(const std::function<bool()>& stop_requested);
+
+  const ConfusionMatrix& best_confusion() const { return best_confusion_; }
+  int64_t best_epoch() const { return best_epoch_; }
+  double best_score() const { return best_score_; }
+  TrainingStep& step() { return step_; }
+  const Evaluator& evaluator() const { return evaluator_; }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  bool train_epoch(const std::function<bool()>& stop_requested);
+  EpochSummary validate();
+  void record(const StepResult& result);
+  void save(const std::string& file, bool with_optimizer);
+  void checkpoint();
+
+  Parameters& parameters_;
+  BatchSource& train_;
+  BatchSource& val_;
+  TrainerOptions options_;
+  TrainingObserver& observer_;
+  TrainingStep step_;
+  Evaluator evaluator_;
+
+  // Where the run is; all of it is in a checkpoint.
+  int64_t epoch_ = 0;                          // finished epochs
+  int64_t batch_ = 0;                          // finished batches of the epoch under way
+  int64_t steps_ = 0;                          // finished steps
+  double loss_sum_ = 0;                        // over the batches of the epoch under way
+  double epoch_seconds_ = 0, epoch_wait_ = 0;  // of the epoch under way, before the last start
+  double best_score_ = -1;
+  int64_t best_epoch_ = 0;
+  std::map<std::string, double> last_metrics_;
+
+  std::vector<double> step_losses_;                   // of this process
+  int64_t landed_batches_ = 0;                        // of the epoch under way: those in loss_sum_
+  std::vector<int> flying_samples_, landed_samples_;  // of the queued step and the one before
+  ConfusionMatrix best_confusion_{1};
+  std::unique_ptr<RunLog> log_;
+  Clock::time_point last_checkpoint_ = Clock::now();
+};
+
+/// Reads a model's parameters into `parameters` (whose specs are the network's). Throws InputError
+/// naming `file` when names or shapes differ.
+void load_parameters(const Model& model, Parameters& parameters, std::string_view file);
+
+}  // namespace macadam

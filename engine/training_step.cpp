@@ -1,0 +1,90 @@
+#include "engine/training_step.h"
+
+namespace macadam {
+
+namespace {
+
+template <typename T>
+T* as(const Buffer& buffer) {
+  return reinterpret_cast<T*>(buffer.data());
+}
+
+PlanOptions plan_options(const TrainingStepOptions& options, const StepState* state) {
+  PlanOptions plan;
+  plan.mode = Mode::train;
+  plan.dtype = options.dtype;
+  plan.loss = options.loss;
+  plan.seed = options.seed;
+  plan.state = state;
+  return plan;
+}
+
+}  // namespace
+
+TrainingStep::TrainingStep(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
+                           const TrainingStepOptions& options)
+    : stream_(stream),
+      ops_(ops),
+      device_state_(stream.device(), sizeof(StepState)),
+      device_losses_(stream.device(), sizeof(LossValues)),
+      device_weights_(stream.device(), options.class_weights.size() * sizeof(float)),
+      host_states_(Buffer::host_for(stream.device(), 2 * sizeof(StepState))),
+      host_losses_(Buffer::host_for(stream.device(), 2 * sizeof(LossValues))),
+      plan_(graph, parameters, stream, ops, plan_options(options, as<StepState>(device_state_))),
+      optimizer_(options.optimizer, parameters, stream, ops),
+      upload_(plan_, stream, ops, options.normalization) {
+  if (!options.class_weights.empty()) {
+    const int classes = plan_.output().shape.c;
+    require(options.class_weights.size() == static_cast<size_t>(classes), "one weight a class");
+    copy_bytes(stream, device_weights_.data(), options.class_weights.data(),
+               device_weights_.bytes());
+    stream.synchronize();
+    class_weights_ =
+        Tensor(device_weights_.data(), {1, 1, 1, classes}, DType::f32, stream.device());
+  }
+  for (InFlight& slot : in_flight_) slot.done = Event(stream.device());
+  plan_.pack_weights();
+}
+
+void TrainingStep::compute() {
+  plan_.forward();
+  plan_.loss(class_weights_, as<LossValues>(device_losses_));
+  plan_.backward();
+  optimizer_.update(as<StepState>(device_state_));
+  plan_.pack_weights();
+}
+
+std::optional<StepResult> TrainingStep::run(const Batch& batch, uint64_t step, float lr) {
+  const size_t slot = turn_;
+  turn_ = 1 - turn_;
+  upload_.run(batch);
+  as<StepState>(host_states_)[slot] = optimizer_.state(step, lr);
+  copy_bytes(stream_, device_state_.data(), as<StepState>(host_states_) + slot, sizeof(StepState));
+
+  // The first step runs uncaptured: libraries may still load code.
+  if (warm_ && stream_.device().is_cuda()) {
+    if (!captured_) captured_ = CapturedGraph::record(stream_, [this] { compute(); });
+    captured_.launch(stream_);
+  } else {
+    compute();
+    warm_ = true;
+  }
+  copy_bytes(stream_, as<LossValues>(host_losses_) + slot, device_losses_.data(),
+             sizeof(LossValues));
+  in_flight_[slot].step = step;
+  in_flight_[slot].pending = true;
+  in_flight_[slot].done.record(stream_);
+  return take(1 - slot);
+}
+
+std::optional<StepResult> TrainingStep::finish() { return take(1 - turn_); }
+
+std::optional<StepResult> TrainingStep::take(size_t slot) {
+  InFlight& flight = in_flight_[slot];
+  if (!flight.pending) return std::nullopt;
+  flight.done.synchronize();
+  flight.pending = false;
+  return StepResult{flight.step, as<LossValues>(host_losses_)[slot]};
+}
+
+}  // namespace macadam

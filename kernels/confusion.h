@@ -1,0 +1,23 @@
+#pragma once
+// From class scores to a mask, and from masks to counts.
+
+#include <cstdint>
+
+#include "kernels/tensor.h"
+
+namespace macadam {
+
+class ConfusionOps {
+ public:
+  virtual ~ConfusionOps() = default;
+
+  /// classes[p] = index of the largest score of pixel p, the lowest index among equals; NaN counts
+  /// as the lowest score. classes: u8 NxHxWx1; scores: floating point NxHxWxC, C <= 255.
+  virtual void argmax(const Tensor& scores, const Tensor& classes) = 0;
+  /// counts[label * classes + prediction] += 1 for every pixel whose label and prediction are
+  /// below `classes`; a label at or above it (255: ignore) is skipped. counts: device memory.
+  virtual void count(const Tensor& predictions, const Tensor& labels, int classes,
+                     uint64_t* counts) = 0;
+};
+
+}  // namespace macadam

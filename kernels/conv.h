@@ -1,0 +1,73 @@
+#pragma once
+// 2-D convolution (cross-correlation, as in every deep-learning library), NHWC.
+
+#include <cstddef>
+#include <memory>
+#include <string>
+
+#include "kernels/tensor.h"
+
+namespace macadam {
+
+/// Zero padding in pixels on each side; explicit because TF-style networks pad asymmetrically.
+struct Padding {
+  int left = 0, right = 0, top = 0, bottom = 0;
+
+  static Padding all(int p) { return {p, p, p, p}; }
+  bool operator==(const Padding&) const = default;
+};
+
+struct ConvDesc {
+  Shape input;
+  int out_channels = 0;
+  int kernel_h = 3, kernel_w = 3;
+  int stride = 1;
+  int dilation = 1;
+  Padding padding{};
+  int groups = 1;
+  bool bias = false;
+  bool relu = false;           // y = max(conv + bias, 0) in the forward pass
+  DType dtype = DType::f32;    // of x, y and their gradients; arithmetic accumulates in fp32
+  bool backward = false;       // the backward functions will be called
+  bool input_gradient = true;  // ... backward_data among them
+
+  Shape output() const;
+  /// {K, kernel_h, kernel_w, C / groups}: the layout of weights and their gradient, fp32.
+  Shape weights() const;
+  /// Multiply-adds of one forward pass.
+  int64_t macs() const;
+};
+
+/// One convolution compiled for one shape, dtype and device. Construction may be slow (plans are
+/// chosen); calls allocate nothing. Tensors are dense; `workspace` has workspace_bytes() and
+/// `packed` has packed_bytes(), both 64-byte aligned device memory of the caller.
+class Convolution {
+ public:
+  virtual ~Convolution() = default;
+
+  virtual size_t workspace_bytes() const = 0;
+  virtual size_t packed_bytes() const = 0;
+  /// Which implementation runs, for people: "oneDNN brgconv:avx512_core_amx", "cuDNN engine 34".
+  virtual std::string implementation() const = 0;
+
+  /// Rewrites fp32 weights {K,kh,kw,C/g} and bias {1,1,1,K} (null data without bias) into the
+  /// layout and dtype that the other functions read. Call after every change of the weights.
+  virtual void pack(const Tensor& weights, const Tensor& bias, void* packed) = 0;
+  /// y = conv(x) + bias, then ReLU if the description says so.
+  virtual void forward(const Tensor& x, const void* packed, const Tensor& y, void* workspace) = 0;
+  /// dx = gradient of the input, given dy of the convolution's own output (before any ReLU).
+  virtual void backward_data(const Tensor& dy, const void* packed, const Tensor& dx,
+                             void* workspace) = 0;
+  /// dw {K,kh,kw,C/g} and db {1,1,1,K} (ignored without bias), fp32, overwritten.
+  virtual void backward_weights(const Tensor& x, const Tensor& dy, const Tensor& dw,
+                                const Tensor& db, void* workspace) = 0;
+};
+
+class ConvOps {
+ public:
+  virtual ~ConvOps() = default;
+  /// Throws RunError naming the shape when no implementation supports it.
+  virtual std::unique_ptr<Convolution> make(const ConvDesc& desc) = 0;
+};
+
+}  // namespace macadam

@@ -1,0 +1,115 @@
+// Argmax over classes and confusion counts on the CPU.
+
+#include <algorithm>
+#include <array>
+#include <memory>
+
+#include "kernels/cpu/class_major.h"
+#include "kernels/cpu/cpu_ops.h"
+#include "kernels/cpu/parallel.h"
+#include "kernels/scalar/compare.h"
+
+namespace macadam::cpu {
+
+namespace {
+
+/// Classes transposed together.
+constexpr int kClassBlock = 32;
+
+template <typename T>
+void argmax_block(const T* scores, int64_t stride, int pixels, int classes, uint8_t* result) {
+  alignas(64) ClassRow rows[kClassBlock];
+  alignas(64) ClassRow best;
+  alignas(64) std::array<int, kBlockPixels> winners{};
+  int* const winner = winners.data();
+  for (int first = 0; first < classes; first += kClassBlock) {
+    const int count = std::min(kClassBlock, classes - first);
+    to_class_major(scores + first, stride, pixels, count, rows);
+    if (first == 0) std::copy_n(rows[0], kBlockPixels, best);
+    for (int c = first == 0 ? 1 : 0; c < count; ++c) {
+      const float* row = rows[c];
+#pragma omp simd
+      for (int p = 0; p < kBlockPixels; ++p) {
+        const bool wins = scalar::score_wins(row[p], best[p]);
+        best[p] = wins ? row[p] : best[p];
+        winner[p] = wins ? first + c : winner[p];
+      }
+    }
+  }
+  for (int p = 0; p < pixels; ++p) result[p] = static_cast<uint8_t>(winner[p]);
+}
+
+/// Pixels counted before a task adds its own table to the shared one.
+constexpr int64_t kCountedPixels = 1 << 16;
+constexpr int kSmallTable = 32;
+
+/// A table of a task's own for up to kSmallTable classes. Neighbouring pixels mostly fall into the
+/// same cell, so that four tables in turn keep an increment from waiting for the one before it.
+void count_small(const uint8_t* predictions, const uint8_t* labels, int64_t pixels, int classes,
+                 uint64_t* counts) {
+  std::array<std::array<uint32_t, kSmallTable * kSmallTable>, 4> tables{};
+  for (int64_t p = 0; p < pixels; ++p) {
+    if (labels[p] >= classes || predictions[p] >= classes) continue;
+    ++tables[static_cast<size_t>(p & 3)]
+            [static_cast<size_t>(labels[p]) * kSmallTable + predictions[p]];
+  }
+  for (int label = 0; label < classes; ++label) {
+    for (int prediction = 0; prediction < classes; ++prediction) {
+      const auto cell = static_cast<size_t>(label * kSmallTable + prediction);
+      const uint64_t sum =
+          uint64_t{tables[0][cell]} + tables[1][cell] + tables[2][cell] + tables[3][cell];
+      if (sum == 0) continue;
+#pragma omp atomic
+      counts[label * classes + prediction] += sum;
+    }
+  }
+}
+
+void count_large(const uint8_t* predictions, const uint8_t* labels, int64_t pixels, int classes,
+                 uint64_t* counts) {
+  for (int64_t p = 0; p < pixels; ++p) {
+    if (labels[p] >= classes || predictions[p] >= classes) continue;
+#pragma omp atomic
+    ++counts[labels[p] * classes + predictions[p]];
+  }
+}
+
+class CpuConfusionOps final : public ConfusionOps {
+ public:
+  void argmax(const Tensor& scores, const Tensor& classes) override {
+    require(classes.shape.c == 1 && classes.shape.pixels() == scores.shape.pixels(),
+            "argmax: one class a pixel");
+    require(scores.shape.c <= 255 && classes.dense(), "argmax: at most 255 classes, dense result");
+    uint8_t* result = classes.as<uint8_t>();
+    visit_cpu(scores.dtype, [&](auto type) {
+      using T = decltype(type);
+      const int64_t chunk = ceil_div(kTaskElements / scores.shape.c, kBlockPixels) * kBlockPixels;
+      parallel_chunks(scores.shape.pixels(), chunk, [&](int64_t, int64_t begin, int64_t end) {
+        for (int64_t p = begin; p < end; p += kBlockPixels) {
+          const auto pixels = static_cast<int>(std::min<int64_t>(kBlockPixels, end - p));
+          argmax_block(at<const T>(scores, p), scores.pixel_stride, pixels, scores.shape.c,
+                       result + p);
+        }
+      });
+    });
+  }
+
+  void count(const Tensor& predictions, const Tensor& labels, int classes,
+             uint64_t* counts) override {
+    require(predictions.shape == labels.shape && labels.shape.c == 1, "count: one class a pixel");
+    require(predictions.dense() && labels.dense(), "count: tensors are dense");
+    require(classes > 0 && classes <= 255, "count: 1 to 255 classes");
+    const uint8_t *p = predictions.as<uint8_t>(), *l = labels.as<uint8_t>();
+    const auto run = classes <= kSmallTable ? count_small : count_large;
+    parallel_chunks(labels.shape.pixels(), kCountedPixels,
+                    [&](int64_t, int64_t begin, int64_t end) {
+                      run(p + begin, l + begin, end - begin, classes, counts);
+                    });
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<ConfusionOps> make_confusion_ops() { return std::make_unique<CpuConfusionOps>(); }
+
+}  // namespace macadam::cpu

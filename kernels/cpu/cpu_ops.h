@@ -1,0 +1,26 @@
+#pragma once
+// Factories of the CPU backend, one a file of this folder.
+
+#include <memory>
+#include <string>
+
+#include "kernels/ops.h"
+
+namespace macadam::cpu {
+
+std::unique_ptr<ConvOps> make_conv_ops();  // in onednn_conv.cpp: needs oneDNN
+std::string library_version();             // there too
+std::unique_ptr<NormOps> make_norm_ops();
+std::unique_ptr<ActivationOps> make_activation_ops();
+std::unique_ptr<PoolOps> make_pool_ops();
+std::unique_ptr<UpsampleOps> make_upsample_ops();
+std::unique_ptr<ElementwiseOps> make_elementwise_ops();
+std::unique_ptr<LossOps> make_loss_ops();
+std::unique_ptr<ConfusionOps> make_confusion_ops();
+std::unique_ptr<OptimOps> make_optim_ops();
+std::unique_ptr<AugmentOps> make_augment_ops();
+
+/// True where bf16 convolutions run on AMX or AVX512-BF16 rather than being emulated.
+bool has_fast_bf16();
+
+}  // namespace macadam::cpu

@@ -1,0 +1,122 @@
+// Copy, add and fill on the CPU.
+
+#include <cstring>
+#include <memory>
+
+#include "kernels/cpu/copy_pixels.h"
+#include "kernels/cpu/cpu_ops.h"
+#include "kernels/cpu/parallel.h"
+#include "kernels/scalar/compare.h"
+
+namespace macadam::cpu {
+
+namespace {
+
+using scalar::from_float;
+using scalar::to_float;
+
+template <typename X, typename Y>
+void convert_run(const X* x, Y* y, int64_t n) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) y[i] = from_float<Y>(to_float(x[i]));
+}
+
+template <typename X, typename Y>
+void accumulate_run(const X* x, Y* y, int64_t n) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) y[i] = from_float<Y>(to_float(y[i]) + to_float(x[i]));
+}
+
+template <bool Relu, typename A, typename B, typename Y>
+void add_run(const A* a, const B* b, Y* y, int64_t n) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) {
+    const float sum = to_float(a[i]) + to_float(b[i]);
+    y[i] = from_float<Y>(Relu ? scalar::relu(sum) : sum);
+  }
+}
+
+/// Same dtype on both sides: bytes move.
+void copy_bits(const Tensor& x, const Tensor& y) {
+  const size_t element = size_of(x.dtype);
+  const auto* from = static_cast<const std::byte*>(x.data);
+  auto* to = static_cast<std::byte*>(y.data);
+  if (x.dense() && y.dense()) {
+    parallel_chunks(static_cast<int64_t>(x.bytes()), int64_t{1} << 20,
+                    [&](int64_t, int64_t begin, int64_t end) {
+                      std::memcpy(to + begin, from + begin, static_cast<size_t>(end - begin));
+                    });
+    return;
+  }
+  const auto x_step = x.pixel_stride * static_cast<int64_t>(element);
+  const auto y_step = y.pixel_stride * static_cast<int64_t>(element);
+  const int64_t chunk = std::max<int64_t>(1, kTaskElements / x.shape.c);
+  with_pixel_copier(y, [&](auto copy) {
+    parallel_chunks(x.shape.pixels(), chunk, [&](int64_t, int64_t begin, int64_t end) {
+      for (int64_t p = begin; p < end; ++p) copy(to + p * y_step, from + p * x_step);
+      stream_fence();
+    });
+  });
+}
+
+class CpuElementwiseOps final : public ElementwiseOps {
+ public:
+  void copy(const Tensor& x, const Tensor& y, bool accumulate) override {
+    require(x.shape == y.shape, "copy: shapes are equal");
+    require((x.dtype == DType::u8) == (y.dtype == DType::u8), "copy: u8 goes to u8 only");
+    require(!accumulate || x.dtype != DType::u8, "copy: only floating point accumulates");
+    if (x.dtype == y.dtype && !accumulate) return copy_bits(x, y);
+    const bool dense = x.dense() && y.dense();
+    visit_cpu(x.dtype, [&](auto from) {
+      visit_cpu(y.dtype, [&](auto to) {
+        using X = decltype(from);
+        using Y = decltype(to);
+        parallel_runs(x.shape, dense, [&](int64_t pixel, int64_t n) {
+          if (accumulate) {
+            accumulate_run(at<const X>(x, pixel), at<Y>(y, pixel), n);
+          } else {
+            convert_run(at<const X>(x, pixel), at<Y>(y, pixel), n);
+          }
+        });
+      });
+    });
+  }
+
+  void add(const Tensor& a, const Tensor& b, const Tensor& y, bool relu) override {
+    require(a.shape == y.shape && b.shape == y.shape, "add: shapes are equal");
+    const bool dense = a.dense() && b.dense() && y.dense();
+    visit_cpu(a.dtype, [&](auto first) {
+      visit_cpu(b.dtype, [&](auto second) {
+        visit_cpu(y.dtype, [&](auto sum) {
+          using A = decltype(first);
+          using B = decltype(second);
+          using Y = decltype(sum);
+          parallel_runs(y.shape, dense, [&](int64_t pixel, int64_t n) {
+            const auto run = relu ? add_run<true, A, B, Y> : add_run<false, A, B, Y>;
+            run(at<const A>(a, pixel), at<const B>(b, pixel), at<Y>(y, pixel), n);
+          });
+        });
+      });
+    });
+  }
+
+  void fill(const Tensor& y, float value) override {
+    if (y.dtype == DType::u8) return fill_with(y, static_cast<uint8_t>(value));
+    visit_cpu(y.dtype, [&](auto type) { fill_with(y, from_float<decltype(type)>(value)); });
+  }
+
+ private:
+  template <typename T>
+  static void fill_with(const Tensor& y, T value) {
+    parallel_runs(y.shape, y.dense(),
+                  [&](int64_t pixel, int64_t n) { std::fill_n(at<T>(y, pixel), n, value); });
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<ElementwiseOps> make_elementwise_ops() {
+  return std::make_unique<CpuElementwiseOps>();
+}
+
+}  // namespace macadam::cpu

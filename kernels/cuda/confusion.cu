@@ -1,0 +1,136 @@
+// Argmax and confusion counts. Floors: argmax size(scores) + 1 byte a pixel, counts 2 bytes a
+// pixel.
+
+#include <algorithm>
+
+#include "kernels/confusion.h"
+#include "kernels/cuda/cuda_ops.h"
+#include "kernels/cuda/pixel_tile.cuh"
+#include "kernels/scalar/compare.h"
+
+namespace macadam::cuda {
+
+namespace {
+
+template <typename T>
+__global__ void __launch_bounds__(kTileThreads)
+    argmax_kernel(View<const T> scores, bool contiguous, TileLayout layout, View<uint8_t> classes) {
+  T* tile = dynamic_shared<T>();
+  const int64_t first = static_cast<int64_t>(blockIdx.x) * layout.tile;
+  const int64_t left = layout.pixels - first;
+  const int count = left < layout.tile ? static_cast<int>(left) : layout.tile;
+  load_tile(scores, contiguous, layout, first, count, tile);
+  __syncthreads();
+  const int thread = static_cast<int>(threadIdx.x);
+  if (thread >= count) return;
+  const T* row = tile + thread * layout.row;
+  int best = 0;
+  float best_score = widen(row[0]);
+#pragma unroll 4
+  for (int c = 1; c < layout.channels; ++c) {
+    const float score = widen(row[c]);
+    const bool wins = scalar::score_wins(score, best_score);
+    best = wins ? c : best;
+    best_score = wins ? score : best_score;
+  }
+  *classes.at(first + thread, 0) = static_cast<uint8_t>(best);
+}
+
+/// Pixels that a thread counts one after the other. Runs of one label under one prediction, which
+/// are long in street scenes, cost one atomic addition.
+constexpr int kCountRun = 16;
+
+/// Adds to a histogram in shared memory, if it fits, which is then added to `counts`.
+template <bool Shared>
+__global__ void __launch_bounds__(kThreads)
+    count_kernel(View<const uint8_t> predictions, View<const uint8_t> labels, int64_t pixels,
+                 int classes, unsigned long long* counts) {
+  auto* histogram = Shared ? dynamic_shared<unsigned>() : nullptr;
+  const int cells = classes * classes;
+  const int thread = static_cast<int>(threadIdx.x);
+  if constexpr (Shared) {
+    for (int cell = thread; cell < cells; cell += kThreads) histogram[cell] = 0;
+    __syncthreads();
+  }
+  const auto add = [&](int cell, unsigned run) {
+    if (run == 0) return;
+    if constexpr (Shared) {
+      atomicAdd(histogram + cell, run);
+    } else {
+      atomicAdd(counts + cell, static_cast<unsigned long long>(run));
+    }
+  };
+
+  const int64_t stride = static_cast<int64_t>(gridDim.x) * kThreads * kCountRun;
+  for (int64_t first = (static_cast<int64_t>(blockIdx.x) * kThreads + thread) * kCountRun;
+       first < pixels; first += stride) {
+    const int64_t limit = first + kCountRun;
+    const int64_t end = limit < pixels ? limit : pixels;
+    int cell = 0;
+    unsigned run = 0;
+#pragma unroll 4
+    for (int64_t pixel = first; pixel < end; ++pixel) {
+      const int prediction = *predictions.at(pixel, 0), label = *labels.at(pixel, 0);
+      if (prediction >= classes || label >= classes) continue;
+      const int here = label * classes + prediction;
+      if (here != cell) {
+        add(cell, run);
+        cell = here;
+        run = 0;
+      }
+      ++run;
+    }
+    add(cell, run);
+  }
+  if constexpr (Shared) {
+    __syncthreads();
+    for (int cell = thread; cell < cells; cell += kThreads) {
+      const unsigned count = histogram[cell];
+      if (count > 0) atomicAdd(counts + cell, static_cast<unsigned long long>(count));
+    }
+  }
+}
+
+class CudaConfusionOps final : public ConfusionOps {
+ public:
+  explicit CudaConfusionOps(Stream& stream) : stream_(stream) {}
+
+  void argmax(const Tensor& scores, const Tensor& classes) override {
+    require(scores.shape.c <= 255, "at most 255 classes");
+    require(classes.shape.pixels() == scores.shape.pixels() && classes.shape.c == 1,
+            "one class a pixel");
+    const TileLayout layout = tile_layout(scores);
+    visit_float(scores.dtype, [&](auto type) {
+      using T = decltype(type);
+      launch(stream_, argmax_kernel<T>, blocks_for(layout.pixels, layout.tile), kTileThreads,
+             tile_bytes(layout, scores.dtype), view<const T>(scores), contiguous_tiles(scores),
+             layout, view<uint8_t>(classes));
+    });
+  }
+
+  void count(const Tensor& predictions, const Tensor& labels, int classes,
+             uint64_t* counts) override {
+    require(predictions.shape == labels.shape && labels.shape.c == 1, "one label a pixel");
+    require(classes >= 1 && classes <= 255, "1 to 255 classes");
+    static_assert(sizeof(unsigned long long) == sizeof(uint64_t));
+    const int64_t pixels = labels.shape.pixels();
+    const unsigned blocks =
+        std::min(blocks_for(pixels, kThreads * kCountRun), static_cast<unsigned>(kShareBlocks));
+    const size_t bytes = sizeof(unsigned) * static_cast<size_t>(classes) * classes;
+    const bool shared = bytes <= 48 * 1024;
+    launch(stream_, shared ? count_kernel<true> : count_kernel<false>, blocks, kThreads,
+           shared ? bytes : 0, view<const uint8_t>(predictions), view<const uint8_t>(labels),
+           pixels, classes, reinterpret_cast<unsigned long long*>(counts));
+  }
+
+ private:
+  Stream& stream_;
+};
+
+}  // namespace
+
+std::unique_ptr<ConfusionOps> make_confusion_ops(Stream& stream) {
+  return std::make_unique<CudaConfusionOps>(stream);
+}
+
+}  // namespace macadam::cuda

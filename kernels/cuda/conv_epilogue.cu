@@ -1,0 +1,124 @@
+// Floors, in passes over a tensor of y's size: add_bias 2, channel_sums 1.
+
+#include "kernels/cuda/columns.cuh"
+#include "kernels/cuda/conv_epilogue.h"
+#include "kernels/scalar/compare.h"
+
+namespace macadam::cuda {
+
+namespace {
+
+template <typename T>
+struct AddBias {
+  View<T> y;
+  const T* bias;
+  bool relu;
+
+  template <int V>
+  struct Apply {
+    View<T> y;
+    int channel, count;
+    bool relu;
+    float bias[V];
+
+    __device__ void operator()(int64_t pixel) const {
+      float v[V];
+      load<V>(y.at(pixel, channel), count, v);
+#pragma unroll
+      for (int i = 0; i < V; ++i) {
+        v[i] += bias[i];
+        if (relu) v[i] = scalar::relu(v[i]);
+      }
+      store<V>(y.at(pixel, channel), count, v);
+    }
+  };
+
+  template <int V>
+  __device__ Apply<V> start(int channel, int count) const {
+    Apply<V> apply{y, channel, count, relu, {}};
+    load<V>(bias + channel, count, apply.bias);
+    return apply;
+  }
+};
+
+/// The first of the two column sums; the second stays 0.
+template <typename T>
+struct ChannelSum {
+  View<const T> x;
+
+  template <int V>
+  struct Adder {
+    View<const T> x;
+    int channel, count;
+
+    __device__ void operator()(int64_t pixel, float (&a)[V], float (&)[V]) const {
+      float v[V];
+      load<V>(x.at(pixel, channel), count, v);
+#pragma unroll
+      for (int i = 0; i < V; ++i) a[i] += v[i];
+    }
+  };
+
+  template <int V>
+  __device__ Adder<V> start(int channel, int count) const {
+    return {x, channel, count};
+  }
+};
+
+struct StoreSum {
+  float* sums;
+
+  __device__ void operator()(int channel, double sum, double) const {
+    sums[channel] = static_cast<float>(sum);
+  }
+};
+
+/// The finaliser of MurmurHash3: every bit of the key changes every bit of the result.
+__device__ __forceinline__ uint32_t mixed(uint32_t key) {
+  key = (key ^ (key >> 16)) * 0x85ebca6bu;
+  key = (key ^ (key >> 13)) * 0xc2b2ae35u;
+  return key ^ (key >> 16);
+}
+
+template <typename T>
+__global__ void __launch_bounds__(kThreads)
+    fill_random_kernel(T* destination, int64_t count, uint32_t seed) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  if (i >= count) return;
+  const uint32_t bits = mixed(static_cast<uint32_t>(i) ^ mixed(seed));
+  destination[i] = narrow<T>(static_cast<float>(bits >> 8) * 0x1p-23f - 1.0f);
+}
+
+}  // namespace
+
+void add_bias(Stream& stream, const Tensor& y, const void* bias, bool relu) {
+  visit_float(y.dtype, [&](auto type) {
+    using T = decltype(type);
+    launch_column_map(stream, column_layout({&y}),
+                      AddBias<T>{view<T>(y), static_cast<const T*>(bias), relu});
+  });
+}
+
+size_t channel_sums_workspace_bytes(const Shape& shape) {
+  return static_cast<size_t>(sum_chunks(shape)) * 2 * static_cast<size_t>(shape.c) * sizeof(float);
+}
+
+void channel_sums(Stream& stream, const Tensor& x, float* sums, void* workspace) {
+  const ColumnLayout layout = column_layout({&x}, sum_chunks(x.shape));
+  auto* partials = static_cast<float*>(workspace);
+  visit_float(x.dtype, [&](auto type) {
+    launch_column_sums(stream, layout, ChannelSum<decltype(type)>{view<const decltype(type)>(x)},
+                       partials);
+  });
+  launch_column_finish(stream, layout, StoreSum{sums}, partials);
+}
+
+void fill_random(Stream& stream, void* destination, DType dtype, int64_t count, uint32_t seed) {
+  visit_float(dtype, [&](auto type) {
+    using T = decltype(type);
+    launch(stream, fill_random_kernel<T>, blocks_for(count), kThreads, 0,
+           static_cast<T*>(destination), count, seed);
+  });
+}
+
+}  // namespace macadam::cuda

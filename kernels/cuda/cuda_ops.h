@@ -1,0 +1,49 @@
+#pragma once
+// The CUDA backend's doors to the rest of kernels/. Includes no vendor header, so that a build
+// without CUDA can read it. `stream` outlives what is made from it.
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernels/ops.h"
+
+namespace macadam::cuda {
+
+/// "cuDNN 9.19.0".
+std::string library_version();
+
+std::unique_ptr<ConvOps> make_conv_ops(Stream& stream);  // cudnn_conv.cpp
+std::unique_ptr<NormOps> make_norm_ops(Stream& stream);
+std::unique_ptr<ActivationOps> make_activation_ops(Stream& stream);
+std::unique_ptr<PoolOps> make_pool_ops(Stream& stream);
+std::unique_ptr<UpsampleOps> make_upsample_ops(Stream& stream);
+std::unique_ptr<ElementwiseOps> make_elementwise_ops(Stream& stream);
+std::unique_ptr<LossOps> make_loss_ops(Stream& stream);
+std::unique_ptr<ConfusionOps> make_confusion_ops(Stream& stream);
+std::unique_ptr<OptimOps> make_optim_ops(Stream& stream);
+std::unique_ptr<AugmentOps> make_augment_ops(Stream& stream);
+
+// runtime.cpp: what kernels/device.cpp needs of the CUDA runtime. All throw RunError on failure.
+std::vector<DeviceInfo> list_devices();  // empty without a driver or a GPU
+void* allocate(int device, size_t bytes);
+void* allocate_pinned(size_t bytes);
+void release(void* data) noexcept;
+void release_pinned(void* data) noexcept;
+void* create_stream(int device);
+void destroy_stream(void* stream) noexcept;
+void synchronize_stream(void* stream);
+void wait_event(void* stream, void* event);
+void* create_event(int device);
+void destroy_event(void* event) noexcept;
+void record_event(void* event, void* stream);
+void synchronize_event(void* event);
+void copy_async(void* stream, void* destination, const void* source, size_t bytes);
+void zero_async(void* stream, void* destination, size_t bytes);
+void begin_capture(void* stream);
+void* end_capture(void* stream);  // an executable graph
+void launch_graph(void* executable, void* stream);
+void destroy_graph(void* executable) noexcept;
+
+}  // namespace macadam::cuda

@@ -1,0 +1,332 @@
+// Convolutions on cuDNN: plans are searched and timed when a convolution is made, then only run.
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <utility>
+
+#include "kernels/cuda/conv_epilogue.h"
+#include "kernels/cuda/cuda_ops.h"
+#include "kernels/cuda/cudnn_paths.h"
+#include "kernels/cuda/stopwatch.h"
+#include "kernels/error.h"
+
+namespace macadam::cuda {
+
+namespace {
+
+constexpr size_t alignment = 256;  // of every part of packed and workspace memory
+
+constexpr size_t aligned(size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
+
+std::byte* aligned(void* data) {
+  return reinterpret_cast<std::byte*>(aligned(reinterpret_cast<size_t>(data)));
+}
+
+/// The paths of one convolution; gradients only where they were asked for.
+struct ConvPaths {
+  std::optional<ConvPath> forward, data, weights;
+
+  std::optional<ConvPath>& of(ConvDirection direction) {
+    return direction == ConvDirection::forward ? forward
+           : direction == ConvDirection::data  ? data
+                                               : weights;
+  }
+};
+
+class CudnnConvolution final : public Convolution {
+ public:
+  CudnnConvolution(std::shared_ptr<const CudnnDevice> device, Stream& stream, const ConvDesc& desc,
+                   const ConvPaths& paths)
+      : device_(std::move(device)),
+        stream_(stream),
+        elementwise_(make_elementwise_ops(stream)),
+        desc_(desc),
+        paths_(paths) {
+    const auto execution = [&](const std::optional<ConvPath>& path) {
+      std::optional<CudnnExecution> result;
+      if (path) result.emplace(*device_, path->plan, path->pass);
+      return result;
+    };
+    forward_ = execution(paths.forward);
+    data_ = execution(paths.data);
+    weights_ = execution(paths.weights);
+  }
+
+  // Callers align to 64 bytes; the rest of an alignment is added on top.
+  size_t workspace_bytes() const override {
+    size_t bytes = 0;
+    if (paths_.forward) bytes = std::max(bytes, paths_.forward->plan->workspace_bytes());
+    if (paths_.data) bytes = std::max(bytes, paths_.data->plan->workspace_bytes());
+    if (paths_.weights) {
+      bytes = std::max(bytes, narrow_gradient_bytes() + paths_.weights->plan->workspace_bytes());
+      if (desc_.bias) {
+        bytes = std::max(bytes, channel_sums_workspace_bytes(desc_.output()));
+      }
+    }
+    return bytes == 0 ? 0 : bytes + alignment;
+  }
+
+  size_t packed_bytes() const override {
+    const size_t bias = has_epilogue(desc_) ? desc_.out_channels * size_of(desc_.dtype) : 0;
+    return bias_offset() + bias;
+  }
+
+  std::string implementation() const override {
+    std::string text = "cuDNN " + cudnn_version();
+    const auto add = [&](ConvDirection direction, const std::optional<ConvPath>& path) {
+      if (path) text += fmt::format(", {} {}", name_of(direction), path->name());
+    };
+    add(ConvDirection::forward, paths_.forward);
+    add(ConvDirection::data, paths_.data);
+    add(ConvDirection::weights, paths_.weights);
+    return text;
+  }
+
+  void pack(const Tensor& weights, const Tensor& bias, void* packed) override {
+    require(weights.shape == desc_.weights() && weights.dense(), "weights {K,kh,kw,C/g}");
+    elementwise_->copy(weights, Tensor(packed, weights.shape, desc_.dtype, stream_.device()),
+                       false);
+    if (!has_epilogue(desc_)) return;
+    std::byte* target = static_cast<std::byte*>(packed) + bias_offset();
+    if (desc_.bias) {
+      require(bias.shape == Shape{1, 1, 1, desc_.out_channels}, "a bias {1,1,1,K}");
+      elementwise_->copy(bias, Tensor(target, bias.shape, desc_.dtype, stream_.device()), false);
+    } else {
+      zero_bytes(stream_, target, desc_.out_channels * size_of(desc_.dtype));
+    }
+  }
+
+  void forward(const Tensor& x, const void* packed, const Tensor& y, void* workspace) override {
+    require_shapes(x, y);
+    require(forward_.has_value(), "a convolution with a forward plan");
+    void* weights = const_cast<void*>(packed);
+    void* bias = static_cast<std::byte*>(weights) + bias_offset();
+    const bool fused = has_epilogue(desc_) && !paths_.forward->epilogue;
+    forward_->run({x.data, weights, y.data, fused ? bias : nullptr}, aligned(workspace));
+    if (paths_.forward->epilogue) add_bias(stream_, y, bias, desc_.relu);
+  }
+
+  void backward_data(const Tensor& dy, const void* packed, const Tensor& dx,
+                     void* workspace) override {
+    require_shapes(dx, dy);
+    require(data_.has_value(), "a convolution made with backward and input_gradient");
+    data_->run({dx.data, const_cast<void*>(packed), dy.data, nullptr}, aligned(workspace));
+  }
+
+  void backward_weights(const Tensor& x, const Tensor& dy, const Tensor& dw, const Tensor& db,
+                        void* workspace) override {
+    require_shapes(x, dy);
+    require(weights_.has_value(), "a convolution made with backward");
+    require(dw.shape == desc_.weights() && dw.dense(), "a weight gradient {K,kh,kw,C/g}");
+    float* gradient = dw.as<float>();
+    std::byte* memory = aligned(workspace);
+    if (desc_.dtype == DType::f32) {
+      weights_->run({x.data, gradient, dy.data, nullptr}, memory);
+    } else {
+      // cuDNN has no plan that writes fp32 from 16-bit inputs.
+      weights_->run({x.data, memory, dy.data, nullptr}, memory + narrow_gradient_bytes());
+      elementwise_->copy(Tensor(memory, dw.shape, desc_.dtype, stream_.device()), dw, false);
+    }
+    if (desc_.bias) {
+      require(db.shape == Shape{1, 1, 1, desc_.out_channels}, "a bias gradient {1,1,1,K}");
+      channel_sums(stream_, dy, db.as<float>(), memory);
+    }
+  }
+
+ private:
+  void require_shapes(const Tensor& x, const Tensor& y) const {
+    require(x.shape == desc_.input && x.dtype == desc_.dtype && x.dense(),
+            "x as the convolution was made for");
+    require(y.shape == desc_.output() && y.dtype == desc_.dtype && y.dense(),
+            "y as the convolution was made for");
+  }
+  /// Where the bias lies behind the packed weights.
+  size_t bias_offset() const {
+    return aligned(static_cast<size_t>(desc_.weights().elements()) * size_of(desc_.dtype));
+  }
+  /// Workspace for the weight gradient in 16 bits.
+  size_t narrow_gradient_bytes() const { return desc_.dtype == DType::f32 ? 0 : bias_offset(); }
+
+  std::shared_ptr<const CudnnDevice> device_;
+  Stream& stream_;
+  std::unique_ptr<ElementwiseOps> elementwise_;  // casts weights and their gradient
+  ConvDesc desc_;
+  ConvPaths paths_;
+  std::optional<CudnnExecution> forward_, data_, weights_;
+};
+
+/// Times paths on the GPU, on random data: kernels run faster on zeros.
+class ConvTimer {
+ public:
+  ConvTimer(std::shared_ptr<const CudnnDevice> device, Stream& stream, const ConvDesc& desc)
+      : device_(std::move(device)), stream_(stream), desc_(desc), stopwatch_(stream) {}
+
+  /// The fastest; of those that are about as fast, the one with the smallest workspace. Paths that
+  /// fail are left out. Without memory for a trial it is the one with the smallest workspace.
+  ConvPath best(ConvDirection direction, const std::vector<ConvPath>& candidates) {
+    const auto smaller = [](const ConvPath& a, const ConvPath& b) {
+      return a.plan->workspace_bytes() < b.plan->workspace_bytes();
+    };
+    if (candidates.size() == 1) return candidates.front();
+    try {
+      prepare(direction, candidates);
+    } catch (const RunError&) {
+      return *std::min_element(candidates.begin(), candidates.end(), smaller);
+    }
+    struct Trial {
+      const ConvPath* path;
+      float milliseconds;
+    };
+    std::vector<Trial> trials;
+    std::string why;
+    for (const ConvPath& path : candidates) {
+      try {
+        trials.push_back({&path, measure(direction, path)});
+      } catch (const RunError& error) {
+        why = error.what();
+      }
+    }
+    if (trials.empty()) {
+      throw RunError(fmt::format("no cuDNN plan ran for the {}", name_of(direction)), why,
+                     "check the driver and cuDNN, or use --device cpu");
+    }
+    const float fastest = std::min_element(trials.begin(), trials.end(), [](auto& a, auto& b) {
+                            return a.milliseconds < b.milliseconds;
+                          })->milliseconds;
+    std::erase_if(trials, [&](const Trial& t) { return t.milliseconds > fastest * about_as_fast; });
+    return *std::min_element(trials.begin(), trials.end(), [&](auto& a, auto& b) {
+              return smaller(*a.path, *b.path);
+            })->path;
+  }
+
+ private:
+  static constexpr float about_as_fast = 1.03f;
+  static constexpr float trial_milliseconds = 3;
+  static constexpr int most_repeats = 20;
+
+  static ConvPaths only(ConvDirection direction, const ConvPath& path) {
+    ConvPaths paths;
+    paths.of(direction) = path;
+    return paths;
+  }
+
+  /// Memory for any of the candidates, with random values in all that a convolution reads.
+  void prepare(ConvDirection direction, const std::vector<ConvPath>& candidates) {
+    size_t workspace = 0, packed = 0;
+    for (const ConvPath& path : candidates) {
+      const CudnnConvolution conv(device_, stream_, desc_, only(direction, path));
+      workspace = std::max(workspace, conv.workspace_bytes());
+      packed = std::max(packed, conv.packed_bytes());
+    }
+    if (workspace_.bytes() < workspace) workspace_ = Buffer(stream_.device(), workspace);
+    if (db_) return;
+    x_ = random(desc_.input, desc_.dtype, 1);
+    y_ = random(desc_.output(), desc_.dtype, 2);
+    packed_ = Buffer(stream_.device(), packed);
+    fill_random(stream_, packed_.data(), desc_.dtype,
+                static_cast<int64_t>(packed / size_of(desc_.dtype)), 3);
+    dw_ = Buffer(stream_.device(), static_cast<size_t>(desc_.weights().elements()) * sizeof(float));
+    db_ = Buffer(stream_.device(), desc_.out_channels * sizeof(float));
+  }
+
+  Buffer random(const Shape& shape, DType dtype, uint32_t seed) {
+    Buffer buffer(stream_.device(), static_cast<size_t>(shape.elements()) * size_of(dtype));
+    fill_random(stream_, buffer.data(), dtype, shape.elements(), seed);
+    return buffer;
+  }
+
+  float measure(ConvDirection direction, const ConvPath& path) {
+    CudnnConvolution conv(device_, stream_, desc_, only(direction, path));
+    const Tensor x(x_.data(), desc_.input, desc_.dtype, stream_.device());
+    const Tensor y(y_.data(), desc_.output(), desc_.dtype, stream_.device());
+    const Tensor dw(dw_.data(), desc_.weights(), DType::f32, stream_.device());
+    const Tensor db(db_.data(), {1, 1, 1, desc_.out_channels}, DType::f32, stream_.device());
+    const auto milliseconds = [&](int repeats) {
+      stopwatch_.start();
+      for (int i = 0; i < repeats; ++i) {
+        switch (direction) {
+          case ConvDirection::forward: conv.forward(x, packed_.data(), y, workspace_.data()); break;
+          case ConvDirection::data:
+            conv.backward_data(y, packed_.data(), x, workspace_.data());
+            break;
+          case ConvDirection::weights:
+            conv.backward_weights(x, y, dw, db, workspace_.data());
+            break;
+        }
+      }
+      return stopwatch_.stop() / static_cast<float>(repeats);
+    };
+    milliseconds(1);  // loads the kernels
+    const float once = std::max(milliseconds(1), 1e-3f);
+    const int repeats = std::clamp(static_cast<int>(trial_milliseconds / once), 2, most_repeats);
+    return milliseconds(repeats);
+  }
+
+  std::shared_ptr<const CudnnDevice> device_;
+  Stream& stream_;
+  ConvDesc desc_;
+  Stopwatch stopwatch_;
+  Buffer x_, y_, packed_, dw_, db_, workspace_;
+};
+
+class CudnnConvOps final : public ConvOps {
+ public:
+  explicit CudnnConvOps(Stream& stream)
+      : stream_(stream), device_(std::make_shared<const CudnnDevice>(stream)) {}
+
+  std::unique_ptr<Convolution> make(const ConvDesc& desc) override {
+    require(
+        desc.groups > 0 && desc.input.c % desc.groups == 0 && desc.out_channels % desc.groups == 0,
+        "channels that the groups divide");
+    const Shape output = desc.output();
+    require(output.h > 0 && output.w > 0, "a convolution with a non-empty output");
+    ConvTimer timer(device_, stream_, desc);
+    ConvPaths paths;
+    paths.forward = choose(timer, desc, ConvDirection::forward);
+    if (desc.backward) paths.weights = choose(timer, desc, ConvDirection::weights);
+    if (desc.backward && desc.input_gradient) {
+      paths.data = choose(timer, desc, ConvDirection::data);
+    }
+    return std::make_unique<CudnnConvolution>(device_, stream_, desc, paths);
+  }
+
+ private:
+  /// Heuristics rarely put the best plan later; PyTorch settled on ten as well.
+  static constexpr size_t candidates = 10;
+
+  /// The best path, searched and timed once in the life of this object.
+  ConvPath choose(ConvTimer& timer, const ConvDesc& desc, ConvDirection direction) {
+    const std::string key = key_of(desc, direction);
+    if (const auto known = chosen_.find(key); known != chosen_.end()) return known->second;
+    const ConvPath path = timer.best(direction, find_paths(*device_, desc, direction, candidates));
+    chosen_.emplace(key, path);
+    return path;
+  }
+
+  /// Everything that a path depends on, except the device and cuDNN's version, which are this
+  /// object's. A training and an inference plan of one shape share their forward path.
+  static std::string key_of(const ConvDesc& d, ConvDirection direction) {
+    const bool forward = direction == ConvDirection::forward;
+    return fmt::format("{}: {} {} {} {}x{} s{} d{} p{},{},{},{} g{} b{} r{}", name_of(direction),
+                       name_of(d.dtype), d.input.text(), d.out_channels, d.kernel_h, d.kernel_w,
+                       d.stride, d.dilation, d.padding.left, d.padding.right, d.padding.top,
+                       d.padding.bottom, d.groups, forward && d.bias, forward && d.relu);
+  }
+
+  Stream& stream_;
+  std::shared_ptr<const CudnnDevice> device_;
+  std::map<std::string, ConvPath> chosen_;
+};
+
+}  // namespace
+
+std::unique_ptr<ConvOps> make_conv_ops(Stream& stream) {
+  return std::make_unique<CudnnConvOps>(stream);
+}
+
+std::string library_version() { return "cuDNN " + cudnn_version(); }
+
+}  // namespace macadam::cuda

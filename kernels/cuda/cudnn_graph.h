@@ -1,0 +1,112 @@
+#pragma once
+// What the convolutions need of cuDNN's graph API, without cuDNN's types: cudnn_graph.cpp alone
+// includes cudnn.h. A graph here is one convolution pass, with bias and ReLU fused where asked.
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kernels/conv.h"
+#include "kernels/device.h"
+
+namespace macadam::cuda {
+
+/// One operation graph of a convolution. All read and write the operands of ConvOperands.
+enum class ConvPass : uint8_t {
+  forward,            // y = conv(x, w)
+  forward_bias,       // y = conv(x, w) + bias
+  forward_bias_relu,  // y = max(conv(x, w) + bias, 0)
+  data,               // x = gradient of the input, given y
+  weights,            // w = gradient of the weights, given x and y
+};
+
+/// "forward", "forward+bias", "forward+bias+relu", "data gradient", "weight gradient".
+std::string_view name_of(ConvPass pass);
+
+/// Device addresses, 16-byte aligned, dense NHWC (weights KRSC), all in the convolution's dtype.
+struct ConvOperands {
+  void* x = nullptr;
+  void* w = nullptr;
+  void* y = nullptr;
+  void* bias = nullptr;
+
+  bool operator==(const ConvOperands&) const = default;
+};
+
+/// A device that cuDNN plans for: the GPU of a stream, or only the description of a GPU. Plans made
+/// for a description cannot run. Move-only; must outlive its plans.
+class CudnnDevice {
+ public:
+  /// Throws RunError when cuDNN cannot start on the GPU.
+  explicit CudnnDevice(Stream& stream);
+  /// `json`: the properties as cuDNN serialises them (CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION).
+  /// Needs no GPU and no driver. Throws RunError when cuDNN does not accept the description.
+  static CudnnDevice described(std::string_view json);
+
+  CudnnDevice(CudnnDevice&&) noexcept;
+  CudnnDevice& operator=(CudnnDevice&&) noexcept;
+  ~CudnnDevice();
+
+  /// The properties of the stream's GPU as JSON, for described() on another machine.
+  std::string json() const;
+
+  struct Impl;
+  const Impl& impl() const { return *impl_; }
+
+ private:
+  CudnnDevice();
+  std::unique_ptr<Impl> impl_;
+};
+
+/// One engine, finalised for one graph on one device. Immutable.
+class CudnnPlan {
+ public:
+  struct Impl;
+  explicit CudnnPlan(std::unique_ptr<Impl> impl);
+  CudnnPlan(CudnnPlan&&) noexcept;
+  CudnnPlan& operator=(CudnnPlan&&) noexcept;
+  ~CudnnPlan();
+
+  size_t workspace_bytes() const;
+  /// "engine 34".
+  std::string name() const;
+  const Impl& impl() const { return *impl_; }
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+/// Up to `limit` plans that finalise for `pass` of the convolution `desc`, the most promising first
+/// (heuristics mode A, then FALLBACK). Left out are engines that are not deterministic, that reduce
+/// in less than fp32, or, for fp32, that round the inputs (TF32). Engines that compile their
+/// kernels here and now, which takes seconds, serve where there is no other. When there is no plan,
+/// the result is empty and `why`, if given, receives cuDNN's last reason.
+std::vector<CudnnPlan> find_plans(const CudnnDevice& device, const ConvDesc& desc, ConvPass pass,
+                                  size_t limit, std::string* why = nullptr);
+
+/// Runs a plan. cuDNN's variant pack is rebuilt only when an address changed since the last call.
+class CudnnExecution {
+ public:
+  CudnnExecution(const CudnnDevice& device, std::shared_ptr<const CudnnPlan> plan, ConvPass pass);
+  CudnnExecution(CudnnExecution&&) noexcept;
+  CudnnExecution& operator=(CudnnExecution&&) noexcept;
+  ~CudnnExecution();
+
+  const CudnnPlan& plan() const { return *plan_; }
+  /// `workspace`: plan().workspace_bytes() bytes of device memory, 256-byte aligned.
+  void run(const ConvOperands& operands, void* workspace);
+
+ private:
+  struct Pack;
+  const CudnnDevice* device_;
+  std::shared_ptr<const CudnnPlan> plan_;
+  ConvPass pass_;
+  std::unique_ptr<Pack> pack_;
+};
+
+/// "9.19.0", of the library that is loaded.
+std::string cudnn_version();
+
+}  // namespace macadam::cuda

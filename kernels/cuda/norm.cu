@@ -1,0 +1,320 @@
+// Batch normalisation. Floors, in passes over a tensor of x's size: train 3 (x for the statistics,
+// x again, y), infer 2, backward 5 (x and dy for the sums, both again, dx), with ReLU 7 (y twice).
+// Between two passes of one call a tensor smaller than the L2 cache need not be read again.
+
+#include <cmath>
+
+#include "kernels/cuda/columns.cuh"
+#include "kernels/cuda/cuda_ops.h"
+#include "kernels/norm.h"
+#include "kernels/scalar/compare.h"
+#include "kernels/scalar/normalize.h"
+
+namespace macadam::cuda {
+
+namespace {
+
+using scalar::Affine;
+using scalar::BatchNormGradient;
+
+/// Sums of x - x0 and (x - x0)^2, x0 being the channel's first value: a spread that is small
+/// against the mean survives fp32.
+template <typename T>
+struct Moments {
+  View<const T> x;
+
+  template <int V>
+  struct Adder {
+    View<const T> x;
+    int channel, count;
+    float origin[V];
+
+    __device__ void operator()(int64_t pixel, float (&a)[V], float (&b)[V]) const {
+      float v[V];
+      load<V>(x.at(pixel, channel), count, v);
+#pragma unroll
+      for (int i = 0; i < V; ++i) {
+        const float d = v[i] - origin[i];
+        a[i] += d;
+        b[i] += d * d;
+      }
+    }
+  };
+
+  template <int V>
+  __device__ Adder<V> start(int channel, int count) const {
+    Adder<V> adder{x, channel, count, {}};
+    load<V>(x.at(0, channel), count, adder.origin);
+    return adder;
+  }
+};
+
+/// From the sums of Moments to everything that is kept, and the map of the second pass.
+template <typename T>
+struct FinishMoments {
+  const T* first_pixel;
+  const float *gamma, *beta;
+  float *running_mean, *running_var, *saved_mean, *saved_inv_std;
+  Affine* map;
+  double count;
+  float eps, momentum;
+
+  __device__ void operator()(int channel, double sum, double square_sum) const {
+    const double shift = sum / count;
+    const double squares = square_sum - sum * shift;
+    const double var = squares > 0 ? squares / count : squares == squares ? 0 : squares;
+    const auto mean = static_cast<float>(widen(first_pixel[channel]) + shift);
+    const auto inv_std = static_cast<float>(1 / std::sqrt(var + static_cast<double>(eps)));
+    const double unbiased = count > 1 ? var * count / (count - 1) : var;
+    saved_mean[channel] = mean;
+    saved_inv_std[channel] = inv_std;
+    running_mean[channel] = (1 - momentum) * running_mean[channel] + momentum * mean;
+    running_var[channel] =
+        (1 - momentum) * running_var[channel] + momentum * static_cast<float>(unbiased);
+    map[channel] = scalar::batch_norm(gamma[channel], beta[channel], mean, inv_std);
+  }
+};
+
+/// y = map(x), then ReLU. `Maps` gives a channel's Affine.
+template <typename T, typename Maps>
+struct Normalize {
+  View<const T> x;
+  View<T> y;
+  Maps maps;
+  bool relu;
+
+  template <int V>
+  struct Apply {
+    View<const T> x;
+    View<T> y;
+    Affine map[V];
+    int channel, count;
+    bool relu;
+
+    __device__ void operator()(int64_t pixel) const {
+      float v[V];
+      load<V>(x.at(pixel, channel), count, v);
+#pragma unroll
+      for (int i = 0; i < V; ++i) {
+        v[i] = map[i](v[i]);
+        if (relu) v[i] = scalar::relu(v[i]);
+      }
+      store<V>(y.at(pixel, channel), count, v);
+    }
+  };
+
+  template <int V>
+  __device__ Apply<V> start(int channel, int count) const {
+    Apply<V> apply{x, y, {}, channel, count, relu};
+#pragma unroll
+    for (int i = 0; i < V; ++i) {
+      if (i < count) apply.map[i] = maps(channel + i);
+    }
+    return apply;
+  }
+};
+
+struct StoredMaps {
+  const Affine* map;
+
+  __device__ Affine operator()(int channel) const { return map[channel]; }
+};
+
+struct RunningMaps {
+  const float *gamma, *beta, *mean, *var;
+  float eps;
+
+  __device__ Affine operator()(int channel) const {
+    return scalar::batch_norm(gamma[channel], beta[channel], mean[channel],
+                              1.0f / std::sqrt(var[channel] + eps));
+  }
+};
+
+/// Loads dy, masked by y > 0 with ReLU.
+template <int V, typename T>
+__device__ void load_gradient(const View<const T>& dy, const View<const T>& y, bool relu,
+                              int64_t pixel, int channel, int count, float (&v)[V]) {
+  load<V>(dy.at(pixel, channel), count, v);
+  if (!relu) return;
+  float out[V];
+  load<V>(y.at(pixel, channel), count, out);
+#pragma unroll
+  for (int i = 0; i < V; ++i) v[i] = out[i] > 0.0f ? v[i] : 0.0f;
+}
+
+/// Sums of dy and dy * (x - mean).
+template <typename T>
+struct GradientSums {
+  View<const T> x, y, dy;
+  const float* mean;
+  bool relu;
+
+  template <int V>
+  struct Adder {
+    GradientSums all;
+    int channel, count;
+    float mean[V];
+
+    __device__ void operator()(int64_t pixel, float (&a)[V], float (&b)[V]) const {
+      float v[V], g[V];
+      load<V>(all.x.at(pixel, channel), count, v);
+      load_gradient<V>(all.dy, all.y, all.relu, pixel, channel, count, g);
+#pragma unroll
+      for (int i = 0; i < V; ++i) {
+        a[i] += g[i];
+        b[i] += g[i] * (v[i] - mean[i]);
+      }
+    }
+  };
+
+  template <int V>
+  __device__ Adder<V> start(int channel, int count) const {
+    Adder<V> adder{*this, channel, count, {}};
+#pragma unroll
+    for (int i = 0; i < V; ++i) {
+      if (i < count) adder.mean[i] = mean[channel + i];
+    }
+    return adder;
+  }
+};
+
+struct FinishGradient {
+  const float *gamma, *mean, *inv_std;
+  float *dgamma, *dbeta;
+  BatchNormGradient* map;
+  double count;
+
+  __device__ void operator()(int channel, double sum, double product_sum) const {
+    const auto shift = static_cast<float>(sum);
+    const auto scale = static_cast<float>(product_sum * static_cast<double>(inv_std[channel]));
+    dbeta[channel] = shift;
+    dgamma[channel] = scale;
+    map[channel] = scalar::batch_norm_gradient(gamma[channel], mean[channel], inv_std[channel],
+                                               scale, shift, count);
+  }
+};
+
+template <typename T>
+struct InputGradient {
+  View<const T> x, y, dy;
+  View<T> dx;
+  const BatchNormGradient* map;
+  bool relu;
+
+  template <int V>
+  struct Apply {
+    InputGradient all;
+    BatchNormGradient map[V];
+    int channel, count;
+
+    __device__ void operator()(int64_t pixel) const {
+      float v[V], g[V];
+      load<V>(all.x.at(pixel, channel), count, v);
+      load_gradient<V>(all.dy, all.y, all.relu, pixel, channel, count, g);
+#pragma unroll
+      for (int i = 0; i < V; ++i) v[i] = map[i](g[i], v[i]);
+      store<V>(all.dx.at(pixel, channel), count, v);
+    }
+  };
+
+  template <int V>
+  __device__ Apply<V> start(int channel, int count) const {
+    Apply<V> apply{*this, {}, channel, count};
+#pragma unroll
+    for (int i = 0; i < V; ++i) {
+      if (i < count) apply.map[i] = map[channel + i];
+    }
+    return apply;
+  }
+};
+
+/// The chunks' partial sums, then a map a channel.
+struct Workspace {
+  float* partials;
+  void* maps;
+
+  Workspace(void* data, const Shape& shape)
+      : partials(static_cast<float*>(data)),
+        maps(partials + static_cast<int64_t>(sum_chunks(shape)) * 2 * shape.c) {}
+
+  static size_t bytes(const Shape& shape) {
+    const size_t floats = static_cast<size_t>(sum_chunks(shape)) * 2 + 3;
+    return floats * static_cast<size_t>(shape.c) * sizeof(float);
+  }
+};
+
+class CudaNormOps final : public NormOps {
+ public:
+  explicit CudaNormOps(Stream& stream) : stream_(stream) {}
+
+  size_t workspace_bytes(Shape shape) const override { return Workspace::bytes(shape); }
+
+  void train(const BatchNormDesc& desc, const Tensor& x, const Tensor& gamma, const Tensor& beta,
+             const Tensor& running_mean, const Tensor& running_var, const Tensor& saved_mean,
+             const Tensor& saved_inv_std, const Tensor& y, void* workspace) override {
+    const Workspace space(workspace, x.shape);
+    auto* maps = static_cast<Affine*>(space.maps);
+    visit_float(x.dtype, [&](auto type) {
+      using T = decltype(type);
+      const auto in = view<const T>(x);
+      const ColumnLayout sums = column_layout({&x}, sum_chunks(x.shape));
+      launch_column_sums(stream_, sums, Moments<T>{in}, space.partials);
+      launch_column_finish(
+          stream_, sums,
+          FinishMoments<T>{in.data, gamma.as<float>(), beta.as<float>(), running_mean.as<float>(),
+                           running_var.as<float>(), saved_mean.as<float>(),
+                           saved_inv_std.as<float>(), maps, static_cast<double>(sums.pixels),
+                           desc.eps, desc.momentum},
+          space.partials);
+      launch_column_map(stream_, column_layout({&x, &y}),
+                        Normalize<T, StoredMaps>{in, view<T>(y), {maps}, desc.relu});
+    });
+  }
+
+  void infer(const BatchNormDesc& desc, const Tensor& x, const Tensor& gamma, const Tensor& beta,
+             const Tensor& running_mean, const Tensor& running_var, const Tensor& y) override {
+    const RunningMaps maps{gamma.as<float>(), beta.as<float>(), running_mean.as<float>(),
+                           running_var.as<float>(), desc.eps};
+    visit_float(x.dtype, [&](auto type) {
+      using T = decltype(type);
+      launch_column_map(stream_, column_layout({&x, &y}),
+                        Normalize<T, RunningMaps>{view<const T>(x), view<T>(y), maps, desc.relu});
+    });
+  }
+
+  void backward(const BatchNormDesc& desc, const Tensor& x, const Tensor& y, const Tensor& dy,
+                const Tensor& gamma, const Tensor& saved_mean, const Tensor& saved_inv_std,
+                const Tensor& dx, const Tensor& dgamma, const Tensor& dbeta,
+                void* workspace) override {
+    const Workspace space(workspace, x.shape);
+    auto* maps = static_cast<BatchNormGradient*>(space.maps);
+    const Tensor& out = desc.relu ? y : x;  // not read without ReLU
+    visit_float(x.dtype, [&](auto type) {
+      using T = decltype(type);
+      const auto in = view<const T>(x), mask = view<const T>(out), gradient = view<const T>(dy);
+      const ColumnLayout sums = column_layout({&x, &out, &dy}, sum_chunks(x.shape));
+      launch_column_sums(stream_, sums,
+                         GradientSums<T>{in, mask, gradient, saved_mean.as<float>(), desc.relu},
+                         space.partials);
+      launch_column_finish(
+          stream_, sums,
+          FinishGradient{gamma.as<float>(), saved_mean.as<float>(), saved_inv_std.as<float>(),
+                         dgamma.as<float>(), dbeta.as<float>(), maps,
+                         static_cast<double>(sums.pixels)},
+          space.partials);
+      launch_column_map(stream_, column_layout({&x, &out, &dy, &dx}),
+                        InputGradient<T>{in, mask, gradient, view<T>(dx), maps, desc.relu});
+    });
+  }
+
+ private:
+  Stream& stream_;
+};
+
+}  // namespace
+
+std::unique_ptr<NormOps> make_norm_ops(Stream& stream) {
+  return std::make_unique<CudaNormOps>(stream);
+}
+
+}  // namespace macadam::cuda

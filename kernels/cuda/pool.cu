@@ -1,0 +1,292 @@
+// Pooling. Floors: forward size(x) + size(y), and size(y) / size of an element more for the index;
+// backward the same bytes, the gradients in place of the values.
+
+#include "kernels/cuda/cuda_ops.h"
+#include "kernels/cuda/spatial.cuh"
+#include "kernels/pool.h"
+#include "kernels/scalar/compare.h"
+#include "kernels/scalar/pool.h"
+
+namespace macadam::cuda {
+
+namespace {
+
+using scalar::Range;
+
+/// The windows of a call. With K > 0 the kernel is K x K and the stride S, known to the compiler.
+template <int K, int S>
+struct Windows {
+  PoolDesc desc;
+  int in_h, in_w, out_h, out_w;
+
+  __device__ int kernel_h() const { return K > 0 ? K : desc.kernel_h; }
+  __device__ int kernel_w() const { return K > 0 ? K : desc.kernel_w; }
+  __device__ int stride_h() const { return K > 0 ? S : desc.stride_h; }
+  __device__ int stride_w() const { return K > 0 ? S : desc.stride_w; }
+  /// The input pixel of window position 0.
+  __device__ int top(int h) const { return h * stride_h() - desc.padding.top; }
+  __device__ int left(int w) const { return w * stride_w() - desc.padding.left; }
+  __device__ Range window_h(int h) const {
+    return scalar::pool_window(h, kernel_h(), stride_h(), desc.padding.top, in_h);
+  }
+  __device__ Range window_w(int w) const {
+    return scalar::pool_window(w, kernel_w(), stride_w(), desc.padding.left, in_w);
+  }
+  __device__ Range readers_h(int h) const {
+    return scalar::pool_readers(h, kernel_h(), stride_h(), desc.padding.top, out_h);
+  }
+  __device__ Range readers_w(int w) const {
+    return scalar::pool_readers(w, kernel_w(), stride_w(), desc.padding.left, out_w);
+  }
+};
+
+struct alignas(8) IndexVector {
+  uint8_t lane[kVector];
+};
+
+template <typename T, bool Aligned, int K, int S>
+__global__ void __launch_bounds__(kThreads)
+    max_kernel(View<const T> x, View<T> y, uint8_t* __restrict__ index, Windows<K, S> windows,
+               SpatialLayout layout, int channels) {
+  Place at;
+  if (!layout.place(at)) return;
+  const int top = windows.top(at.h), left = windows.left(at.w);
+  const int64_t image = static_cast<int64_t>(at.n) * windows.in_h;
+
+  float best[kVector];
+  int chosen[kVector];
+  bool first = true;
+  const auto visit = [&](int kh, int kw) {
+    const int h = top + kh, w = left + kw;
+    if (h < 0 || h >= windows.in_h || w < 0 || w >= windows.in_w) return;
+    float v[kVector];
+    load_channels<Aligned>(x.at((image + h) * windows.in_w + w, at.channel), at.count, v);
+    const int position = kh * windows.kernel_w() + kw;
+#pragma unroll
+    for (int i = 0; i < kVector; ++i) {
+      const bool wins = first || scalar::pool_wins(v[i], best[i]);
+      best[i] = wins ? v[i] : best[i];
+      chosen[i] = wins ? position : chosen[i];
+    }
+    first = false;
+  };
+#pragma unroll
+  for (int i = 0; i < kVector; ++i) {
+    best[i] = 0.0f;
+    chosen[i] = 0;
+  }
+  if constexpr (K > 0) {
+#pragma unroll
+    for (int k = 0; k < K * K; ++k) visit(k / K, k % K);
+  } else {
+    for (int kh = 0; kh < windows.kernel_h(); ++kh) {
+      for (int kw = 0; kw < windows.kernel_w(); ++kw) visit(kh, kw);
+    }
+  }
+  store_channels<Aligned>(y.at(at.pixel, at.channel), at.count, best);
+  if (index == nullptr) return;
+  uint8_t* out = index + at.pixel * channels + at.channel;
+  if constexpr (Aligned) {
+    IndexVector packed;
+#pragma unroll
+    for (int i = 0; i < kVector; ++i) packed.lane[i] = static_cast<uint8_t>(chosen[i]);
+    *reinterpret_cast<IndexVector*>(out) = packed;
+  } else {
+#pragma unroll
+    for (int i = 0; i < kVector; ++i) {
+      if (i < at.count) out[i] = static_cast<uint8_t>(chosen[i]);
+    }
+  }
+}
+
+template <typename T, bool Aligned, int K, int S>
+__global__ void __launch_bounds__(kThreads)
+    max_backward_kernel(View<const T> dy, const uint8_t* __restrict__ index, View<T> dx,
+                        Windows<K, S> windows, SpatialLayout layout, int channels,
+                        bool accumulate) {
+  Place at;
+  if (!layout.place(at)) return;
+  const Range rows = windows.readers_h(at.h), columns = windows.readers_w(at.w);
+  float sum[kVector] = {};
+  for (int h = rows.begin; h < rows.end; ++h) {
+    for (int w = columns.begin; w < columns.end; ++w) {
+      const int64_t pixel = (static_cast<int64_t>(at.n) * windows.out_h + h) * windows.out_w + w;
+      const int here = (at.h - windows.top(h)) * windows.kernel_w() + at.w - windows.left(w);
+      const uint8_t* chosen = index + pixel * channels + at.channel;
+      float v[kVector];
+      load_channels<Aligned>(dy.at(pixel, at.channel), at.count, v);
+      if constexpr (Aligned) {
+        const IndexVector packed = *reinterpret_cast<const IndexVector*>(chosen);
+#pragma unroll
+        for (int i = 0; i < kVector; ++i) sum[i] += packed.lane[i] == here ? v[i] : 0.0f;
+      } else {
+#pragma unroll
+        for (int i = 0; i < kVector; ++i) {
+          if (i < at.count && chosen[i] == here) sum[i] += v[i];
+        }
+      }
+    }
+  }
+  store_channels<Aligned>(dx.at(at.pixel, at.channel), at.count, sum, accumulate);
+}
+
+__device__ __forceinline__ float inverse_area(const Range& rows, const Range& columns) {
+  return 1.0f / static_cast<float>((rows.end - rows.begin) * (columns.end - columns.begin));
+}
+
+template <typename T, bool Aligned, int K, int S>
+__global__ void __launch_bounds__(kThreads)
+    average_kernel(View<const T> x, View<T> y, Windows<K, S> windows, SpatialLayout layout) {
+  Place at;
+  if (!layout.place(at)) return;
+  const Range rows = windows.window_h(at.h), columns = windows.window_w(at.w);
+  float sum[kVector] = {};
+  for (int h = rows.begin; h < rows.end; ++h) {
+    const int64_t row = (static_cast<int64_t>(at.n) * windows.in_h + h) * windows.in_w;
+#pragma unroll 2
+    for (int w = columns.begin; w < columns.end; ++w) {
+      float v[kVector];
+      load_channels<Aligned>(x.at(row + w, at.channel), at.count, v);
+#pragma unroll
+      for (int i = 0; i < kVector; ++i) sum[i] += v[i];
+    }
+  }
+  const float scale = inverse_area(rows, columns);
+#pragma unroll
+  for (int i = 0; i < kVector; ++i) sum[i] *= scale;
+  store_channels<Aligned>(y.at(at.pixel, at.channel), at.count, sum);
+}
+
+template <typename T, bool Aligned, int K, int S>
+__global__ void __launch_bounds__(kThreads)
+    average_backward_kernel(View<const T> dy, View<T> dx, Windows<K, S> windows,
+                            SpatialLayout layout, bool accumulate) {
+  Place at;
+  if (!layout.place(at)) return;
+  const Range rows = windows.readers_h(at.h), columns = windows.readers_w(at.w);
+  float sum[kVector] = {};
+  for (int h = rows.begin; h < rows.end; ++h) {
+    const Range window_h = windows.window_h(h);
+    for (int w = columns.begin; w < columns.end; ++w) {
+      const int64_t pixel = (static_cast<int64_t>(at.n) * windows.out_h + h) * windows.out_w + w;
+      const float scale = inverse_area(window_h, windows.window_w(w));
+      float v[kVector];
+      load_channels<Aligned>(dy.at(pixel, at.channel), at.count, v);
+#pragma unroll
+      for (int i = 0; i < kVector; ++i) sum[i] += v[i] * scale;
+    }
+  }
+  store_channels<Aligned>(dx.at(at.pixel, at.channel), at.count, sum, accumulate);
+}
+
+/// Calls f(storage type, bool_constant aligned, windows), with the window's size and stride as
+/// constants where the networks of the day use them.
+template <typename F>
+void dispatch(const PoolDesc& desc, const Shape& in, const Shape& out, DType dtype, bool aligned,
+              F&& f) {
+  require(out == desc.output(in), "the output has the shape that the description gives");
+  const auto is = [&](int kernel, int stride) {
+    return desc.kernel_h == kernel && desc.kernel_w == kernel && desc.stride_h == stride &&
+           desc.stride_w == stride;
+  };
+  const auto with_windows = [&](auto type, auto vectors) {
+    if (is(2, 2)) {
+      f(type, vectors, Windows<2, 2>{desc, in.h, in.w, out.h, out.w});
+    } else if (is(3, 2)) {
+      f(type, vectors, Windows<3, 2>{desc, in.h, in.w, out.h, out.w});
+    } else {
+      f(type, vectors, Windows<0, 0>{desc, in.h, in.w, out.h, out.w});
+    }
+  };
+  visit_float(dtype, [&](auto type) {
+    if (aligned) {
+      with_windows(type, std::true_type{});
+    } else {
+      with_windows(type, std::false_type{});
+    }
+  });
+}
+
+class CudaPoolOps final : public PoolOps {
+ public:
+  explicit CudaPoolOps(Stream& stream) : stream_(stream) {}
+
+  void max(const PoolDesc& desc, const Tensor& x, const Tensor& y, const Tensor& index) override {
+    require(desc.kernel_h * desc.kernel_w <= 255, "a max pooling window has at most 255 pixels");
+    const bool indexed = index.data != nullptr;
+    require(!indexed || (index.shape == y.shape && index.dense()), "a dense index of y's shape");
+    const bool aligned = whole_vectors({&x, &y, indexed ? &index : &x});
+    const SpatialLayout layout(y.shape);
+    dispatch(desc, x.shape, y.shape, x.dtype, aligned, [&](auto type, auto vectors, auto windows) {
+      run(max_kernel_of<decltype(type), vectors()>(windows), layout, view<const decltype(type)>(x),
+          view<decltype(type)>(y), indexed ? index.as<uint8_t>() : nullptr, windows, layout,
+          y.shape.c);
+    });
+  }
+
+  void max_backward(const PoolDesc& desc, const Tensor& dy, const Tensor& index, const Tensor& dx,
+                    bool accumulate) override {
+    require(index.shape == dy.shape && index.dense(), "a dense index of dy's shape");
+    const bool aligned = whole_vectors({&dy, &index, &dx});
+    const SpatialLayout layout(dx.shape);
+    dispatch(desc, dx.shape, dy.shape, dx.dtype, aligned,
+             [&](auto type, auto vectors, auto windows) {
+               run(max_backward_of<decltype(type), vectors()>(windows), layout,
+                   view<const decltype(type)>(dy), index.as<uint8_t>(), view<decltype(type)>(dx),
+                   windows, layout, dx.shape.c, accumulate);
+             });
+  }
+
+  void average(const PoolDesc& desc, const Tensor& x, const Tensor& y) override {
+    const SpatialLayout layout(y.shape);
+    dispatch(desc, x.shape, y.shape, x.dtype, whole_vectors({&x, &y}),
+             [&](auto type, auto vectors, auto windows) {
+               run(average_of<decltype(type), vectors()>(windows), layout,
+                   view<const decltype(type)>(x), view<decltype(type)>(y), windows, layout);
+             });
+  }
+
+  void average_backward(const PoolDesc& desc, const Tensor& dy, const Tensor& dx,
+                        bool accumulate) override {
+    const SpatialLayout layout(dx.shape);
+    dispatch(desc, dx.shape, dy.shape, dx.dtype, whole_vectors({&dy, &dx}),
+             [&](auto type, auto vectors, auto windows) {
+               run(average_backward_of<decltype(type), vectors()>(windows), layout,
+                   view<const decltype(type)>(dy), view<decltype(type)>(dx), windows, layout,
+                   accumulate);
+             });
+  }
+
+ private:
+  template <typename T, bool Aligned, int K, int S>
+  static auto max_kernel_of(const Windows<K, S>&) {
+    return max_kernel<T, Aligned, K, S>;
+  }
+  template <typename T, bool Aligned, int K, int S>
+  static auto max_backward_of(const Windows<K, S>&) {
+    return max_backward_kernel<T, Aligned, K, S>;
+  }
+  template <typename T, bool Aligned, int K, int S>
+  static auto average_of(const Windows<K, S>&) {
+    return average_kernel<T, Aligned, K, S>;
+  }
+  template <typename T, bool Aligned, int K, int S>
+  static auto average_backward_of(const Windows<K, S>&) {
+    return average_backward_kernel<T, Aligned, K, S>;
+  }
+
+  template <typename Kernel, typename... Arguments>
+  void run(Kernel kernel, const SpatialLayout& layout, const Arguments&... arguments) {
+    launch(stream_, kernel, blocks_for(layout.threads()), kThreads, 0, arguments...);
+  }
+
+  Stream& stream_;
+};
+
+}  // namespace
+
+std::unique_ptr<PoolOps> make_pool_ops(Stream& stream) {
+  return std::make_unique<CudaPoolOps>(stream);
+}
+
+}  // namespace macadam::cuda

@@ -1,0 +1,179 @@
+// Resizing. Floors: forward size(x) + size(y), backward size(dy) + size(dx), size(dx) more when it
+// accumulates. (A backward thread reads every output that reads its pixel; neighbouring threads
+// share those reads in the cache.)
+
+#include "kernels/cuda/cuda_ops.h"
+#include "kernels/cuda/spatial.cuh"
+#include "kernels/scalar/resize.h"
+#include "kernels/upsample.h"
+
+namespace macadam::cuda {
+
+namespace {
+
+using scalar::LinearTap;
+using scalar::Range;
+
+/// Heights and widths of the two sides, `in` being x's.
+struct Extents {
+  int in_h, in_w, out_h, out_w;
+};
+
+template <typename T, bool Aligned>
+__global__ void __launch_bounds__(kThreads)
+    nearest_kernel(View<const T> x, View<T> y, Extents size, SpatialLayout layout) {
+  Place at;
+  if (!layout.place(at)) return;
+  const int h = scalar::nearest_source(at.h, size.in_h, size.out_h);
+  const int w = scalar::nearest_source(at.w, size.in_w, size.out_w);
+  const int64_t source = (static_cast<int64_t>(at.n) * size.in_h + h) * size.in_w + w;
+  float v[kVector];
+  load_channels<Aligned>(x.at(source, at.channel), at.count, v);
+  store_channels<Aligned>(y.at(at.pixel, at.channel), at.count, v);
+}
+
+template <typename T, bool Aligned>
+__global__ void __launch_bounds__(kThreads)
+    nearest_backward_kernel(View<const T> dy, View<T> dx, Extents size, SpatialLayout layout,
+                            bool accumulate) {
+  Place at;
+  if (!layout.place(at)) return;
+  const Range rows = scalar::nearest_readers(at.h, size.in_h, size.out_h);
+  const Range columns = scalar::nearest_readers(at.w, size.in_w, size.out_w);
+  float sum[kVector] = {};
+  for (int h = rows.begin; h < rows.end; ++h) {
+    const int64_t row = (static_cast<int64_t>(at.n) * size.out_h + h) * size.out_w;
+#pragma unroll 2
+    for (int w = columns.begin; w < columns.end; ++w) {
+      float v[kVector];
+      load_channels<Aligned>(dy.at(row + w, at.channel), at.count, v);
+#pragma unroll
+      for (int i = 0; i < kVector; ++i) sum[i] += v[i];
+    }
+  }
+  store_channels<Aligned>(dx.at(at.pixel, at.channel), at.count, sum, accumulate);
+}
+
+template <typename X, typename Y, bool Aligned>
+__global__ void __launch_bounds__(kThreads)
+    bilinear_kernel(View<const X> x, View<Y> y, Extents size, SpatialLayout layout) {
+  Place at;
+  if (!layout.place(at)) return;
+  const LinearTap rows = scalar::linear_tap(at.h, size.in_h, size.out_h);
+  const LinearTap columns = scalar::linear_tap(at.w, size.in_w, size.out_w);
+  const int64_t image = static_cast<int64_t>(at.n) * size.in_h;
+  const int64_t upper = (image + rows.first) * size.in_w;
+  const int64_t lower = (image + rows.second) * size.in_w;
+  float a0[kVector], a1[kVector], b0[kVector], b1[kVector];
+  load_channels<Aligned>(x.at(upper + columns.first, at.channel), at.count, a0);
+  load_channels<Aligned>(x.at(upper + columns.second, at.channel), at.count, a1);
+  load_channels<Aligned>(x.at(lower + columns.first, at.channel), at.count, b0);
+  load_channels<Aligned>(x.at(lower + columns.second, at.channel), at.count, b1);
+#pragma unroll
+  for (int i = 0; i < kVector; ++i) {
+    a0[i] = scalar::bilinear(a0[i], a1[i], b0[i], b1[i], columns.weight, rows.weight);
+  }
+  store_channels<Aligned>(y.at(at.pixel, at.channel), at.count, a0);
+}
+
+template <typename Y, typename X, bool Aligned>
+__global__ void __launch_bounds__(kThreads)
+    bilinear_backward_kernel(View<const Y> dy, View<X> dx, Extents size, SpatialLayout layout,
+                             bool accumulate) {
+  Place at;
+  if (!layout.place(at)) return;
+  const Range rows = scalar::linear_readers(at.h, size.in_h, size.out_h);
+  const Range columns = scalar::linear_readers(at.w, size.in_w, size.out_w);
+  float sum[kVector] = {};
+  for (int h = rows.begin; h < rows.end; ++h) {
+    const float row_weight = scalar::linear_weight(h, at.h, size.in_h, size.out_h);
+    const int64_t row = (static_cast<int64_t>(at.n) * size.out_h + h) * size.out_w;
+#pragma unroll 2
+    for (int w = columns.begin; w < columns.end; ++w) {
+      const float weight = row_weight * scalar::linear_weight(w, at.w, size.in_w, size.out_w);
+      float v[kVector];
+      load_channels<Aligned>(dy.at(row + w, at.channel), at.count, v);
+#pragma unroll
+      for (int i = 0; i < kVector; ++i) sum[i] += weight * v[i];
+    }
+  }
+  store_channels<Aligned>(dx.at(at.pixel, at.channel), at.count, sum, accumulate);
+}
+
+/// Checks a resize of x to y, and gives its extents.
+Extents extents_of(const Tensor& x, const Tensor& y) {
+  require(x.shape.n == y.shape.n && x.shape.c == y.shape.c, "a resize keeps images and channels");
+  require(x.shape.h <= 32767 && x.shape.w <= 32767 && y.shape.h <= 32767 && y.shape.w <= 32767,
+          "a resize is at most 32767 pixels high and wide");
+  return {x.shape.h, x.shape.w, y.shape.h, y.shape.w};
+}
+
+class CudaUpsampleOps final : public UpsampleOps {
+ public:
+  explicit CudaUpsampleOps(Stream& stream) : stream_(stream) {}
+
+  void nearest(const Tensor& x, const Tensor& y) override {
+    const Extents size = extents_of(x, y);
+    const SpatialLayout layout(y.shape);
+    visit_float(x.dtype, [&](auto type) {
+      using T = decltype(type);
+      const auto kernel =
+          whole_vectors({&x, &y}) ? nearest_kernel<T, true> : nearest_kernel<T, false>;
+      launch(stream_, kernel, blocks_for(layout.threads()), kThreads, 0, view<const T>(x),
+             view<T>(y), size, layout);
+    });
+  }
+
+  void nearest_backward(const Tensor& dy, const Tensor& dx, bool accumulate) override {
+    const Extents size = extents_of(dx, dy);
+    const SpatialLayout layout(dx.shape);
+    visit_float(dx.dtype, [&](auto type) {
+      using T = decltype(type);
+      const auto kernel = whole_vectors({&dy, &dx}) ? nearest_backward_kernel<T, true>
+                                                    : nearest_backward_kernel<T, false>;
+      launch(stream_, kernel, blocks_for(layout.threads()), kThreads, 0, view<const T>(dy),
+             view<T>(dx), size, layout, accumulate);
+    });
+  }
+
+  void bilinear(const Tensor& x, const Tensor& y) override {
+    const Extents size = extents_of(x, y);
+    const SpatialLayout layout(y.shape);
+    visit_float(x.dtype, [&](auto from) {
+      visit_float(y.dtype, [&](auto to) {
+        using X = decltype(from);
+        using Y = decltype(to);
+        const auto kernel =
+            whole_vectors({&x, &y}) ? bilinear_kernel<X, Y, true> : bilinear_kernel<X, Y, false>;
+        launch(stream_, kernel, blocks_for(layout.threads()), kThreads, 0, view<const X>(x),
+               view<Y>(y), size, layout);
+      });
+    });
+  }
+
+  void bilinear_backward(const Tensor& dy, const Tensor& dx, bool accumulate) override {
+    const Extents size = extents_of(dx, dy);
+    const SpatialLayout layout(dx.shape);
+    visit_float(dy.dtype, [&](auto from) {
+      visit_float(dx.dtype, [&](auto to) {
+        using Y = decltype(from);
+        using X = decltype(to);
+        const auto kernel = whole_vectors({&dy, &dx}) ? bilinear_backward_kernel<Y, X, true>
+                                                      : bilinear_backward_kernel<Y, X, false>;
+        launch(stream_, kernel, blocks_for(layout.threads()), kThreads, 0, view<const Y>(dy),
+               view<X>(dx), size, layout, accumulate);
+      });
+    });
+  }
+
+ private:
+  Stream& stream_;
+};
+
+}  // namespace
+
+std::unique_ptr<UpsampleOps> make_upsample_ops(Stream& stream) {
+  return std::make_unique<CudaUpsampleOps>(stream);
+}
+
+}  // namespace macadam::cuda

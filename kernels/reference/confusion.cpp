@@ -1,0 +1,44 @@
+#include <limits>
+
+#include "kernels/reference/array.h"
+#include "kernels/reference/families.h"
+
+namespace macadam::reference {
+namespace {
+
+class ReferenceConfusionOps : public ConfusionOps {
+ public:
+  void argmax(const Tensor& scores, const Tensor& classes) override {
+    const Array in(scores);
+    Array out(classes.shape);
+    for_each(classes.shape, [&](int n, int h, int w, int) {
+      int best = 0;
+      double best_score = -std::numeric_limits<double>::infinity();
+      for (int c = 0; c < scores.shape.c; ++c)
+        if (in(n, h, w, c) > best_score) {  // false for NaN
+          best = c;
+          best_score = in(n, h, w, c);
+        }
+      out(n, h, w, 0) = best;
+    });
+    out.write(classes);
+  }
+
+  void count(const Tensor& predictions, const Tensor& labels, int classes,
+             uint64_t* counts) override {
+    const Array prediction(predictions), label(labels);
+    for (size_t i = 0; i < label.values().size(); ++i) {
+      const auto l = static_cast<int>(label.values()[i]);
+      const auto p = static_cast<int>(prediction.values()[i]);
+      if (l < classes && p < classes) ++counts[l * classes + p];
+    }
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<ConfusionOps> make_confusion_ops() {
+  return std::make_unique<ReferenceConfusionOps>();
+}
+
+}  // namespace macadam::reference

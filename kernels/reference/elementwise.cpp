@@ -1,0 +1,38 @@
+#include <algorithm>
+
+#include "kernels/reference/array.h"
+#include "kernels/reference/families.h"
+
+namespace macadam::reference {
+namespace {
+
+class ReferenceElementwiseOps : public ElementwiseOps {
+ public:
+  void copy(const Tensor& x, const Tensor& y, bool accumulate) override {
+    Array(x).write(y, accumulate);
+  }
+
+  void add(const Tensor& a, const Tensor& b, const Tensor& y, bool relu) override {
+    const Array left(a), right(b);
+    Array sum(y.shape);
+    for (size_t i = 0; i < sum.values().size(); ++i) {
+      const double value = left.values()[i] + right.values()[i];
+      sum.values()[i] = relu && value < 0 ? 0 : value;
+    }
+    sum.write(y);
+  }
+
+  void fill(const Tensor& y, float value) override {
+    Array out(y.shape);
+    std::fill(out.values().begin(), out.values().end(), double{value});
+    out.write(y);
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<ElementwiseOps> make_elementwise_ops() {
+  return std::make_unique<ReferenceElementwiseOps>();
+}
+
+}  // namespace macadam::reference

@@ -1,0 +1,99 @@
+#include <cmath>
+
+#include "kernels/reference/array.h"
+#include "kernels/reference/families.h"
+
+namespace macadam::reference {
+namespace {
+
+class ReferenceNormOps : public NormOps {
+ public:
+  size_t workspace_bytes(Shape) const override { return 0; }
+
+  void train(const BatchNormDesc& desc, const Tensor& x, const Tensor& gamma, const Tensor& beta,
+             const Tensor& running_mean, const Tensor& running_var, const Tensor& saved_mean,
+             const Tensor& saved_inv_std, const Tensor& y, void*) override {
+    const Array in(x);
+    const Shape vector{1, 1, 1, x.shape.c};
+    const auto count = static_cast<double>(x.shape.pixels());
+
+    Array mean(vector), var(vector), inv_std(vector);
+    for_each(x.shape, [&](int n, int h, int w, int c) { mean[c] += in(n, h, w, c) / count; });
+    for_each(x.shape, [&](int n, int h, int w, int c) {
+      var[c] += std::pow(in(n, h, w, c) - mean[c], 2) / count;
+    });
+    for (int c = 0; c < x.shape.c; ++c) inv_std[c] = 1 / std::sqrt(var[c] + double{desc.eps});
+
+    const double m = desc.momentum;
+    const double unbias = count > 1 ? count / (count - 1) : 1;
+    Array next_mean(running_mean), next_var(running_var);
+    for (int c = 0; c < x.shape.c; ++c) {
+      next_mean[c] = (1 - m) * next_mean[c] + m * mean[c];
+      next_var[c] = (1 - m) * next_var[c] + m * var[c] * unbias;
+    }
+
+    normalise(desc, in, Array(gamma), Array(beta), mean, inv_std).write(y);
+    mean.write(saved_mean);
+    inv_std.write(saved_inv_std);
+    next_mean.write(running_mean);
+    next_var.write(running_var);
+  }
+
+  void infer(const BatchNormDesc& desc, const Tensor& x, const Tensor& gamma, const Tensor& beta,
+             const Tensor& running_mean, const Tensor& running_var, const Tensor& y) override {
+    Array inv_std(running_var);
+    for (double& v : inv_std.values()) v = 1 / std::sqrt(v + double{desc.eps});
+    normalise(desc, Array(x), Array(gamma), Array(beta), Array(running_mean), inv_std).write(y);
+  }
+
+  void backward(const BatchNormDesc& desc, const Tensor& x, const Tensor& y, const Tensor& dy,
+                const Tensor& gamma, const Tensor& saved_mean, const Tensor& saved_inv_std,
+                const Tensor& dx, const Tensor& dgamma, const Tensor& dbeta, void*) override {
+    const Array in(x), g(gamma), mean(saved_mean), inv_std(saved_inv_std);
+    const Shape vector{1, 1, 1, x.shape.c};
+    const auto count = static_cast<double>(x.shape.pixels());
+
+    Array d_out(dy);
+    if (desc.relu) {
+      const Array out(y);
+      for_each(x.shape, [&](int n, int h, int w, int c) {
+        if (!(out(n, h, w, c) > 0)) d_out(n, h, w, c) = 0;
+      });
+    }
+    const auto normalised = [&](int n, int h, int w, int c) {
+      return (in(n, h, w, c) - mean[c]) * inv_std[c];
+    };
+
+    Array d_gamma(vector), d_beta(vector);
+    for_each(x.shape, [&](int n, int h, int w, int c) {
+      d_gamma[c] += d_out(n, h, w, c) * normalised(n, h, w, c);
+      d_beta[c] += d_out(n, h, w, c);
+    });
+    Array d_in(x.shape);
+    for_each(x.shape, [&](int n, int h, int w, int c) {
+      const double through_statistics = (d_beta[c] + normalised(n, h, w, c) * d_gamma[c]) / count;
+      d_in(n, h, w, c) = g[c] * inv_std[c] * (d_out(n, h, w, c) - through_statistics);
+    });
+    d_in.write(dx);
+    d_gamma.write(dgamma);
+    d_beta.write(dbeta);
+  }
+
+ private:
+  static Array normalise(const BatchNormDesc& desc, const Array& x, const Array& gamma,
+                         const Array& beta, const Array& mean, const Array& inv_std) {
+    Array y(x.shape());
+    for_each(x.shape(), [&](int n, int h, int w, int c) {
+      double value = (x(n, h, w, c) - mean[c]) * inv_std[c] * gamma[c] + beta[c];
+      if (desc.relu && value < 0) value = 0;
+      y(n, h, w, c) = value;
+    });
+    return y;
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<NormOps> make_norm_ops() { return std::make_unique<ReferenceNormOps>(); }
+
+}  // namespace macadam::reference

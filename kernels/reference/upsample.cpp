@@ -1,0 +1,87 @@
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/reference/array.h"
+#include "kernels/reference/families.h"
+
+namespace macadam::reference {
+namespace {
+
+int nearest_source(int i, int in, int out) {
+  return static_cast<int>(static_cast<int64_t>(i) * in / out);
+}
+
+/// The two source pixels of output i along one dimension, and their weights.
+struct Taps {
+  int position[2];
+  double weight[2];
+};
+
+Taps bilinear_taps(int i, int in, int out) {
+  const double source = std::clamp((i + 0.5) * in / out - 0.5, 0.0, in - 1.0);
+  const int low = static_cast<int>(std::floor(source));
+  const int high = std::min(low + 1, in - 1);
+  return {{low, high}, {1 - (source - low), source - low}};
+}
+
+/// Calls f(ih, iw, weight) for the four source pixels of output (oh, ow).
+template <typename F>
+void for_each_bilinear_tap(Shape in, Shape out, int oh, int ow, F&& f) {
+  const Taps rows = bilinear_taps(oh, in.h, out.h), columns = bilinear_taps(ow, in.w, out.w);
+  for (int r = 0; r < 2; ++r)
+    for (int s = 0; s < 2; ++s)
+      f(rows.position[r], columns.position[s], rows.weight[r] * columns.weight[s]);
+}
+
+class ReferenceUpsampleOps : public UpsampleOps {
+ public:
+  void nearest(const Tensor& x, const Tensor& y) override {
+    const Array in(x);
+    Array out(y.shape);
+    for_each(y.shape, [&](int n, int h, int w, int c) {
+      out(n, h, w, c) = in(n, nearest_source(h, x.shape.h, y.shape.h),
+                           nearest_source(w, x.shape.w, y.shape.w), c);
+    });
+    out.write(y);
+  }
+
+  void nearest_backward(const Tensor& dy, const Tensor& dx, bool accumulate) override {
+    const Array d_out(dy);
+    Array d_in(dx.shape);
+    for_each(dy.shape, [&](int n, int h, int w, int c) {
+      d_in(n, nearest_source(h, dx.shape.h, dy.shape.h), nearest_source(w, dx.shape.w, dy.shape.w),
+           c) += d_out(n, h, w, c);
+    });
+    d_in.write(dx, accumulate);
+  }
+
+  void bilinear(const Tensor& x, const Tensor& y) override {
+    const Array in(x);
+    Array out(y.shape);
+    for_each(y.shape, [&](int n, int h, int w, int c) {
+      for_each_bilinear_tap(x.shape, y.shape, h, w, [&](int ih, int iw, double weight) {
+        out(n, h, w, c) += weight * in(n, ih, iw, c);
+      });
+    });
+    out.write(y);
+  }
+
+  void bilinear_backward(const Tensor& dy, const Tensor& dx, bool accumulate) override {
+    const Array d_out(dy);
+    Array d_in(dx.shape);
+    for_each(dy.shape, [&](int n, int h, int w, int c) {
+      for_each_bilinear_tap(dx.shape, dy.shape, h, w, [&](int ih, int iw, double weight) {
+        d_in(n, ih, iw, c) += weight * d_out(n, h, w, c);
+      });
+    });
+    d_in.write(dx, accumulate);
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<UpsampleOps> make_upsample_ops() {
+  return std::make_unique<ReferenceUpsampleOps>();
+}
+
+}  // namespace macadam::reference

@@ -1,0 +1,295 @@
+#include "loader/check.h"
+
+#include <fmt/format.h>
+#include <omp.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <exception>
+#include <iterator>
+#include <map>
+#include <mutex>
+#include <numeric>
+#include <set>
+#include <utility>
+
+#include "kernels/error.h"
+#include "loader/image.h"
+
+namespace macadam {
+
+namespace {
+
+using Severity = CheckIssue::Severity;
+
+/// What one sample contributes to the report.
+struct SampleFacts {
+  bool readable = false;
+  int height = 0, width = 0;
+  uint64_t content = 0;  // hash of the decoded photo
+  std::array<uint64_t, 256> ids{};
+  std::array<uint64_t, 3> sum{}, sum_of_squares{};
+  std::vector<CheckIssue> issues;
+};
+
+/// A 64-bit hash of size and pixels, so that a copy in another format is still the same content.
+uint64_t hash_of(const Image& image) {
+  constexpr uint64_t kPrime = 0x9E3779B97F4A7C15u;
+  uint64_t hash = static_cast<uint64_t>(image.height) << 32 | static_cast<uint32_t>(image.width);
+  const uint8_t* p = image.pixels.data();
+  for (size_t left = image.pixels.size(); left > 0;) {
+    const size_t count = std::min<size_t>(left, 8);
+    uint64_t word = 0;
+    std::memcpy(&word, p, count);
+    hash = (hash ^ word) * kPrime;
+    hash ^= hash >> 32;
+    p += count;
+    left -= count;
+  }
+  return hash;
+}
+
+void add_photo(const Image& photo, SampleFacts& facts) {
+  facts.content = hash_of(photo);
+  for (size_t p = 0; p < photo.pixels.size(); p += 3) {
+    for (size_t c = 0; c < 3; ++c) {
+      const uint64_t value = photo.pixels[p + c];
+      facts.sum[c] += value;
+      facts.sum_of_squares[c] += value * value;
+    }
+  }
+}
+
+SampleFacts inspect(const Sample& sample, const LabelSet& labels) {
+  SampleFacts facts;
+  try {
+    const Image mask = read_labels(sample.mask);
+    const Image photo = read_rgb(sample.image);
+    if (mask.height != photo.height || mask.width != photo.width) {
+      facts.issues.push_back({Severity::error,
+                              fmt::format("mask has {} x {} pixels, its photo {} x {}", mask.width,
+                                          mask.height, photo.width, photo.height),
+                              fmt::format("{}, {}", sample.mask.string(), sample.image.string())});
+      return facts;
+    }
+    if (const auto unknown = find_unknown_id(mask, labels)) {
+      facts.issues.push_back({Severity::error,
+                              fmt::format("label id {} at x={}, y={} is not in the label set {}",
+                                          unknown->id, unknown->x, unknown->y, labels.name),
+                              sample.mask.string()});
+    }
+    for (const uint8_t id : mask.pixels) ++facts.ids[id];
+    add_photo(photo, facts);
+    facts.height = photo.height;
+    facts.width = photo.width;
+    facts.readable = true;
+  } catch (const InputError& error) {
+    facts.issues.push_back({Severity::error, error.what(), sample.id});
+  }
+  return facts;
+}
+
+/// Sums over the samples of a split; R, G, B.
+struct ColorSums {
+  std::array<double, 3> sum{}, sum_of_squares{};
+  double pixels = 0;
+};
+
+void add_sample(const SampleFacts& facts, const LabelSet& labels, SplitReport& report,
+                ColorSums& colors) {
+  if (!facts.readable) return;
+  const bool first = report.samples++ == 0;
+  report.min_height = first ? facts.height : std::min(report.min_height, facts.height);
+  report.min_width = first ? facts.width : std::min(report.min_width, facts.width);
+  report.max_height = std::max(report.max_height, facts.height);
+  report.max_width = std::max(report.max_width, facts.width);
+  for (size_t id = 0; id < facts.ids.size(); ++id) {
+    const uint8_t label = labels.label_of_id[id];
+    if (!labels.known_id[id]) {
+      report.unknown_pixels += facts.ids[id];
+    } else if (label == kIgnore) {
+      report.ignored_pixels += facts.ids[id];
+    } else {
+      report.class_pixels[label] += facts.ids[id];
+    }
+  }
+  for (size_t c = 0; c < 3; ++c) {
+    colors.sum[c] += static_cast<double>(facts.sum[c]);
+    colors.sum_of_squares[c] += static_cast<double>(facts.sum_of_squares[c]);
+  }
+  colors.pixels += static_cast<double>(facts.height) * facts.width;
+}
+
+void finish_colors(const ColorSums& colors, SplitReport& report) {
+  if (colors.pixels == 0) return;
+  for (size_t c = 0; c < 3; ++c) {
+    const double mean = colors.sum[c] / colors.pixels;
+    const double variance = colors.sum_of_squares[c] / colors.pixels - mean * mean;
+    report.mean[c] = mean / 255;
+    report.std[c] = std::sqrt(std::max(variance, 0.0)) / 255;
+  }
+}
+
+/// A sample of the whole data set: its split's position, and itself.
+struct Entry {
+  size_t split;
+  const Sample* sample;
+};
+
+void find_same_contents(const std::vector<Entry>& entries, const std::vector<SampleFacts>& facts,
+                        const std::vector<SplitScan>& scans, std::vector<CheckIssue>& issues) {
+  std::map<uint64_t, size_t> first_with;
+  for (size_t i = 0; i < entries.size(); ++i) {
+    if (!facts[i].readable) continue;
+    const auto [known, is_new] = first_with.emplace(facts[i].content, i);
+    if (is_new) continue;
+    const Entry &a = entries[known->second], &b = entries[i];
+    const std::string& a_split = scans[a.split].dataset.split;
+    const std::string& b_split = scans[b.split].dataset.split;
+    const bool leak = a.split != b.split;
+    issues.push_back({leak ? Severity::error : Severity::warning,
+                      leak ? fmt::format("one photo is in the splits {} and {}", a_split, b_split)
+                           : fmt::format("one photo is twice in the split {}", a_split),
+                      fmt::format("{}, {}", a.sample->image.string(), b.sample->image.string())});
+  }
+}
+
+void find_shared_sequences(const std::vector<SplitReport>& splits,
+                           std::vector<CheckIssue>& issues) {
+  for (size_t a = 0; a < splits.size(); ++a) {
+    for (size_t b = a + 1; b < splits.size(); ++b) {
+      std::vector<std::string> shared;
+      std::set_intersection(splits[a].sequences.begin(), splits[a].sequences.end(),
+                            splits[b].sequences.begin(), splits[b].sequences.end(),
+                            std::back_inserter(shared));
+      for (const std::string& sequence : shared) {
+        issues.push_back({Severity::warning,
+                          fmt::format("sequence {} is in the splits {} and {}: neighbouring "
+                                      "frames look alike, scores will be optimistic",
+                                      sequence, splits[a].split, splits[b].split),
+                          ""});
+      }
+    }
+  }
+}
+
+void find_absent_classes(const SplitReport& report, const LabelSet& labels,
+                         std::vector<CheckIssue>& issues) {
+  if (report.samples == 0) return;
+  for (size_t c = 0; c < report.class_pixels.size(); ++c) {
+    if (report.class_pixels[c] > 0) continue;
+    issues.push_back(
+        {Severity::warning,
+         fmt::format("class {} has no pixel in the split {}", labels.class_names[c], report.split),
+         ""});
+  }
+}
+
+void add_pairing_issues(const SplitScan& scan, std::vector<CheckIssue>& issues) {
+  for (const Sample& sample : scan.without_mask) {
+    issues.push_back({Severity::error,
+                      fmt::format("photo without a mask (expected {})", sample.mask.string()),
+                      sample.image.string()});
+  }
+  for (const auto& mask : scan.without_photo) {
+    issues.push_back({Severity::warning, "mask without a photo", mask.string()});
+  }
+  if (scan.dataset.samples.empty()) {
+    issues.push_back({Severity::error, fmt::format("split {} is empty", scan.dataset.split),
+                      scan.dataset.root.string()});
+  }
+}
+
+std::vector<SampleFacts> inspect_all(const std::vector<Entry>& entries, const LabelSet& labels,
+                                     int threads, const Progress& progress) {
+  std::vector<SampleFacts> facts(entries.size());
+  const auto count = static_cast<int64_t>(entries.size());
+  const int team = threads > 0 ? threads : omp_get_num_procs();
+  int64_t done = 0;
+  std::mutex mutex;
+  std::exception_ptr failure;
+#pragma omp parallel for schedule(dynamic) num_threads(team)
+  for (int64_t i = 0; i < count; ++i) {
+    try {
+      facts[static_cast<size_t>(i)] = inspect(*entries[static_cast<size_t>(i)].sample, labels);
+      const std::lock_guard lock(mutex);
+      ++done;
+      if (progress) progress(done, count);
+    } catch (...) {
+      const std::lock_guard lock(mutex);
+      if (!failure) failure = std::current_exception();
+    }
+  }
+  if (failure) std::rethrow_exception(failure);
+  return facts;
+}
+
+}  // namespace
+
+uint64_t SplitReport::labelled_pixels() const {
+  return std::accumulate(class_pixels.begin(), class_pixels.end(), uint64_t{0});
+}
+
+double SplitReport::share(int label) const {
+  const uint64_t all = labelled_pixels();
+  if (all == 0) return 0;
+  return static_cast<double>(class_pixels[static_cast<size_t>(label)]) / static_cast<double>(all);
+}
+
+int64_t CheckReport::errors() const {
+  return std::count_if(issues.begin(), issues.end(),
+                       [](const CheckIssue& issue) { return issue.severity == Severity::error; });
+}
+
+int64_t CheckReport::warnings() const { return static_cast<int64_t>(issues.size()) - errors(); }
+
+CheckReport check_dataset(const std::filesystem::path& root, const LabelSet& labels, int threads,
+                          const Progress& progress) {
+  CheckReport report;
+  report.labels = labels;
+  std::vector<SplitScan> scans;
+  for (const std::string& split : list_splits(root)) scans.push_back(scan_split(root, split));
+  if (scans.empty()) {
+    throw InputError("data set has no split", root.string(), "it needs folders train, val, test");
+  }
+  report.name = scans.front().dataset.name;
+  report.layout = scans.front().dataset.layout;
+
+  std::vector<Entry> entries;
+  for (size_t s = 0; s < scans.size(); ++s) {
+    for (const Sample& sample : scans[s].dataset.samples) entries.push_back({s, &sample});
+  }
+  const std::vector<SampleFacts> facts = inspect_all(entries, labels, threads, progress);
+
+  std::vector<ColorSums> colors(scans.size());
+  for (const SplitScan& scan : scans) {
+    SplitReport split;
+    split.split = scan.dataset.split;
+    split.class_pixels.resize(labels.class_names.size());
+    std::set<std::string> sequences;
+    for (const Sample& sample : scan.dataset.samples) {
+      if (!sample.sequence.empty()) sequences.insert(sample.sequence);
+    }
+    split.sequences.assign(sequences.begin(), sequences.end());
+    report.splits.push_back(std::move(split));
+    add_pairing_issues(scan, report.issues);
+  }
+  for (size_t i = 0; i < entries.size(); ++i) {
+    const size_t s = entries[i].split;
+    add_sample(facts[i], labels, report.splits[s], colors[s]);
+    report.issues.insert(report.issues.end(), facts[i].issues.begin(), facts[i].issues.end());
+  }
+  for (size_t s = 0; s < scans.size(); ++s) {
+    finish_colors(colors[s], report.splits[s]);
+    find_absent_classes(report.splits[s], labels, report.issues);
+  }
+  find_same_contents(entries, facts, scans, report.issues);
+  find_shared_sequences(report.splits, report.issues);
+  std::stable_sort(
+      report.issues.begin(), report.issues.end(),
+      [](const CheckIssue& a, const CheckIssue& b) { return a.severity < b.severity; });
+  return report;
+}
+
+}  // namespace macadam

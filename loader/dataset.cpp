@@ -1,0 +1,271 @@
+#include "loader/dataset.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <map>
+#include <optional>
+#include <system_error>
+
+#include "kernels/error.h"
+#include "loader/dataset_file.h"
+
+namespace macadam {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kPhotoSuffix = "_leftImg8bit";
+constexpr std::string_view kMaskSuffix = "_gtFine_labelIds";
+
+std::string lower_extension(const fs::path& path) {
+  std::string extension = path.extension().string();
+  std::transform(extension.begin(), extension.end(), extension.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return extension;
+}
+
+bool is_photo(const fs::path& path) {
+  static constexpr std::array<std::string_view, 4> kExtensions{".png", ".jpg", ".jpeg", ".bmp"};
+  const std::string extension = lower_extension(path);
+  return std::find(kExtensions.begin(), kExtensions.end(), extension) != kExtensions.end();
+}
+
+bool is_mask(const fs::path& path) { return lower_extension(path) == ".png"; }
+
+/// The regular files below `folder` that `accepts` likes, keyed by their path relative to `folder`
+/// without extension. Hidden files are skipped.
+std::map<std::string, fs::path> find_files(const fs::path& folder,
+                                           bool (*accepts)(const fs::path&)) {
+  std::map<std::string, fs::path> files;
+  if (!fs::is_directory(folder)) return files;
+  try {
+    const auto options = fs::directory_options::follow_directory_symlink;
+    for (const auto& entry : fs::recursive_directory_iterator(folder, options)) {
+      const fs::path& path = entry.path();
+      if (path.filename().string().starts_with('.') || !accepts(path) || !entry.is_regular_file()) {
+        continue;
+      }
+      const std::string key = path.lexically_relative(folder).replace_extension().generic_string();
+      const auto [known, inserted] = files.emplace(key, path);
+      if (!inserted) {
+        throw InputError("two photos of one name", known->second.string() + ", " + path.string(),
+                         "keep one of them");
+      }
+    }
+  } catch (const fs::filesystem_error& error) {
+    throw InputError("cannot list folder", folder.string(), error.code().message());
+  }
+  return files;
+}
+
+std::vector<std::string> subfolders(const fs::path& folder) {
+  std::vector<std::string> names;
+  if (!fs::is_directory(folder)) return names;
+  try {
+    for (const auto& entry : fs::directory_iterator(folder)) {
+      std::string name = entry.path().filename().string();
+      if (entry.is_directory() && !name.starts_with('.')) names.push_back(std::move(name));
+    }
+  } catch (const fs::filesystem_error& error) {
+    throw InputError("cannot list folder", folder.string(), error.code().message());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+/// "a_b_000123" -> "a_b": a frame number, with or without a letter before it, is cut off.
+std::string sequence_of(std::string_view id) {
+  const size_t cut = id.rfind('_');
+  if (cut == std::string_view::npos || cut + 1 == id.size()) return {};
+  std::string_view frame = id.substr(cut + 1);
+  if (frame.size() > 1 && std::isalpha(static_cast<unsigned char>(frame[0]))) {
+    frame.remove_prefix(1);
+  }
+  const bool number =
+      std::all_of(frame.begin(), frame.end(), [](unsigned char c) { return std::isdigit(c) != 0; });
+  return number ? std::string(id.substr(0, cut)) : std::string();
+}
+
+/// Where a layout keeps the two halves of one split, and how their names correspond.
+struct SplitFolders {
+  fs::path images, masks;
+  std::string_view photo_suffix, mask_suffix;  // ends of the stems
+};
+
+/// Keeps the files whose stem ends in `suffix`, and cuts it off the key.
+std::map<std::string, fs::path> strip_suffix(std::map<std::string, fs::path> files,
+                                             std::string_view suffix) {
+  if (suffix.empty()) return files;
+  std::map<std::string, fs::path> stripped;
+  for (auto& [key, path] : files) {
+    if (!key.ends_with(suffix)) continue;
+    stripped.emplace(key.substr(0, key.size() - suffix.size()), std::move(path));
+  }
+  return stripped;
+}
+
+void pair_files(const SplitFolders& folders, SplitScan& scan) {
+  const auto photos = strip_suffix(find_files(folders.images, is_photo), folders.photo_suffix);
+  auto masks = strip_suffix(find_files(folders.masks, is_mask), folders.mask_suffix);
+  const bool city_folders = scan.dataset.layout == Layout::cityscapes;
+  for (const auto& [key, photo] : photos) {
+    Sample sample;
+    // A Cityscapes name repeats its city, so the folder adds nothing.
+    sample.id = city_folders ? fs::path(key).filename().string() : key;
+    sample.image = photo;
+    sample.sequence = sequence_of(sample.id);
+    if (const auto mask = masks.find(key); mask != masks.end()) {
+      sample.mask = mask->second;
+      masks.erase(mask);
+      scan.dataset.samples.push_back(std::move(sample));
+    } else {
+      sample.mask = folders.masks / (key + std::string(folders.mask_suffix) + ".png");
+      scan.without_mask.push_back(std::move(sample));
+    }
+  }
+  for (auto& [key, mask] : masks) scan.without_photo.push_back(std::move(mask));
+}
+
+/// Whether a folder holds photos of its own, not in subfolders.
+bool has_photos(const fs::path& folder) {
+  if (!fs::is_directory(folder)) return false;
+  const fs::directory_iterator files(folder);
+  return std::any_of(begin(files), end(files), [](const fs::directory_entry& entry) {
+    return entry.is_regular_file() && is_photo(entry.path());
+  });
+}
+
+/// The splits of a plain data set; kWholeSplit alone when its images are not divided.
+std::map<std::string, SplitFolders> plain_splits(const fs::path& root) {
+  std::map<std::string, SplitFolders> splits;
+  const DatasetFile file = read_dataset_file(root);
+  for (const auto& [name, folders] : file.splits) {
+    splits[name] = {folders.images, folders.masks, {}, {}};
+  }
+  if (!splits.empty()) return splits;
+  const fs::path images = root / "images", masks = root / "masks";
+  if (!has_photos(images)) {
+    for (const std::string& name : subfolders(images)) {
+      splits[name] = {images / name, masks / name, {}, {}};
+    }
+  }
+  if (splits.empty()) splits[kWholeSplit] = {images, masks, {}, {}};
+  return splits;
+}
+
+std::map<std::string, SplitFolders> find_splits(const fs::path& root, Layout layout) {
+  std::map<std::string, SplitFolders> splits;
+  switch (layout) {
+    case Layout::cityscapes:
+      for (const std::string& name : subfolders(root / "leftImg8bit")) {
+        splits[name] = {root / "leftImg8bit" / name, root / "gtFine" / name, kPhotoSuffix,
+                        kMaskSuffix};
+      }
+      break;
+    case Layout::camvid:
+      for (const std::string& name : subfolders(root)) {
+        const fs::path masks = root / (name + "annot");
+        if (fs::is_directory(masks)) splits[name] = {root / name, masks, {}, {}};
+      }
+      break;
+    case Layout::plain: splits = plain_splits(root); break;
+  }
+  return splits;
+}
+
+/// Position of a split in lists: training, validation, test, then the others.
+int rank_of(std::string_view split) {
+  static constexpr std::array<std::string_view, 3> kUsual{"train", "val", "test"};
+  return static_cast<int>(std::find(kUsual.begin(), kUsual.end(), split) - kUsual.begin());
+}
+
+}  // namespace
+
+std::string_view name_of(Layout layout) {
+  switch (layout) {
+    case Layout::cityscapes: return "Cityscapes";
+    case Layout::camvid: return "CamVid";
+    case Layout::plain: return "plain";
+  }
+  return "";
+}
+
+std::string_view default_label_set(Layout layout) {
+  switch (layout) {
+    case Layout::cityscapes: return "categories8";
+    case Layout::camvid: return "camvid11";
+    case Layout::plain: return "custom";
+  }
+  return "";
+}
+
+Layout recognize_layout(const fs::path& root) {
+  if (!fs::is_directory(root)) {
+    throw InputError(fs::exists(root) ? "a data set is a folder, this is a file"
+                                      : "data set folder does not exist",
+                     root.string(), "give the path of the data set's folder");
+  }
+  if (fs::is_regular_file(root / kDatasetFileName)) return Layout::plain;
+  if (fs::is_directory(root / "leftImg8bit")) return Layout::cityscapes;
+  for (const std::string& name : subfolders(root)) {
+    if (fs::is_directory(root / (name + "annot"))) return Layout::camvid;
+  }
+  throw InputError("not a data set", root.string(),
+                   "looked for dataset.toml with images/ and masks/, leftImg8bit/ and gtFine/ "
+                   "(Cityscapes), train/ and trainannot/ (CamVid)");
+}
+
+std::vector<std::string> list_splits(const fs::path& root) {
+  std::vector<std::string> names;
+  for (const auto& [name, folders] : find_splits(root, recognize_layout(root))) {
+    names.push_back(name);
+  }
+  std::stable_sort(names.begin(), names.end(), [](const std::string& a, const std::string& b) {
+    return rank_of(a) < rank_of(b);
+  });
+  return names;
+}
+
+SplitScan scan_split(const fs::path& root, std::string_view split) {
+  SplitScan scan;
+  Dataset& dataset = scan.dataset;
+  dataset.root = root;
+  dataset.layout = recognize_layout(root);
+  dataset.name = dataset.layout == Layout::plain ? read_dataset_file(root).name
+                                                 : fs::weakly_canonical(root).filename().string();
+  const auto splits = find_splits(root, dataset.layout);
+  const bool whole = splits.size() == 1 && splits.contains(kWholeSplit);
+  const auto found = splits.find(whole ? kWholeSplit : std::string(split));
+  if (found == splits.end()) {
+    std::vector<std::string> names;
+    for (const auto& [name, folders] : splits) names.push_back(name);
+    throw InputError(fmt::format("data set has no split \"{}\"", split), root.string(),
+                     names.empty() ? std::string("it has no split at all")
+                                   : fmt::format("it has {}", fmt::join(names, ", ")));
+  }
+  dataset.split = found->first;
+  pair_files(found->second, scan);
+  return scan;
+}
+
+Dataset open_dataset(const fs::path& root, std::string_view split) {
+  SplitScan scan = scan_split(root, split);
+  if (!scan.without_mask.empty()) {
+    const Sample& first = scan.without_mask.front();
+    throw InputError(fmt::format("{} of {} photos have no mask", scan.without_mask.size(),
+                                 scan.without_mask.size() + scan.dataset.samples.size()),
+                     first.image.string(),
+                     fmt::format("add {}, or remove the photo", first.mask.string()));
+  }
+  if (scan.dataset.samples.empty()) {
+    throw InputError(fmt::format("split \"{}\" is empty", scan.dataset.split), root.string(),
+                     "no photo (.png, .jpg, .bmp) with a mask was found in it");
+  }
+  return std::move(scan.dataset);
+}
+
+}  // namespace macadam

@@ -1,0 +1,62 @@
+#pragma once
+// A data set on disk: which photo belongs to which mask. Layouts: docs/datasets.md.
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace macadam {
+
+enum class Layout : uint8_t {
+  cityscapes,  // leftImg8bit/SPLIT/CITY/*_leftImg8bit.png, gtFine/SPLIT/CITY/*_gtFine_labelIds.png
+  camvid,      // SPLIT/*.png, SPLITannot/*.png
+  plain,       // dataset.toml, images/[SPLIT/]**, masks/[SPLIT/]**
+};
+
+/// "Cityscapes", "CamVid", "plain".
+std::string_view name_of(Layout layout);
+
+/// The label set that a layout's masks are usually read with.
+std::string_view default_label_set(Layout layout);
+
+struct Sample {
+  std::string id;  // unique in its split; names output files
+  std::filesystem::path image, mask;
+  std::string sequence;  // the video it was taken from; empty when the name does not say
+};
+
+/// The name of the only split of a plain data set without split folders.
+inline constexpr const char* kWholeSplit = "all";
+
+struct Dataset {
+  std::string name;  // the folder's, or dataset.toml's
+  Layout layout = Layout::plain;
+  std::filesystem::path root;
+  std::string split;  // kWholeSplit when the data set is not divided
+  std::vector<Sample> samples;
+};
+
+/// Recognises the layout of the folder `root`. Throws InputError that says what was looked for.
+Layout recognize_layout(const std::filesystem::path& root);
+
+/// The splits that are there, "train", "val" and "test" first, then by name.
+std::vector<std::string> list_splits(const std::filesystem::path& root);
+
+/// One split as found: complete samples, and what lacks a partner. All sorted by id.
+struct SplitScan {
+  Dataset dataset;
+  std::vector<Sample> without_mask;  // mask: where it was expected
+  std::vector<std::filesystem::path> without_photo;
+};
+
+/// Looks for the photos and masks of `split`. A plain data set without split folders is returned
+/// whole for every split. Throws InputError when `root` is not a data set or has no such split.
+SplitScan scan_split(const std::filesystem::path& root, std::string_view split);
+
+/// The samples of `split`, sorted by id. Throws InputError as scan_split does, when a photo has no
+/// mask (naming both), and when the split is empty.
+Dataset open_dataset(const std::filesystem::path& root, std::string_view split);
+
+}  // namespace macadam

@@ -1,0 +1,194 @@
+#include "loader/dataset_file.h"
+
+#include <fmt/format.h>
+#include <toml++/toml.h>
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <set>
+#include <span>
+#include <string_view>
+
+#include "engine/text.h"
+#include "kernels/error.h"
+
+namespace macadam {
+
+namespace {
+
+/// Colours for classes that name none: the customary ones of driving scenes, then repeated.
+constexpr std::array<Color, 16> kDefaultColors{{{128, 64, 128},
+                                                {70, 70, 70},
+                                                {107, 142, 35},
+                                                {70, 130, 180},
+                                                {220, 20, 60},
+                                                {0, 0, 142},
+                                                {220, 220, 0},
+                                                {244, 35, 232},
+                                                {190, 153, 153},
+                                                {119, 11, 32},
+                                                {250, 170, 30},
+                                                {152, 251, 152},
+                                                {0, 60, 100},
+                                                {102, 102, 156},
+                                                {255, 0, 0},
+                                                {153, 153, 153}}};
+
+/// Reads one TOML file and words its errors.
+class Reader {
+ public:
+  explicit Reader(const std::filesystem::path& file) : file_(file) {}
+
+  [[noreturn]] void fail(const toml::node& node, std::string_view what,
+                         std::string_view remedy) const {
+    throw InputError(what, fmt::format("{}, line {}", file_.string(), node.source().begin.line),
+                     remedy);
+  }
+
+  void check_keys(const toml::table& table, std::span<const std::string> keys) const {
+    for (const auto& [key, node] : table) {
+      if (std::find(keys.begin(), keys.end(), key.str()) != keys.end()) continue;
+      fail(node, fmt::format("unknown key \"{}\"", key.str()),
+           fmt::format("did you mean \"{}\"?", nearest(key.str(), keys)));
+    }
+  }
+
+  const toml::table& table(const toml::node& node, std::string_view key) const {
+    if (!node.is_table()) fail(node, fmt::format("\"{}\" must be a table", key), "see the manual");
+    return *node.as_table();
+  }
+
+  std::string text(const toml::node& node, std::string_view key) const {
+    const auto value = node.value_exact<std::string>();
+    if (!value || value->empty()) fail(node, fmt::format("\"{}\" must be a text", key), "quote it");
+    return *value;
+  }
+
+  /// Integers from 0 to 255.
+  std::vector<uint8_t> bytes(const toml::node& node, std::string_view key) const {
+    std::vector<uint8_t> values;
+    const toml::array* array = node.as_array();
+    if (array) {
+      for (const toml::node& element : *array) {
+        const auto value = element.value_exact<int64_t>();
+        if (!value || *value < 0 || *value > 255) {
+          fail(element,
+               fmt::format("\"{}\" holds a value that is not an integer from 0 to 255", key),
+               "masks hold 8-bit ids");
+        }
+        values.push_back(static_cast<uint8_t>(*value));
+      }
+    } else {
+      fail(node, fmt::format("\"{}\" must be a list of integers", key), "write it as [1, 2]");
+    }
+    return values;
+  }
+
+ private:
+  const std::filesystem::path& file_;
+};
+
+DatasetFile::Class read_class(const Reader& reader, const toml::node& node, size_t position) {
+  static const std::vector<std::string> kKeys{"name", "ids", "color"};
+  const toml::table& table = reader.table(node, "classes");
+  reader.check_keys(table, kKeys);
+  DatasetFile::Class result;
+  const toml::node* name = table.get("name");
+  if (!name) reader.fail(table, "a class has no name", "add name = \"…\"");
+  result.name = reader.text(*name, "name");
+  if (const toml::node* ids = table.get("ids")) {
+    result.ids = reader.bytes(*ids, "ids");
+    if (result.ids.empty()) reader.fail(*ids, "\"ids\" is empty", "give at least one id");
+  } else {
+    result.ids = {static_cast<uint8_t>(position)};
+  }
+  result.color = kDefaultColors[position % kDefaultColors.size()];
+  if (const toml::node* color = table.get("color")) {
+    const auto bytes = reader.bytes(*color, "color");
+    if (bytes.size() != 3)
+      reader.fail(*color, "\"color\" must be [red, green, blue]", "correct it");
+    std::copy(bytes.begin(), bytes.end(), result.color.begin());
+  }
+  return result;
+}
+
+void read_splits(const Reader& reader, const toml::table& table,
+                 const std::filesystem::path& folder, DatasetFile& result) {
+  static const std::vector<std::string> kKeys{"images", "masks"};
+  for (const auto& [split, node] : table) {
+    const toml::table& folders = reader.table(node, split.str());
+    reader.check_keys(folders, kKeys);
+    for (const std::string& key : kKeys) {
+      if (folders.contains(key)) continue;
+      reader.fail(node, fmt::format("split \"{}\" has no \"{}\"", split.str(), key),
+                  "name the folder");
+    }
+    result.splits[std::string(split.str())] = {
+        folder / reader.text(*folders.get("images"), "images"),
+        folder / reader.text(*folders.get("masks"), "masks")};
+  }
+}
+
+/// Every id has one meaning.
+void check_ids(const DatasetFile& result, const std::filesystem::path& file) {
+  std::set<uint8_t> seen;
+  const auto add = [&](uint8_t id, std::string_view where) {
+    if (seen.insert(id).second) return;
+    throw InputError(fmt::format("id {} is given twice, the second time in {}", id, where),
+                     file.string(), "give every id to one class, or to ignore");
+  };
+  for (const auto& entry : result.classes) {
+    for (const uint8_t id : entry.ids) add(id, fmt::format("class \"{}\"", entry.name));
+  }
+  for (const uint8_t id : result.ignore) add(id, "ignore");
+}
+
+}  // namespace
+
+DatasetFile read_dataset_file(const std::filesystem::path& folder) {
+  const std::filesystem::path file = folder / kDatasetFileName;
+  if (!std::filesystem::is_regular_file(file)) {
+    throw InputError("no dataset.toml", folder.string(),
+                     "a custom label set needs one with the classes; see docs/datasets.md");
+  }
+  toml::table root;
+  try {
+    root = toml::parse_file(file.string());
+  } catch (const toml::parse_error& error) {
+    throw InputError(fmt::format("not valid TOML ({})", error.description()),
+                     fmt::format("{}, line {}", file.string(), error.source().begin.line),
+                     "correct the line");
+  }
+
+  static const std::vector<std::string> kKeys{"name", "ignore", "splits", "classes"};
+  const Reader reader(file);
+  reader.check_keys(root, kKeys);
+  DatasetFile result;
+  const std::filesystem::path absolute = std::filesystem::weakly_canonical(folder);
+  result.name =
+      root.contains("name") ? reader.text(*root.get("name"), "name") : absolute.filename().string();
+  if (const toml::node* classes = root.get("classes")) {
+    const toml::array* array = classes->as_array();
+    if (!array) reader.fail(*classes, "\"classes\" must be a list", "write [[classes]] blocks");
+    for (const toml::node& node : *array) {
+      result.classes.push_back(read_class(reader, node, result.classes.size()));
+    }
+  }
+  if (result.classes.empty() || result.classes.size() > 254) {
+    throw InputError(fmt::format("{} classes", result.classes.size()), file.string(),
+                     "give 1 to 254 [[classes]] blocks");
+  }
+  if (const toml::node* ignore = root.get("ignore")) {
+    result.ignore = reader.bytes(*ignore, "ignore");
+  } else {
+    result.ignore = {kIgnore};
+  }
+  if (const toml::node* splits = root.get("splits")) {
+    read_splits(reader, reader.table(*splits, "splits"), folder, result);
+  }
+  check_ids(result, file);
+  return result;
+}
+
+}  // namespace macadam

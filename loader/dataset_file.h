@@ -1,0 +1,36 @@
+#pragma once
+// dataset.toml: the description of a data set in the plain layout (docs/datasets.md).
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "loader/label_set.h"
+
+namespace macadam {
+
+inline constexpr const char* kDatasetFileName = "dataset.toml";
+
+struct DatasetFile {
+  struct Class {
+    std::string name;
+    std::vector<uint8_t> ids;  // at least one
+    Color color{};
+  };
+  struct Folders {
+    std::filesystem::path images, masks;  // absolute, or relative to the working folder
+  };
+
+  std::string name;  // the folder's, when the file gives none
+  std::vector<Class> classes;
+  std::vector<uint8_t> ignore;            // ids without a class; 255 when the file says nothing
+  std::map<std::string, Folders> splits;  // empty: found from the folders
+};
+
+/// Reads FOLDER/dataset.toml. Throws InputError naming the file and the line, key or value when it
+/// is missing, not TOML, has an unknown key or a wrong type, no class, or one id twice.
+DatasetFile read_dataset_file(const std::filesystem::path& folder);
+
+}  // namespace macadam

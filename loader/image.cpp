@@ -1,0 +1,182 @@
+#include "loader/image.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <string>
+
+#include "engine/files.h"
+#include "kernels/error.h"
+#include "loader/png.h"
+#include "loader/stb.h"
+
+namespace macadam {
+
+namespace {
+
+constexpr const char* kCopyAgain = "copy or download the file again";
+constexpr size_t kMaxFileBytes = size_t{1} << 30;
+
+bool is_jpeg(std::span<const uint8_t> bytes) {
+  return bytes.size() >= 3 && bytes[0] == 0xFF && bytes[1] == 0xD8 && bytes[2] == 0xFF;
+}
+
+bool is_bmp(std::span<const uint8_t> bytes) {
+  return bytes.size() >= 2 && bytes[0] == 'B' && bytes[1] == 'M';
+}
+
+/// stb_image fills what a BMP lacks with zeros. Layout: BITMAPFILEHEADER (offset of the pixels at
+/// byte 10), then a header whose size (byte 14) tells the old form from the usual one.
+void verify_bmp_size(std::span<const uint8_t> bytes, const ImageInfo& info, std::string_view name) {
+  const auto little_endian = [&](size_t at, size_t count) {
+    uint64_t value = 0;
+    for (size_t i = count; i-- > 0;)
+      value = value << 8 | (at + i < bytes.size() ? bytes[at + i] : 0);
+    return value;
+  };
+  const bool old_form = little_endian(14, 4) == 12;
+  const uint64_t bits_a_pixel = little_endian(old_form ? 24 : 28, 2);
+  const uint64_t bits_a_row = bits_a_pixel * static_cast<uint64_t>(info.width);
+  const uint64_t stride = (bits_a_row + 31) / 32 * 4;
+  const uint64_t rows = static_cast<uint64_t>(info.height);
+  const uint64_t needed = little_endian(10, 4) + (rows - 1) * stride + (bits_a_row + 7) / 8;
+  if (bytes.size() < needed) throw InputError("BMP file is truncated", name, kCopyAgain);
+}
+
+ImageInfo png_info(const PngHeader& header) {
+  ImageInfo info;
+  info.format = ImageFormat::png;
+  info.height = static_cast<int>(header.height);
+  info.width = static_cast<int>(header.width);
+  info.bits = header.bits;
+  info.palette = header.color == PngColor::palette;
+  switch (header.color) {
+    case PngColor::grey: info.channels = 1; break;
+    case PngColor::grey_alpha: info.channels = 2; break;
+    case PngColor::rgb:
+    case PngColor::palette: info.channels = 3; break;
+    case PngColor::rgba: info.channels = 4; break;
+  }
+  return info;
+}
+
+void check_limits(int64_t height, int64_t width, std::string_view name, const ImageLimits& limits) {
+  if (width <= limits.max_side && height <= limits.max_side &&
+      width * height <= limits.max_pixels) {
+    return;
+  }
+  throw InputError(fmt::format("image claims {} x {} pixels", width, height), name,
+                   fmt::format("at most {} pixels and {} a side are read; scale it down",
+                               limits.max_pixels, limits.max_side));
+}
+
+Image decode(std::span<const uint8_t> bytes, const ImageInfo& info, int channels,
+             std::string_view name) {
+  if (info.format == ImageFormat::png) verify_png_chunks(bytes, name);
+  if (info.format == ImageFormat::bmp) verify_bmp_size(bytes, info, name);
+  // 16-bit RGBA takes 8 bytes a pixel and stb doubles a block that proves too short; JPEG planes
+  // are padded to whole blocks of at most 64 pixels.
+  const size_t padded_pixels =
+      (static_cast<size_t>(info.height) + 64) * (static_cast<size_t>(info.width) + 64);
+  const size_t max_block = 20 * padded_pixels + 2 * bytes.size();
+  std::string why = "two sizes in one file";
+  Image image = stb::decode(bytes, channels, max_block, why);
+  if (image.height != info.height || image.width != info.width) {
+    throw InputError(fmt::format("image is truncated or damaged ({})", why), name, kCopyAgain);
+  }
+  return image;
+}
+
+/// An image file in memory.
+class ImageFile {
+ public:
+  explicit ImageFile(const std::filesystem::path& path) : file_(path) {}
+
+  std::span<const uint8_t> bytes() const {
+    const auto bytes = file_.bytes();
+    return {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()};
+  }
+
+ private:
+  MappedFile file_;
+};
+
+}  // namespace
+
+ImageInfo probe_image(std::span<const uint8_t> bytes, std::string_view name,
+                      const ImageLimits& limits) {
+  if (bytes.empty()) throw InputError("image file is empty (0 bytes)", name, kCopyAgain);
+  if (bytes.size() > kMaxFileBytes) {
+    throw InputError("image file is larger than 1 GiB", name, "compress it or scale it down");
+  }
+  if (is_png(bytes)) {
+    const PngHeader header = read_png_header(bytes, name);
+    check_limits(header.height, header.width, name, limits);
+    return png_info(header);
+  }
+  if (!is_jpeg(bytes) && !is_bmp(bytes)) {
+    throw InputError("not a JPEG, PNG or BMP image", name, "convert it to PNG or JPEG");
+  }
+  const auto size = stb::info(bytes);
+  if (!size || size->height <= 0 || size->width <= 0) {
+    throw InputError("image header is truncated or damaged", name, kCopyAgain);
+  }
+  check_limits(size->height, size->width, name, limits);
+  ImageInfo info;
+  info.format = is_jpeg(bytes) ? ImageFormat::jpeg : ImageFormat::bmp;
+  info.height = size->height;
+  info.width = size->width;
+  info.channels = size->channels;
+  return info;
+}
+
+ImageInfo probe_image(const std::filesystem::path& path, const ImageLimits& limits) {
+  return probe_image(ImageFile(path).bytes(), path.string(), limits);
+}
+
+Image decode_rgb(std::span<const uint8_t> bytes, std::string_view name, const ImageLimits& limits) {
+  return decode(bytes, probe_image(bytes, name, limits), 3, name);
+}
+
+Image read_rgb(const std::filesystem::path& path, const ImageLimits& limits) {
+  return decode_rgb(ImageFile(path).bytes(), path.string(), limits);
+}
+
+Image decode_labels(std::span<const uint8_t> bytes, std::string_view name,
+                    const ImageLimits& limits) {
+  const ImageInfo info = probe_image(bytes, name, limits);
+  const auto refuse = [&](std::string_view found) {
+    throw InputError(
+        fmt::format("a mask must be an 8-bit greyscale PNG of class ids, this is {}", found), name,
+        "save the ids themselves, without colours");
+  };
+  if (info.format != ImageFormat::png) refuse("a JPEG or BMP image");
+  if (info.palette) refuse("a PNG with a colour palette");
+  if (info.channels != 1) refuse(fmt::format("a PNG of {} channels", info.channels));
+  if (info.bits != 8) refuse(fmt::format("a {}-bit PNG", info.bits));
+  return decode(bytes, info, 1, name);
+}
+
+Image read_labels(const std::filesystem::path& path, const ImageLimits& limits) {
+  return decode_labels(ImageFile(path).bytes(), path.string(), limits);
+}
+
+std::vector<uint8_t> encode_png(const Image& image) {
+  require(image.height > 0 && image.width > 0, "the image is not empty");
+  require(image.channels == 1 || image.channels == 3 || image.channels == 4,
+          "a PNG has 1, 3 or 4 channels");
+  std::vector<uint8_t> bytes = stb::encode_png(image);
+  if (bytes.empty()) {
+    throw RunError("not enough memory to encode a PNG",
+                   fmt::format("{} x {} pixels", image.width, image.height), "free memory");
+  }
+  return bytes;
+}
+
+void write_png(const std::filesystem::path& path, const Image& image) {
+  const std::vector<uint8_t> bytes = encode_png(image);
+  const std::array parts{std::as_bytes(std::span(bytes))};
+  write_file_atomically(path, parts);
+}
+
+}  // namespace macadam

@@ -1,0 +1,78 @@
+#pragma once
+// From the class ids in mask files to the labels a network learns, and back.
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "loader/image.h"
+
+namespace macadam {
+
+/// The label that no loss and no metric counts.
+inline constexpr uint8_t kIgnore = 255;
+
+using Color = std::array<uint8_t, 3>;
+
+/// What becomes of pixels that belong to no class ("void", "unlabelled").
+enum class VoidPolicy : uint8_t {
+  standard,  // as usual for the label set: a class in categories8, ignored in the others
+  ignore,    // label 255
+  as_class,  // a class of its own
+};
+
+/// "ignore", "class", or "" for the standard; anything else is an InputError.
+VoidPolicy parse_void_policy(std::string_view text);
+
+struct LabelSet {
+  std::string name;                      // "categories8", "trainids19", "camvid11", "custom"
+  std::vector<std::string> class_names;  // one a train label, label 0 first
+  std::vector<Color> palette;            // one a class
+  std::vector<uint8_t> file_ids;         // one a class: the id that stands for it in written masks
+  bool void_is_class = false;
+  std::array<uint8_t, 256> label_of_id{};  // file id -> train label, kIgnore where not learnt
+  std::array<bool, 256> known_id{};        // ids that may stand in a file of this set
+
+  int classes() const { return static_cast<int>(class_names.size()); }
+};
+
+/// The names of all sets; "custom" is read from the data set's dataset.toml.
+std::span<const std::string> label_set_names();
+
+/// The label set `name`:
+///   categories8  Cityscapes ids 0..33 -> void, flat, construction, object, nature, sky, human,
+///                vehicle (with void ignored: the seven from flat on)
+///   trainids19   Cityscapes ids 0..33 -> the 19 evaluated classes; the others are void
+///   camvid11     CamVid ids 0..10; 11 is void
+///   custom       DATASET_FOLDER/dataset.toml
+/// A class void comes first in categories8 and last elsewhere. Source of the Cityscapes tables:
+/// cityscapesScripts helpers/labels.py. Written ids are ids that the official evaluation counts.
+/// Throws InputError for an unknown name (naming the nearest), for a custom set without
+/// dataset.toml, and for void as a class where no id is void.
+LabelSet make_label_set(std::string_view name, VoidPolicy policy = VoidPolicy::standard,
+                        const std::filesystem::path& dataset_folder = {});
+
+/// An id that the label set does not know, and where it was first met (row by row).
+struct UnknownId {
+  uint8_t id = 0;
+  int y = 0, x = 0;
+};
+
+/// The first pixel of `mask` (1 channel) whose id is not known; nothing when all are.
+std::optional<UnknownId> find_unknown_id(const Image& mask, const LabelSet& labels);
+
+/// Throws the InputError that names the mask file, the id, the pixel and the label set.
+[[noreturn]] void throw_unknown_id(const UnknownId& unknown, const std::filesystem::path& mask,
+                                   const LabelSet& labels);
+
+/// Resizes `mask` (1 channel) to height x width by nearest neighbour and maps its ids to train
+/// labels. Returns the first sampled pixel whose id is not known (`out` is then unfinished).
+std::optional<UnknownId> resize_to_labels(const Image& mask, const LabelSet& labels, int height,
+                                          int width, std::span<uint8_t> out);
+
+}  // namespace macadam

@@ -1,0 +1,116 @@
+#pragma once
+// Feeds training and evaluation: a team of threads decodes, resizes and labels samples ahead of
+// the consumer into a ring of slots in pinned memory.
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <thread>
+#include <vector>
+
+#include "engine/batch.h"
+#include "kernels/device.h"
+#include "loader/dataset.h"
+#include "loader/label_set.h"
+#include "loader/ring.h"
+
+namespace macadam {
+
+struct LoaderOptions {
+  int height = 0, width = 0;  // that the network sees
+  int batch = 1;
+  int threads = 0;  // 0 = all cores
+  int slots = 3;    // batches in memory, with the one in use
+  uint64_t seed = 1;
+  bool shuffle = false;
+  float flip_probability = 0;
+  bool drop_last = false;  // leave out a last batch that is not full
+  size_t cache_bytes = 0;  // decoded samples that may stay in memory, as many as fit
+  Device device;           // that batches are copied to
+};
+
+/// A batch in use. Its slot goes back to the loader when the lease ends; empty after the epoch.
+class BatchLease {
+ public:
+  BatchLease() = default;
+  BatchLease(std::shared_ptr<Ring> ring, Slot* slot) : ring_(std::move(ring)), slot_(slot) {}
+  BatchLease(BatchLease&& other) noexcept;
+  BatchLease& operator=(BatchLease&& other) noexcept;
+  ~BatchLease() { release(); }
+
+  explicit operator bool() const { return slot_ != nullptr; }
+  const Batch& operator*() const { return slot_->batch; }
+  const Batch* operator->() const { return &slot_->batch; }
+  void release() noexcept;
+
+ private:
+  std::shared_ptr<Ring> ring_;
+  Slot* slot_ = nullptr;
+};
+
+/// Since the last start().
+struct LoaderStats {
+  double wait_seconds = 0;  // that next() waited for a batch
+  double load_seconds = 0;  // that producers spent on samples, summed over threads
+  int64_t samples = 0;      // produced
+  int64_t cache_hits = 0;   // of these, copied from the cache
+};
+
+/// Batches of a split, in an order and with flips that depend on nothing but the options' seed and
+/// the epoch: the same bytes for any number of threads, and after starting at any batch.
+class Loader {
+ public:
+  /// Allocates the ring. Throws InputError when the split has no samples, or with drop_last fewer
+  /// than a batch. Requires positive sizes, batch and slots.
+  Loader(Dataset dataset, LabelSet labels, const LoaderOptions& options);
+  ~Loader();
+  Loader(const Loader&) = delete;
+  Loader& operator=(const Loader&) = delete;
+
+  /// Batches in an epoch.
+  int64_t steps() const { return steps_; }
+  const Dataset& dataset() const { return dataset_; }
+  const LabelSet& labels() const { return labels_; }
+  const LoaderOptions& options() const { return options_; }
+
+  /// Begins to produce `epoch` from batch `first_batch` on (at most steps()), abandoning what was
+  /// produced before. Calling it before the consumer is ready hides the time of the first batch.
+  void start(int64_t epoch, int64_t first_batch = 0);
+
+  /// The next batch; an empty lease after the last one. At most slots - 1 leases may be held.
+  /// Throws the InputError or RunError of a sample that cannot be loaded, in its batch's turn:
+  /// unreadable file, mask of another size than the photo, id that the label set does not know.
+  BatchLease next();
+
+  LoaderStats stats() const;
+
+ private:
+  void stop();
+  void produce();
+  void load(const Ring::Ticket& ticket);
+  void pad(Slot& slot) const;
+
+  Dataset dataset_;
+  LabelSet labels_;
+  LoaderOptions options_;
+  int team_ = 1;
+  size_t pixels_ = 0;  // of one sample
+  int64_t used_samples_ = 0, steps_ = 0;
+  std::shared_ptr<Ring> ring_;
+  std::vector<std::vector<uint8_t>> cache_;  // image, then labels; empty until loaded
+
+  int64_t epoch_ = 0;
+  std::vector<int> order_;
+  std::thread producer_;
+  mutable std::mutex stats_mutex_;
+  LoaderStats stats_;
+};
+
+/// Decodes one sample into `image` (height x width x 3) and `labels` (height x width).
+/// Throws InputError naming the file when it cannot be read, when the sizes of photo and mask
+/// differ, and for an unknown id.
+void load_sample(const Sample& sample, const LabelSet& label_set, int height, int width,
+                 std::span<uint8_t> image, std::span<uint8_t> labels);
+
+}  // namespace macadam

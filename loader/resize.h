@@ -1,0 +1,28 @@
+#pragma once
+// Changing the size of one image. Pixel centres lie at half-integers in both, so that the corners
+// of source and result coincide. Single-threaded: the loader runs one sample a thread.
+
+#include <cstdint>
+#include <span>
+
+#include "loader/image.h"
+
+namespace macadam {
+
+/// The source index whose centre is nearest to that of `target`: floor((target + 0.5) * in / out).
+inline int nearest_source(int target, int in, int out) {
+  return static_cast<int>((2 * int64_t{target} + 1) * in / (2 * int64_t{out}));
+}
+
+/// Bilinear, for photos, without low-pass filtering (as cv2.INTER_LINEAR and torch's
+/// align_corners=False). Weights have 11 fractional bits and sums are integers, so that the result
+/// is the same on every machine; it lies within 1 of the exact value.
+/// out: height x width x image.channels.
+void resize_bilinear(const Image& image, int height, int width, std::span<uint8_t> out);
+Image resize_bilinear(const Image& image, int height, int width);
+
+/// Nearest neighbour, for masks: invents no ids. out: height x width x image.channels.
+void resize_nearest(const Image& image, int height, int width, std::span<uint8_t> out);
+Image resize_nearest(const Image& image, int height, int width);
+
+}  // namespace macadam

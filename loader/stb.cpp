@@ -1,0 +1,81 @@
+#include "loader/stb.h"
+
+#include <cstdlib>
+#include <memory>
+
+namespace {
+
+// stb passes no context to its allocator, so the limit of the decode in progress sits beside it.
+thread_local size_t max_block_bytes = 0;
+
+void* bounded_malloc(size_t bytes) {
+  return bytes <= max_block_bytes ? std::malloc(bytes) : nullptr;
+}
+
+void* bounded_realloc(void* block, size_t bytes) {
+  return bytes <= max_block_bytes ? std::realloc(block, bytes) : nullptr;
+}
+
+}  // namespace
+
+#define STB_IMAGE_STATIC
+#define STB_IMAGE_IMPLEMENTATION
+#define STBI_ONLY_JPEG
+#define STBI_ONLY_PNG
+#define STBI_ONLY_BMP
+#define STBI_NO_STDIO
+#define STBI_MALLOC(bytes) bounded_malloc(bytes)
+#define STBI_REALLOC(block, bytes) bounded_realloc(block, bytes)
+#define STBI_FREE(block) std::free(block)
+#define STB_IMAGE_WRITE_STATIC
+#define STB_IMAGE_WRITE_IMPLEMENTATION
+#define STBI_WRITE_NO_STDIO
+#include <stb/stb_image.h>
+#include <stb/stb_image_write.h>
+
+namespace macadam::stb {
+
+std::optional<Size> info(std::span<const uint8_t> bytes) {
+  max_block_bytes = 1 << 20;
+  Size size;
+  if (!stbi_info_from_memory(bytes.data(), static_cast<int>(bytes.size()), &size.width,
+                             &size.height, &size.channels)) {
+    return std::nullopt;
+  }
+  return size;
+}
+
+Image decode(std::span<const uint8_t> bytes, int channels, size_t max_block, std::string& why) {
+  max_block_bytes = max_block;
+  int width = 0, height = 0, stored_channels = 0;
+  const std::unique_ptr<stbi_uc, decltype(&std::free)> pixels(
+      stbi_load_from_memory(bytes.data(), static_cast<int>(bytes.size()), &width, &height,
+                            &stored_channels, channels),
+      &std::free);
+  Image image;
+  if (!pixels) {
+    const char* reason = stbi_failure_reason();
+    why = reason ? reason : "unknown reason";
+    return image;
+  }
+  image.height = height;
+  image.width = width;
+  image.channels = channels;
+  image.pixels.assign(pixels.get(), pixels.get() + static_cast<size_t>(height) * width * channels);
+  return image;
+}
+
+std::vector<uint8_t> encode_png(const Image& image) {
+  std::vector<uint8_t> bytes;
+  const auto append = [](void* context, void* data, int size) {
+    const auto* first = static_cast<const uint8_t*>(data);
+    static_cast<std::vector<uint8_t>*>(context)->assign(first, first + size);
+  };
+  if (!stbi_write_png_to_func(append, &bytes, image.width, image.height, image.channels,
+                              image.pixels.data(), image.width * image.channels)) {
+    bytes.clear();
+  }
+  return bytes;
+}
+
+}  // namespace macadam::stb

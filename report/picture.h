@@ -1,0 +1,35 @@
+#pragma once
+// Pictures of masks: coloured, laid over the photo, side by side.
+
+#include <array>
+#include <cstdint>
+#include <span>
+
+#include "loader/image.h"
+#include "report/report.h"
+
+namespace macadam {
+
+/// What colourise gives to pixels without a class.
+inline constexpr std::array<uint8_t, 3> kIgnoredColour = {0, 0, 0};
+
+/// A mask of class indices (1 channel) in the colours of its classes.
+Image colourise(const Image& mask, std::span<const std::array<uint8_t, 3>> palette);
+
+/// The photo with `opacity` (0 to 1) of the classes' colours over it; pixels without a class stay
+/// as they are. Requires a photo and a mask of the same size.
+Image overlay(const Image& photo, const Image& mask,
+              std::span<const std::array<uint8_t, 3>> palette, double opacity = 0.5);
+
+/// Half, a third, ... of the size, the smallest reduction that makes it at most `max_width` wide.
+/// Photos are averaged over whole pixels, masks (1 channel) are sampled.
+Image reduce(const Image& image, int max_width);
+
+/// Photo, truth, prediction and overlay beside each other under their titles, and below them a
+/// strip that names the classes of the truth and the prediction.
+Image sample_sheet(const ReportSample& sample, std::span<const ClassScore> classes);
+
+/// The colours of the classes, in order.
+std::vector<std::array<uint8_t, 3>> palette_of(std::span<const ClassScore> classes);
+
+}  // namespace macadam

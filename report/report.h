@@ -1,0 +1,70 @@
+#pragma once
+// What a run leaves for people to read: figures, a page, pictures. Everything here is a pure
+// function from plain data to text or pixels; nothing is read from or written to disk.
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "loader/image.h"
+
+namespace macadam {
+
+/// One epoch of training. A value that is not known is NaN.
+struct EpochRecord {
+  int epoch = 0;  ///< from 1
+  double train_loss = 0, val_loss = 0;
+  double mean_iou = 0, mean_dice = 0;  ///< of the validation split, 0 to 1
+  double lr = 0;                       ///< at the end of the epoch
+  double seconds = 0;
+  double images_per_second = 0;
+  double data_wait_seconds = 0;  ///< of `seconds`, spent waiting for the loader
+};
+
+struct ClassScore {
+  std::string name;
+  std::array<uint8_t, 3> colour{};
+  double iou = 0, dice = 0;  ///< 0 to 1; NaN = the class is absent
+  uint64_t label_pixels = 0;
+};
+
+/// One validation image. The masks have 1 channel of class indices; every other value (255) is
+/// ignored. All three have the same height and width.
+struct ReportSample {
+  std::string name;
+  Image photo, truth, prediction;
+};
+
+struct ReportData {
+  std::string title;    ///< usually the name of the run
+  std::string network;  ///< with its options
+  std::string dataset, label_set, device, precision;
+  std::string version;  ///< of the program
+  int height = 0, width = 0, batch = 0;
+  uint64_t parameters = 0;
+  double seconds = 0;  ///< of the whole run
+  int best_epoch = 0;  ///< whose weights were scored; 0 = none
+  double mean_iou = 0, mean_dice = 0, pixel_accuracy = 0;
+  std::vector<EpochRecord> history;
+  std::vector<ClassScore> classes;
+  /// classes x classes pixels, row = truth, column = prediction; may be empty.
+  std::vector<uint64_t> confusion;
+  std::string config;  ///< TOML
+  std::vector<ReportSample> samples;
+};
+
+/// Losses, scores and the learning rate over the epochs: an SVG 800 wide. `best_epoch` is marked
+/// unless it is 0. Values that are not finite are left out.
+std::string curves_svg(std::span<const EpochRecord> history, int best_epoch = 0);
+
+/// The confusion matrix as an SVG at most 800 wide. A cell shows the percentage of its row, that
+/// is of the pixels that have this label in truth. Requires classes^2 values (row = truth).
+std::string confusion_svg(std::span<const ClassScore> classes, std::span<const uint64_t> confusion);
+
+/// The page: one self-contained HTML file (also well-formed XML after its first line) without
+/// scripts and without references to anything outside it.
+std::string report_html(const ReportData& data);
+
+}  // namespace macadam

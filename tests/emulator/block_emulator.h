@@ -1,0 +1,167 @@
+#pragma once
+// Runs CUDA kernels, compiled as plain C++, on the CPU. Blocks run one after the other; the threads
+// of a block are fibres that switch at barriers and warp operations, as real threads may. A mistake
+// that a GPU would answer with a hang or a wrong number is an EmulatorError here: threads of a
+// block that wait at different barriers, threads that leave while others wait. Shared memory starts
+// as NaN (all bits set), every object in it is an allocation of its own, so that AddressSanitizer
+// sees each access out of bounds, and the order in which threads run changes from one stretch
+// between barriers to the next, so that a missing barrier shows.
+//
+// Kernel sources find here what nvcc gives them. Supported: what the project's kernels use.
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <source_location>
+#include <stdexcept>
+#include <type_traits>
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+
+struct uint2 {
+  unsigned x, y;
+};
+
+struct uint3 {
+  unsigned x, y, z;
+};
+
+struct dim3 {
+  unsigned x = 1, y = 1, z = 1;
+
+  constexpr dim3() = default;
+  constexpr dim3(unsigned x_, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
+};
+
+namespace macadam::emulator {
+
+/// A kernel broke a rule of CUDA.
+class EmulatorError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+constexpr int kWarpSize = 32;
+
+/// Where the running thread is; set at every switch.
+struct Position {
+  uint3 thread{}, block{};
+  dim3 threads, blocks;
+};
+inline thread_local constinit Position position;
+
+/// Runs `thread` once for every thread of every block. `shared_bytes` is the size of the dynamic
+/// shared memory. Throws EmulatorError, or what a thread throws.
+void run_grid(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& thread);
+
+/// The block's object of `size` bytes in shared memory, filled with 0xFF when the block begins.
+/// `key` tells objects apart.
+void* shared_object(const void* key, size_t size, size_t alignment);
+
+/// The block's dynamic shared memory.
+void* dynamic_shared();
+
+template <typename T>
+T& shared() {
+  static_assert(std::is_trivially_copyable_v<T> && std::is_trivially_destructible_v<T>);
+  static constexpr char kKey = 0;
+  return *static_cast<T*>(shared_object(&kKey, sizeof(T), alignof(T)));
+}
+
+/// Waits until all threads of the block are at this very barrier.
+void block_barrier(std::source_location where);
+
+/// Waits until all threads of the warp are at this very operation, and gives the bits that lane
+/// `source` of the warp brought along.
+uint64_t exchange(unsigned mask, uint64_t bits, int source, std::source_location where);
+
+/// The lanes that brought a non-zero value.
+unsigned ballot(unsigned mask, bool value, std::source_location where);
+
+/// The thread's lane of its warp.
+int lane();
+
+template <typename T>
+T shuffle(unsigned mask, T value, int source, std::source_location where) {
+  static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= sizeof(uint64_t));
+  uint64_t bits = 0;
+  std::memcpy(&bits, &value, sizeof(T));
+  bits = exchange(mask, bits, source, where);
+  std::memcpy(&value, &bits, sizeof(T));
+  return value;
+}
+
+}  // namespace macadam::emulator
+
+#define threadIdx (::macadam::emulator::position.thread)
+#define blockIdx (::macadam::emulator::position.block)
+#define blockDim (::macadam::emulator::position.threads)
+#define gridDim (::macadam::emulator::position.blocks)
+
+inline void __syncthreads(std::source_location where = std::source_location::current()) {
+  macadam::emulator::block_barrier(where);
+}
+
+inline void __syncwarp(unsigned mask = 0xffffffffu,
+                       std::source_location where = std::source_location::current()) {
+  macadam::emulator::ballot(mask, true, where);
+}
+
+inline unsigned __ballot_sync(unsigned mask, bool predicate,
+                              std::source_location where = std::source_location::current()) {
+  return macadam::emulator::ballot(mask, predicate, where);
+}
+
+/// Segments of `width` lanes exchange among themselves; a source outside leaves the own value.
+template <typename T>
+T __shfl_sync(unsigned mask, T value, int source, int width = 32,
+              std::source_location where = std::source_location::current()) {
+  const int segment = macadam::emulator::lane() / width * width;
+  return macadam::emulator::shuffle(mask, value, segment + (source & (width - 1)), where);
+}
+
+template <typename T>
+T __shfl_down_sync(unsigned mask, T value, int delta, int width = 32,
+                   std::source_location where = std::source_location::current()) {
+  const int lane = macadam::emulator::lane();
+  const bool inside = lane % width + delta < width;
+  return macadam::emulator::shuffle(mask, value, inside ? lane + delta : lane, where);
+}
+
+template <typename T>
+T __shfl_up_sync(unsigned mask, T value, int delta, int width = 32,
+                 std::source_location where = std::source_location::current()) {
+  const int lane = macadam::emulator::lane();
+  return macadam::emulator::shuffle(mask, value, lane % width >= delta ? lane - delta : lane,
+                                    where);
+}
+
+template <typename T>
+T __shfl_xor_sync(unsigned mask, T value, int bits, int width = 32,
+                  std::source_location where = std::source_location::current()) {
+  const int lane = macadam::emulator::lane(), other = lane ^ bits;
+  return macadam::emulator::shuffle(mask, value, other / width == lane / width ? other : lane,
+                                    where);
+}
+
+/// Threads switch at barriers alone, so that an ordinary addition is atomic.
+template <typename T>
+T atomicAdd(T* address, std::type_identity_t<T> value) {
+  T before;
+  std::memcpy(&before, address, sizeof(T));
+  const T after = before + value;
+  std::memcpy(address, &after, sizeof(T));
+  return before;
+}
+
+template <typename T>
+T __ldg(const T* address) {
+  return *address;
+}

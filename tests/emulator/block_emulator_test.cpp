@@ -1,0 +1,209 @@
+// The emulator keeps CUDA's promises, and catches what breaks its rules.
+
+#include "block_emulator.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace macadam::emulator {
+namespace {
+
+/// The message of the EmulatorError that a launch of one block ends with.
+template <typename Kernel>
+std::string failure_of(unsigned threads, const Kernel& kernel) {
+  try {
+    run_grid(dim3(1), dim3(threads), 0, kernel);
+  } catch (const EmulatorError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(BlockEmulator, RunsEveryThreadOfEveryBlockOnce) {
+  std::vector<int> visits(5 * 3 * 2 * 7 * 4 * 3);
+  run_grid(dim3(5, 3, 2), dim3(7, 4, 3), 0, [&] {
+    const unsigned block = (blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
+    const unsigned thread = (threadIdx.z * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x;
+    ++visits[block * blockDim.x * blockDim.y * blockDim.z + thread];
+  });
+  EXPECT_EQ(visits, std::vector<int>(visits.size(), 1));
+}
+
+struct Line {
+  int value[64];
+};
+
+TEST(BlockEmulator, BarrierMakesSharedWritesVisible) {
+  std::vector<int> seen(3 * 64);
+  run_grid(dim3(3), dim3(64), 0, [&] {
+    Line& line = shared<Line>();
+    for (unsigned round = 0; round < 4; ++round) {
+      line.value[threadIdx.x] = static_cast<int>(threadIdx.x + blockIdx.x * 100 + round);
+      __syncthreads();
+      const int other = line.value[63 - threadIdx.x];
+      __syncthreads();
+      seen[blockIdx.x * 64 + threadIdx.x] = other;
+    }
+  });
+  for (int block = 0; block < 3; ++block) {
+    for (int thread = 0; thread < 64; ++thread) {
+      EXPECT_EQ(seen[static_cast<size_t>(block * 64 + thread)], 63 - thread + block * 100 + 3);
+    }
+  }
+}
+
+TEST(BlockEmulator, SharedMemoryStartsPoisonedInEveryBlock) {
+  int clean = 0;
+  run_grid(dim3(4), dim3(64), 64 * sizeof(int), [&] {
+    Line& line = shared<Line>();
+    int* dynamic = static_cast<int*>(dynamic_shared());
+    clean += line.value[threadIdx.x] != -1 || dynamic[threadIdx.x] != -1;
+    line.value[threadIdx.x] = 0;
+    dynamic[threadIdx.x] = 0;
+  });
+  EXPECT_EQ(clean, 0);
+}
+
+TEST(BlockEmulator, MissingBarrierShows) {
+  // Each direction works if threads always ran in one order.
+  for (const int step : {1, -1}) {
+    int stale = 0;
+    run_grid(dim3(2), dim3(64), 0, [&] {
+      Line& line = shared<Line>();
+      const int thread = static_cast<int>(threadIdx.x);
+      line.value[thread] = thread;
+      const int other = (thread + step + 64) % 64;
+      stale += line.value[other] != other;
+    });
+    EXPECT_GT(stale, 60) << "step " << step;
+  }
+}
+
+TEST(BlockEmulator, ReportsThreadsThatLeaveBeforeABarrier) {
+  const std::string failure = failure_of(64, [] {
+    if (threadIdx.x < 5) return;
+    __syncthreads();
+  });
+  EXPECT_NE(failure.find("5 threads have left"), std::string::npos) << failure;
+  EXPECT_NE(failure.find("block_emulator_test.cpp:"), std::string::npos) << failure;
+}
+
+TEST(BlockEmulator, ReportsDifferentBarriers) {
+  const std::string failure = failure_of(64, [] {
+    if (threadIdx.x % 2 == 0) {
+      __syncthreads();
+    } else {
+      __syncthreads();
+    }
+  });
+  EXPECT_NE(failure.find("divergence"), std::string::npos) << failure;
+}
+
+TEST(BlockEmulator, ReportsLoopsOfDifferentLength) {
+  EXPECT_NE(failure_of(64,
+                       [] {
+                         for (unsigned i = 0; i < threadIdx.x % 3; ++i) __syncthreads();
+                       }),
+            "");
+}
+
+TEST(BlockEmulator, WarpsMayWaitApartFromEachOther) {
+  std::vector<int> sums(64);
+  run_grid(dim3(1), dim3(64), 0, [&] {
+    const int thread = static_cast<int>(threadIdx.x);
+    int sum = thread;
+    if (thread < 32) {
+      for (int delta = 16; delta > 0; delta /= 2) sum += __shfl_down_sync(~0u, sum, delta);
+    }
+    __syncthreads();
+    sums[threadIdx.x] = sum;
+  });
+  EXPECT_EQ(sums[0], 31 * 32 / 2);
+  EXPECT_EQ(sums[40], 40);
+}
+
+TEST(BlockEmulator, ShufflesMoveValuesBetweenLanes) {
+  run_grid(dim3(1), dim3(64), 0, [] {
+    const int lane = static_cast<int>(threadIdx.x % 32);
+    const double value = lane * 1.5;
+    EXPECT_EQ(__shfl_sync(~0u, value, 7), 7 * 1.5);
+    EXPECT_EQ(__shfl_sync(~0u, value, 3, 8), (lane / 8 * 8 + 3) * 1.5);
+    EXPECT_EQ(__shfl_down_sync(~0u, value, 4), (lane + 4 < 32 ? lane + 4 : lane) * 1.5);
+    EXPECT_EQ(__shfl_down_sync(~0u, value, 4, 16), (lane % 16 + 4 < 16 ? lane + 4 : lane) * 1.5);
+    EXPECT_EQ(__shfl_up_sync(~0u, value, 2), (lane >= 2 ? lane - 2 : lane) * 1.5);
+    EXPECT_EQ(__shfl_xor_sync(~0u, value, 5), (lane ^ 5) * 1.5);
+    EXPECT_EQ(__ballot_sync(~0u, lane % 4 == 1), 0x22222222u);
+    __syncwarp();
+  });
+}
+
+TEST(BlockEmulator, ReportsLanesMissingFromAShuffle) {
+  const std::string failure = failure_of(32, [] {
+    if (threadIdx.x != 9) __shfl_sync(~0u, 1, 0);
+  });
+  EXPECT_NE(failure.find("1 threads have left"), std::string::npos) << failure;
+  EXPECT_NE(failure_of(32, [] { __shfl_sync(0xffu, 1, 0); }), "");
+  EXPECT_NE(failure_of(40, [] { __shfl_sync(~0u, 1, 0); }), "");
+}
+
+TEST(BlockEmulator, AtomicAdditionsAddUp) {
+  unsigned long long total = 0;
+  std::vector<unsigned> before(256);
+  unsigned counter = 0;
+  run_grid(dim3(8), dim3(32), 0, [&] {
+    atomicAdd(&total, blockIdx.x + 1ull);
+    before[atomicAdd(&counter, 1u)] = 1;
+  });
+  EXPECT_EQ(total, 32u * 36u);
+  EXPECT_EQ(before, std::vector<unsigned>(256, 1));
+}
+
+TEST(BlockEmulator, UnwindsWaitingThreadsWhenOneThrows) {
+  const auto alive = std::make_shared<int>(0);
+  EXPECT_THROW(run_grid(dim3(1), dim3(64), 0,
+                        [&] {
+                          const auto held = alive;
+                          if (threadIdx.x == 40) throw std::runtime_error("thread 40");
+                          __syncthreads();
+                        }),
+               std::runtime_error);
+  EXPECT_EQ(alive.use_count(), 1);
+
+  int after = 0;
+  run_grid(dim3(1), dim3(64), 0, [&] {
+    __syncthreads();
+    ++after;
+  });
+  EXPECT_EQ(after, 64);
+}
+
+TEST(BlockEmulator, RefusesImpossibleLaunches) {
+  const auto nothing = [] {};
+  EXPECT_THROW(run_grid(dim3(1), dim3(0), 0, nothing), EmulatorError);
+  EXPECT_THROW(run_grid(dim3(1), dim3(1025), 0, nothing), EmulatorError);
+  EXPECT_THROW(run_grid(dim3(1), dim3(32), 300 * 1024, nothing), EmulatorError);
+  EXPECT_NE(failure_of(32, [&] { run_grid(dim3(1), dim3(1), 0, nothing); }), "");
+  EXPECT_THROW(__syncthreads(), EmulatorError);
+}
+
+#if defined(__SANITIZE_ADDRESS__)
+TEST(BlockEmulatorDeathTest, AddressSanitizerSeesSharedMemoryOverruns) {
+  const auto overrun = [](size_t at) {
+    run_grid(dim3(1), dim3(64), 64 * sizeof(int),
+             [&] { static_cast<int*>(dynamic_shared())[threadIdx.x + at] = 1; });
+  };
+  const auto overrun_object = [](size_t at) {
+    run_grid(dim3(1), dim3(64), 0, [&] { shared<Line>().value[threadIdx.x + at] = 1; });
+  };
+  overrun(0);
+  overrun_object(0);
+  EXPECT_DEATH(overrun(1), "heap-buffer-overflow");
+  EXPECT_DEATH(overrun_object(1), "out of bounds|heap-buffer-overflow");
+}
+#endif
+
+}  // namespace
+}  // namespace macadam::emulator

@@ -1,0 +1,178 @@
+// What a layout promises: every tensor inside its block, every block alive whenever it is touched.
+
+#include "engine/placement.h"
+
+#include <gtest/gtest.h>
+
+#include "engine/rewrite.h"
+#include "tests/engine/small_networks.h"
+
+using namespace macadam;
+using namespace macadam::testing;
+
+namespace {
+
+constexpr Shape kInput{2, 8, 12, 3};
+constexpr size_t kElement = 4;
+
+size_t id(Value v) { return static_cast<size_t>(v.id); }
+
+struct Compiled {
+  Compiled(const Graph& original, bool training_)
+      : training(training_),
+        graph(training ? fuse_dropout(fuse_relu(original)) : fuse_relu(remove_dropout(original))),
+        ops(make_ops(stream)) {
+    const std::vector<bool> required = values_requiring_gradient(graph);
+    std::vector<const Layer*> pointers;
+    for (const Node& node : graph.nodes()) {
+      const bool input_gradient = training && required[id(node.inputs[0])];
+      layers.push_back(
+          make_layer({graph, node, ops, DType::f32, training, input_gradient, 0, &state}));
+      pointers.push_back(layers.back().get());
+    }
+    const Shape scores = graph.shape(graph.output());
+    layout =
+        lay_out(graph, pointers, {training, kElement, static_cast<size_t>(scores.pixels()), 1000});
+  }
+
+  int nodes() const { return static_cast<int>(graph.nodes().size()); }
+  int forward_time(int node) const { return 1 + node; }
+  int loss_time() const { return nodes() + 1; }
+  int backward_time(int node) const { return 2 * nodes() + 1 - node; }
+
+  bool training;
+  Graph graph;
+  Stream stream;
+  Ops ops;
+  StepState state;
+  std::vector<std::unique_ptr<Layer>> layers;
+  PlanLayout layout;
+};
+
+void expect_alive(const Compiled& c, int block, int time, const std::string& what) {
+  ASSERT_GE(block, 0) << what;
+  const MemoryBlock& b = c.layout.blocks[static_cast<size_t>(block)];
+  EXPECT_LE(b.first, time) << what;
+  EXPECT_GE(b.last, time) << what;
+}
+
+void expect_inside(const Compiled& c, const Place& place, Value v, const std::string& what) {
+  ASSERT_TRUE(place.placed()) << what;
+  const Shape shape = c.graph.shape(v);
+  EXPECT_LE(place.first_channel + shape.c, place.pixel_stride) << what;
+  const size_t bytes = static_cast<size_t>(shape.pixels() * place.pixel_stride) * kElement;
+  EXPECT_LE(bytes, c.layout.blocks[static_cast<size_t>(place.block)].bytes) << what;
+}
+
+void expect_sound(const Compiled& c) {
+  const PlanLayout& l = c.layout;
+  expect_alive(c, l.values[0].block, 0, "input");
+  expect_alive(c, l.labels, 0, "labels");
+  expect_alive(c, l.labels, c.loss_time(), "labels");
+  expect_alive(c, l.loss_workspace, c.loss_time(), "loss workspace");
+  expect_alive(c, l.values[id(c.graph.output())].block, c.loss_time(), "scores");
+  for (int i = 0; i < c.nodes(); ++i) {
+    const auto n = static_cast<size_t>(i);
+    const Node& node = c.graph.nodes()[n];
+    const Layer& layer = *c.layers[n];
+    const std::string what = "node " + std::to_string(i);
+    const Place out = l.values[id(node.output)];
+    expect_inside(c, out, node.output, what);
+    expect_alive(c, out.block, c.forward_time(i), what);
+    const bool slice = out.pixel_stride != c.graph.shape(node.output).c;
+    EXPECT_TRUE(layer.writes_slices() || !slice) << what;
+    for (Value v : node.inputs) {
+      expect_inside(c, l.values[id(v)], v, what + " input");
+      expect_alive(c, l.values[id(v)].block, c.forward_time(i), what + " input");
+    }
+    EXPECT_EQ(l.forward_workspace[n] >= 0, layer.forward_workspace() > 0) << what;
+    EXPECT_EQ(l.saved[n] >= 0, layer.saved_bytes() > 0) << what;
+
+    const Place dy = l.gradients[id(node.output)];
+    if (!dy.placed()) continue;
+    EXPECT_TRUE(c.training);
+    const int t = c.backward_time(i);
+    expect_inside(c, dy, node.output, what + " gradient");
+    expect_alive(c, dy.block, t, what + " gradient");
+    if (layer.saved_bytes() > 0) expect_alive(c, l.saved[n], t, what + " saved");
+    if (layer.backward_reads_output()) expect_alive(c, out.block, t, what + " output");
+    for (size_t k = 0; k < node.inputs.size(); ++k) {
+      const Value v = node.inputs[k];
+      if (layer.backward_reads_input()) expect_alive(c, l.values[id(v)].block, t, what + " input");
+      if (!l.requires_gradient[id(v)]) continue;
+      expect_inside(c, l.gradients[id(v)], v, what + " input gradient");
+      expect_alive(c, l.gradients[id(v)].block, t, what + " input gradient");
+    }
+  }
+  const MemoryPlacement placement = place_blocks(l.blocks);
+  for (size_t b = 0; b < l.blocks.size(); ++b) {
+    EXPECT_LE(placement.offsets[b] + l.blocks[b].bytes, placement.arena);
+  }
+}
+
+TEST(Placement, IsSoundForRandomGraphs) {
+  for (uint32_t seed = 0; seed < 100; ++seed) {
+    SCOPED_TRACE(seed);
+    const Graph graph = random_graph(seed, kInput, 4);
+    expect_sound(Compiled(graph, true));
+    expect_sound(Compiled(graph, false));
+  }
+}
+
+// small_unet: the up-sampled half of the concatenation is written in place; the skip, which the
+// pool reads too, is copied. Both gradients are slices of the concatenation's.
+TEST(Placement, ConcatenationsAreWrittenInPlace) {
+  const Compiled c(small_unet(kInput, 4, 0.25f), true);
+  int found = 0;
+  for (const Node& node : c.graph.nodes()) {
+    if (!std::holds_alternative<ConcatLayer>(node.layer)) continue;
+    ++found;
+    const Place whole = c.layout.values[id(node.output)];
+    const Place up = c.layout.values[id(node.inputs[0])];
+    const Place skip = c.layout.values[id(node.inputs[1])];
+    EXPECT_EQ(up.block, whole.block);
+    EXPECT_EQ(up.first_channel, 0);
+    EXPECT_NE(skip.block, whole.block);
+    const Place d_whole = c.layout.gradients[id(node.output)];
+    const Place d_skip = c.layout.gradients[id(node.inputs[1])];
+    EXPECT_EQ(c.layout.gradients[id(node.inputs[0])].block, d_whole.block);
+    EXPECT_EQ(d_skip.block, d_whole.block);
+    EXPECT_EQ(d_skip.first_channel, 16);
+    EXPECT_EQ(d_skip.pixel_stride, 24);
+  }
+  EXPECT_EQ(found, 1);
+}
+
+TEST(Placement, TheLossWritesItsGradientOverTheScores) {
+  const Compiled c(small_unet(kInput, 4, 0.25f), true);
+  EXPECT_EQ(c.layout.gradients[id(c.graph.output())].block,
+            c.layout.values[id(c.graph.output())].block);
+}
+
+// A concatenation of parts whose layers read them again on the way back.
+TEST(Placement, ScoresThatAreReadAgainKeepTheirMemory) {
+  Graph g(kInput);
+  ConvLayer conv;
+  conv.out_channels = 2;
+  const Value a = g.relu(g.batch_norm(g.conv(g.input(), "a", conv), "norm"));
+  g.set_output(g.concat({a, g.conv(g.input(), "b", conv)}));
+  const Compiled c(g, true);
+  EXPECT_EQ(c.layout.values[id(a)].block, c.layout.values[id(g.output())].block);
+  EXPECT_NE(c.layout.gradients[id(g.output())].block, c.layout.values[id(g.output())].block);
+}
+
+TEST(Placement, OnlyValuesBehindParametersNeedGradients) {
+  Graph g(kInput);
+  const Value pooled = g.max_pool(g.input());
+  ConvLayer conv;
+  conv.out_channels = 4;
+  const Value y = g.conv(pooled, "conv", conv);
+  g.set_output(g.upsample(y, kInput.h, kInput.w));
+  const std::vector<bool> required = values_requiring_gradient(g);
+  EXPECT_FALSE(required[0]);
+  EXPECT_FALSE(required[id(pooled)]);
+  EXPECT_TRUE(required[id(y)]);
+  EXPECT_TRUE(required[id(g.output())]);
+}
+
+}  // namespace

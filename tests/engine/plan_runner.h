@@ -1,0 +1,84 @@
+#pragma once
+// A plan on the CPU with parameters, a batch and a step state of its own.
+
+#include <cstring>
+#include <vector>
+
+#include "engine/plan.h"
+#include "tests/engine/hashed.h"
+
+namespace macadam::testing {
+
+/// What a batch shows: hashed numbers in +-1, and labels below `classes` or 255.
+inline void fill_batch(const Tensor& images, const Tensor& labels, uint32_t seed, int classes) {
+  auto* x = images.as<float>();
+  for (uint32_t i = 0; i < static_cast<uint32_t>(images.shape.elements()); ++i) {
+    x[i] = hashed_uniform(seed, i, 1.0f);
+  }
+  auto* label = labels.as<uint8_t>();
+  for (uint32_t i = 0; i < static_cast<uint32_t>(labels.shape.elements()); ++i) {
+    const auto drawn = hashed(seed + 1, i) % static_cast<uint32_t>(classes + 1);
+    label[i] = drawn == static_cast<uint32_t>(classes) ? uint8_t{255} : static_cast<uint8_t>(drawn);
+  }
+}
+
+class PlanRunner {
+ public:
+  PlanRunner(const Graph& graph, Ops ops, PlanOptions options)
+      : ops_(std::move(ops)),
+        parameters_(graph.parameters(), stream_, options.mode == Mode::train),
+        options_(with_state(options, &state_)),
+        plan_(graph, parameters_, stream_, ops_, options_) {
+    set_hashed_values(parameters_);
+    plan_.pack_weights();
+  }
+
+  /// Puts batch `seed` in place and runs: forward, loss and, in training, backward at `step`.
+  LossValues run(uint32_t seed, uint64_t step) {
+    state_.step = step;
+    const Shape shape = plan_.input().shape;
+    std::vector<float> images(static_cast<size_t>(shape.elements()));
+    const Tensor host(images.data(), shape, DType::f32);
+    fill_batch(host, plan_.labels(), seed, plan_.output().shape.c);
+    ops_.elementwise->copy(host, plan_.input(), false);
+    plan_.forward();
+    LossValues values;
+    plan_.loss({}, &values);
+    if (options_.mode == Mode::train) plan_.backward();
+    return values;
+  }
+  /// The loss alone, of the values that the parameters have now.
+  double loss_of(uint32_t seed, uint64_t step) {
+    plan_.pack_weights();
+    return static_cast<double>(run(seed, step).total);
+  }
+
+  Parameters& parameters() { return parameters_; }
+  Plan& plan() { return plan_; }
+
+ private:
+  static PlanOptions with_state(PlanOptions options, const StepState* state) {
+    if (options.mode == Mode::train) options.state = state;
+    return options;
+  }
+
+  Stream stream_;
+  Ops ops_;
+  Parameters parameters_;
+  StepState state_;
+  PlanOptions options_;
+  Plan plan_;
+};
+
+/// |a - b| / |b| in the Euclidean norm; 0 where both are zero.
+inline double relative_distance(const std::vector<float>& a, const std::vector<float>& b) {
+  double difference = 0, size = 0;
+  for (size_t i = 0; i < b.size(); ++i) {
+    const double wanted = static_cast<double>(b[i]), gap = static_cast<double>(a[i]) - wanted;
+    difference += gap * gap;
+    size += wanted * wanted;
+  }
+  return difference == 0 ? 0 : std::sqrt(difference / size);
+}
+
+}  // namespace macadam::testing

@@ -1,0 +1,269 @@
+// Plans against an oracle that shares nothing with them, and against finite differences.
+
+#include "engine/plan.h"
+
+#include <gtest/gtest.h>
+
+#include "kernels/reference/reference_ops.h"
+#include "tests/engine/naive_network.h"
+#include "tests/engine/plan_runner.h"
+#include "tests/engine/small_networks.h"
+
+using namespace macadam;
+using namespace macadam::testing;
+
+namespace {
+
+constexpr int kClasses = 4;
+constexpr Shape kInput{2, 8, 12, 3};
+constexpr uint64_t kDropoutSeed = 17;
+
+PlanOptions options_for(Mode mode, DType dtype = DType::f32) {
+  PlanOptions options;
+  options.mode = mode;
+  options.dtype = dtype;
+  options.loss = LossDesc{};
+  options.loss->dice_weight = 1;
+  options.seed = kDropoutSeed;
+  return options;
+}
+
+Ops cpu_ops() {
+  static Stream stream;
+  return make_ops(stream);
+}
+
+/// The oracle with the parameters that a PlanRunner begins with.
+class Oracle {
+ public:
+  Oracle(const Graph& graph, Mode mode)
+      : training_(mode == Mode::train),
+        loss_(*options_for(mode).loss),
+        parameters(graph.parameters(), stream_, training_),
+        network(graph, parameters, training_, kDropoutSeed) {
+    set_hashed_values(parameters);
+  }
+
+  LossValues run(uint32_t seed, uint64_t step) {
+    const StepState state{step};
+    fill_batch(network.input(), network.labels(), seed, network.output().shape.c);
+    network.forward(state);
+    const LossValues values = network.loss(loss_, {});
+    if (training_) network.backward(state);
+    return values;
+  }
+
+ private:
+  bool training_;
+  LossDesc loss_;
+  Stream stream_;
+
+ public:
+  Parameters parameters;
+  NaiveNetwork network;
+};
+
+void expect_same_loss(const LossValues& got, const LossValues& wanted, double tolerance) {
+  const auto near = [&](float a, float b) {
+    EXPECT_NEAR(static_cast<double>(a), static_cast<double>(b),
+                tolerance * std::abs(static_cast<double>(b)));
+  };
+  near(got.total, wanted.total);
+  near(got.ce, wanted.ce);
+  near(got.dice, wanted.dice);
+  EXPECT_EQ(got.valid_pixels, wanted.valid_pixels);
+}
+
+void expect_same_gradients(const Parameters& got, const Parameters& wanted, double tolerance) {
+  // A bias in front of a batch norm has no influence: what it gets is rounding.
+  double largest = 0;
+  std::vector<double> norms;
+  for (size_t p = 0; p < wanted.size(); ++p) {
+    double sum = 0;
+    if (wanted.specs()[p].trainable()) {
+      for (float g : wanted.read(p, Parameters::Field::gradient)) {
+        sum += static_cast<double>(g) * static_cast<double>(g);
+      }
+    }
+    norms.push_back(std::sqrt(sum));
+    largest = std::max(largest, norms.back());
+  }
+  for (size_t p = 0; p < wanted.size(); ++p) {
+    const ParameterSpec& spec = wanted.specs()[p];
+    const auto field = spec.trainable() ? Parameters::Field::gradient : Parameters::Field::value;
+    const std::vector<float> a = got.read(p, field), b = wanted.read(p, field);
+    if (spec.trainable() && norms[p] < 1e-5 * largest) {
+      for (float g : a) EXPECT_LE(std::abs(static_cast<double>(g)), 1e-4 * largest) << spec.name;
+      continue;
+    }
+    EXPECT_LE(relative_distance(a, b), tolerance) << spec.name;
+  }
+}
+
+std::vector<float> scores_of(const Plan& plan) {
+  const Tensor& y = plan.output();
+  std::vector<float> dense(static_cast<size_t>(y.shape.elements()));
+  make_reference_ops().elementwise->copy(y, Tensor(dense.data(), y.shape, DType::f32), false);
+  return dense;
+}
+
+class PlanOfRandomGraph : public ::testing::TestWithParam<uint32_t> {};
+
+// Two batches in a row: what the first leaves in the arena must not reach the second.
+TEST_P(PlanOfRandomGraph, TrainsLikeTheOracle) {
+  const Graph graph = random_graph(GetParam(), kInput, kClasses);
+  PlanRunner plan(graph, cpu_ops(), options_for(Mode::train));
+  Oracle oracle(graph, Mode::train);
+  for (uint32_t batch = 0; batch < 2; ++batch) {
+    SCOPED_TRACE(batch);
+    expect_same_loss(plan.run(100 + 2 * batch, batch), oracle.run(100 + 2 * batch, batch), 1e-5);
+    expect_same_gradients(plan.parameters(), oracle.parameters, 1e-3);
+  }
+}
+
+TEST_P(PlanOfRandomGraph, InfersLikeTheOracle) {
+  const Graph graph = random_graph(GetParam(), kInput, kClasses);
+  PlanRunner plan(graph, cpu_ops(), options_for(Mode::infer));
+  Oracle oracle(graph, Mode::infer);
+  for (uint32_t batch = 0; batch < 2; ++batch) {
+    SCOPED_TRACE(batch);
+    expect_same_loss(plan.run(100 + 2 * batch, 0), oracle.run(100 + 2 * batch, 0), 1e-5);
+    const Tensor y = oracle.network.output();
+    const std::vector<float> wanted(y.as<float>(), y.as<float>() + y.shape.elements());
+    EXPECT_LE(relative_distance(scores_of(plan.plan()), wanted), 1e-5);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, PlanOfRandomGraph, ::testing::Range(0u, 60u));
+
+struct Network {
+  const char* name;
+  Graph graph;
+};
+
+std::vector<Network> networks() {
+  return {{"unet", small_unet(kInput, kClasses, 0.25f)},
+          {"resnet", small_resnet(kInput, kClasses)}};
+}
+
+TEST(Plan, ReferenceAndCpuOpsAgree) {
+  for (const Network& network : networks()) {
+    SCOPED_TRACE(network.name);
+    PlanRunner cpu(network.graph, cpu_ops(), options_for(Mode::train));
+    PlanRunner reference(network.graph, make_reference_ops(), options_for(Mode::train));
+    expect_same_loss(cpu.run(7, 3), reference.run(7, 3), 1e-5);
+    expect_same_gradients(cpu.parameters(), reference.parameters(), 1e-4);
+  }
+}
+
+TEST(Plan, Bf16IsNearFp32) {
+  for (const Network& network : networks()) {
+    SCOPED_TRACE(network.name);
+    PlanRunner half(network.graph, cpu_ops(), options_for(Mode::train, DType::bf16));
+    PlanRunner single(network.graph, cpu_ops(), options_for(Mode::train));
+    expect_same_loss(half.run(7, 3), single.run(7, 3), 0.02);
+    expect_same_gradients(half.parameters(), single.parameters(), 0.2);
+  }
+}
+
+// The loss along a direction d: (L(p + h d) - L(p - h d)) / 2h against the inner product of d and
+// the gradient, one parameter at a time; once along the gradient itself, once along random signs.
+TEST(Plan, GradientsMatchFiniteDifferences) {
+  constexpr double kStep = 2e-3;
+  for (const Network& network : networks()) {
+    SCOPED_TRACE(network.name);
+    PlanRunner plan(network.graph, make_reference_ops(), options_for(Mode::train));
+    Parameters& parameters = plan.parameters();
+    plan.run(7, 3);
+    std::vector<std::vector<float>> gradients;
+    for (size_t p = 0; p < parameters.size(); ++p) {
+      const bool trainable = parameters.specs()[p].trainable();
+      gradients.push_back(trainable ? parameters.read(p, Parameters::Field::gradient)
+                                    : std::vector<float>());
+    }
+    for (size_t p = 0; p < parameters.size(); ++p) {
+      if (gradients[p].empty()) continue;
+      const std::vector<float> centre = parameters.read(p, Parameters::Field::value);
+      double norm = 0;
+      for (float g : gradients[p]) norm += static_cast<double>(g) * static_cast<double>(g);
+      norm = std::sqrt(norm);
+      for (const bool along_gradient : {true, false}) {
+        std::vector<float> direction = gradients[p];
+        double length = norm;
+        if (!along_gradient) {
+          for (uint32_t i = 0; i < direction.size(); ++i) {
+            direction[i] = hashed_uniform(500 + static_cast<uint32_t>(p), i, 1.0f);
+          }
+          length = std::sqrt(static_cast<double>(direction.size()) / 3);
+        }
+        const auto loss_at = [&](double offset) {
+          std::vector<float> moved = centre;
+          for (size_t i = 0; i < moved.size(); ++i) {
+            moved[i] += static_cast<float>(offset / length * static_cast<double>(direction[i]));
+          }
+          parameters.write(p, Parameters::Field::value, moved);
+          return plan.loss_of(7, 3);
+        };
+        double slope = 0;
+        for (size_t i = 0; i < direction.size(); ++i) {
+          slope +=
+              static_cast<double>(direction[i]) * static_cast<double>(gradients[p][i]) / length;
+        }
+        const double measured = (loss_at(kStep) - loss_at(-kStep)) / (2 * kStep);
+        EXPECT_NEAR(measured, slope, 0.02 * norm + 3e-4)
+            << parameters.specs()[p].name << (along_gradient ? " along the gradient" : "");
+      }
+      parameters.write(p, Parameters::Field::value, centre);
+    }
+  }
+}
+
+// No layer's dropout repeats another's mask, or its own of another step or seed.
+TEST(Plan, DropoutDependsOnSeedAndStepAlone) {
+  const Graph graph = small_unet(kInput, kClasses, 0.5f);
+  PlanRunner plan(graph, cpu_ops(), options_for(Mode::train));
+  PlanRunner again(graph, cpu_ops(), options_for(Mode::train));
+  PlanOptions other = options_for(Mode::train);
+  other.seed = kDropoutSeed + 1;
+  PlanRunner other_seed(graph, cpu_ops(), other);
+  const float first = plan.run(7, 0).total;
+  const float second = plan.run(7, 1).total;
+  EXPECT_NE(first, second);
+  EXPECT_EQ(first, plan.run(7, 0).total);
+  EXPECT_EQ(second, again.run(7, 1).total);
+  EXPECT_NE(first, other_seed.run(7, 0).total);
+}
+
+TEST(Plan, ListsItsLayers) {
+  const Graph graph = small_unet(kInput, kClasses, 0.25f);
+  PlanRunner plan(graph, cpu_ops(), options_for(Mode::train));
+  int64_t parameters = 0, macs = 0;
+  for (const PlanLayer& layer : plan.plan().layers()) {
+    parameters += layer.parameters;
+    macs += layer.macs;
+    EXPECT_NE(layer.kind, "relu") << "fused";
+    EXPECT_NE(layer.kind, "dropout") << "fused";
+    if (layer.kind == "conv") {
+      EXPECT_FALSE(layer.implementation.empty());
+      EXPECT_FALSE(layer.name.empty());
+    }
+  }
+  EXPECT_EQ(parameters, graph.parameter_count());
+  EXPECT_EQ(macs, graph.macs());
+}
+
+TEST(Plan, RefusesWhatItCannotRun) {
+  Stream stream;
+  Ops ops = make_ops(stream);
+  const Graph graph = small_unet(kInput, kClasses, 0);
+  Parameters inference(graph.parameters(), stream, false);
+  EXPECT_THROW(Plan(graph, inference, stream, ops, options_for(Mode::train)), std::logic_error);
+  PlanOptions no_loss = options_for(Mode::train);
+  no_loss.loss.reset();
+  Parameters training(graph.parameters(), stream, true);
+  EXPECT_THROW(Plan(graph, training, stream, ops, no_loss), std::logic_error);
+  Graph unfinished(kInput);
+  EXPECT_THROW(Plan(unfinished, training, stream, ops, options_for(Mode::infer)), std::logic_error);
+}
+
+}  // namespace

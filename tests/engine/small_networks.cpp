@@ -1,0 +1,191 @@
+#include "tests/engine/small_networks.h"
+
+#include <fmt/format.h>
+
+#include <random>
+
+namespace macadam::testing {
+
+namespace {
+
+ConvLayer conv3(int channels, bool bias = true) {
+  ConvLayer conv;
+  conv.out_channels = channels;
+  conv.bias = bias;
+  return conv;
+}
+
+ConvLayer conv1(int channels, bool bias = true) {
+  ConvLayer conv = conv3(channels, bias);
+  conv.kernel_h = conv.kernel_w = 1;
+  conv.padding = {};
+  return conv;
+}
+
+PoolDesc pool(int kernel, int stride, int padding) {
+  return {kernel, kernel, stride, stride, Padding::all(padding)};
+}
+
+/// Grows a graph by one random layer at a time.
+class RandomBuilder {
+ public:
+  RandomBuilder(uint32_t seed, Shape input, int classes)
+      : random_(seed), graph_(input), classes_(classes), values_{graph_.input()} {}
+
+  Graph build() {
+    for (int i = 0; i < 12; ++i) values_.push_back(layer());
+    graph_.set_output(head());
+    if (below(4) == 0) graph_.relu(graph_.output());  // somebody else reads the scores
+    return std::move(graph_);
+  }
+
+ private:
+  int below(int n) { return static_cast<int>(random_() % static_cast<uint32_t>(n)); }
+  std::string name() { return fmt::format("layer{}", names_++); }
+  Shape shape(Value v) const { return graph_.shape(v); }
+
+  /// Recent values are likelier, so that the graph becomes deep.
+  Value pick() {
+    const int n = static_cast<int>(values_.size());
+    return values_[static_cast<size_t>(n - 1 - std::min(below(n), below(n)))];
+  }
+  std::vector<Value> alike(Value v, bool channels) {
+    std::vector<Value> found;
+    for (Value other : values_) {
+      const Shape a = shape(v), b = shape(other);
+      if (a.h == b.h && a.w == b.w && (!channels || a.c == b.c)) found.push_back(other);
+    }
+    return found;
+  }
+
+  Value conv(Value x) {
+    ConvLayer layer = below(3) == 0 ? conv1(4 + 4 * below(3)) : conv3(4 + 4 * below(3));
+    layer.bias = below(4) != 0;
+    if (shape(x).c % 2 == 0 && below(3) == 0) layer.groups = 2;
+    if (layer.kernel_h == 3) {
+      if (shape(x).h >= 4 && shape(x).w >= 4 && below(4) == 0) {
+        layer.stride = 2;
+        layer.padding = {below(2), 1, below(2), 1};
+      } else if (below(4) == 0) {
+        layer.dilation = 2;
+        layer.padding = Padding::all(2);
+      }
+    }
+    return graph_.conv(x, name(), layer);
+  }
+
+  Value resize(Value x) {
+    const Shape target = shape(pick());
+    return graph_.upsample(x, target.h, target.w, below(2) == 0);
+  }
+
+  Value layer() {
+    const Value x = pick();
+    const bool large = shape(x).h >= 4 && shape(x).w >= 4;
+    switch (below(12)) {
+      case 0:
+      case 1: return graph_.relu(conv(x));
+      case 2: return conv(x);
+      case 3: return graph_.batch_norm(x, name());
+      case 4: return graph_.relu(graph_.batch_norm(conv(x), name()));
+      case 5: return graph_.dropout(graph_.relu(conv(x)), 0.3f);
+      case 6: return graph_.dropout(x, 0.25f);
+      case 7: return large ? graph_.max_pool(x, below(2) ? pool(2, 2, 0) : pool(3, 2, 1)) : conv(x);
+      case 8: return large ? graph_.average_pool(x, pool(3, below(2) + 1, 1)) : graph_.relu(x);
+      case 9: return resize(x);
+      case 10: {
+        const std::vector<Value> others = alike(x, true);
+        const Value sum =
+            graph_.add(x, others[static_cast<size_t>(below(static_cast<int>(others.size())))]);
+        return below(2) ? graph_.relu(sum) : sum;
+      }
+      default: return join(x);
+    }
+  }
+
+  /// A concatenation of two or three values, of all sources and sometimes of one twice.
+  Value join(Value x) {
+    const std::vector<Value> others = alike(x, false);
+    std::vector<Value> parts{x};
+    for (int i = 0; i <= below(2); ++i) {
+      parts.push_back(others[static_cast<size_t>(below(static_cast<int>(others.size())))]);
+    }
+    if (below(2)) parts.push_back(graph_.relu(conv_same(x)));
+    int channels = 0;
+    for (Value v : parts) channels += shape(v).c;
+    return channels <= 48 ? graph_.concat(parts) : conv(x);
+  }
+  Value conv_same(Value x) { return graph_.conv(x, name(), conv3(4)); }
+
+  /// Scores at the input's size, out of every kind of layer.
+  Value head() {
+    const Shape in = shape(graph_.input());
+    Value x = graph_.upsample(values_.back(), in.h, in.w, true);
+    if (below(2) == 0) x = graph_.concat({x, graph_.input()});
+    const Value scores = graph_.conv(x, "head", conv1(classes_));
+    switch (below(6)) {
+      case 0: return graph_.relu(scores);
+      case 1: return graph_.relu(graph_.batch_norm(scores, "head_norm"));
+      case 2: return graph_.add(scores, graph_.conv(x, "head2", conv1(classes_)));
+      case 3: {
+        const Value part = graph_.conv(x, "head2", conv3(classes_ / 2));
+        return graph_.concat({graph_.relu(graph_.batch_norm(part, "head_norm")),
+                              graph_.conv(x, "head3", conv1(classes_ - classes_ / 2))});
+      }
+      default: return scores;
+    }
+  }
+
+  std::mt19937 random_;
+  Graph graph_;
+  int classes_;
+  int names_ = 0;
+  std::vector<Value> values_;
+};
+
+}  // namespace
+
+Graph small_unet(Shape input, int classes, float dropout) {
+  Graph g(input);
+  Value skip = g.relu(g.conv(g.input(), "down.conv1", conv3(8)));
+  if (dropout > 0) skip = g.dropout(skip, dropout);
+  skip = g.relu(g.conv(skip, "down.conv2", conv3(8)));
+  Value x = g.relu(g.conv(g.max_pool(skip), "bottom", conv3(16)));
+  if (dropout > 0) x = g.dropout(x, dropout);
+  x = g.concat({g.upsample(x, input.h, input.w), skip});
+  x = g.relu(g.conv(x, "up", conv3(8)));
+  g.set_output(g.conv(x, "head", conv1(classes)));
+  return g;
+}
+
+Graph small_resnet(Shape input, int classes) {
+  Graph g(input);
+  ConvLayer strided = conv3(8, false);
+  strided.stride = 2;
+  strided.padding = {0, 1, 0, 1};  // as TensorFlow pads
+  ConvLayer dilated = conv3(8);
+  dilated.dilation = 2;
+  dilated.padding = Padding::all(2);
+  ConvLayer grouped = conv3(8, false);
+  grouped.groups = 4;
+
+  // Read by a convolution, a pool, an addition and a concatenation.
+  const Value stem = g.relu(g.batch_norm(g.conv(g.input(), "stem", conv3(8, false)), "stem_norm"));
+  Value x = g.batch_norm(g.conv(stem, "block1.conv1", dilated), "block1.norm");
+  x = g.relu(g.add(x, stem));
+  x = g.relu(g.batch_norm(g.conv(x, "block2.conv1", strided), "block2.norm1"));
+  x = g.dropout(g.batch_norm(g.conv(x, "block2.conv2", grouped), "block2.norm2"), 0.25f);
+  x = g.add(x, g.average_pool(stem, pool(2, 2, 0)));
+  x = g.max_pool(x, pool(3, 2, 1));
+  x = g.concat({g.upsample(x, input.h, input.w, true), stem});
+  x = g.dropout(g.relu(g.conv(x, "fuse", conv3(8))), 0.25f);
+  x = g.conv(x, "head", conv1(classes));
+  g.set_output(g.upsample(x, input.h, input.w, true));
+  return g;
+}
+
+Graph random_graph(uint32_t seed, Shape input, int classes) {
+  return RandomBuilder(seed, input, classes).build();
+}
+
+}  // namespace macadam::testing

@@ -1,0 +1,19 @@
+#pragma once
+// Small graphs that between them have every layer and every way for values to be shared.
+
+#include "engine/graph.h"
+
+namespace macadam::testing {
+
+/// A U-Net of two scales: dropout, max pool, up-sampling, concatenation; without batch norm.
+Graph small_unet(Shape input, int classes, float dropout);
+
+/// Batch norm, residual additions, strided, dilated and grouped convolutions, average pool,
+/// bilinear up-sampling, dropout on its own, and a value that a convolution, a pool and a
+/// concatenation read.
+Graph small_resnet(Shape input, int classes);
+
+/// Twelve layers drawn at random, among them dead ends; a pure function of its arguments.
+Graph random_graph(uint32_t seed, Shape input, int classes);
+
+}  // namespace macadam::testing

@@ -1,0 +1,427 @@
+// Whole runs on an in-memory data set: logs, checkpoints, resumption, early stopping, failures.
+
+#include "engine/trainer.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <fstream>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "tests/engine/memory_source.h"
+#include "tests/engine/small_networks.h"
+#include "tests/engine/temporary_folder.h"
+
+using namespace macadam;
+using namespace macadam::testing;
+
+namespace {
+
+constexpr Shape kTrainInput{2, 8, 12, 3}, kValInput{3, 8, 12, 3};
+constexpr int kClasses = 3;
+constexpr int kTrainSamples = 7;  // 4 batches, the last one padded
+constexpr int kBatches = 4;
+constexpr int64_t kEpochs = 3;
+
+const auto never = [] { return false; };
+
+struct Configuration {
+  int64_t epochs = kEpochs;
+  int64_t patience = 0;
+  double checkpoint_seconds = 1e9;
+  bool batch_norm = true;
+  OptimizerKind optimizer = OptimizerKind::adamw;
+  std::function<float(int64_t)> learning_rate = [](int64_t step) {
+    return 2e-3f / static_cast<float>(1 + step);
+  };
+};
+
+class Recorder final : public TrainingObserver {
+ public:
+  void on_step(const Progress& p) override { progress.push_back(p); }
+  void on_validation(int64_t batch, int64_t batches) override {
+    EXPECT_LE(batch, batches);
+    ++validated;
+  }
+  void on_epoch(const EpochSummary& summary) override {
+    epochs.push_back(summary);
+    if (after_epoch) after_epoch(summary);
+  }
+
+  std::vector<Progress> progress;
+  std::vector<EpochSummary> epochs;
+  int validated = 0;
+  std::function<void(const EpochSummary&)> after_epoch;
+};
+
+/// Everything one process would make for a run in `folder`.
+class Process {
+ public:
+  explicit Process(const std::filesystem::path& folder, const Configuration& configuration = {})
+      : ops(make_ops(stream)),
+        train_graph(graph(kTrainInput, configuration)),
+        val_graph(graph(kValInput, configuration)),
+        parameters(train_graph.parameters(), stream, true),
+        train(kTrainSamples, kTrainInput, kClasses, 1),
+        val(4, kValInput, kClasses, 50),
+        trainer(initialised(), val_graph, parameters, stream, ops, train, val,
+                options(folder, configuration), observer) {}
+
+ private:
+  static Graph graph(Shape input, const Configuration& configuration) {
+    return configuration.batch_norm ? small_resnet(input, kClasses)
+                                    : small_unet(input, kClasses, 0.2f);
+  }
+  const Graph& initialised() {
+    parameters.initialise(11);
+    return train_graph;
+  }
+  static TrainerOptions options(const std::filesystem::path& folder, const Configuration& c) {
+    TrainerOptions options;
+    options.folder = folder;
+    options.epochs = c.epochs;
+    options.learning_rate = c.learning_rate;
+    options.step.loss.dice_weight = 1;
+    options.step.optimizer.kind = c.optimizer;
+    options.step.seed = 5;
+    options.patience = c.patience;
+    options.checkpoint_seconds = c.checkpoint_seconds;
+    options.info.network = "test";
+    options.info.class_names = {"a", "b", "c"};
+    options.info.palette = {{1, 2, 3}, {4, 5, 6}, {7, 8, 9}};
+    options.info.inverse_ids = {0, 1, 2};
+    options.info.label_set = "custom";
+    options.info.height = kTrainInput.h;
+    options.info.width = kTrainInput.w;
+    options.info.precision = "fp32";
+    return options;
+  }
+
+ public:
+  Stream stream;
+  Ops ops;
+  Graph train_graph, val_graph;
+  Parameters parameters;
+  MemorySource train, val;
+  Recorder observer;
+  Trainer trainer;
+};
+
+std::vector<nlohmann::json> log_entries(const std::filesystem::path& folder,
+                                        const std::string& event) {
+  std::vector<nlohmann::json> entries;
+  std::ifstream file(folder / "log.jsonl");
+  for (std::string line; std::getline(file, line);) {
+    nlohmann::json entry = nlohmann::json::parse(line);
+    if (entry.at("event") != event) continue;
+    for (const char* time : {"seconds", "images_per_second", "data_wait_seconds"}) {
+      entry.erase(time);
+    }
+    entries.push_back(std::move(entry));
+  }
+  return entries;
+}
+
+/// The columns of results.csv that do not depend on time, as text.
+std::vector<std::string> results(const std::filesystem::path& folder) {
+  std::vector<std::string> lines;
+  std::ifstream file(folder / "results.csv");
+  for (std::string line; std::getline(file, line);) {
+    size_t end = 0;
+    for (int column = 0; column < 8; ++column) end = line.find(',', end) + 1;
+    lines.push_back(line.substr(0, end));
+  }
+  return lines;
+}
+
+void expect_same_models(const std::filesystem::path& a, const std::filesystem::path& b) {
+  for (const char* file : {"last.safetensors", "best.safetensors"}) {
+    SCOPED_TRACE(file);
+    const Model first = load_model(a / file, ModelPart::everything);
+    const Model second = load_model(b / file, ModelPart::everything);
+    EXPECT_EQ(first.parameters, second.parameters);
+    EXPECT_EQ(first.optimizer, second.optimizer);
+    EXPECT_EQ(first.info.metrics, second.info.metrics);
+    EXPECT_EQ(first.info.epoch, second.info.epoch);
+    EXPECT_EQ(first.info.step, second.info.step);
+  }
+}
+
+/// That two runs left the same results, bit for bit.
+void expect_same_runs(const std::filesystem::path& a, const std::filesystem::path& b) {
+  EXPECT_EQ(log_entries(a, "step"), log_entries(b, "step"));
+  EXPECT_EQ(log_entries(a, "epoch"), log_entries(b, "epoch"));
+  EXPECT_EQ(results(a), results(b));
+  expect_same_models(a, b);
+}
+
+std::string failure_of(Process& process) {
+  try {
+    process.trainer.run(never);
+  } catch (const RunError& error) {
+    return error.what();
+  }
+  ADD_FAILURE() << "the run did not fail";
+  return {};
+}
+
+TEST(Trainer, WritesWhatHappened) {
+  const TemporaryFolder folder;
+  Process process(folder.path());
+  EXPECT_EQ(process.trainer.run(never), TrainingEnd::finished);
+
+  const auto steps = log_entries(folder.path(), "step");
+  ASSERT_EQ(steps.size(), static_cast<size_t>(kEpochs * kBatches));
+  double epoch_sum = 0;
+  for (size_t i = 0; i < steps.size(); ++i) {
+    EXPECT_EQ(steps[i].at("step"), i);
+    EXPECT_EQ(steps[i].at("epoch"), i / kBatches + 1);
+    EXPECT_FLOAT_EQ(steps[i].at("lr").get<float>(), 2e-3f / static_cast<float>(1 + i));
+    if (i < kBatches) epoch_sum += steps[i].at("loss").get<double>();
+  }
+  const std::vector<ResultsRow> rows = read_results(folder / "results.csv");
+  ASSERT_EQ(rows.size(), static_cast<size_t>(kEpochs));
+  EXPECT_DOUBLE_EQ(rows[0].train_loss, epoch_sum / kBatches);
+  for (size_t e = 0; e < rows.size(); ++e) {
+    EXPECT_EQ(rows[e].epoch, static_cast<int64_t>(e) + 1);
+    EXPECT_EQ(rows[e].step, static_cast<int64_t>(e + 1) * kBatches);
+    EXPECT_EQ(rows[e].mean_iou, process.observer.epochs[e].metrics.mean_iou);
+    EXPECT_EQ(rows[e].val_loss, process.observer.epochs[e].val_loss);
+    EXPECT_GT(rows[e].seconds, 0);
+    EXPECT_GT(rows[e].images_per_second, 0);
+  }
+  EXPECT_EQ(process.observer.progress.size(), static_cast<size_t>(kEpochs * kBatches));
+  EXPECT_EQ(process.observer.progress.back().batch, kBatches);
+  EXPECT_EQ(process.observer.progress.back().epoch, kEpochs);
+  EXPECT_DOUBLE_EQ(process.observer.progress[kBatches - 1].loss, rows[0].train_loss);
+  EXPECT_EQ(process.observer.validated, 2 * kEpochs);
+
+  const Model last = load_model(folder / "last.safetensors", ModelPart::everything);
+  EXPECT_EQ(last.info.epoch, kEpochs);
+  EXPECT_EQ(last.info.step, kEpochs * kBatches);
+  EXPECT_EQ(last.info.class_names, (std::vector<std::string>{"a", "b", "c"}));
+  for (size_t p = 0; p < process.parameters.size(); ++p) {
+    EXPECT_EQ(last.parameters.at(process.parameters.specs()[p].name).values,
+              process.parameters.read(p, Parameters::Field::value));
+  }
+}
+
+TEST(Trainer, TheSameSeedGivesTheSameRun) {
+  const TemporaryFolder a, b;
+  Process first(a.path()), second(b.path());
+  first.trainer.run(never);
+  second.trainer.run(never);
+  expect_same_runs(a.path(), b.path());
+}
+
+class TrainerResume : public ::testing::TestWithParam<OptimizerKind> {
+ protected:
+  Configuration configuration() const {
+    Configuration c;
+    c.optimizer = GetParam();
+    return c;
+  }
+};
+
+TEST_P(TrainerResume, AfterAnInterruptionAtAnyStepContinuesBitForBit) {
+  const TemporaryFolder whole;
+  Process(whole.path(), configuration()).trainer.run(never);
+  for (int64_t stop = 1; stop < kEpochs * kBatches; ++stop) {
+    SCOPED_TRACE(stop);
+    const TemporaryFolder folder;
+    Process first(folder.path(), configuration());
+    EXPECT_EQ(first.trainer.run([&] { return first.train.served() >= stop; }),
+              TrainingEnd::interrupted);
+    EXPECT_EQ(log_entries(folder.path(), "step").size(), static_cast<size_t>(stop));
+    Process second(folder.path(), configuration());
+    second.trainer.resume();
+    EXPECT_EQ(second.trainer.run(never), TrainingEnd::finished);
+    EXPECT_EQ(second.train.served(), kEpochs * kBatches - stop) << "no step twice";
+    expect_same_runs(folder.path(), whole.path());
+    EXPECT_EQ(second.trainer.best_epoch(), load_model(folder / "best.safetensors").info.epoch);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Optimizers, TrainerResume,
+                         ::testing::Values(OptimizerKind::adamw, OptimizerKind::sgd));
+
+// A process that dies between two checkpoints has logged steps that must be taken back.
+TEST(Trainer, ResumesAfterACrash) {
+  const TemporaryFolder whole;
+  Process(whole.path()).trainer.run(never);
+  for (const double seconds : {0.0, 1e9}) {
+    for (const int64_t crash : {5, 7, 8, 11}) {
+      SCOPED_TRACE(crash);
+      Configuration c;
+      c.checkpoint_seconds = seconds;
+      const TemporaryFolder folder;
+      {
+        Process first(folder.path(), c);
+        first.train.before_next = [&](int64_t served) {
+          if (served == crash) throw RunError("the disk is gone", "sample.png", "");
+        };
+        EXPECT_EQ(failure_of(first), "the disk is gone: sample.png");
+      }
+      Process second(folder.path(), c);
+      second.trainer.resume();
+      EXPECT_EQ(second.trainer.run(never), TrainingEnd::finished);
+      const int64_t kept = seconds == 0 ? crash : crash / kBatches * kBatches;
+      EXPECT_EQ(second.train.served(), kEpochs * kBatches - kept);
+      expect_same_runs(folder.path(), whole.path());
+    }
+  }
+}
+
+TEST(Trainer, ResumingAFinishedRunTrainsNothing) {
+  const TemporaryFolder folder;
+  Process(folder.path()).trainer.run(never);
+  const auto before = results(folder.path());
+  Process again(folder.path());
+  again.trainer.resume();
+  EXPECT_EQ(again.trainer.run(never), TrainingEnd::finished);
+  EXPECT_EQ(again.train.served(), 0);
+  EXPECT_EQ(results(folder.path()), before);
+}
+
+TEST(Trainer, ResumingNeedsACheckpointOfThisNetwork) {
+  const TemporaryFolder folder;
+  Process process(folder.path());
+  EXPECT_THROW(process.trainer.resume(), InputError);
+
+  Configuration other;
+  other.batch_norm = false;
+  Process(folder.path(), other).trainer.run(never);
+  EXPECT_THROW(process.trainer.resume(), InputError);
+
+  std::filesystem::copy_file(folder / "best.safetensors", folder / "last.safetensors",
+                             std::filesystem::copy_options::overwrite_existing);
+  Process same(folder.path(), other);
+  EXPECT_THROW(same.trainer.resume(), InputError) << "no optimiser state";
+}
+
+TEST(Trainer, StopsEarlyWhenTheScoreStaysAway) {
+  constexpr int64_t kLearning = 4;  // epochs with a learning rate
+  Configuration c;
+  c.epochs = 40;
+  c.patience = 3;
+  c.batch_norm = false;  // running statistics would still move the scores
+  c.learning_rate = [](int64_t step) { return step < kLearning * kBatches ? 5e-3f : 0.0f; };
+  const TemporaryFolder folder;
+  Process process(folder.path(), c);
+  EXPECT_EQ(process.trainer.run(never), TrainingEnd::stopped_early);
+  const auto& epochs = process.observer.epochs;
+  int64_t best = 0;
+  double score = -1;
+  for (const EpochSummary& e : epochs) {
+    EXPECT_EQ(e.best, e.metrics.mean_iou > score);
+    if (!e.best) continue;
+    best = e.epoch;
+    score = e.metrics.mean_iou;
+  }
+  EXPECT_LE(best, kLearning);
+  EXPECT_EQ(static_cast<int64_t>(epochs.size()), best + c.patience);
+  EXPECT_EQ(process.trainer.best_epoch(), best);
+  EXPECT_EQ(process.trainer.best_score(), score);
+
+  Process again(folder.path(), c);
+  again.trainer.resume();
+  EXPECT_EQ(again.trainer.run(never), TrainingEnd::stopped_early);
+  EXPECT_EQ(again.train.served(), 0);
+}
+
+TEST(Trainer, KeepsTheBestEpochsWeights) {
+  const TemporaryFolder folder;
+  Configuration c;
+  c.epochs = 6;
+  c.learning_rate = [](int64_t) { return 3e-2f; };  // too large to improve in every epoch
+  Process process(folder.path(), c);
+  std::vector<std::vector<float>> best;
+  process.observer.after_epoch = [&](const EpochSummary& summary) {
+    if (!summary.best) return;
+    best.clear();
+    for (size_t p = 0; p < process.parameters.size(); ++p) {
+      best.push_back(process.parameters.read(p, Parameters::Field::value));
+    }
+  };
+  process.trainer.run(never);
+  const Model model = load_model(folder / "best.safetensors", ModelPart::everything);
+  EXPECT_LT(process.trainer.best_epoch(), c.epochs) << "the test needs a worse last epoch";
+  EXPECT_EQ(model.info.epoch, process.trainer.best_epoch());
+  EXPECT_EQ(model.info.metrics.at("miou_present"), process.trainer.best_score());
+  EXPECT_TRUE(model.optimizer.empty());
+  ASSERT_EQ(model.parameters.size(), best.size());
+  for (size_t p = 0; p < best.size(); ++p) {
+    EXPECT_EQ(model.parameters.at(process.parameters.specs()[p].name).values, best[p]);
+  }
+  const auto rows = process.observer.epochs;
+  const ConfusionMatrix& confusion = process.trainer.best_confusion();
+  EXPECT_EQ(compute_metrics(confusion, AbsentRule::drop).mean_iou, process.trainer.best_score());
+}
+
+/// Ruins a parameter at the end of the first epoch and expects the run to fail with the first
+/// epoch's checkpoint untouched.
+void expect_clean_failure(const std::string& parameter, float value, const std::string& message) {
+  SCOPED_TRACE(parameter);
+  const TemporaryFolder folder;
+  Process process(folder.path());
+  process.observer.after_epoch = [&](const EpochSummary&) {
+    for (size_t p = 0; p < process.parameters.size(); ++p) {
+      if (process.parameters.specs()[p].name != parameter) continue;
+      std::vector<float> values = process.parameters.read(p, Parameters::Field::value);
+      values[0] = value;
+      process.parameters.write(p, Parameters::Field::value, values);
+    }
+    process.trainer.step().pack_weights();
+  };
+  const std::string failure = failure_of(process);
+  EXPECT_NE(failure.find(message), std::string::npos) << failure;
+  EXPECT_EQ(failure.find('\n'), std::string::npos) << failure;
+  const Model last = load_model(folder / "last.safetensors", ModelPart::everything);
+  EXPECT_EQ(last.info.epoch, 1);
+  EXPECT_EQ(last.info.step, kBatches);
+  for (const auto& [name, tensor] : last.parameters) {
+    for (float v : tensor.values) ASSERT_TRUE(std::isfinite(v)) << name;
+  }
+  Process again(folder.path());
+  again.trainer.resume();
+  EXPECT_EQ(again.trainer.run(never), TrainingEnd::finished);
+}
+
+TEST(Trainer, ALossThatIsNotFiniteNamesStepAndSamples) {
+  const float infinity = std::numeric_limits<float>::infinity();
+  expect_clean_failure("head.bias", infinity, "step 4: sample");
+  expect_clean_failure("head.bias", std::numeric_limits<float>::quiet_NaN(), "step 4: sample");
+}
+
+TEST(Trainer, AWeightThatIsNotFiniteIsNeverSaved) {
+  for (const char* parameter : {"stem.weight", "stem_norm.running_var", "block1.conv1.bias"}) {
+    expect_clean_failure(parameter, std::numeric_limits<float>::quiet_NaN(), "step");
+  }
+}
+
+TEST(Trainer, AnAbsurdLearningRateFailsCleanly) {
+  const TemporaryFolder folder;
+  Configuration c;
+  c.batch_norm = false;
+  c.optimizer = OptimizerKind::sgd;
+  c.learning_rate = [](int64_t step) { return step < kBatches ? 1e-3f : 1e30f; };
+  Process process(folder.path(), c);
+  const std::string failure = failure_of(process);
+  EXPECT_NE(failure.find("lower lr"), std::string::npos) << failure;
+  EXPECT_EQ(load_model(folder / "last.safetensors", ModelPart::everything).info.epoch, 1);
+}
+
+// The padded batch has sample indices of -1, which name nothing.
+TEST(Trainer, AFailureInAPaddedBatchNamesItsSamples) {
+  const TemporaryFolder folder;
+  Configuration c;
+  c.batch_norm = false;
+  c.optimizer = OptimizerKind::sgd;
+  c.learning_rate = [](int64_t step) { return step == kBatches - 2 ? 1e38f : 0.0f; };
+  Process process(folder.path(), c);
+  const std::string failure = failure_of(process);
+  EXPECT_NE(failure.find("step 3: sample"), std::string::npos) << failure;
+}
+
+}  // namespace

@@ -1,0 +1,184 @@
+#include "engine/training_step.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "tests/engine/memory_source.h"
+#include "tests/engine/small_networks.h"
+
+using namespace macadam;
+using namespace macadam::testing;
+
+namespace {
+
+constexpr Shape kInput{4, 16, 16, 3};
+constexpr int kClasses = 4;
+
+TrainingStepOptions step_options(DType dtype = DType::f32) {
+  TrainingStepOptions options;
+  options.dtype = dtype;
+  options.seed = 3;
+  return options;
+}
+
+/// A small U-Net in training on one batch.
+class Training {
+ public:
+  explicit Training(const TrainingStepOptions& options, float dropout = 0.2f)
+      : graph(small_unet(kInput, kClasses, dropout)),
+        ops(make_ops(stream)),
+        parameters(initialised(graph, stream)),
+        source(kInput.n, kInput, kClasses, 1),
+        step(graph, parameters, stream, ops, options) {
+    source.start(0, 0);
+    batch = source.next();
+  }
+
+  /// The losses of steps [0, count).
+  std::vector<float> losses(int count, float lr) {
+    std::vector<float> all;
+    for (int i = 0; i < count; ++i) {
+      step.run(batch, static_cast<uint64_t>(i), lr);
+      all.push_back(step.finish()->loss.total);
+    }
+    return all;
+  }
+  std::vector<std::vector<float>> values() const {
+    std::vector<std::vector<float>> all;
+    for (size_t p = 0; p < parameters.size(); ++p) {
+      all.push_back(parameters.read(p, Parameters::Field::value));
+    }
+    return all;
+  }
+
+ private:
+  static Parameters initialised(const Graph& graph, Stream& stream) {
+    Parameters parameters(graph.parameters(), stream, true);
+    parameters.initialise(7);
+    return parameters;
+  }
+
+ public:
+  Stream stream;
+  Graph graph;
+  Ops ops;
+  Parameters parameters;
+  MemorySource source;
+  Batch batch;
+  TrainingStep step;
+};
+
+TEST(TrainingStep, OverfitsFourImages) {
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    Training training(step_options(dtype), 0.05f);
+    const std::vector<float> losses = training.losses(200, 5e-3f);
+    EXPECT_GT(losses.front(), 1.0f);
+    EXPECT_LT(*std::min_element(losses.end() - 10, losses.end()), 0.1f) << name_of(dtype);
+  }
+}
+
+TEST(TrainingStep, TheSameSeedGivesTheSameLosses) {
+  const std::vector<float> first = Training(step_options()).losses(8, 1e-3f);
+  EXPECT_EQ(Training(step_options()).losses(8, 1e-3f), first);
+  TrainingStepOptions other = step_options();
+  other.seed = 4;
+  EXPECT_NE(Training(other).losses(8, 1e-3f), first) << "another dropout";
+}
+
+TEST(TrainingStep, ReturnsEveryLossOneCallLate) {
+  Training training(step_options());
+  const std::vector<float> wanted = Training(step_options()).losses(5, 1e-3f);
+  EXPECT_FALSE(training.step.finish());
+  EXPECT_FALSE(training.step.run(training.batch, 0, 1e-3f));
+  for (uint64_t i = 1; i < 4; ++i) {
+    const auto result = training.step.run(training.batch, i, 1e-3f);
+    ASSERT_TRUE(result);
+    EXPECT_EQ(result->step, i - 1);
+    EXPECT_EQ(result->loss.total, wanted[i - 1]);
+  }
+  const auto last = training.step.finish();
+  ASSERT_TRUE(last);
+  EXPECT_EQ(last->step, 3u);
+  EXPECT_EQ(last->loss.total, wanted[3]);
+  EXPECT_FALSE(training.step.finish());
+  EXPECT_FALSE(training.step.run(training.batch, 4, 1e-3f)) << "the last one was taken already";
+  EXPECT_EQ(training.step.finish()->loss.total, wanted[4]);
+}
+
+// Without labelled pixels there is no gradient: only weight decay changes anything.
+TEST(TrainingStep, DecaysConvolutionWeightsAlone) {
+  TrainingStepOptions options = step_options();
+  options.optimizer.kind = OptimizerKind::sgd;
+  options.optimizer.sgd.momentum = 0;
+  options.optimizer.weight_decay = 0.5f;
+  Training training(options);
+  const auto before = training.values();
+  std::vector<uint8_t> ignored(static_cast<size_t>(kInput.pixels()), 255);
+  training.batch.labels.data = ignored.data();
+  EXPECT_EQ(training.losses(1, 0.1f), std::vector<float>{0.0f});
+  const auto after = training.values();
+  for (size_t p = 0; p < before.size(); ++p) {
+    const ParameterSpec& spec = training.parameters.specs()[p];
+    const float factor = spec.role == ParameterRole::conv_weight ? 1 - 0.1f * 0.5f : 1.0f;
+    for (size_t i = 0; i < before[p].size(); ++i) {
+      ASSERT_NEAR(after[p][i], factor * before[p][i], 1e-7f) << spec.name;
+    }
+  }
+}
+
+TEST(TrainingStep, MirrorsTheFlippedSamples) {
+  const std::vector<uint8_t> flips{1, 0, 0, 1}, none{0, 0, 0, 0};
+  Training plain(step_options(), 0), flipped(step_options(), 0), by_hand(step_options(), 0);
+  plain.batch.flips = by_hand.batch.flips = none.data();
+  flipped.batch.flips = flips.data();
+  for (const Tensor& t : {by_hand.batch.images, by_hand.batch.labels}) {
+    const int width = t.shape.w, channels = t.shape.c;
+    for (int row = 0; row < t.shape.n * t.shape.h; ++row) {
+      if (flips[static_cast<size_t>(row / t.shape.h)] == 0) continue;
+      uint8_t* pixels = t.as<uint8_t>() + row * width * channels;
+      for (int x = 0; x < width / 2; ++x) {
+        std::swap_ranges(pixels + x * channels, pixels + (x + 1) * channels,
+                         pixels + (width - 1 - x) * channels);
+      }
+    }
+  }
+  const std::vector<float> losses = flipped.losses(3, 1e-3f);
+  EXPECT_EQ(losses, by_hand.losses(3, 1e-3f));
+  EXPECT_NE(losses, plain.losses(3, 1e-3f));
+}
+
+TEST(TrainingStep, ClassWeightsWeighTheLoss) {
+  TrainingStepOptions uniform = step_options();
+  uniform.class_weights = {2, 2, 2, 2};
+  const float plain = Training(step_options()).losses(1, 1e-3f)[0];
+  EXPECT_FLOAT_EQ(Training(uniform).losses(1, 1e-3f)[0], plain) << "a weighted mean";
+  TrainingStepOptions uneven = step_options();
+  uneven.class_weights = {10, 1, 1, 1};
+  EXPECT_NE(Training(uneven).losses(1, 1e-3f)[0], plain);
+  TrainingStepOptions too_few = step_options();
+  too_few.class_weights = {1, 1};
+  EXPECT_THROW(Training{too_few}, std::logic_error);
+}
+
+TEST(TrainingStep, RefusesABatchOfAnotherShape) {
+  Training training(step_options());
+  training.batch.images.shape.w /= 2;
+  EXPECT_THROW(training.step.run(training.batch, 0, 1e-3f), std::logic_error);
+}
+
+TEST(TrainingStep, SeesParametersChangedFromOutsideAfterPacking) {
+  Training training(step_options(), 0), fresh(step_options(), 0);
+  const float first = fresh.losses(1, 0)[0];
+  for (size_t p = 0; p < training.parameters.size(); ++p) {
+    const size_t count = training.values()[p].size();
+    training.parameters.write(p, Parameters::Field::value, std::vector<float>(count, 0.0f));
+  }
+  training.step.pack_weights();
+  const float uniform = training.losses(1, 0)[0];
+  EXPECT_NEAR(uniform, std::log(static_cast<float>(kClasses)), 1e-6f);
+  EXPECT_NE(uniform, first);
+}
+
+}  // namespace

@@ -1,0 +1,85 @@
+#include <limits>
+
+#include "tests/kernels/op_cases.h"
+
+namespace macadam::testbed {
+
+OpCase argmax(Shape scores, DType dtype) {
+  const auto prepare = [](Ops& ops) {
+    PreparedOp op;
+    op.call = [&ops](const Arguments& a) { ops.confusion->argmax(a("scores"), a("classes")); };
+    return op;
+  };
+  const Shape mask{scores.n, scores.h, scores.w, 1};
+  return OpCase{
+      .op = "argmax",
+      .name = scores.text(),
+      .dtype = dtype,
+      .operands = {input("scores", scores, dtype, normal()), output("classes", mask, DType::u8)},
+      .prepare = prepare,
+      .forward = nullptr};
+}
+
+OpCase confusion_count(Shape shape, int classes) {
+  const auto prepare = [=](Ops& ops) {
+    PreparedOp op;
+    op.call = [=, &ops](const Arguments& a) {
+      ops.confusion->count(a("predictions"), a("labels"), classes, a.pointer<uint64_t>("counts"));
+    };
+    return op;
+  };
+  // Counts near 2^32, so that a carry into the upper half is seen.
+  std::vector<uint64_t> before(static_cast<size_t>(classes) * static_cast<size_t>(classes));
+  for (size_t i = 0; i < before.size(); ++i) before[i] = 0xfffffffeULL - i % 2;
+  return OpCase{.op = "confusion_count",
+                .name = shape.text() + "_" + std::to_string(classes) + "_classes",
+                .dtype = DType::u8,
+                .operands = {input("predictions", shape, DType::u8, labels(classes, classes)),
+                             input("labels", shape, DType::u8, labels(classes, 255)),
+                             raw<uint64_t>("counts", Role::update, std::move(before))},
+                .prepare = prepare,
+                .forward = nullptr};
+}
+
+namespace {
+
+OpCase argmax_filled(Shape scores, DType dtype, const std::string& name, Fill fill) {
+  OpCase op = argmax(scores, dtype);
+  op.name += name;
+  op.operands[0].fill = std::move(fill);
+  return op;
+}
+
+/// NaN among finite scores.
+Fill some_nans() {
+  return [](std::span<double> values, std::mt19937& random) {
+    integers(-2, 2)(values, random);
+    for (double& v : values)
+      if (random() % 4 == 0) v = std::numeric_limits<double>::quiet_NaN();
+  };
+}
+
+}  // namespace
+
+std::vector<OpCase> confusion_cases() {
+  std::vector<OpCase> cases;
+  for (const DType dtype : kFloatTypes) {
+    for (const Shape shape :
+         {Shape{1, 1, 1, 1}, Shape{1, 1, 7, 3}, Shape{2, 5, 9, 8}, Shape{3, 5, 9, 11},
+          Shape{2, 17, 23, 19}, Shape{1, 16, 32, 64}, Shape{1, 5, 9, 33}, Shape{1, 5, 9, 255}})
+      cases.push_back(argmax(shape, dtype));
+    for (const Shape shape : {Shape{1, 5, 9, 8}, Shape{1, 5, 9, 19}, Shape{1, 5, 9, 33}}) {
+      cases.push_back(argmax_filled(shape, dtype, "_ties", integers(0, 2)));
+      cases.push_back(argmax_filled(shape, dtype, "_nans", some_nans()));
+      cases.push_back(argmax_filled(shape, dtype, "_all_nan",
+                                    values({std::numeric_limits<double>::quiet_NaN()})));
+    }
+  }
+  for (const int classes : {1, 2, 8, 19, 64, 255})
+    cases.push_back(confusion_count({2, 17, 23, 1}, classes));
+  cases.push_back(confusion_count({1, 1, 1, 1}, 8));
+  cases.push_back(confusion_count({3, 16, 32, 1}, 11));
+  return cases;
+}
+
+}  // namespace macadam::testbed

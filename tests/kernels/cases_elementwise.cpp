@@ -1,0 +1,139 @@
+#include <cmath>
+#include <limits>
+
+#include "tests/kernels/op_cases.h"
+
+namespace macadam::testbed {
+
+OpCase copy(Shape shape, DType from, DType to, Variant variant) {
+  const auto prepare = [=](Ops& ops) {
+    PreparedOp op;
+    op.call = [=, &ops](const Arguments& a) {
+      ops.elementwise->copy(a("x"), a("y"), variant.accumulate);
+    };
+    return op;
+  };
+  Operand target = variant.accumulate ? update("y", shape, to, normal()) : output("y", shape, to);
+  return OpCase{.op = "copy",
+                .name = shape.text() + "_to_" + std::string(name_of(to)) + variant.suffix(),
+                .dtype = from,
+                .operands = {laid_out(input("x", shape, from,
+                                            from == DType::u8 ? integers(0, 255) : normal()),
+                                      variant.layout, 0),
+                             laid_out(std::move(target), variant.layout, 1).exact()},
+                .prepare = prepare,
+                .forward = nullptr};
+}
+
+OpCase add(Shape shape, DType dtype, bool relu, Variant variant) {
+  const auto prepare = [=](Ops& ops) {
+    PreparedOp op;
+    op.call = [=, &ops](const Arguments& a) {
+      ops.elementwise->add(a("a"), a("b"), a.either("y", "a"), relu);
+    };
+    return op;
+  };
+  OpCase op{.op = "add",
+            .name = shape.text() + (relu ? "_relu" : "") + variant.suffix(),
+            .dtype = dtype,
+            .operands = {laid_out(input("b", shape, dtype, normal()), variant.layout, 1)},
+            .prepare = prepare,
+            .forward = nullptr};
+  if (variant.in_place) {
+    op.operands.push_back(laid_out(update("a", shape, dtype, normal()), variant.layout, 0).exact());
+  } else {
+    op.operands.push_back(laid_out(input("a", shape, dtype, normal()), variant.layout, 0));
+    op.operands.push_back(laid_out(output("y", shape, dtype), variant.layout, 2).exact());
+  }
+  return op;
+}
+
+OpCase fill(Shape shape, DType dtype, Variant variant) {
+  const auto prepare = [](Ops& ops) {
+    PreparedOp op;
+    op.call = [&ops](const Arguments& a) { ops.elementwise->fill(a("y"), 0.3f); };
+    return op;
+  };
+  return OpCase{.op = "fill",
+                .name = shape.text() + variant.suffix(),
+                .dtype = dtype,
+                .operands = {laid_out(output("y", shape, dtype), variant.layout, 1).exact()},
+                .prepare = prepare,
+                .forward = nullptr};
+}
+
+namespace {
+
+/// The output is the second operand's view rather than the first's.
+OpCase add_into_second(Shape shape, DType dtype, Layout layout) {
+  OpCase op = add(shape, dtype, false, {.layout = layout});
+  op.name += "_into_second";
+  std::erase_if(op.operands, [](const Operand& o) { return o.name == "y"; });
+  for (Operand& operand : op.operands)
+    if (operand.name == "b") {
+      operand.role = Role::update;
+      operand.slack = 0;
+    }
+  op.prepare = [](Ops& ops) {
+    PreparedOp prepared;
+    prepared.call = [&ops](const Arguments& a) {
+      ops.elementwise->add(a("a"), a("b"), a("b"), false);
+    };
+    return prepared;
+  };
+  return op;
+}
+
+OpCase add_mixed(DType wide, DType narrow) {
+  OpCase op = add({2, 5, 9, 12}, wide, true);
+  op.name += "_mixed_with_" + std::string(name_of(narrow));
+  for (Operand& operand : op.operands)
+    if (operand.name != "a") operand.dtype = narrow;
+  return op;
+}
+
+/// Values that round up to infinity, to subnormals and to zero, and NaN.
+OpCase copy_extremes(DType to) {
+  OpCase op = copy({2, 5, 9, 11}, DType::f32, to);
+  op.name += "_extremes";
+  op.operands[0].fill = [](std::span<double> values, std::mt19937& random) {
+    std::uniform_real_distribution<double> exponent(-150, 128);
+    for (double& v : values) v = (random() & 1 ? 1 : -1) * std::exp2(exponent(random));
+    values[0] = std::numeric_limits<double>::quiet_NaN();
+  };
+  return op;
+}
+
+}  // namespace
+
+std::vector<OpCase> elementwise_cases() {
+  std::vector<OpCase> cases;
+  for (const ShapeVariant& s : element_shapes()) {
+    const Variant variant{.layout = s.layout};
+    const Variant adding{.layout = s.layout, .accumulate = true};
+    cases.push_back(copy(s.shape, DType::u8, DType::u8, variant));
+    for (const DType from : kFloatTypes) {
+      for (const DType to : kFloatTypes) {
+        cases.push_back(copy(s.shape, from, to, variant));
+        cases.push_back(copy(s.shape, from, to, adding));
+      }
+      cases.push_back(add(s.shape, from, false, variant));
+      cases.push_back(add(s.shape, from, true, variant));
+      cases.push_back(fill(s.shape, from, variant));
+    }
+  }
+  for (const DType dtype : kFloatTypes) {
+    cases.push_back(copy_extremes(dtype));
+    for (const Layout layout : {Layout::dense, Layout::slices, Layout::ragged_slices}) {
+      cases.push_back(add({2, 5, 9, 8}, dtype, true, {.layout = layout, .in_place = true}));
+      cases.push_back(add_into_second({2, 5, 9, 8}, dtype, layout));
+    }
+    if (dtype != DType::f32) {
+      cases.push_back(add_mixed(DType::f32, dtype));
+      cases.push_back(add_mixed(dtype, DType::f32));
+    }
+  }
+  return cases;
+}
+
+}  // namespace macadam::testbed

@@ -1,0 +1,111 @@
+#include "tests/kernels/op_cases.h"
+
+namespace macadam::testbed {
+namespace {
+
+constexpr double kLossSlack = 8;  // exponentials and sums over all pixels in fp32
+
+std::vector<LossCase> losses() {
+  const LossDesc ce;
+  const LossDesc dice{.ce_weight = 0, .dice_weight = 1};
+  const LossDesc both{.ce_weight = 1, .dice_weight = 0.5f};
+  const LossDesc smoothed{.ce_weight = 0.7f, .dice_weight = 1.5f, .label_smoothing = 0.1f};
+  const LossDesc dice_zero{
+      .ce_weight = 0, .dice_weight = 1, .dice_smooth = 0, .absent = AbsentClass::zero};
+  const LossDesc dice_suppress{.ce_weight = 0, .dice_weight = 1, .absent = AbsentClass::suppress};
+  const LossDesc ignore_class{.ce_weight = 1, .dice_weight = 1, .ignore = 2};
+  return {
+      {.name = "one_pixel", .logits = {1, 1, 1, 3}, .desc = both, .labelled = 3},
+      {.name = "ce", .logits = {2, 3, 5, 8}, .desc = ce, .labelled = 8},
+      {.name = "ce_weighted",
+       .logits = {2, 5, 9, 11},
+       .desc = ce,
+       .class_weights = true,
+       .labelled = 11},
+      {.name = "ce_large", .logits = {2, 16, 32, 19}, .desc = ce, .labelled = 19},
+      {.name = "ce_extreme", .logits = {1, 5, 9, 8}, .desc = ce, .labelled = 8, .scale = 1000},
+      {.name = "dice", .logits = {1, 5, 9, 5}, .desc = dice, .labelled = 5},
+      {.name = "dice_absent_skip", .logits = {2, 5, 9, 8}, .desc = dice, .labelled = 4},
+      {.name = "dice_absent_zero", .logits = {2, 5, 9, 8}, .desc = dice_zero, .labelled = 4},
+      {.name = "dice_absent_suppress",
+       .logits = {2, 5, 9, 8},
+       .desc = dice_suppress,
+       .labelled = 4},
+      {.name = "both", .logits = {1, 17, 23, 12}, .desc = both, .labelled = 12},
+      {.name = "both_two_classes", .logits = {3, 5, 9, 2}, .desc = both, .labelled = 2},
+      {.name = "smoothed_weighted",
+       .logits = {2, 3, 5, 8},
+       .desc = smoothed,
+       .class_weights = true,
+       .labelled = 7},
+      {.name = "smoothed", .logits = {2, 16, 32, 31}, .desc = smoothed, .labelled = 31},
+      {.name = "64_classes",
+       .logits = {1, 5, 9, 64},
+       .desc = smoothed,
+       .class_weights = true,
+       .labelled = 64},
+      {.name = "33_classes", .logits = {1, 17, 23, 33}, .desc = both, .labelled = 30},
+      {.name = "label_out_of_range",
+       .logits = {2, 5, 9, 8},
+       .desc = both,
+       .labelled = 8,
+       .other = 8},
+      {.name = "label_254", .logits = {2, 5, 9, 8}, .desc = both, .labelled = 8, .other = 254},
+      {.name = "ignored_class",
+       .logits = {2, 5, 9, 5},
+       .desc = ignore_class,
+       .labelled = 5,
+       .other = 2},
+  };
+}
+
+}  // namespace
+
+OpCase segmentation_loss(const LossCase& loss, DType dtype, bool gradient, bool in_place) {
+  const auto prepare = [=](Ops& ops) {
+    PreparedOp op;
+    op.workspace_bytes = ops.loss->workspace_bytes(loss.logits);
+    op.call = [=, &ops](const Arguments& a) {
+      const Tensor& logits = a("logits");
+      ops.loss->segmentation(loss.desc, logits, a("labels"), a.optional("weights"),
+                             in_place ? logits : a.optional("dlogits"),
+                             a.pointer<LossValues>("values"), a.workspace());
+    };
+    return op;
+  };
+  Shape labels_shape = loss.logits;
+  labels_shape.c = 1;
+  Operand logits = input("logits", loss.logits, dtype, normal(0, loss.scale));
+  if (in_place) {
+    logits.role = Role::update;
+    logits.slack = kLossSlack;
+  }
+  OpCase op{
+      .op = gradient ? "segmentation_loss" : "segmentation_loss_value",
+      .name = loss.name + "_" + loss.logits.text() + (in_place ? "_in_place" : ""),
+      .dtype = dtype,
+      .operands = {output("values", {1, 1, 1, 4}, DType::f32).loose(kLossSlack), std::move(logits),
+                   input("labels", labels_shape, DType::u8, labels(loss.labelled, loss.other))},
+      .prepare = prepare,
+      .forward = nullptr};
+  if (loss.class_weights)
+    op.operands.push_back(input("weights", {1, 1, 1, loss.logits.c}, DType::f32, uniform(0.2, 3)));
+  if (gradient && !in_place) {
+    op.operands.push_back(output("dlogits", loss.logits, dtype).loose(kLossSlack));
+    op.forward = std::make_shared<OpCase>(segmentation_loss(loss, dtype, false));
+  }
+  return op;
+}
+
+std::vector<OpCase> loss_cases() {
+  std::vector<OpCase> cases;
+  for (const DType dtype : kFloatTypes)
+    for (const LossCase& loss : losses()) {
+      cases.push_back(segmentation_loss(loss, dtype, false));
+      cases.push_back(segmentation_loss(loss, dtype, true));
+      cases.push_back(segmentation_loss(loss, dtype, true, true));
+    }
+  return cases;
+}
+
+}  // namespace macadam::testbed

@@ -1,0 +1,162 @@
+#include "tests/kernels/op_cases.h"
+
+namespace macadam::testbed {
+namespace {
+
+constexpr double kStatisticsSlack = 4;  // sums over all pixels, in any order
+
+std::string name_of_case(Shape shape, const BatchNormDesc& desc, Variant variant) {
+  return shape.text() + (desc.relu ? "_relu" : "") + variant.suffix();
+}
+
+Operand vector_input(std::string name, Shape shape, Fill fill) {
+  return input(std::move(name), {1, 1, 1, shape.c}, DType::f32, std::move(fill));
+}
+
+Operand vector_output(std::string name, Shape shape) {
+  return output(std::move(name), {1, 1, 1, shape.c}, DType::f32).loose(kStatisticsSlack);
+}
+
+Operand vector_update(std::string name, Shape shape, Fill fill) {
+  return update(std::move(name), {1, 1, 1, shape.c}, DType::f32, std::move(fill))
+      .loose(kStatisticsSlack);
+}
+
+Operand activation(Operand operand, Variant variant, int salt) {
+  return laid_out(std::move(operand), variant.layout, salt).loose(kStatisticsSlack);
+}
+
+}  // namespace
+
+OpCase batch_norm_train(Shape shape, DType dtype, const BatchNormDesc& desc, Variant variant) {
+  const auto prepare = [=](Ops& ops) {
+    PreparedOp op;
+    op.workspace_bytes = ops.norm->workspace_bytes(shape);
+    op.call = [=, &ops](const Arguments& a) {
+      ops.norm->train(desc, a("x"), a("gamma"), a("beta"), a("running_mean"), a("running_var"),
+                      a("saved_mean"), a("saved_inv_std"), a("y"), a.workspace());
+    };
+    return op;
+  };
+  // y of a single value is beta, as the difference of terms hundreds of times larger.
+  const double slack = shape.pixels() == 1 ? 64 * kStatisticsSlack : kStatisticsSlack;
+  return OpCase{
+      .op = "batch_norm_train",
+      .name = name_of_case(shape, desc, variant),
+      .dtype = dtype,
+      .operands = {activation(input("x", shape, dtype, normal(0.5, 1.5)), variant, 0),
+                   vector_input("gamma", shape, uniform(0.5, 2)),
+                   vector_input("beta", shape, normal()),
+                   vector_update("running_mean", shape, normal()),
+                   vector_update("running_var", shape, uniform(0.5, 2)),
+                   vector_output("saved_mean", shape), vector_output("saved_inv_std", shape),
+                   activation(output("y", shape, dtype), variant, 1).loose(slack)},
+      .prepare = prepare,
+      .forward = nullptr};
+}
+
+OpCase batch_norm_infer(Shape shape, DType dtype, const BatchNormDesc& desc, Variant variant) {
+  const auto prepare = [=](Ops& ops) {
+    PreparedOp op;
+    op.call = [=, &ops](const Arguments& a) {
+      ops.norm->infer(desc, a("x"), a("gamma"), a("beta"), a("running_mean"), a("running_var"),
+                      a("y"));
+    };
+    return op;
+  };
+  return OpCase{.op = "batch_norm_infer",
+                .name = name_of_case(shape, desc, variant),
+                .dtype = dtype,
+                .operands = {activation(input("x", shape, dtype, normal(0.5, 1.5)), variant, 0),
+                             vector_input("gamma", shape, uniform(0.5, 2)),
+                             vector_input("beta", shape, normal()),
+                             vector_input("running_mean", shape, normal()),
+                             vector_input("running_var", shape, uniform(0.5, 2)),
+                             activation(output("y", shape, dtype), variant, 1)},
+                .prepare = prepare,
+                .forward = nullptr};
+}
+
+OpCase batch_norm_backward(Shape shape, DType dtype, const BatchNormDesc& desc, Variant variant) {
+  const auto prepare = [=](Ops& ops) {
+    PreparedOp op;
+    op.workspace_bytes = ops.norm->workspace_bytes(shape);
+    op.call = [=, &ops](const Arguments& a) {
+      ops.norm->backward(desc, a("x"), a("y"), a("dy"), a("gamma"), a("saved_mean"),
+                         a("saved_inv_std"), a.either("dx", "dy"), a("dgamma"), a("dbeta"),
+                         a.workspace());
+    };
+    return op;
+  };
+  OpCase op{.op = "batch_norm_backward",
+            .name = name_of_case(shape, desc, variant),
+            .dtype = dtype,
+            .operands = {activation(input("x", shape, dtype, normal()), variant, 0),
+                         activation(input("y", shape, dtype, normal()), variant, 1),
+                         vector_input("gamma", shape, normal()),
+                         vector_input("saved_mean", shape, normal()),
+                         vector_input("saved_inv_std", shape, normal()),
+                         vector_output("dgamma", shape), vector_output("dbeta", shape)},
+            .prepare = prepare,
+            .forward = std::make_shared<OpCase>(batch_norm_train(shape, dtype, desc))};
+  if (variant.in_place) {
+    op.operands.push_back(activation(update("dy", shape, dtype, normal()), variant, 2));
+  } else {
+    op.operands.push_back(activation(input("dy", shape, dtype, normal()), variant, 2));
+    op.operands.push_back(activation(output("dx", shape, dtype), variant, 3));
+  }
+  return op;
+}
+
+namespace {
+
+/// Channels whose values lie far from zero: cancellation ruins a variance taken as
+/// E[x^2] - E[x]^2 in fp32.
+OpCase batch_norm_far_from_zero() {
+  OpCase op = batch_norm_train({2, 17, 23, 8}, DType::f32, {});
+  op.name += "_far_from_zero";
+  for (Operand& operand : op.operands) {
+    if (operand.name == "x") operand.fill = normal(100, 1);
+    operand.slack = 40;  // a mean of 100 carries a rounding error of 4e-6
+  }
+  return op;
+}
+
+/// ReLU without values near its kink, for finite differences: every channel is all on or all off.
+OpCase batch_norm_separated_relu() {
+  const Shape shape{2, 5, 9, 5};
+  OpCase op = batch_norm_backward(shape, DType::f32, {.relu = true});
+  OpCase forward = *op.forward;
+  for (Operand& operand : forward.operands) {
+    if (operand.name == "gamma") operand.fill = uniform(0.1, 0.2);
+    if (operand.name == "beta") operand.fill = values({2, -2, 1.5});
+  }
+  op.name += "_separated";
+  op.forward = std::make_shared<OpCase>(std::move(forward));
+  return op;
+}
+
+}  // namespace
+
+std::vector<OpCase> norm_cases() {
+  std::vector<OpCase> cases{batch_norm_far_from_zero(), batch_norm_separated_relu()};
+  const BatchNormDesc plain;
+  const BatchNormDesc fused{.eps = 1e-3f, .momentum = 0.01f, .relu = true};
+  for (const DType dtype : kFloatTypes) {
+    for (const ShapeVariant& s : element_shapes())
+      for (const BatchNormDesc& desc : {plain, fused}) {
+        const Variant variant{.layout = s.layout};
+        cases.push_back(batch_norm_train(s.shape, dtype, desc, variant));
+        cases.push_back(batch_norm_infer(s.shape, dtype, desc, variant));
+        // One value a channel has no gradient to compare: it is rounding noise around zero.
+        if (s.shape.pixels() > 1)
+          cases.push_back(batch_norm_backward(s.shape, dtype, desc, variant));
+      }
+    for (const Layout layout : {Layout::dense, Layout::slices, Layout::ragged_slices})
+      cases.push_back(
+          batch_norm_backward({2, 5, 9, 8}, dtype, fused, {.layout = layout, .in_place = true}));
+  }
+  return cases;
+}
+
+}  // namespace macadam::testbed

@@ -1,0 +1,137 @@
+#include "tests/kernels/op_cases.h"
+
+namespace macadam::testbed {
+namespace {
+
+constexpr double kCoordinateSlack = 4;  // source coordinates in fp32
+
+std::string name_of_case(const ResizeCase& r, Variant variant) {
+  return r.input.text() + "_to_" + std::to_string(r.output_h) + "x" + std::to_string(r.output_w) +
+         variant.suffix();
+}
+
+/// "", or "_to_f32" when the other side has that dtype.
+std::string conversion(DType from, DType to) {
+  return from == to ? "" : "_to_" + std::string(name_of(to));
+}
+
+Shape output_shape(const ResizeCase& r) { return {r.input.n, r.output_h, r.output_w, r.input.c}; }
+
+using Resize = void (UpsampleOps::*)(const Tensor&, const Tensor&);
+using ResizeBackward = void (UpsampleOps::*)(const Tensor&, const Tensor&, bool);
+
+std::function<PreparedOp(Ops&)> prepare_forward(Resize resize) {
+  return [resize](Ops& ops) {
+    PreparedOp op;
+    op.call = [resize, &ops](const Arguments& a) { (*ops.upsample.*resize)(a("x"), a("y")); };
+    return op;
+  };
+}
+
+std::function<PreparedOp(Ops&)> prepare_backward(ResizeBackward resize, bool accumulate) {
+  return [=](Ops& ops) {
+    PreparedOp op;
+    op.call = [=, &ops](const Arguments& a) {
+      (*ops.upsample.*resize)(a("dy"), a("dx"), accumulate);
+    };
+    return op;
+  };
+}
+
+std::vector<Operand> backward_operands(const ResizeCase& r, DType dy, DType dx, Variant variant) {
+  Operand target =
+      variant.accumulate ? update("dx", r.input, dx, normal()) : output("dx", r.input, dx);
+  return {laid_out(input("dy", output_shape(r), dy, normal()), variant.layout, 0),
+          laid_out(std::move(target), variant.layout, 1).loose(kCoordinateSlack)};
+}
+
+struct SizedCase {
+  ResizeCase resize;
+  Layout layout = Layout::dense;
+};
+
+std::vector<SizedCase> sizes() {
+  return {{{{1, 1, 1, 1}, 1, 1}},
+          {{{2, 1, 1, 5}, 3, 4}},
+          {{{1, 1, 7, 3}, 2, 14}},
+          {{{2, 5, 9, 8}, 10, 18}},
+          {{{1, 8, 16, 32}, 16, 32}},
+          {{{1, 8, 16, 64}, 16, 32}},
+          {{{1, 4, 8, 19}, 16, 32}},
+          {{{1, 2, 4, 11}, 16, 32}},
+          {{{3, 5, 9, 12}, 17, 23}},
+          {{{1, 17, 23, 5}, 5, 9}},
+          {{{1, 16, 32, 33}, 8, 16}},
+          {{{2, 5, 9, 8}, 5, 9}},
+          {{{2, 5, 9, 8}, 10, 18}, Layout::slices},
+          {{{1, 8, 16, 32}, 16, 32}, Layout::slices},
+          {{{1, 5, 9, 8}, 17, 23}, Layout::ragged_slices},
+          {{{2, 5, 9, 31}, 10, 18}, Layout::ragged_slices}};
+}
+
+}  // namespace
+
+OpCase nearest(const ResizeCase& r, DType dtype, Variant variant) {
+  return OpCase{
+      .op = "nearest",
+      .name = name_of_case(r, variant),
+      .dtype = dtype,
+      .operands = {laid_out(input("x", r.input, dtype, normal()), variant.layout, 0),
+                   laid_out(output("y", output_shape(r), dtype), variant.layout, 1).exact()},
+      .prepare = prepare_forward(&UpsampleOps::nearest),
+      .forward = nullptr};
+}
+
+OpCase nearest_backward(const ResizeCase& r, DType dtype, Variant variant) {
+  return OpCase{.op = "nearest_backward",
+                .name = name_of_case(r, variant),
+                .dtype = dtype,
+                .operands = backward_operands(r, dtype, dtype, variant),
+                .prepare = prepare_backward(&UpsampleOps::nearest_backward, variant.accumulate),
+                .forward = std::make_shared<OpCase>(nearest(r, dtype))};
+}
+
+OpCase bilinear(const ResizeCase& r, DType from, DType to, Variant variant) {
+  return OpCase{.op = "bilinear",
+                .name = name_of_case(r, variant) + conversion(from, to),
+                .dtype = from,
+                .operands = {laid_out(input("x", r.input, from, normal()), variant.layout, 0),
+                             laid_out(output("y", output_shape(r), to), variant.layout, 1)
+                                 .loose(kCoordinateSlack)},
+                .prepare = prepare_forward(&UpsampleOps::bilinear),
+                .forward = nullptr};
+}
+
+OpCase bilinear_backward(const ResizeCase& r, DType from, DType to, Variant variant) {
+  return OpCase{.op = "bilinear_backward",
+                .name = name_of_case(r, variant) + conversion(from, to),
+                .dtype = from,
+                .operands = backward_operands(r, from, to, variant),
+                .prepare = prepare_backward(&UpsampleOps::bilinear_backward, variant.accumulate),
+                .forward = std::make_shared<OpCase>(bilinear(r, to, from))};
+}
+
+std::vector<OpCase> upsample_cases() {
+  std::vector<OpCase> cases;
+  for (const DType dtype : kFloatTypes) {
+    for (const SizedCase& s : sizes()) {
+      const Variant variant{.layout = s.layout};
+      const Variant adding{.layout = s.layout, .accumulate = true};
+      cases.push_back(nearest(s.resize, dtype, variant));
+      cases.push_back(nearest_backward(s.resize, dtype, variant));
+      cases.push_back(nearest_backward(s.resize, dtype, adding));
+      cases.push_back(bilinear(s.resize, dtype, dtype, variant));
+      cases.push_back(bilinear_backward(s.resize, dtype, dtype, variant));
+      cases.push_back(bilinear_backward(s.resize, dtype, dtype, adding));
+    }
+    if (dtype == DType::f32) continue;
+    const ResizeCase logits{{2, 5, 9, 11}, 20, 36};
+    cases.push_back(bilinear(logits, dtype, DType::f32));
+    cases.push_back(bilinear(logits, DType::f32, dtype));
+    cases.push_back(bilinear_backward(logits, dtype, DType::f32));
+    cases.push_back(bilinear_backward(logits, DType::f32, dtype));
+  }
+  return cases;
+}
+
+}  // namespace macadam::testbed

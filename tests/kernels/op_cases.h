@@ -1,0 +1,101 @@
+#pragma once
+// The one table of cases. Correctness on every backend, gradients and timings read it; the
+// builders below it make the same cases at any size, for benchmarks at those of real networks.
+
+#include <vector>
+
+#include "tests/kernels/op_case.h"
+
+namespace macadam::testbed {
+
+/// Every case of every op.
+std::vector<OpCase> all_op_cases();
+
+std::vector<OpCase> conv_cases();
+std::vector<OpCase> norm_cases();
+std::vector<OpCase> activation_cases();
+std::vector<OpCase> pool_cases();
+std::vector<OpCase> upsample_cases();
+std::vector<OpCase> elementwise_cases();
+std::vector<OpCase> loss_cases();
+std::vector<OpCase> confusion_cases();
+std::vector<OpCase> optim_cases();
+std::vector<OpCase> augment_cases();
+
+/// The floating-point dtypes that tensors are stored in.
+inline constexpr DType kFloatTypes[] = {DType::f32, DType::bf16, DType::f16};
+
+/// How a call is varied beyond shape and dtype.
+struct Variant {
+  Layout layout = Layout::dense;
+  bool in_place = false;    // the output is the same view as an input
+  bool accumulate = false;  // the output is added to
+
+  std::string suffix() const;
+};
+
+/// What all element-wise ops are tried on: vector-sized and odd channel counts, sizes from one
+/// element up, slices. In-place and accumulating variants are the caller's to add.
+struct ShapeVariant {
+  Shape shape;
+  Layout layout = Layout::dense;
+};
+std::vector<ShapeVariant> element_shapes();
+
+OpCase conv_forward(const ConvDesc& desc);
+OpCase conv_backward_data(const ConvDesc& desc);
+OpCase conv_backward_weights(const ConvDesc& desc);
+
+OpCase batch_norm_train(Shape shape, DType dtype, const BatchNormDesc& desc, Variant variant = {});
+OpCase batch_norm_infer(Shape shape, DType dtype, const BatchNormDesc& desc, Variant variant = {});
+OpCase batch_norm_backward(Shape shape, DType dtype, const BatchNormDesc& desc,
+                           Variant variant = {});
+
+OpCase relu(Shape shape, DType dtype, Variant variant = {});
+OpCase relu_backward(Shape shape, DType dtype, float scale, Variant variant = {});
+OpCase dropout(Shape shape, DType dtype, float p, Variant variant = {});
+OpCase dropout_backward(Shape shape, DType dtype, float p, Variant variant = {});
+
+OpCase max_pool(Shape input, DType dtype, const PoolDesc& desc, Variant variant = {});
+OpCase max_pool_backward(Shape input, DType dtype, const PoolDesc& desc, Variant variant = {});
+OpCase average_pool(Shape input, DType dtype, const PoolDesc& desc, Variant variant = {});
+OpCase average_pool_backward(Shape input, DType dtype, const PoolDesc& desc, Variant variant = {});
+
+/// `input` is the small side, `output_h` x `output_w` the other.
+struct ResizeCase {
+  Shape input;
+  int output_h = 1, output_w = 1;
+};
+OpCase nearest(const ResizeCase& resize, DType dtype, Variant variant = {});
+OpCase nearest_backward(const ResizeCase& resize, DType dtype, Variant variant = {});
+OpCase bilinear(const ResizeCase& resize, DType from, DType to, Variant variant = {});
+OpCase bilinear_backward(const ResizeCase& resize, DType from, DType to, Variant variant = {});
+
+OpCase copy(Shape shape, DType from, DType to, Variant variant = {});
+OpCase add(Shape shape, DType dtype, bool relu, Variant variant = {});
+OpCase fill(Shape shape, DType dtype, Variant variant = {});
+
+/// `labelled`: labels are drawn from the classes below it. `other`: the value of a fifth of the
+/// labels, in place of a class.
+struct LossCase {
+  std::string name;
+  Shape logits;
+  LossDesc desc;
+  bool class_weights = false;
+  int labelled = 1;
+  int other = 255;
+  double scale = 2;  // standard deviation of the logits
+};
+OpCase segmentation_loss(const LossCase& loss, DType dtype, bool gradient, bool in_place = false);
+
+OpCase argmax(Shape scores, DType dtype);
+OpCase confusion_count(Shape labels, int classes);
+
+OpCase sgd(const std::vector<ParameterSegment>& segments, const SgdDesc& desc, std::string name);
+OpCase adamw(const std::vector<ParameterSegment>& segments, const AdamWDesc& desc, uint64_t step,
+             std::string name);
+
+OpCase prepare_images(Shape images, DType dtype, bool flips);
+OpCase prepare_labels(Shape labels, bool flips);
+
+}  // namespace macadam::testbed

@@ -1,0 +1,184 @@
+// What must hold of an op whatever the reference says, on every backend.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "kernels/scalar/dropout.h"
+#include "tests/kernels/backends.h"
+#include "tests/kernels/op_cases.h"
+#include "tests/kernels/op_runner.h"
+
+namespace macadam::testbed {
+namespace {
+
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+
+class OpProperty : public ::testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    backend_ = find_backend(GetParam());
+    if (!backend_) GTEST_SKIP() << "no CUDA device";
+  }
+
+  /// Runs the case once, on `inputs` or on its own.
+  Values run(const OpCase& op, const Values& inputs) {
+    BoundOp bound(op, backend_->ops, backend_->stream, inputs);
+    bound.run();
+    return bound.results();
+  }
+  Values run(const OpCase& op) { return run(op, make_inputs(op)); }
+
+ private:
+  Backend* backend_ = nullptr;
+};
+
+INSTANTIATE_TEST_SUITE_P(Cpu, OpProperty, ::testing::Values("Cpu"));
+#if defined(MACADAM_HAS_EMULATED)
+INSTANTIATE_TEST_SUITE_P(Emulated, OpProperty, ::testing::Values("Emulated"));
+#endif
+#if defined(MACADAM_HAS_CUDA)
+INSTANTIATE_TEST_SUITE_P(Cuda, OpProperty, ::testing::Values("Cuda"));
+#endif
+
+/// The fraction of elements that dropout keeps of a tensor of ones.
+double kept_fraction(const std::vector<double>& dropped) {
+  const auto kept = std::count_if(dropped.begin(), dropped.end(), [](double v) { return v != 0; });
+  return static_cast<double>(kept) / static_cast<double>(dropped.size());
+}
+
+TEST_P(OpProperty, DropoutKeepsItsShareAndTheMean) {
+  for (const float p : {0.1f, 0.5f, 0.9f}) {
+    OpCase op = dropout({2, 17, 23, 64}, DType::f32, p);
+    op.operands[0].fill = values({1});
+    const std::vector<double> y = run(op).at("y");
+    const auto size = static_cast<double>(y.size());
+    const double deviation = std::sqrt(p * (1 - p) / size);
+    EXPECT_NEAR(kept_fraction(y), 1 - p, 4 * deviation) << "p = " << p;
+    const double mean = std::accumulate(y.begin(), y.end(), 0.0) / size;
+    EXPECT_NEAR(mean, 1, 4 * deviation / (1 - p)) << "p = " << p;
+  }
+}
+
+TEST_P(OpProperty, DropoutIsAFunctionOfTheStep) {
+  OpCase op = dropout({1, 5, 9, 32}, DType::f32, 0.5f);
+  Values inputs = make_inputs(op);
+  const std::vector<double> first = run(op, inputs).at("y");
+  EXPECT_EQ(run(op, inputs).at("y"), first);
+  for (const size_t byte : {size_t{0}, size_t{7}}) {  // both words of the step count
+    Values later = inputs;
+    later["state"][byte] += 1;
+    EXPECT_NE(run(op, later).at("y"), first);
+  }
+}
+
+TEST_P(OpProperty, DropoutMaskDoesNotDependOnTheLayout) {
+  const Shape shape{2, 5, 9, 11};
+  OpCase dense = dropout(shape, DType::f32, 0.5f);
+  OpCase sliced = dropout(shape, DType::f32, 0.5f, {.layout = Layout::ragged_slices});
+  dense.operands[0].fill = sliced.operands[0].fill = values({1});
+  EXPECT_EQ(run(dense).at("y"), run(sliced).at("y"));
+}
+
+TEST_P(OpProperty, ConfusionCountsEveryValidPixel) {
+  const int classes = 19;
+  OpCase op = confusion_count({3, 17, 23, 1}, classes);
+  for (Operand& operand : op.operands) {
+    if (operand.name == "predictions") operand.fill = labels(classes, 0);
+    if (operand.name == "counts") operand.fill = values({0});
+  }
+  const Values inputs = make_inputs(op);
+  const std::vector<double>& given = inputs.at("labels");
+  const auto valid = std::count_if(given.begin(), given.end(), [](double l) { return l < 19; });
+  const std::vector<double> bytes = run(op, inputs).at("counts");
+  double total = 0;
+  for (size_t i = 0; i < bytes.size(); ++i)
+    total += std::ldexp(bytes[i], 8 * static_cast<int>(i % sizeof(uint64_t)));
+  EXPECT_EQ(total, static_cast<double>(valid));
+}
+
+TEST_P(OpProperty, ArgmaxOfEqualsIsTheLowestIndex) {
+  OpCase op = argmax({1, 5, 9, 19}, DType::f32);
+  op.operands[0].fill = values({-3});
+  const std::vector<double> classes = run(op).at("classes");
+  EXPECT_EQ(classes, std::vector<double>(classes.size(), 0));
+  op.operands[0].fill = [](std::span<double> scores, std::mt19937&) {
+    for (size_t i = 0; i < scores.size(); ++i) scores[i] = i % 19 == 7 || i % 19 == 12 ? 2 : 1;
+  };
+  EXPECT_EQ(run(op).at("classes"), std::vector<double>(classes.size(), 7));
+}
+
+LossCase mixed_loss() {
+  return {.name = "mixed",
+          .logits = {2, 5, 9, 11},
+          .desc = {.ce_weight = 1, .dice_weight = 1, .label_smoothing = 0.1f},
+          .class_weights = true,
+          .labelled = 11};
+}
+
+TEST_P(OpProperty, LossWithoutAValidPixelIsZero) {
+  for (const AbsentClass absent : {AbsentClass::skip, AbsentClass::zero, AbsentClass::suppress}) {
+    LossCase loss = mixed_loss();
+    loss.desc.absent = absent;
+    OpCase op = segmentation_loss(loss, DType::f32, true);
+    Values inputs = make_inputs(op);
+    std::fill(inputs["labels"].begin(), inputs["labels"].end(), 255);
+    const Values results = run(op, inputs);
+    EXPECT_EQ(results.at("values"), (std::vector<double>{0, 0, 0, 0}));
+    const std::vector<double>& gradient = results.at("dlogits");
+    EXPECT_EQ(gradient, std::vector<double>(gradient.size(), 0));
+  }
+}
+
+TEST_P(OpProperty, LossOfNanIsNan) {
+  const OpCase op = segmentation_loss(mixed_loss(), DType::f32, true);
+  Values inputs = make_inputs(op);
+  inputs["labels"][40] = 3;
+  for (const size_t score : {size_t{0}, size_t{3}, size_t{10}}) {
+    Values broken = inputs;
+    broken["logits"][40 * 11 + score] = kNan;
+    EXPECT_TRUE(std::isnan(run(op, broken).at("values")[0])) << "score " << score;
+  }
+}
+
+TEST_P(OpProperty, GatheredGradientsRepeatBitForBit) {
+  const Shape shape{2, 17, 23, 19};
+  const PoolDesc pool{
+      .kernel_h = 3, .kernel_w = 3, .stride_h = 2, .stride_w = 2, .padding = Padding::all(1)};
+  const ResizeCase resize{shape, 40, 31};
+  for (const OpCase& op :
+       {max_pool_backward(shape, DType::f32, pool), average_pool_backward(shape, DType::f32, pool),
+        nearest_backward(resize, DType::f32), bilinear_backward(resize, DType::f32, DType::f32)}) {
+    const Values inputs = make_inputs(op);
+    EXPECT_EQ(run(op, inputs), run(op, inputs)) << op.full_name();
+  }
+}
+
+TEST(Dropout, LayersAndSeedsDiffer) {
+  const auto words = [](uint64_t seed, uint64_t step, uint32_t layer, uint32_t group) {
+    const scalar::PhiloxBlock block = scalar::dropout_block(seed, step, layer, group);
+    return std::vector<uint32_t>(std::begin(block.word), std::end(block.word));
+  };
+  const std::vector<uint32_t> base = words(1, 1, 1, 1);
+  EXPECT_NE(words(2, 1, 1, 1), base);
+  EXPECT_NE(words(1 + (uint64_t{1} << 32), 1, 1, 1), base);
+  EXPECT_NE(words(1, 2, 1, 1), base);
+  EXPECT_NE(words(1, 1 + (uint64_t{1} << 32), 1, 1), base);
+  EXPECT_NE(words(1, 1, 2, 1), base);
+  EXPECT_NE(words(1, 1, 1, 2), base);
+}
+
+TEST(Dropout, ThresholdAndScaleAgree) {
+  for (const float p : {0.0f, 0.1f, 0.25f, 0.5f, 0.9f}) {
+    const Dropout dropout{.p = p};
+    EXPECT_NEAR(dropout.threshold() / 65536.0, p, 0.5 / 65536);
+    EXPECT_NEAR(dropout.scale() * (1 - dropout.threshold() / 65536.0), 1, 1e-6);
+  }
+  EXPECT_EQ(Dropout{.p = 0}.scale(), 1.0f);
+}
+
+}  // namespace
+}  // namespace macadam::testbed

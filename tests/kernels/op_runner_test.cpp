@@ -1,0 +1,96 @@
+// The harness itself: each way in which an op can misbehave must be seen.
+
+#include "tests/kernels/op_runner.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "kernels/reference/reference_ops.h"
+#include "tests/kernels/compare.h"
+#include "tests/kernels/op_cases.h"
+
+namespace macadam::testbed {
+namespace {
+
+/// What the checks say of y = x on a slice of channels, followed by `misdeed`.
+std::string findings(const std::function<void(float* x, float* y)>& misdeed) {
+  OpCase op = copy({1, 1, 7, 3}, DType::f32, DType::f32, {.layout = Layout::ragged_slices});
+  const Values inputs = make_inputs(op);
+  const Values expected = reference_results(op, inputs);
+  op.prepare = [&](Ops& ops) {
+    PreparedOp prepared;
+    prepared.workspace_bytes = 4;
+    prepared.call = [&](const Arguments& a) {
+      ops.elementwise->copy(a("x"), a("y"), false);
+      misdeed(a("x").as<float>(), a("y").as<float>());
+    };
+    return prepared;
+  };
+  Stream stream;
+  Ops ops = make_reference_ops();
+  BoundOp bound(op, ops, stream, inputs);
+  bound.run();
+  std::string text = differences(op, bound.results(), expected);
+  for (const std::string& stray : bound.stray_writes()) text += "stray " + stray;
+  return text;
+}
+
+constexpr int kStride = 3 + 3 + 1;  // of y: three channels before the slice, one after
+
+TEST(OpRunner, AcceptsACorrectOp) {
+  EXPECT_EQ(findings([](float*, float*) {}), "");
+}
+
+TEST(OpRunner, SeesAWrongElement) {
+  EXPECT_NE(findings([](float*, float* y) { y[2 * kStride + 1] += 1e-6f; }), "");
+}
+
+TEST(OpRunner, SeesAnUnwrittenElement) {
+  // The poison that outputs hold before the call.
+  EXPECT_NE(findings([](float*, float* y) { y[6 * kStride + 2] = std::nanf(""); }), "");
+}
+
+TEST(OpRunner, SeesAChangedInput) {
+  EXPECT_NE(findings([](float* x, float*) { x[0] += 1; }).find("stray byte"), std::string::npos);
+}
+
+TEST(OpRunner, SeesAWriteToANeighbouringChannel) {
+  EXPECT_NE(findings([](float*, float* y) { y[3] = 0; }).find("stray byte"), std::string::npos);
+}
+
+TEST(OpRunner, SeesAWritePastTheEnd) {
+  const auto found = findings([](float*, float* y) { y[7 * kStride - 3] = 0; });
+  EXPECT_NE(found.find("stray byte"), std::string::npos);
+}
+
+TEST(OpRunner, SeesAWriteBeforeTheBeginning) {
+  EXPECT_NE(findings([](float*, float* y) { y[-4] = 0; }).find("stray byte"), std::string::npos);
+}
+
+TEST(Difference, OneElementOfMany) {
+  std::vector<double> want(100000, 1.0);
+  std::vector<double> got = want;
+  EXPECT_EQ(difference(got, want, DType::bf16, 1), "");
+  got[77] = 1.0 + 0x1p-7;  // one rounding
+  EXPECT_EQ(difference(got, want, DType::bf16, 1), "");
+  got[77] = 1.1;
+  EXPECT_NE(difference(got, want, DType::bf16, 1), "");
+}
+
+TEST(Difference, ManySmallErrors) {
+  const std::vector<double> want(1000, 1.0), got(1000, 1.0 + 0x1p-8);  // half a rounding each
+  EXPECT_NE(difference(got, want, DType::bf16, 1), "");
+}
+
+TEST(Difference, NanAndInfinityMustMatch) {
+  const double nan = std::nan(""), infinity = INFINITY;
+  const std::vector<double> want{1, nan, infinity};
+  EXPECT_EQ(difference(want, want, DType::f32, 1), "");
+  EXPECT_NE(difference(std::vector<double>{1, nan, -infinity}, want, DType::f32, 1), "");
+  EXPECT_NE(difference(std::vector<double>{1, 2, infinity}, want, DType::f32, 1), "");
+  EXPECT_NE(difference(std::vector<double>{nan, nan, infinity}, want, DType::f32, 1), "");
+}
+
+}  // namespace
+}  // namespace macadam::testbed

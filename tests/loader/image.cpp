@@ -1,0 +1,208 @@
+#include "loader/image.h"
+
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+
+#include "loader/png.h"
+#include "tests/loader/support.h"
+
+namespace macadam {
+namespace {
+
+using namespace test;
+namespace fs = std::filesystem;
+
+constexpr int kGrey = 0, kRgb = 2, kPalette = 3, kGreyAlpha = 4, kRgba = 6;
+
+TEST(Image, PngRoundTrips) {
+  const TempFolder folder;
+  const Image photo = noise(13, 17, 3, 1), mask = noise(13, 17, 1, 2);
+  write_png(folder / "photo.png", photo);
+  write_png(folder / "mask.png", mask);
+  EXPECT_EQ(read_rgb(folder / "photo.png"), photo);
+  EXPECT_EQ(read_labels(folder / "mask.png"), mask);
+
+  const ImageInfo info = probe_image(folder / "photo.png");
+  EXPECT_EQ(info.format, ImageFormat::png);
+  EXPECT_EQ(info.height, 13);
+  EXPECT_EQ(info.width, 17);
+  EXPECT_EQ(info.channels, 3);
+  EXPECT_FALSE(info.palette);
+}
+
+TEST(Image, GreyPhotoBecomesRgb) {
+  const Image grey = noise(4, 5, 1, 3);
+  const Image rgb = decode_rgb(encode_png(grey), "grey");
+  ASSERT_EQ(rgb.channels, 3);
+  for (int y = 0; y < 4; ++y) {
+    for (int x = 0; x < 5; ++x) {
+      for (int c = 0; c < 3; ++c) EXPECT_EQ(rgb.at(y, x)[c], *grey.at(y, x));
+    }
+  }
+}
+
+TEST(Image, AlphaIsDroppedAndSixteenBitsAreCut) {
+  const Image rgba = decode_rgb(make_png(2, 1, 8, kRgba, {{1, 2, 3, 0, 4, 5, 6, 128}}), "rgba");
+  EXPECT_EQ(rgba.pixels, (std::vector<uint8_t>{1, 2, 3, 4, 5, 6}));
+  const Image deep =
+      decode_rgb(make_png(1, 1, 16, kRgb, {{0x12, 0x34, 0x56, 0x78, 0x9A, 0xBC}}), "");
+  EXPECT_EQ(deep.pixels, (std::vector<uint8_t>{0x12, 0x56, 0x9A}));
+}
+
+TEST(Image, ReadsJpegAndBmp) {
+  Image photo(16, 24, 3);
+  for (int y = 0; y < 16; ++y) {
+    for (int x = 0; x < 24; ++x) {
+      photo.at(y, x)[0] = static_cast<uint8_t>(10 * x);
+      photo.at(y, x)[1] = static_cast<uint8_t>(16 * y);
+      photo.at(y, x)[2] = 90;
+    }
+  }
+  EXPECT_EQ(decode_rgb(make_bmp(photo), "bmp"), photo);
+  EXPECT_EQ(probe_image(make_bmp(photo), "bmp").format, ImageFormat::bmp);
+
+  const auto jpeg = make_jpeg(photo, 95);
+  const ImageInfo info = probe_image(jpeg, "jpeg");
+  EXPECT_EQ(info.format, ImageFormat::jpeg);
+  EXPECT_EQ(info.height, 16);
+  EXPECT_EQ(info.width, 24);
+  const Image decoded = decode_rgb(jpeg, "jpeg");
+  ASSERT_EQ(decoded.pixels.size(), photo.pixels.size());
+  for (size_t i = 0; i < photo.pixels.size(); ++i) {
+    EXPECT_NEAR(decoded.pixels[i], photo.pixels[i], 16);
+  }
+}
+
+TEST(Image, MissingFolderAndEmptyFilesAreNamed) {
+  const TempFolder folder;
+  expect_input_error([&] { read_rgb(folder / "absent.png"); }, {"absent.png", "No such file"});
+  expect_input_error([&] { read_rgb(folder.path()); }, {folder.path().string(), "regular file"});
+  put_text(folder / "empty.png", "");
+  expect_input_error([&] { read_rgb(folder / "empty.png"); }, {"empty.png", "0 bytes"});
+  expect_input_error([&] { probe_image(folder / "empty.png"); }, {"empty.png", "0 bytes"});
+  put_text(folder / "text.png", "this is not an image");
+  expect_input_error([&] { read_rgb(folder / "text.png"); },
+                     {"text.png", "not a JPEG, PNG or BMP"});
+}
+
+TEST(Image, EveryTruncationIsAnError) {
+  const TempFolder folder;
+  const Image photo = noise(9, 12, 3, 4);
+  for (const auto& whole : {encode_png(photo), make_jpeg(photo, 80), make_bmp(photo)}) {
+    for (size_t size = 0; size < whole.size(); ++size) {
+      const std::span<const uint8_t> part(whole.data(), size);
+      ASSERT_THROW(decode_rgb(part, "part"), InputError) << size << " of " << whole.size();
+    }
+    decode_rgb(whole, "whole");
+  }
+  const auto png = encode_png(photo);
+  put_bytes(folder / "half.png", std::span(png).first(png.size() / 2));
+  expect_input_error([&] { read_rgb(folder / "half.png"); }, {"half.png", "truncated"});
+}
+
+TEST(Image, ChangedBytesOfAPngAreFound) {
+  const auto whole = encode_png(noise_mask(8, 8, 5, 5));
+  for (size_t i = 0; i < whole.size(); ++i) {
+    auto changed = whole;
+    changed[i] ^= 0x10;
+    ASSERT_THROW(decode_labels(changed, "changed"), InputError) << "byte " << i;
+  }
+}
+
+TEST(Image, ClaimedSizeIsRefusedBeforeAllocation) {
+  const TempFolder folder;
+  put_bytes(folder / "huge.png", make_png(100'000, 100'000, 8, kRgb, {{0}}));
+  expect_input_error([&] { probe_image(folder / "huge.png"); },
+                     {"huge.png", "100000 x 100000", "65500"});
+  expect_input_error([&] { read_rgb(folder / "huge.png"); }, {"100000 x 100000"});
+  // Sides within the limit, but too many pixels.
+  expect_input_error([&] { decode_rgb(make_png(60'000, 60'000, 8, kGrey, {{0}}), "wide"); },
+                     {"60000 x 60000", "268435456"});
+  expect_input_error([&] { decode_rgb(make_png(0xFFFFFFFF, 1, 8, kGrey, {{0}}), "long"); },
+                     {"4294967295 x 1"});
+
+  auto bmp = make_bmp(noise(2, 2, 3, 1));
+  const uint32_t claimed = 100'000;
+  std::memcpy(&bmp[18], &claimed, 4);
+  std::memcpy(&bmp[22], &claimed, 4);
+  expect_input_error([&] { decode_rgb(bmp, "huge.bmp"); }, {"huge.bmp", "100000 x 100000"});
+
+  const ImageLimits small{100, 20};
+  EXPECT_NO_THROW(decode_rgb(encode_png(noise(10, 10, 3, 1)), "", small));
+  EXPECT_THROW(decode_rgb(encode_png(noise(10, 11, 3, 1)), "", small), InputError);
+  EXPECT_THROW(decode_rgb(encode_png(noise(1, 21, 3, 1)), "", small), InputError);
+}
+
+TEST(Image, StreamLongerThanItsHeaderClaimsIsBounded) {
+  // 4 MB of zeros, compressed to a few KB.
+  const Image zeros(2000, 2000, 1);
+  auto bomb = encode_png(zeros);
+  const auto honest = make_png(1, 1, 8, kGrey, {{0}});
+  constexpr size_t kHeader = 33;
+  std::copy_n(honest.begin(), kHeader, bomb.begin());  // now claims 1 x 1
+  expect_input_error([&] { decode_rgb(bomb, "bomb.png"); }, {"bomb.png", "outofmem"});
+}
+
+TEST(Image, MasksThatWouldChangeTheIdsAreRefused) {
+  const std::vector<uint8_t> palette{128, 64, 128, 70, 70, 70};
+  const auto refused = [](const std::vector<uint8_t>& bytes, const std::string& why) {
+    expect_input_error([&] { decode_labels(bytes, "mask.png"); },
+                       {"mask.png", "8-bit greyscale PNG", why});
+  };
+  refused(make_png(2, 1, 8, kPalette, {{0, 1}}, palette), "palette");
+  refused(make_png(2, 1, 8, kRgb, {{0, 1, 2, 3, 4, 5}}), "3 channels");
+  refused(make_png(1, 1, 8, kGreyAlpha, {{7, 255}}), "2 channels");
+  refused(make_png(2, 1, 4, kGrey, {{0x12}}), "4-bit");
+  refused(make_png(1, 1, 16, kGrey, {{0, 7}}), "16-bit");
+  refused(make_jpeg(noise(8, 8, 1, 1), 90), "JPEG");
+  EXPECT_EQ(decode_labels(make_png(2, 1, 8, kGrey, {{7, 33}}), "").pixels,
+            (std::vector<uint8_t>{7, 33}));
+  // As a photo, the palette's colours are what is wanted.
+  EXPECT_EQ(decode_rgb(make_png(2, 1, 8, kPalette, {{0, 1}}, palette), "").pixels, palette);
+}
+
+TEST(Image, InvalidPngHeadersAreErrors) {
+  EXPECT_THROW(probe_image(make_png(0, 4, 8, kGrey, {{0}}), ""), InputError);
+  EXPECT_THROW(probe_image(make_png(4, 4, 8, 5, {{0}}), ""), InputError);
+  EXPECT_THROW(decode_rgb(make_png(4, 4, 7, kGrey, {{0}}), ""), InputError);
+}
+
+TEST(Image, WritingReplacesOrLeavesNothing) {
+  const TempFolder folder;
+  write_png(folder / "out.png", noise(4, 4, 3, 1));
+  const Image second = noise(5, 4, 3, 2);
+  write_png(folder / "out.png", second);
+  EXPECT_EQ(read_rgb(folder / "out.png"), second);
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder.path()), {}), 1);
+  EXPECT_THROW(write_png(folder / "no" / "out.png", second), RunError);
+}
+
+TEST(Image, AFullDiskLeavesNoFile) {
+  const TempFolder folder;
+  // A limit on file sizes fails a write like a full disk does, once its signal is ignored.
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  auto* const handler = std::signal(SIGXFSZ, SIG_IGN);
+  rlimit limited = before;
+  limited.rlim_cur = 1000;
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &limited), 0);
+  EXPECT_THROW(write_png(folder / "out.png", noise(64, 64, 3, 1)), RunError);
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
+  std::signal(SIGXFSZ, handler);
+  EXPECT_TRUE(fs::is_empty(folder.path()));
+}
+
+TEST(Png, ChecksumMatchesTheSpecification) {
+  // The check value of CRC-32, and the checksum of every IEND chunk.
+  const std::string_view text = "123456789";
+  EXPECT_EQ(crc32({reinterpret_cast<const uint8_t*>(text.data()), text.size()}), 0xCBF43926u);
+  const std::vector<uint8_t> end{'I', 'E', 'N', 'D'};
+  EXPECT_EQ(crc32(end), 0xAE426082u);
+}
+
+}  // namespace
+}  // namespace macadam

@@ -1,0 +1,66 @@
+#pragma once
+// What the loader's tests share: a temporary folder, made-up images, and PNGs of any colour type.
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kernels/error.h"
+#include "loader/image.h"
+
+namespace macadam::test {
+
+/// A folder of its own, removed at the end.
+class TempFolder {
+ public:
+  TempFolder();
+  ~TempFolder();
+  TempFolder(const TempFolder&) = delete;
+  TempFolder& operator=(const TempFolder&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  std::filesystem::path operator/(std::string_view name) const { return path_ / name; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+/// Pseudo-random pixels, the same for the same seed.
+Image noise(int height, int width, int channels, uint32_t seed);
+
+/// A mask whose ids are pseudo-random in [0, ids).
+Image noise_mask(int height, int width, int ids, uint32_t seed);
+
+/// Writes a PNG, making its folders.
+void put_png(const std::filesystem::path& path, const Image& image);
+
+void put_bytes(const std::filesystem::path& path, std::span<const uint8_t> bytes);
+void put_text(const std::filesystem::path& path, std::string_view text);
+std::vector<uint8_t> get_bytes(const std::filesystem::path& path);
+
+/// A PNG with the given header and rows of raw bytes (no filter); with `palette` (RGB triples) if
+/// not empty. The header is not checked, so that it may lie.
+std::vector<uint8_t> make_png(uint32_t width, uint32_t height, int bits, int color,
+                              const std::vector<std::vector<uint8_t>>& rows,
+                              const std::vector<uint8_t>& palette = {});
+
+/// A JPEG and a BMP of an RGB image.
+std::vector<uint8_t> make_jpeg(const Image& image, int quality);
+std::vector<uint8_t> make_bmp(const Image& image);
+
+/// Runs `action`, which must throw an InputError, and checks that its message is one line with all
+/// of `parts`.
+void expect_input_error(const std::function<void()>& action, const std::vector<std::string>& parts);
+
+/// CamVid-like folders: `count` samples in `split`, ids below `ids`.
+void put_camvid(const std::filesystem::path& root, const std::string& split, int count, int height,
+                int width, int ids = 12, uint32_t seed = 1);
+
+}  // namespace macadam::test
