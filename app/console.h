@@ -3,7 +3,7 @@
 // elsewhere), results on stdout.
 
 #include <cstdint>
-#include <functional>
+#include <exception>
 #include <string>
 #include <string_view>
 
@@ -30,6 +30,12 @@ class ProgressLine {
 
 /// Ends a progress line that is being drawn, so that the next output starts on a line of its own.
 void end_progress();
+
+/// Thrown by a command that stopped on request and left everything in order: exit code 130.
+class Interrupted : public std::exception {
+ public:
+  const char* what() const noexcept override { return "interrupted"; }
+};
 
 /// Catches SIGINT and SIGTERM from now on: the first sets a flag, a second one ends the program.
 void catch_interrupts();

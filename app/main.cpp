@@ -10,7 +10,7 @@
 
 namespace {
 
-constexpr int kFailed = 1, kWrongInput = 2;
+constexpr int kFailed = 1, kWrongInput = 2, kInterrupted = 130;
 
 int report(const char* message, int code) {
   macadam::end_progress();
@@ -47,6 +47,8 @@ int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
   try {
     return run(argc, argv);
+  } catch (const macadam::Interrupted&) {
+    return kInterrupted;
   } catch (const macadam::Error& error) {
     return report(error.what(), error.kind() == macadam::ErrorKind::input ? kWrongInput : kFailed);
   } catch (const std::bad_alloc&) {

@@ -3,13 +3,13 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <cmath>
 #include <filesystem>
 
 #include "app/commands.h"
 #include "app/config.h"
 #include "app/console.h"
 #include "app/run_folder.h"
+#include "app/scoring.h"
 #include "engine/precision.h"
 #include "engine/trainer.h"
 #include "loader/loader_source.h"
@@ -81,14 +81,7 @@ ModelInfo model_info(const Config& config, const LabelSet& labels, DType dtype) 
 
 TrainerOptions trainer_options(const Config& config, const LabelSet& labels, DType dtype,
                                int64_t steps_an_epoch) {
-  Schedule schedule;
-  schedule.kind = config.schedule;
-  schedule.lr = config.lr;
-  schedule.min_lr = config.min_lr;
-  schedule.total_steps = steps_an_epoch * config.epochs;
-  schedule.warmup_steps = std::min(
-      schedule.total_steps,
-      static_cast<int64_t>(std::llround(config.warmup * static_cast<double>(steps_an_epoch))));
+  const Schedule schedule = schedule_of(config, steps_an_epoch);
   TrainerOptions options;
   options.folder = run_folder(config);
   options.epochs = config.epochs;
@@ -113,6 +106,20 @@ void check_class_weights(const Config& config, const LabelSet& labels) {
   throw InputError(
       fmt::format("{} class weights for {} classes", config.class_weights.size(), labels.classes()),
       "class_weights", "give one weight a class of label_set " + labels.name);
+}
+
+/// The best epoch on the split that neither training nor the choice of the epoch has seen.
+void score_test_split(const Config& config, Stream& stream, Ops& ops, DType dtype) {
+  LoadedModel model(run_folder(config) / "best.safetensors", stream);
+  Loader loader = open_loader(model.info(), open_dataset(config.dataset.test, "test"), config.batch,
+                              config.loader_threads, stream.device());
+  ProgressLine progress("scoring the test split");
+  const ConfusionMatrix matrix =
+      score(model, loader, stream, ops, dtype,
+            [&](int64_t done, int64_t total) { progress.show(done, total); });
+  const SegmentationMetrics metrics = compute_metrics(matrix, config.absent);
+  fmt::print("test split, {} images:\n{}", loader.dataset().samples.size(),
+             metrics_table(metrics, model.info().class_names));
 }
 
 void train(const TrainOptions& options) {
@@ -153,13 +160,16 @@ void train(const TrainOptions& options) {
   const TrainingEnd end = trainer.run(interrupted);
   if (end == TrainingEnd::interrupted) {
     say(fmt::format("interrupted; continue with: macadam train {} --resume", options.config));
-  } else if (end == TrainingEnd::stopped_early) {
+    throw Interrupted();
+  }
+  if (end == TrainingEnd::stopped_early) {
     say(fmt::format("no better mean IoU for {} epochs: stopped", config.patience));
   }
   if (trainer.best_epoch() > 0) {
     write_run_report(config, val_loader, device, dtype);
     fmt::print("best epoch {}: mean IoU {:.4f}; report: {}\n", trainer.best_epoch(),
                trainer.best_score(), (run_folder(config) / "report.html").string());
+    if (!config.dataset.test.empty()) score_test_split(config, stream, ops, dtype);
   }
 }
 

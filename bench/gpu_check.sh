@@ -65,26 +65,28 @@ link_sources() {
   fi
 }
 
-configure() {
-  cmake -G Ninja -S "$root" -B "$build" -DCMAKE_BUILD_TYPE=Release -DMACADAM_CUDA=ON \
+# compile FOLDER option...
+compile() {
+  local folder=$1
+  shift
+  cmake -G Ninja -S "$root" -B "$folder" -DCMAKE_BUILD_TYPE=Release -DMACADAM_CUDA=ON \
     -DMACADAM_ONEDNN=OFF "$@"
+  ninja -C "$folder" -j "${JOBS:-$(nproc)}"
 }
 
 section_bundle() {
-  configure -DMACADAM_NATIVE=OFF -DMACADAM_CUDA_ARCHITECTURES="${ARCHITECTURES:-90}" \
-    -DCMAKE_CXX_FLAGS=-march=x86-64-v3
-  ninja -C "$build" -j "${JOBS:-$(nproc)}"
-  local file
+  local folder=$work/bundle file
+  compile "$folder" -DMACADAM_NATIVE=OFF -DCMAKE_CXX_FLAGS=-march=x86-64-v3 \
+    "-DMACADAM_CUDA_ARCHITECTURES=${ARCHITECTURES:-90}"
   mkdir -p "$build/lib"
-  for file in "$build"/{macadam,test_*,bench_*}; do
-    if [[ ! -x $file || -d $file ]]; then continue; fi
-    strip "$file"
+  cp "$folder/CMakeCache.txt" "$build"
+  for file in "$folder"/{macadam,test_*,bench_*}; do
+    [[ -x $file && -f $file ]] || continue
+    strip -o "$build/$(basename "$file")" "$file"
     ldd "$file" | awk '$3 ~ /^\// {print $3}'
   done | sort -u |
     grep -vE '/(libc|libm|libdl|librt|libpthread|libstdc\+\+|libgcc_s|libcud[a-z]*|libnv[a-z]*)\.so' |
     xargs -r cp -Lt "$build/lib"
-  find "$build" -mindepth 1 -maxdepth 1 ! -name lib ! -name macadam ! -name 'test_*' \
-    ! -name 'bench_*' ! -name CMakeCache.txt -exec rm -r {} +
   du -sh "$build"
   echo '{}' >"$work/bundle.json"
 }
@@ -96,8 +98,7 @@ section_build() {
   if ! "$build/test_kernels" --gtest_list_tests >/dev/null 2>"$work/build_error"; then
     cat "$work/build_error"
     how="built here"
-    configure -DMACADAM_CUDA_ARCHITECTURES=native
-    ninja -C "$build" -j "${JOBS:-$(nproc)}"
+    compile "$build" -DMACADAM_CUDA_ARCHITECTURES=native
   fi
   "$build/test_kernels" --gtest_list_tests >/dev/null
   python3 "$report" machine "$how" >"$work/build.json"

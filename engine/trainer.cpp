@@ -144,6 +144,7 @@ void Trainer::record(const StepResult& result) {
   if (!std::isfinite(loss)) {
     std::string names;
     for (int sample : landed_samples_) {
+      if (sample < 0) continue;  // padding
       names += (names.empty() ? "" : ", ") + train_.sample_name(sample);
     }
     throw RunError(fmt::format("the loss became {} at step {}", loss, result.step), names,

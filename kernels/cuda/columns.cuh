@@ -13,13 +13,12 @@ namespace macadam::cuda {
 /// Channels that a block covers; wider matrices take several blocks a row.
 constexpr int kTileChannels = 256;
 
-/// How a matrix is cut. A block has `rows` rows of `tile` threads; a thread owns `V` channels, and
-/// every rows-th pixel of the block's chunk.
+/// How a matrix is cut. A block has `rows` rows of `tile` threads; a thread owns V channels of some
+/// of the pixels: 16 bytes where memory is aligned, else one channel.
 struct ColumnLayout {
   int64_t pixels = 0;
-  int64_t chunk_pixels = 0;
   int channels = 0;
-  int chunks = 0;
+  int chunks = 0;  // blocks that share the pixels out
   int channel_tiles = 0;
   int tile = 0, rows = 0;
   bool vectorised = false;
@@ -29,29 +28,33 @@ struct ColumnLayout {
 /// least four rounds of work for its threads.
 inline int sum_chunks(const Shape& shape) {
   const int channel_tiles = (shape.c + kTileChannels - 1) / kTileChannels;
-  const int64_t least_pixels = 4 * kThreads * kVector / std::min(shape.c, kTileChannels);
+  const int64_t least_pixels = int64_t{4} * kThreads * kVector / std::min(shape.c, kTileChannels);
   const int64_t useful = (shape.pixels() + least_pixels - 1) / least_pixels;
   return static_cast<int>(
       std::clamp<int64_t>(useful, 1, std::max(1, kShareBlocks / channel_tiles)));
 }
 
-/// `chunks` = 0: as many chunks as give each thread eight pixels.
+/// Rounds of pixels that a block of a map works off.
+constexpr int kMapRounds = 8;
+
+/// `chunks` = 0: the chunks of a map, kMapRounds rounds each.
 inline ColumnLayout column_layout(std::initializer_list<const Tensor*> tensors, int chunks = 0) {
   const Shape shape = (*tensors.begin())->shape;
   ColumnLayout layout;
-  layout.vectorised = true;
   for (const Tensor* tensor : tensors) {
-    require(tensor->shape == shape, "the tensors of a call share one shape");
-    layout.vectorised = layout.vectorised && vector_aligned(*tensor);
+    require(tensor->shape == shape && tensor->dtype == (*tensors.begin())->dtype,
+            "the tensors of a call share one shape and dtype");
   }
-  const int per_thread = layout.vectorised ? kVector : 1;
+  const auto width = static_cast<int>(16 / size_of((*tensors.begin())->dtype));
+  layout.vectorised = whole_vectors(tensors, width);
+  const int per_thread = layout.vectorised ? width : 1;
   layout.pixels = shape.pixels();
   layout.channels = shape.c;
   layout.channel_tiles = (shape.c + kTileChannels - 1) / kTileChannels;
   layout.tile = (std::min(shape.c, kTileChannels) + per_thread - 1) / per_thread;
   layout.rows = kThreads / layout.tile;
-  layout.chunk_pixels = chunks == 0 ? 8 * layout.rows : (layout.pixels + chunks - 1) / chunks;
-  layout.chunks = static_cast<int>(blocks_for(layout.pixels, layout.chunk_pixels));
+  layout.chunks =
+      chunks > 0 ? chunks : static_cast<int>(blocks_for(layout.pixels, kMapRounds * layout.rows));
   return layout;
 }
 
@@ -59,20 +62,16 @@ inline dim3 grid_of(const ColumnLayout& layout) {
   return dim3(static_cast<unsigned>(layout.chunks), static_cast<unsigned>(layout.channel_tiles));
 }
 
-/// A thread's place in the matrix.
+/// A thread's place in its block.
 struct ColumnPlace {
-  int row, channel, count;  // count <= 0: none
-  int64_t begin, end;       // pixels of the chunk
+  int row, channel;
+  bool active;
 
-  __device__ ColumnPlace(const ColumnLayout& layout, int per_thread, int64_t chunk) {
+  __device__ ColumnPlace(const ColumnLayout& layout, int per_thread) {
     const int thread = static_cast<int>(threadIdx.x);
     row = thread / layout.tile;
     channel = static_cast<int>(blockIdx.y) * kTileChannels + thread % layout.tile * per_thread;
-    const int left = row < layout.rows ? layout.channels - channel : 0;
-    count = left < per_thread ? left : per_thread;
-    begin = chunk * layout.chunk_pixels;
-    const int64_t limit = begin + layout.chunk_pixels;
-    end = limit < layout.pixels ? limit : layout.pixels;
+    active = row < layout.rows && channel < layout.channels;
   }
 };
 
@@ -81,20 +80,23 @@ struct ColumnSumsShared {
   float value[2 * V][kThreads];
 };
 
-/// Two sums a channel: source.start<V>(channel, count) gives a functor that is called with
-/// (pixel, a, b) and adds a pixel's two terms. partials: [chunk][2][channels].
+/// Two sums a channel: source.start<V>(channel, V) gives a functor that is called with
+/// (pixel, a, b) and adds a pixel's two terms. partials: [chunk][2][channels]. The blocks take
+/// turns at the pixels, so that together they sweep memory once from the first to the last.
 template <int V, typename Source>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kShareBlocksPerProcessor)
     column_sums(Source source, ColumnLayout layout, float* partials) {
   auto& sums = shared<ColumnSumsShared<V>>().value;
   const int thread = static_cast<int>(threadIdx.x);
-  const ColumnPlace place(layout, V, blockIdx.x);
+  const ColumnPlace place(layout, V);
 
   float a[V] = {}, b[V] = {};
-  if (place.count > 0) {
-    const auto add = source.template start<V>(place.channel, place.count);
-#pragma unroll 4
-    for (int64_t pixel = place.begin + place.row; pixel < place.end; pixel += layout.rows) {
+  if (place.active) {
+    const auto add = source.template start<V>(place.channel, V);
+    const int64_t step = static_cast<int64_t>(gridDim.x) * layout.rows;
+#pragma unroll 2
+    for (int64_t pixel = static_cast<int64_t>(blockIdx.x) * layout.rows + place.row;
+         pixel < layout.pixels; pixel += step) {
       add(pixel, a, b);
     }
   }
@@ -112,11 +114,10 @@ __global__ void __launch_bounds__(kThreads)
     }
     height = half;
   }
-  if (place.row != 0) return;
+  if (place.row != 0 || !place.active) return;
   float* out = partials + static_cast<int64_t>(blockIdx.x) * 2 * layout.channels + place.channel;
 #pragma unroll
   for (int i = 0; i < V; ++i) {
-    if (i >= place.count) continue;
     out[i] = sums[i][thread];
     out[layout.channels + i] = sums[V + i][thread];
   }
@@ -156,23 +157,30 @@ __global__ void __launch_bounds__(kFinishColumns* kFinishRows)
   if (row == 0 && channel < channels) finish(channel, sums[0][0][column], sums[1][0][column]);
 }
 
-/// op.start<V>(channel, count) gives a functor that is called for every pixel. The pixels are
-/// walked from the last to the first: what the pass before read last is still in the cache.
+/// op.start<V>(channel, V) gives a functor that is called for every pixel. The blocks go from
+/// the last pixels to the first: what the pass before read last is still in the cache.
 template <int V, typename Op>
 __global__ void __launch_bounds__(kThreads) column_map(Op op, ColumnLayout layout) {
-  const ColumnPlace place(layout, V, gridDim.x - 1 - blockIdx.x);
-  if (place.count <= 0) return;
-  const auto apply = op.template start<V>(place.channel, place.count);
+  const ColumnPlace place(layout, V);
+  if (!place.active) return;
+  const auto apply = op.template start<V>(place.channel, V);
+  const int64_t chunk = gridDim.x - 1 - blockIdx.x;
+  const int64_t begin = chunk * kMapRounds * layout.rows;
+  const int64_t limit = begin + kMapRounds * layout.rows;
+  const int64_t end = limit < layout.pixels ? limit : layout.pixels;
 #pragma unroll 2
-  for (int64_t pixel = place.begin + place.row; pixel < place.end; pixel += layout.rows) {
-    apply(pixel);
-  }
+  for (int64_t pixel = begin + place.row; pixel < end; pixel += layout.rows) apply(pixel);
 }
+
+/// Channels of a thread of a vectorised layout; `Op::Element` is the tensors' storage type.
+template <typename Op>
+constexpr int kColumnVector = 16 / sizeof(typename Op::Element);
 
 template <typename Source>
 void launch_column_sums(Stream& stream, const ColumnLayout& layout, const Source& source,
                         float* partials) {
-  const auto kernel = layout.vectorised ? column_sums<kVector, Source> : column_sums<1, Source>;
+  const auto kernel =
+      layout.vectorised ? column_sums<kColumnVector<Source>, Source> : column_sums<1, Source>;
   launch(stream, kernel, grid_of(layout), kThreads, 0, source, layout, partials);
 }
 
@@ -185,7 +193,7 @@ void launch_column_finish(Stream& stream, const ColumnLayout& layout, const Fini
 
 template <typename Op>
 void launch_column_map(Stream& stream, const ColumnLayout& layout, const Op& op) {
-  const auto kernel = layout.vectorised ? column_map<kVector, Op> : column_map<1, Op>;
+  const auto kernel = layout.vectorised ? column_map<kColumnVector<Op>, Op> : column_map<1, Op>;
   launch(stream, kernel, grid_of(layout), kThreads, 0, op, layout);
 }
 

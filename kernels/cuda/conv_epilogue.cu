@@ -10,6 +10,8 @@ namespace {
 
 template <typename T>
 struct AddBias {
+  using Element = T;
+
   View<T> y;
   const T* bias;
   bool relu;
@@ -44,6 +46,8 @@ struct AddBias {
 /// The first of the two column sums; the second stays 0.
 template <typename T>
 struct ChannelSum {
+  using Element = T;
+
   View<const T> x;
 
   template <int V>

@@ -344,13 +344,16 @@ CudnnDevice& CudnnDevice::operator=(CudnnDevice&&) noexcept = default;
 CudnnDevice::~CudnnDevice() = default;
 
 std::string CudnnDevice::json() const {
-  require(impl_->handle != nullptr, "a device with a GPU");
+  const auto text_of = [](const Descriptor& properties) {
+    const auto text = properties.get_list<char>(
+        CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION,
+        properties.count(CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, CUDNN_TYPE_CHAR));
+    return std::string(text.data(), strnlen(text.data(), text.size()));
+  };
+  if (impl_->described) return text_of(*impl_->described);
   Descriptor properties(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR);
   properties.set(CUDNN_ATTR_DEVICEPROP_HANDLE, impl_->handle).finalize();
-  const auto text = properties.get_list<char>(
-      CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION,
-      properties.count(CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, CUDNN_TYPE_CHAR));
-  return std::string(text.data(), strnlen(text.data(), text.size()));
+  return text_of(properties);
 }
 
 // --- CudnnPlan

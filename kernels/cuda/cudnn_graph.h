@@ -49,7 +49,7 @@ class CudnnDevice {
   CudnnDevice& operator=(CudnnDevice&&) noexcept;
   ~CudnnDevice();
 
-  /// The properties of the stream's GPU as JSON, for described() on another machine.
+  /// The device's properties as JSON, for described(), also on another machine.
   std::string json() const;
 
   struct Impl;

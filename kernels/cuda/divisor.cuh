@@ -26,6 +26,9 @@ class Divisor {
     const auto high = static_cast<uint32_t>((static_cast<uint64_t>(n) * magic_) >> 32);
     return (high + n) >> shift_;
   }
+  __host__ __device__ int operator()(int n) const {
+    return static_cast<int>(quotient(static_cast<uint32_t>(n)));
+  }
 
  private:
   uint32_t divisor_ = 1, magic_ = 1, shift_ = 0;

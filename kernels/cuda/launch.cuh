@@ -24,7 +24,8 @@ constexpr int kThreads = 256;
 
 /// Blocks of a kernel that gives each block a fixed share of the work: four for each of the 132
 /// multiprocessors of an H100. A constant, so that sums are taken in the same order on every GPU.
-constexpr int kShareBlocks = 528;
+constexpr int kShareBlocksPerProcessor = 4;
+constexpr int kShareBlocks = 132 * kShareBlocksPerProcessor;
 
 /// Blocks of `per_block` that cover `count` items.
 inline unsigned blocks_for(int64_t count, int64_t per_block = kThreads) {

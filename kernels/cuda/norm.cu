@@ -21,6 +21,8 @@ using scalar::BatchNormGradient;
 /// against the mean survives fp32.
 template <typename T>
 struct Moments {
+  using Element = T;
+
   View<const T> x;
 
   template <int V>
@@ -78,6 +80,8 @@ struct FinishMoments {
 /// y = map(x), then ReLU. `Maps` gives a channel's Affine.
 template <typename T, typename Maps>
 struct Normalize {
+  using Element = T;
+
   View<const T> x;
   View<T> y;
   Maps maps;
@@ -107,9 +111,7 @@ struct Normalize {
   __device__ Apply<V> start(int channel, int count) const {
     Apply<V> apply{x, y, {}, channel, count, relu};
 #pragma unroll
-    for (int i = 0; i < V; ++i) {
-      if (i < count) apply.map[i] = maps(channel + i);
-    }
+    for (int i = 0; i < V; ++i) apply.map[i] = maps(channel + i);
     return apply;
   }
 };
@@ -145,6 +147,8 @@ __device__ void load_gradient(const View<const T>& dy, const View<const T>& y, b
 /// Sums of dy and dy * (x - mean).
 template <typename T>
 struct GradientSums {
+  using Element = T;
+
   View<const T> x, y, dy;
   const float* mean;
   bool relu;
@@ -171,9 +175,7 @@ struct GradientSums {
   __device__ Adder<V> start(int channel, int count) const {
     Adder<V> adder{*this, channel, count, {}};
 #pragma unroll
-    for (int i = 0; i < V; ++i) {
-      if (i < count) adder.mean[i] = mean[channel + i];
-    }
+    for (int i = 0; i < V; ++i) adder.mean[i] = mean[channel + i];
     return adder;
   }
 };
@@ -196,6 +198,8 @@ struct FinishGradient {
 
 template <typename T>
 struct InputGradient {
+  using Element = T;
+
   View<const T> x, y, dy;
   View<T> dx;
   const BatchNormGradient* map;
@@ -221,9 +225,7 @@ struct InputGradient {
   __device__ Apply<V> start(int channel, int count) const {
     Apply<V> apply{*this, {}, channel, count};
 #pragma unroll
-    for (int i = 0; i < V; ++i) {
-      if (i < count) apply.map[i] = map[channel + i];
-    }
+    for (int i = 0; i < V; ++i) apply.map[i] = map[channel + i];
     return apply;
   }
 };

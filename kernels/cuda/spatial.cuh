@@ -2,8 +2,6 @@
 // Kernels whose threads each own one vector of channels of one pixel of a map, and read other
 // pixels around it.
 
-#include <initializer_list>
-
 #include "kernels/cuda/divisor.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/vector.cuh"
@@ -14,7 +12,7 @@ namespace macadam::cuda {
 template <bool Aligned, typename T>
 __device__ __forceinline__ void load_channels(const T* source, int count, float (&v)[kVector]) {
   if constexpr (Aligned) {
-    load_aligned(source, v);
+    load_aligned<kVector>(source, v);
   } else {
 #pragma unroll
     for (int i = 0; i < kVector; ++i) v[i] = i < count ? widen(source[i]) : 0.0f;
@@ -31,7 +29,7 @@ __device__ __forceinline__ void store_channels(T* destination, int count, float 
     for (int i = 0; i < kVector; ++i) v[i] += before[i];
   }
   if constexpr (Aligned) {
-    store_aligned(destination, v);
+    store_aligned<kVector>(destination, v);
   } else {
 #pragma unroll
     for (int i = 0; i < kVector; ++i) {
@@ -84,13 +82,5 @@ class SpatialLayout {
   uint32_t threads_ = 0;
   int channels_;
 };
-
-/// Whether all channel vectors of all tensors are whole and aligned.
-inline bool whole_vectors(std::initializer_list<const Tensor*> tensors) {
-  for (const Tensor* tensor : tensors) {
-    if (tensor->shape.c % kVector != 0 || !vector_aligned(*tensor)) return false;
-  }
-  return true;
-}
 
 }  // namespace macadam::cuda

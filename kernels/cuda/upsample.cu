@@ -17,15 +17,19 @@ using scalar::Range;
 /// Heights and widths of the two sides, `in` being x's.
 struct Extents {
   int in_h, in_w, out_h, out_w;
+
+  Divisor by_rows(int factor) const { return Divisor(int64_t{factor} * out_h); }
+  Divisor by_columns(int factor) const { return Divisor(int64_t{factor} * out_w); }
 };
 
 template <typename T, bool Aligned>
 __global__ void __launch_bounds__(kThreads)
-    nearest_kernel(View<const T> x, View<T> y, Extents size, SpatialLayout layout) {
+    nearest_kernel(View<const T> x, View<T> y, Extents size, Divisor by_rows, Divisor by_columns,
+                   SpatialLayout layout) {
   Place at;
   if (!layout.place(at)) return;
-  const int h = scalar::nearest_source(at.h, size.in_h, size.out_h);
-  const int w = scalar::nearest_source(at.w, size.in_w, size.out_w);
+  const int h = scalar::nearest_source(at.h, size.in_h, by_rows);
+  const int w = scalar::nearest_source(at.w, size.in_w, by_columns);
   const int64_t source = (static_cast<int64_t>(at.n) * size.in_h + h) * size.in_w + w;
   float v[kVector];
   load_channels<Aligned>(x.at(source, at.channel), at.count, v);
@@ -56,11 +60,12 @@ __global__ void __launch_bounds__(kThreads)
 
 template <typename X, typename Y, bool Aligned>
 __global__ void __launch_bounds__(kThreads)
-    bilinear_kernel(View<const X> x, View<Y> y, Extents size, SpatialLayout layout) {
+    bilinear_kernel(View<const X> x, View<Y> y, Extents size, Divisor by_rows, Divisor by_columns,
+                    SpatialLayout layout) {
   Place at;
   if (!layout.place(at)) return;
-  const LinearTap rows = scalar::linear_tap(at.h, size.in_h, size.out_h);
-  const LinearTap columns = scalar::linear_tap(at.w, size.in_w, size.out_w);
+  const LinearTap rows = scalar::linear_tap(at.h, size.in_h, size.out_h, by_rows);
+  const LinearTap columns = scalar::linear_tap(at.w, size.in_w, size.out_w, by_columns);
   const int64_t image = static_cast<int64_t>(at.n) * size.in_h;
   const int64_t upper = (image + rows.first) * size.in_w;
   const int64_t lower = (image + rows.second) * size.in_w;
@@ -120,7 +125,7 @@ class CudaUpsampleOps final : public UpsampleOps {
       const auto kernel =
           whole_vectors({&x, &y}) ? nearest_kernel<T, true> : nearest_kernel<T, false>;
       launch(stream_, kernel, blocks_for(layout.threads()), kThreads, 0, view<const T>(x),
-             view<T>(y), size, layout);
+             view<T>(y), size, size.by_rows(1), size.by_columns(1), layout);
     });
   }
 
@@ -146,7 +151,7 @@ class CudaUpsampleOps final : public UpsampleOps {
         const auto kernel =
             whole_vectors({&x, &y}) ? bilinear_kernel<X, Y, true> : bilinear_kernel<X, Y, false>;
         launch(stream_, kernel, blocks_for(layout.threads()), kThreads, 0, view<const X>(x),
-               view<Y>(y), size, layout);
+               view<Y>(y), size, size.by_rows(2), size.by_columns(2), layout);
       });
     });
   }

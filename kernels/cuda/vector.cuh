@@ -4,6 +4,8 @@
 // kernels/scalar/half.h, up to the payload of NaN).
 
 #include <cstdint>
+#include <initializer_list>
+#include <type_traits>
 
 #include "kernels/cuda/launch.cuh"
 #include "kernels/scalar/half.h"
@@ -33,6 +35,14 @@ inline bool vector_aligned(const Tensor& tensor) {
   const size_t step = tensor.dtype == DType::u8 ? 8 : 16;
   return reinterpret_cast<uintptr_t>(tensor.data) % step == 0 &&
          static_cast<size_t>(tensor.pixel_stride) * size_of(tensor.dtype) % step == 0;
+}
+
+/// Whether the channels of all tensors are whole aligned vectors of `width`.
+inline bool whole_vectors(std::initializer_list<const Tensor*> tensors, int width = kVector) {
+  for (const Tensor* tensor : tensors) {
+    if (tensor->shape.c % width != 0 || !vector_aligned(*tensor)) return false;
+  }
+  return true;
 }
 
 __device__ __forceinline__ float widen(float v) { return v; }
@@ -75,23 +85,25 @@ struct alignas(16) Chunk {
   T lane[kSize];
 };
 
-/// Eight aligned elements.
-template <typename T>
-__device__ __forceinline__ void load_aligned(const T* source, float (&v)[kVector]) {
+/// V elements that begin on 16 bytes, V a multiple of a chunk.
+template <int V, typename T>
+__device__ __forceinline__ void load_aligned(const T* source, float (&v)[V]) {
   constexpr int kSize = Chunk<T>::kSize;
+  static_assert(V % kSize == 0);
 #pragma unroll
-  for (int part = 0; part < kVector / kSize; ++part) {
+  for (int part = 0; part < V / kSize; ++part) {
     const Chunk<T> chunk = reinterpret_cast<const Chunk<T>*>(source)[part];
 #pragma unroll
     for (int i = 0; i < kSize; ++i) v[part * kSize + i] = widen(chunk.lane[i]);
   }
 }
 
-template <typename T>
-__device__ __forceinline__ void store_aligned(T* destination, const float (&v)[kVector]) {
+template <int V, typename T>
+__device__ __forceinline__ void store_aligned(T* destination, const float (&v)[V]) {
   constexpr int kSize = Chunk<T>::kSize;
+  static_assert(V % kSize == 0);
 #pragma unroll
-  for (int part = 0; part < kVector / kSize; ++part) {
+  for (int part = 0; part < V / kSize; ++part) {
     Chunk<T> chunk;
 #pragma unroll
     for (int i = 0; i < kSize; ++i) chunk.lane[i] = narrow<T>(v[part * kSize + i]);
@@ -99,13 +111,13 @@ __device__ __forceinline__ void store_aligned(T* destination, const float (&v)[k
   }
 }
 
-/// The first `count` (1 to V) of V elements; the others read as 0. With V = kVector memory is
-/// aligned, and a full vector is one access.
+/// The first `count` (1 to V) of V elements; the others read as 0. With V > 1 memory is
+/// aligned, and a full vector moves in 16-byte accesses.
 template <int V, typename T>
 __device__ __forceinline__ void load(const T* source, int count, float (&v)[V]) {
-  if constexpr (V == kVector) {
+  if constexpr (V > 1) {
     if (count == V) {
-      load_aligned(source, v);
+      load_aligned<V>(source, v);
       return;
     }
   }
@@ -115,9 +127,9 @@ __device__ __forceinline__ void load(const T* source, int count, float (&v)[V]) 
 
 template <int V, typename T>
 __device__ __forceinline__ void store(T* destination, int count, const float (&v)[V]) {
-  if constexpr (V == kVector) {
+  if constexpr (V > 1) {
     if (count == V) {
-      store_aligned(destination, v);
+      store_aligned<V>(destination, v);
       return;
     }
   }

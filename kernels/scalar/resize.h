@@ -8,8 +8,16 @@
 
 namespace macadam::scalar {
 
-/// The input that output `i` copies: floor(i * in / out), PyTorch's mode "nearest".
-MACADAM_HD int nearest_source(int i, int in, int out) { return i * in / out; }
+/// The input that output `i` copies: floor(i * in / out), PyTorch's mode "nearest". `by_out(n)` is
+/// n / out.
+template <typename Division>
+MACADAM_HD int nearest_source(int i, int in, const Division& by_out) {
+  return by_out(i * in);
+}
+
+MACADAM_HD int nearest_source(int i, int in, int out) {
+  return nearest_source(i, in, [out](int n) { return n / out; });
+}
 
 /// The outputs whose nearest_source is `s`.
 MACADAM_HD Range nearest_readers(int s, int in, int out) {
@@ -23,14 +31,20 @@ struct LinearTap {
 };
 
 /// The tap of output `i`: position (i + 0.5) * in / out - 0.5, clamped to [0, in - 1]; PyTorch's
-/// mode "bilinear" with align_corners = false. The position is numerator / (2 * out).
-MACADAM_HD LinearTap linear_tap(int i, int in, int out) {
+/// mode "bilinear" with align_corners = false. The position is numerator / (2 * out), and
+/// `by_unit(n)` is n / (2 * out).
+template <typename Division>
+MACADAM_HD LinearTap linear_tap(int i, int in, int out, const Division& by_unit) {
   const int numerator = (2 * i + 1) * in - out;
   if (numerator <= 0) return {0, in > 1 ? 1 : 0, 0.0f};
-  const int first = numerator / (2 * out);
+  const int first = by_unit(numerator);
   if (first >= in - 1) return {in - 1, in - 1, 0.0f};
   const int remainder = numerator - first * 2 * out;
   return {first, first + 1, static_cast<float>(remainder) / static_cast<float>(2 * out)};
+}
+
+MACADAM_HD LinearTap linear_tap(int i, int in, int out) {
+  return linear_tap(i, in, out, [out](int n) { return n / (2 * out); });
 }
 
 /// The outputs whose tap may give pixel `s` a weight other than zero; empty when it is skipped.

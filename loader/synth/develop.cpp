@@ -136,12 +136,13 @@ void develop(const World& world, Random& random, Canvas& canvas, int height, int
   }
 
   const float mean = static_cast<float>(brightness / static_cast<double>(picture.size()));
-  const float target = light.dusk ? random.uniform(0.14f, 0.24f) : random.uniform(0.27f, 0.46f);
+  const float target = light.dusk ? random.uniform(0.2f, 0.32f) : random.uniform(0.27f, 0.46f);
   const float exposure = target / std::max(mean, 0.02f);
   const float warm = random.uniform(-0.09f, 0.09f), tint = random.uniform(-0.03f, 0.03f);
   const Rgb balance = Rgb{1 + warm, 1 + tint, 1 - warm} * exposure;
   const float saturation = random.uniform(0.75f, 1.25f);
-  const float contrast = random.uniform(0.95f, 1.35f), vignette = random.uniform(0.0f, 0.3f);
+  const float contrast = random.uniform(0.95f, 1.35f) * (light.dusk ? 0.85f : 1.0f);
+  const float vignette = random.uniform(0.0f, 0.3f);
   const float noise_level = random.uniform(0.003f, 0.016f) * (light.dusk ? 1.6f : 1.0f);
   const float veil = random.chance(0.2f) ? random.uniform(0.01f, 0.05f) : 0.0f;
   const float softness = random.uniform(0.0f, 0.16f);

@@ -56,12 +56,13 @@ Panel panel(const Body& body, std::vector<Vec3> points, Vec3 outward, Rgb albedo
   return result;
 }
 
-Rgb shade_panel(const World& world, const Panel& p, Vec3 middle, const Hit& hit, float visible) {
+Rgb shade_panel(const World& world, const Panel& p, Vec3 middle, float bulge, const Hit& hit,
+                float visible) {
   const Vec3 place = at(p.frame, hit.u, hit.v);
   const Vec3 view = normalised(place - Vec3{0, world.camera.height, 0});
   // Sheet metal bulges: the normal turns away from the middle of the vehicle.
   const bool bulges = p.material == Material::paint || p.material == Material::glass;
-  const Vec3 normal = bulges ? normalised(p.normal + (place - middle) * 0.16f) : p.normal;
+  const Vec3 normal = bulges ? normalised(p.normal + (place - middle) * bulge) : p.normal;
   const Vec3 mirror = view - normal * (2 * dot(view, normal));
   const float grazing = 1.0f - std::min(std::abs(dot(view, normal)), 1.0f);
   const float fresnel = 0.05f + 0.6f * grazing * grazing * grazing * grazing;
@@ -93,17 +94,18 @@ void add_panels(const Body& body, std::vector<Panel> panels) {
   World& world = body.world;
   const uint8_t label = body.label;
   const Vec3 middle = body.centre + Vec3{0, 0.8f, 0};
-  world.solid.push_back({std::max(body.centre.z, 0.0f),
-                         [&world, label, middle, panels = std::move(panels)](Canvas& canvas) {
-                           const float visible = world.sunlit(middle);
-                           for (const Panel& p : panels) {
-                             canvas.polygon(p.frame, p.corners, label,
-                                            [&](const Hit& hit, Rgb& result) {
-                                              result = shade_panel(world, p, middle, hit, visible);
-                                              return true;
-                                            });
-                           }
-                         }});
+  const float bulge = label == id::car ? 0.16f : 0.03f;
+  world.solid.push_back(
+      {std::max(body.centre.z, 0.0f),
+       [&world, label, middle, bulge, panels = std::move(panels)](Canvas& canvas) {
+         const float visible = world.sunlit(middle);
+         for (const Panel& p : panels) {
+           canvas.polygon(p.frame, p.corners, label, [&](const Hit& hit, Rgb& result) {
+             result = shade_panel(world, p, middle, bulge, hit, visible);
+             return true;
+           });
+         }
+       }});
 }
 
 /// Wheels at both sides; seen from the side they are discs, from behind upright rectangles.

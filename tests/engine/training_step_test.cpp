@@ -1,6 +1,7 @@
 #include "engine/training_step.h"
 
 #include <gtest/gtest.h>
+#include <omp.h>
 
 #include <algorithm>
 #include <cmath>
@@ -85,6 +86,16 @@ TEST(TrainingStep, TheSameSeedGivesTheSameLosses) {
   TrainingStepOptions other = step_options();
   other.seed = 4;
   EXPECT_NE(Training(other).losses(8, 1e-3f), first) << "another dropout";
+}
+
+TEST(TrainingStep, ThreadsRepeatThemselves) {
+  omp_set_num_threads(2);
+  const std::vector<float> first = Training(step_options()).losses(4, 1e-3f);
+  const std::vector<float> second = Training(step_options()).losses(4, 1e-3f);
+  omp_set_num_threads(1);
+  EXPECT_EQ(first, second);
+  const std::vector<float> single = Training(step_options()).losses(4, 1e-3f);
+  for (size_t i = 0; i < first.size(); ++i) EXPECT_NEAR(first[i], single[i], 1e-5f);
 }
 
 TEST(TrainingStep, ReturnsEveryLossOneCallLate) {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "kernels/conv.h"
+#include "kernels/cuda/cudnn_graph.h"
 #include "kernels/cuda/cudnn_plan_check.h"
 #include "kernels/error.h"
 #include "tests/kernels/op_cases.h"
@@ -67,7 +68,7 @@ TEST_P(CudnnPlans, UnetMiniTrainsAndInfers) {
   size_t shapes = 0, plans = 0, fewest = 1000;
   size_t largest_workspace = 0;
   const auto count = [&](const ConvDesc& desc) {
-    for (const cuda::PlanReport& report : cuda::check_plans(desc, device)) {
+    for (const cuda::PlanReport& report : cuda::check_plans(desc, device, 4)) {
       plans += report.plans;
       fewest = std::min(fewest, report.plans);
       largest_workspace = std::max(largest_workspace, report.workspace_bytes);
@@ -164,6 +165,15 @@ TEST(CudnnPlanCheck, AConvolutionWithoutPlanIsAnErrorThatNamesIt) {
     EXPECT_NE(text.find("forward"), std::string::npos) << text;
     EXPECT_NE(text.find("bf16 convolution 4x64x64x64 -> 64"), std::string::npos) << text;
   }
+}
+
+TEST(CudnnPlanCheck, ADescriptionSurvivesBeingWritten) {
+  const std::string written = cuda::CudnnDevice::described(h200()).json();
+  EXPECT_NE(written.find("NVIDIA H200"), std::string::npos) << written;
+  const ConvDesc desc = conv({4, 64, 64, 64}, 64, 3, Padding::all(1), DType::bf16);
+  const auto before = cuda::check_plans(desc, h200()), after = cuda::check_plans(desc, written);
+  EXPECT_EQ(after.at(0).plans, before.at(0).plans);
+  EXPECT_EQ(after.at(0).first, before.at(0).first);
 }
 
 TEST(CudnnPlanCheck, ABrokenDescriptionIsAnError) {

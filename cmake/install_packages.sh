@@ -1,0 +1,26 @@
+# install_packages build|test: Debian's (and Ubuntu's) packages, those that are missing.
+# Sourced by quickstart.sh and test.sh.
+
+install_packages() {
+  local wanted=(g++ cmake ninja-build ccache libfmt-dev libcli11-dev libtomlplusplus-dev
+    nlohmann-json3-dev libstb-dev libdnnl-dev)
+  if [[ $1 == test ]]; then
+    wanted+=(libgtest-dev libbenchmark-dev python3 clang clang-format clang-tidy)
+  fi
+  local missing=() package
+  for package in "${wanted[@]}"; do
+    if ! dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed; then
+      missing+=("$package")
+    fi
+  done
+  if ((${#missing[@]} == 0)); then
+    echo "all there"
+    return
+  fi
+  echo "installing: ${missing[*]}"
+  local root=()
+  ((EUID == 0)) || root=(sudo)
+  "${root[@]}" apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive "${root[@]}" apt-get install -y -qq --no-install-recommends \
+    "${missing[@]}" >/dev/null
+}

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Installs what the tests need, builds and runs every test.
+#
+#   ./test.sh          the release build: unit, golden, emulator and command-line tests
+#   ./test.sh --all    also formatting, and the tests again under AddressSanitizer,
+#                      UndefinedBehaviorSanitizer and ThreadSanitizer
+#
+# Tests that need a GPU are skipped without one, and the summary says so.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+source cmake/install_packages.sh
+
+say() { printf '\n== %s\n' "$*"; }
+jobs=$(nproc)
+
+# run_tests BUILD [ctest arguments...]
+run_tests() {
+  local build=$1
+  shift
+  ctest --test-dir "$build" -j "$jobs" --output-on-failure --no-tests=error "$@"
+}
+
+say "Packages"
+install_packages test
+
+if [[ ${1:-} == --all ]]; then
+  say "Formatting"
+  git ls-files '*.h' '*.cpp' '*.cu' '*.cuh' | xargs clang-format --dry-run --Werror
+fi
+
+say "Release build"
+cmake --preset release -DMACADAM_TESTS=ON -DMACADAM_BENCH=ON ${MACADAM_CMAKE_OPTIONS:-}
+cmake --build --preset release
+
+if [[ ${1:-} == --all ]]; then
+  say "Build with AddressSanitizer and UndefinedBehaviorSanitizer"
+  cmake --preset asan
+  cmake --build --preset asan
+  say "Tests under AddressSanitizer and UndefinedBehaviorSanitizer"
+  run_tests build/asan
+  say "The loader under ThreadSanitizer"
+  cmake --preset tsan
+  cmake --build --preset tsan --target test_loader
+  run_tests build/tsan -L loader
+fi
+
+say "Tests"
+run_tests build/release
+if ! nvidia-smi -L >/dev/null 2>&1; then
+  echo "No GPU here: the tests labelled 'gpu' were skipped; the CUDA kernels ran in the emulator."
+fi

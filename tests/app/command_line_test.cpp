@@ -1,0 +1,221 @@
+// The program from outside: the way from a data set to masks, and wrong input.
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "program.h"
+
+namespace macadam {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+constexpr const char* kConfig = R"(network = "unet_mini"
+dataset = "streets"
+size = [32, 64]
+batch = 2
+epochs = 2
+precision = "fp32"
+device = "cpu"
+name = "run"
+)";
+
+/// A folder with a small street data set and a configuration, made once.
+class CommandLine : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    scratch_ = std::make_unique<ScratchFolder>();
+    const ProgramResult synth =
+        macadam(scratch_->path(), {"synth", "streets", "--images", "10", "--size", "64x32"});
+    ASSERT_EQ(synth.exit_code, 0) << synth.err;
+    write_text(*scratch_ / "run.toml", kConfig);
+    const ProgramResult train = macadam(scratch_->path(), {"train", "run.toml"});
+    ASSERT_EQ(train.exit_code, 0) << train.err;
+  }
+  static void TearDownTestSuite() { scratch_.reset(); }
+
+  static const fs::path& folder() { return scratch_->path(); }
+  static std::string model() { return (folder() / "runs/run/best.safetensors").string(); }
+
+  static void copy_streets(const std::string& name) {
+    fs::copy(folder() / "streets", folder() / name, fs::copy_options::recursive);
+  }
+  /// The first photo (or mask) of a split of a copied data set.
+  static fs::path first(const std::string& dataset, const std::string& below) {
+    std::vector<fs::path> files;
+    for (const auto& entry : fs::recursive_directory_iterator(folder() / dataset / below)) {
+      if (entry.path().extension() == ".png") files.push_back(entry.path());
+    }
+    std::sort(files.begin(), files.end());
+    return files.at(0);
+  }
+
+  /// Exit code 2 and one error line that holds every word of `words`.
+  static void expect_input_error(const ProgramResult& result,
+                                 const std::vector<std::string>& words) {
+    EXPECT_EQ(result.exit_code, 2) << result.err;
+    std::vector<std::string> errors;
+    for (const std::string& line : lines_of(result.err)) {
+      if (line.starts_with("macadam: error: ")) errors.push_back(line);
+    }
+    ASSERT_EQ(errors.size(), 1u) << result.err;
+    for (const std::string& word : words) {
+      EXPECT_NE(errors[0].find(word), std::string::npos) << word << " not in: " << errors[0];
+    }
+  }
+
+ private:
+  static std::unique_ptr<ScratchFolder> scratch_;
+};
+std::unique_ptr<ScratchFolder> CommandLine::scratch_;
+
+TEST_F(CommandLine, TrainingLeavesACompleteRun) {
+  for (const char* name : {"config.toml", "log.jsonl", "results.csv", "best.safetensors",
+                           "last.safetensors", "curves.svg", "confusion.svg", "report.html"}) {
+    EXPECT_GT(fs::file_size(folder() / "runs/run" / name), 0u) << name;
+  }
+  EXPECT_FALSE(fs::is_empty(folder() / "runs/run/samples"));
+  EXPECT_EQ(lines_of(read_text(folder() / "runs/run/results.csv")).size(), 3u);
+}
+
+TEST_F(CommandLine, EvalRepeatsTheNumberOfTraining) {
+  const ProgramResult eval = macadam(
+      folder(), {"eval", model(), "streets", "--json", "--device", "cpu", "--precision", "fp32"});
+  ASSERT_EQ(eval.exit_code, 0) << eval.err;
+  const Json info =
+      Json::parse(macadam(folder(), {"info", model(), "--json", "--device", "cpu"}).out);
+  EXPECT_EQ(Json::parse(eval.out).at("miou_present").get<double>(),
+            info.at("model").at("metrics").at("miou_present").get<double>());
+}
+
+TEST_F(CommandLine, PredictWritesMasksOfThePhotosSize) {
+  const std::string photo = first("streets", "leftImg8bit/val").string();
+  const ProgramResult predict =
+      macadam(folder(), {"predict", model(), photo, "-o", "masks", "--overlay", "--logits",
+                         "--flip", "--tile", "--device", "cpu"});
+  ASSERT_EQ(predict.exit_code, 0) << predict.err;
+  const std::string stem = fs::path(photo).stem().string();
+  for (const char* suffix : {"_ids.png", "_color.png", "_overlay.png"}) {
+    EXPECT_GT(fs::file_size(folder() / "masks" / (stem + suffix)), 0u) << suffix;
+  }
+  // 128 bytes of header, then 32 x 64 pixels x 8 classes of float32.
+  EXPECT_EQ(fs::file_size(folder() / "masks" / (stem + "_logits.npy")), 128u + 32 * 64 * 8 * 4);
+}
+
+TEST_F(CommandLine, CheckAndInfoSpeakJson) {
+  const Json check = Json::parse(macadam(folder(), {"check", "streets", "--json"}).out);
+  EXPECT_EQ(check.at("errors"), 0);
+  const Json network = Json::parse(
+      macadam(folder(), {"info", "unet_mini", "--json", "--device", "cpu", "--train"}).out);
+  EXPECT_EQ(network.at("parameters"), 471784);
+  const Json& memory = network.at("memory");
+  EXPECT_LE(memory.at("arena_bytes").get<double>(), 1.2 * memory.at("peak_bytes").get<double>());
+  EXPECT_FALSE(Json::parse(macadam(folder(), {"info", "--json"}).out).at("devices").empty());
+}
+
+TEST_F(CommandLine, ARunIsNotOverwritten) {
+  expect_input_error(macadam(folder(), {"train", "run.toml"}), {"runs/run", "--resume"});
+}
+
+TEST_F(CommandLine, ResumingWithAnotherLearningRateIsRefused) {
+  expect_input_error(macadam(folder(), {"train", "run.toml", "lr=0.5", "--resume"}), {"lr"});
+}
+
+TEST_F(CommandLine, WrongUsage) {
+  expect_input_error(macadam(folder(), {}), {"--help"});
+  expect_input_error(macadam(folder(), {"trian"}), {"--help"});
+  expect_input_error(macadam(folder(), {"synth", "x", "--size", "banana"}), {"banana", "--size"});
+  expect_input_error(macadam(folder(), {"info", "unet_mni"}), {"unet_mni", "unet_mini"});
+}
+
+TEST_F(CommandLine, WrongConfiguration) {
+  expect_input_error(macadam(folder(), {"train", "missing.toml"}), {"missing.toml"});
+  expect_input_error(macadam(folder(), {"train", "run.toml", "epohcs=3"}), {"epohcs", "epochs"});
+  expect_input_error(macadam(folder(), {"train", "run.toml", "batch=many"}), {"batch"});
+  expect_input_error(macadam(folder(), {"train", "run.toml", "name=a", "size=[30,64]"}),
+                     {"30x64", "multiples of 4"});
+  expect_input_error(macadam(folder(), {"train", "run.toml", "name=a", "network.dropuot=0.1"}),
+                     {"dropuot", "dropout"});
+  EXPECT_FALSE(fs::exists(folder() / "runs/a"));
+}
+
+TEST_F(CommandLine, ADeviceThatIsNotThere) {
+  expect_input_error(macadam(folder(), {"train", "run.toml", "name=d", "device=cuda:77"}),
+                     {"cuda"});
+  expect_input_error(macadam(folder(), {"train", "run.toml", "name=d", "device=tpu"}), {"tpu"});
+}
+
+TEST_F(CommandLine, AMissingMask) {
+  copy_streets("no_mask");
+  const fs::path mask = first("no_mask", "gtFine/train");
+  fs::remove(mask);
+  expect_input_error(macadam(folder(), {"train", "run.toml", "name=m", "dataset=no_mask"}),
+                     {mask.filename().string()});
+}
+
+TEST_F(CommandLine, AnEmptySplit) {
+  copy_streets("no_val");
+  fs::remove_all(folder() / "no_val/leftImg8bit/val");
+  fs::remove_all(folder() / "no_val/gtFine/val");
+  expect_input_error(macadam(folder(), {"train", "run.toml", "name=e", "dataset=no_val"}), {"val"});
+}
+
+TEST_F(CommandLine, ATruncatedImageInTheMiddleOfTraining) {
+  copy_streets("cut");
+  const fs::path photo = first("cut", "leftImg8bit/train");
+  fs::resize_file(photo, fs::file_size(photo) / 2);
+  expect_input_error(macadam(folder(), {"train", "run.toml", "name=c", "dataset=cut"}),
+                     {photo.filename().string()});
+  fs::resize_file(photo, 0);
+  expect_input_error(macadam(folder(), {"check", "cut"}), {"cut"});
+}
+
+TEST_F(CommandLine, PhotoAndMaskOfDifferentSizes) {
+  copy_streets("sizes");
+  const ProgramResult other =
+      macadam(folder(), {"synth", "larger", "--images", "10", "--size", "128x64"});
+  ASSERT_EQ(other.exit_code, 0) << other.err;
+  const fs::path mask = first("sizes", "gtFine/train");
+  fs::copy_file(first("larger", "gtFine/train"), mask, fs::copy_options::overwrite_existing);
+  expect_input_error(macadam(folder(), {"train", "run.toml", "name=s", "dataset=sizes"}),
+                     {mask.stem().string().substr(0, 8), "64", "128"});
+}
+
+TEST_F(CommandLine, AnUnknownLabelId) {
+  // Street ids go to 33; the CamVid set knows 0 to 11.
+  expect_input_error(macadam(folder(), {"train", "run.toml", "name=u", "label_set=camvid11"}),
+                     {"camvid11", "labelIds.png"});
+}
+
+TEST_F(CommandLine, ADamagedModel) {
+  const std::string bytes = read_text(model());
+  write_text(folder() / "cut.safetensors", bytes.substr(0, bytes.size() / 2));
+  expect_input_error(macadam(folder(), {"eval", "cut.safetensors", "streets"}),
+                     {"cut.safetensors"});
+  std::string huge = bytes;
+  huge.replace(0, 8, std::string("\0\0\0\x80\0\0\0\0", 8));  // a header of 2 GB
+  write_text(folder() / "huge.safetensors", huge);
+  expect_input_error(macadam(folder(), {"eval", "huge.safetensors", "streets"}),
+                     {"huge.safetensors"});
+  expect_input_error(macadam(folder(), {"eval", "run.toml", "streets"}), {"run.toml"});
+}
+
+TEST_F(CommandLine, NaNLossStopsAndKeepsTheLastGoodCheckpoint) {
+  const ProgramResult train =
+      macadam(folder(), {"train", "run.toml", "name=nan", "lr=1e30", "warmup=0", "epochs=6",
+                         "checkpoint_seconds=0.001"});
+  EXPECT_EQ(train.exit_code, 1) << train.err;
+  EXPECT_NE(train.err.find("step"), std::string::npos) << train.err;
+  EXPECT_NE(train.err.find("--resume"), std::string::npos) << train.err;
+  const fs::path last = folder() / "runs/nan/last.safetensors";
+  if (fs::exists(last)) {
+    EXPECT_EQ(macadam(folder(), {"info", last.string(), "--device", "cpu"}).exit_code, 0);
+  }
+}
+
+}  // namespace
+}  // namespace macadam

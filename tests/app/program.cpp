@@ -1,0 +1,89 @@
+#include "program.h"
+
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <fstream>
+#include <sstream>
+#include <stdexcept>
+
+namespace macadam {
+
+ScratchFolder::ScratchFolder() {
+  std::string pattern = (std::filesystem::temp_directory_path() / "macadam_XXXXXX").string();
+  if (mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("no scratch folder");
+  path_ = pattern;
+}
+
+ScratchFolder::~ScratchFolder() {
+  std::error_code ignored;
+  std::filesystem::remove_all(path_, ignored);
+}
+
+Program::Program(const std::filesystem::path& folder, const std::vector<std::string>& arguments) {
+  static int runs = 0;  // numbers the output files
+  const std::string number = std::to_string(runs++);
+  out_ = folder / ("out" + number + ".txt");
+  err_ = folder / ("err" + number + ".txt");
+  const std::string binary = std::string(MACADAM_BINARY_DIR) + "/macadam";
+  std::vector<std::string> words{binary};
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+
+  pid_ = fork();
+  if (pid_ < 0) throw std::runtime_error("fork failed");
+  if (pid_ == 0) {
+    const int out = open(out_.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
+    const int err = open(err_.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
+    dup2(out, STDOUT_FILENO);
+    dup2(err, STDERR_FILENO);
+    if (chdir(folder.c_str()) != 0) _exit(126);
+    execv(binary.c_str(), argv.data());
+    _exit(127);
+  }
+}
+
+void Program::send(int signal) const { kill(pid_, signal); }
+
+bool Program::running() {
+  if (!ended_) ended_ = waitpid(pid_, &status_, WNOHANG) == pid_;
+  return !ended_;
+}
+
+ProgramResult Program::wait() {
+  if (!ended_) ended_ = waitpid(pid_, &status_, 0) == pid_;
+  ProgramResult result;
+  result.exit_code = WIFEXITED(status_) ? WEXITSTATUS(status_) : 128 + WTERMSIG(status_);
+  result.out = read_text(out_);
+  result.err = read_text(err_);
+  return result;
+}
+
+ProgramResult macadam(const std::filesystem::path& folder,
+                      const std::vector<std::string>& arguments) {
+  return Program(folder, arguments).wait();
+}
+
+void write_text(const std::filesystem::path& file, const std::string& text) {
+  std::filesystem::create_directories(file.parent_path());
+  std::ofstream(file, std::ios::binary) << text;
+}
+
+std::string read_text(const std::filesystem::path& file) {
+  std::ostringstream text;
+  text << std::ifstream(file, std::ios::binary).rdbuf();
+  return text.str();
+}
+
+std::vector<std::string> lines_of(const std::string& text) {
+  std::vector<std::string> lines;
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) lines.push_back(line);
+  return lines;
+}
+
+}  // namespace macadam

@@ -1,0 +1,55 @@
+#pragma once
+// Runs the real binary as a user would.
+
+#include <sys/types.h>
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace macadam {
+
+struct ProgramResult {
+  int exit_code = -1;  // 128 + n when signal n ended it
+  std::string out, err;
+};
+
+/// A folder that is removed with the object.
+class ScratchFolder {
+ public:
+  ScratchFolder();
+  ~ScratchFolder();
+  ScratchFolder(const ScratchFolder&) = delete;
+  ScratchFolder& operator=(const ScratchFolder&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+/// A started `macadam ARGUMENTS…` in `folder`.
+class Program {
+ public:
+  Program(const std::filesystem::path& folder, const std::vector<std::string>& arguments);
+  void send(int signal) const;
+  bool running();
+  ProgramResult wait();
+
+ private:
+  std::filesystem::path out_, err_;
+  pid_t pid_ = -1;
+  int status_ = 0;
+  bool ended_ = false;
+};
+
+/// Starts it and waits.
+ProgramResult macadam(const std::filesystem::path& folder,
+                      const std::vector<std::string>& arguments);
+
+void write_text(const std::filesystem::path& file, const std::string& text);
+std::string read_text(const std::filesystem::path& file);
+std::vector<std::string> lines_of(const std::string& text);
+
+}  // namespace macadam

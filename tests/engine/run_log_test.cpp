@@ -1,0 +1,139 @@
+#include "engine/run_log.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "kernels/error.h"
+#include "tests/engine/temporary_folder.h"
+
+using namespace macadam;
+using macadam::testing::TemporaryFolder;
+
+namespace {
+
+EpochSummary summary_of(int64_t epoch, int64_t step) {
+  ConfusionMatrix matrix(2);
+  matrix.add(0, 0, 30);
+  matrix.add(1, 0, 10);
+  EpochSummary summary;
+  summary.epoch = epoch;
+  summary.step = step;
+  summary.train_loss = 1.0 / 3;
+  summary.val_loss = 0.1;
+  summary.metrics = compute_metrics(matrix, AbsentRule::drop);
+  summary.lr = 1e-3;
+  summary.seconds = 12.5;
+  summary.images_per_second = 40;
+  return summary;
+}
+
+/// Two steps an epoch.
+void write_epochs(RunLog& log, int64_t first, int64_t last) {
+  for (int64_t epoch = first; epoch <= last; ++epoch) {
+    for (int64_t step = 2 * (epoch - 1); step < 2 * epoch; ++step) log.step(epoch, step, 0.7, 1e-3);
+    log.epoch(summary_of(epoch, 2 * epoch));
+  }
+}
+
+std::vector<std::string> lines_of(const std::filesystem::path& file) {
+  std::vector<std::string> lines;
+  std::ifstream stream(file);
+  for (std::string line; std::getline(stream, line);) lines.push_back(line);
+  return lines;
+}
+
+TEST(RunLog, KeepsEveryDigit) {
+  const TemporaryFolder folder;
+  RunLog log(folder.path(), 0, 0);
+  log.step(1, 0, static_cast<double>(0.1f), 1.0 / 3);
+  log.epoch(summary_of(1, 1));
+  log.flush();
+  const auto lines = lines_of(folder / "log.jsonl");
+  ASSERT_EQ(lines.size(), 2u);
+  const auto step = nlohmann::json::parse(lines[0]);
+  EXPECT_EQ(step.at("loss").get<double>(), static_cast<double>(0.1f));
+  EXPECT_EQ(step.at("lr").get<double>(), 1.0 / 3);
+  const auto epoch = nlohmann::json::parse(lines[1]);
+  EXPECT_EQ(epoch.at("miou_present").get<double>(), 0.375);
+  EXPECT_EQ(epoch.at("val_loss").get<double>(), 0.1);
+
+  const std::vector<ResultsRow> rows = read_results(folder / "results.csv");
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_EQ(rows[0].epoch, 1);
+  EXPECT_EQ(rows[0].train_loss, 1.0 / 3);
+  EXPECT_EQ(rows[0].mean_iou, 0.375);
+  EXPECT_EQ(rows[0].pixel_accuracy, 0.75);
+  EXPECT_EQ(rows[0].seconds, 12.5);
+}
+
+TEST(RunLog, ResumingCutsBackToTheCheckpoint) {
+  const TemporaryFolder folder;
+  {
+    RunLog log(folder.path(), 0, 0);
+    write_epochs(log, 1, 4);
+  }
+  const auto whole_log = lines_of(folder / "log.jsonl");
+  const auto whole_results = lines_of(folder / "results.csv");
+  EXPECT_EQ(whole_results.size(), 5u);
+  std::ofstream(folder / "log.jsonl", std::ios::app) << R"({"event":"step","epo)";  // a crash
+  {
+    RunLog log(folder.path(), 2, 5);  // in the middle of the third epoch
+    log.flush();
+    EXPECT_EQ(lines_of(folder / "results.csv").size(), 3u);
+    EXPECT_EQ(lines_of(folder / "log.jsonl"),
+              std::vector<std::string>(whole_log.begin(), whole_log.begin() + 7));
+    log.step(3, 5, 0.7, 1e-3);
+    log.epoch(summary_of(3, 6));
+    write_epochs(log, 4, 4);
+  }
+  EXPECT_EQ(lines_of(folder / "log.jsonl"), whole_log);
+  EXPECT_EQ(lines_of(folder / "results.csv"), whole_results) << "the header once";
+
+  RunLog(folder.path(), 0, 0).flush();
+  EXPECT_TRUE(lines_of(folder / "log.jsonl").empty()) << "a new run";
+  EXPECT_TRUE(lines_of(folder / "results.csv").empty());
+}
+
+TEST(RunLog, WhatHasNoValueIsNull) {
+  const TemporaryFolder folder;
+  {
+    RunLog log(folder.path(), 0, 0);
+    EpochSummary summary = summary_of(1, 1);
+    summary.val_loss = std::nan("");
+    summary.metrics = compute_metrics(ConfusionMatrix(2), AbsentRule::drop);
+    log.epoch(summary);
+  }
+  const auto entry = nlohmann::json::parse(lines_of(folder / "log.jsonl").at(0));
+  EXPECT_TRUE(entry.at("val_loss").is_null());
+  EXPECT_TRUE(entry.at("miou_present").is_null());
+  const std::vector<ResultsRow> rows = read_results(folder / "results.csv");
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_TRUE(std::isnan(rows[0].val_loss));
+  EXPECT_TRUE(std::isnan(rows[0].mean_iou));
+}
+
+TEST(RunLog, ReadingResultsNamesTheBadLine) {
+  const TemporaryFolder folder;
+  const auto file = folder / "results.csv";
+  EXPECT_TRUE(read_results(file).empty()) << "no file, no results";
+  for (const char* line : {"1,2,3", "1,2,3,4,5,6,7,8,9,10,11,12", "a,2,3,4,5,6,7,8,9,10,11",
+                           "1,2,3,4,5,6,7,8,9,10,x", ""}) {
+    std::ofstream(file) << "epoch,step\n1,2,3,4,5,6,7,8,9,10,11\n" << line << '\n';
+    try {
+      read_results(file);
+      ADD_FAILURE() << "accepted: " << line;
+    } catch (const InputError& error) {
+      EXPECT_NE(std::string(error.what()).find("results.csv:3"), std::string::npos) << error.what();
+    }
+  }
+}
+
+TEST(RunLog, AFolderThatIsNotThereIsAnError) {
+  const TemporaryFolder folder;
+  EXPECT_THROW(RunLog(folder / "missing", 0, 0), RunError);
+}
+
+}  // namespace

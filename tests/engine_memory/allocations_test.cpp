@@ -1,0 +1,99 @@
+// A training step allocates nothing once it is warm.
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <omp.h>
+
+#include "engine/evaluator.h"
+#include "engine/training_step.h"
+#include "models/network.h"
+#include "tests/engine/memory_source.h"
+#include "tests/engine/small_networks.h"
+#include "tests/engine_memory/watched_heap.h"
+
+using namespace macadam;
+using namespace macadam::testing;
+
+namespace {
+
+constexpr Shape kInput{2, 32, 48, 3};
+constexpr int kClasses = 8;
+constexpr int kSteps = 3;
+
+void expect_none(const char* what, const Allocations& found) {
+  std::printf("%s: allocations in %d steps: project %ld, oneDNN %ld, OpenMP %ld, unknown %ld\n",
+              what, kSteps, found.project, found.onednn, found.openmp, found.unknown);
+  EXPECT_EQ(found.project, 0);
+  EXPECT_EQ(found.unknown, 0);
+}
+
+TEST(AllocationCount, SeesWhatTheProjectAllocates) {
+  AllocationCount plain;
+  const auto memory = std::make_unique<std::vector<int>>(100);
+  EXPECT_EQ(plain.stop().project, 2);
+  AllocationCount through_library;
+  const std::string text = fmt::format("{:>100}", memory->size());
+  EXPECT_GE(through_library.stop().project, 1);
+  AllocationCount buffer_count;
+  const Buffer buffer(Device{}, 1000);
+  EXPECT_EQ(buffer_count.stop().project, 1);
+  AllocationCount nothing;
+  EXPECT_EQ(nothing.stop().project, 0);
+}
+
+class AllocationFree : public ::testing::TestWithParam<DType> {
+ protected:
+  void SetUp() override { omp_set_num_threads(2); }
+  void TearDown() override { omp_set_num_threads(1); }
+};
+
+TEST_P(AllocationFree, ATrainingStepHasNone) {
+  const struct {
+    const char* name;
+    Graph graph;
+  } networks[] = {{"UNet-mini", build_network({"unet_mini", kClasses, {}}, kInput)},
+                  {"residual network", small_resnet(kInput, kClasses)}};
+  for (const auto& [name, graph] : networks) {
+    SCOPED_TRACE(name);
+    Stream stream;
+    Ops ops = make_ops(stream);
+    Parameters parameters(graph.parameters(), stream, true);
+    parameters.initialise(1);
+    TrainingStepOptions options;
+    options.dtype = GetParam();
+    options.loss.dice_weight = 1;
+    TrainingStep step(graph, parameters, stream, ops, options);
+    MemorySource source(kInput.n, kInput, kClasses, 1);
+    source.start(0, 0);
+    const Batch batch = source.next();
+    uint64_t done = 0;
+    for (int i = 0; i < 2; ++i) step.run(batch, done++, 1e-3f);
+    AllocationCount count;
+    for (int i = 0; i < kSteps; ++i) step.run(batch, done++, 1e-3f);
+    step.finish();
+    expect_none(name, count.stop());
+  }
+}
+
+TEST_P(AllocationFree, AnEvaluatedBatchHasNone) {
+  const Graph graph = build_network({"unet_mini", kClasses, {}}, kInput);
+  Stream stream;
+  Ops ops = make_ops(stream);
+  Parameters parameters(graph.parameters(), stream, false);
+  parameters.initialise(1);
+  EvaluatorOptions options;
+  options.dtype = GetParam();
+  Evaluator evaluator(graph, parameters, stream, ops, options);
+  MemorySource source(kInput.n, kInput, kClasses, 1);
+  source.start(0, 0);
+  const Batch batch = source.next();
+  evaluator.add(batch);
+  AllocationCount count;
+  for (int i = 0; i < kSteps; ++i) evaluator.add(batch);
+  expect_none("evaluation", count.stop());
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, AllocationFree, ::testing::Values(DType::f32, DType::bf16),
+                         [](const auto& type) { return std::string(name_of(type.param)); });
+
+}  // namespace

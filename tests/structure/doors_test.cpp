@@ -1,0 +1,134 @@
+// The structure that the rooms promise: doors open downwards only, vendor headers stay in their
+// file, and no includes go in a circle.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Which rooms a room may include, besides itself.
+const std::map<std::string, std::set<std::string>> kDoors{
+    {"kernels", {}},
+    {"engine", {"kernels"}},
+    {"models", {"engine", "kernels"}},
+    {"loader", {"engine", "kernels"}},
+    {"report", {"loader", "engine", "kernels"}},
+    {"server", {"models", "loader", "report", "engine", "kernels"}},
+    {"app", {"server", "models", "loader", "report", "engine", "kernels"}},
+};
+
+/// Where a vendor's header may be included: files whose path begins so.
+const std::map<std::string, std::vector<std::string>> kVendorHeaders{
+    {"oneapi/dnnl/", {"kernels/cpu/onednn_conv.cpp"}},
+    {"cudnn", {"kernels/cuda/cudnn_graph.cpp"}},
+    {"cuda", {"kernels/cuda/"}},
+    {"stb/", {"loader/stb.cpp"}},
+    {"stb_image", {"loader/stb.cpp"}},
+    {"toml++/", {"app/config_source.cpp", "loader/dataset_file.cpp"}},
+    {"CLI/", {"app/"}},
+    {"nlohmann/", {"engine/", "app/"}},
+};
+
+struct Include {
+  std::string path;
+  bool system = false;
+};
+
+std::vector<Include> includes_of(const fs::path& file) {
+  std::vector<Include> includes;
+  std::ifstream stream(file);
+  for (std::string line; std::getline(stream, line);) {
+    const size_t start = line.find_first_not_of(" \t");
+    if (start == std::string::npos || line.compare(start, 8, "#include") != 0) continue;
+    const size_t open = line.find_first_of("<\"", start);
+    const size_t close = line.find_first_of(">\"", open + 1);
+    if (close != std::string::npos) {
+      includes.push_back({line.substr(open + 1, close - open - 1), line[open] == '<'});
+    }
+  }
+  return includes;
+}
+
+/// Every source file of the rooms, as a path relative to the root, with its includes.
+const std::map<std::string, std::vector<Include>>& sources() {
+  static const auto all = [] {
+    std::map<std::string, std::vector<Include>> files;
+    const fs::path root = MACADAM_SOURCE_DIR;
+    for (const auto& [room, doors] : kDoors) {
+      if (!fs::exists(root / room)) continue;
+      for (const auto& entry : fs::recursive_directory_iterator(root / room)) {
+        const std::string extension = entry.path().extension().string();
+        if (extension == ".h" || extension == ".cpp" || extension == ".cu" || extension == ".cuh") {
+          files[fs::relative(entry.path(), root).string()] = includes_of(entry.path());
+        }
+      }
+    }
+    return files;
+  }();
+  return all;
+}
+
+std::string room_of(const std::string& path) { return path.substr(0, path.find('/')); }
+
+TEST(Doors, OpenDownwardsOnly) {
+  ASSERT_GT(sources().size(), 50u);
+  for (const auto& [file, includes] : sources()) {
+    const std::string room = room_of(file);
+    for (const Include& include : includes) {
+      const std::string other = room_of(include.path);
+      if (include.system || other == room || kDoors.count(other) == 0) continue;
+      EXPECT_TRUE(kDoors.at(room).count(other)) << file << " includes " << include.path;
+    }
+  }
+}
+
+TEST(Doors, VendorHeadersStayInTheirFile) {
+  for (const auto& [file, includes] : sources()) {
+    for (const Include& include : includes) {
+      if (!include.system) continue;
+      for (const auto& [prefix, homes] : kVendorHeaders) {
+        if (include.path.rfind(prefix, 0) != 0) continue;
+        const bool home = std::any_of(homes.begin(), homes.end(),
+                                      [&](const std::string& h) { return file.rfind(h, 0) == 0; });
+        EXPECT_TRUE(home) << file << " includes <" << include.path << ">";
+      }
+    }
+  }
+}
+
+TEST(Doors, TheReferenceIsForTestsOnly) {
+  for (const auto& [file, includes] : sources()) {
+    if (file.rfind("kernels/reference/", 0) == 0) continue;
+    for (const Include& include : includes) {
+      EXPECT_NE(include.path.rfind("kernels/reference/", 0), 0u) << file;
+    }
+  }
+}
+
+TEST(Doors, IncludesDoNotGoInACircle) {
+  std::map<std::string, int> state;  // 1: being visited, 2: done
+  std::function<void(const std::string&)> visit = [&](const std::string& file) {
+    state[file] = 1;
+    for (const Include& include : sources().at(file)) {
+      if (include.system || sources().count(include.path) == 0) continue;
+      EXPECT_NE(state[include.path], 1) << file << " closes a circle with " << include.path;
+      if (state[include.path] == 0) visit(include.path);
+    }
+    state[file] = 2;
+  };
+  for (const auto& [file, includes] : sources()) {
+    if (state[file] == 0) visit(file);
+  }
+}
+
+}  // namespace
