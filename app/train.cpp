@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <filesystem>
 
 #include "app/commands.h"
@@ -108,6 +109,18 @@ void check_class_weights(const Config& config, const LabelSet& labels) {
       "class_weights", "give one weight a class of label_set " + labels.name);
 }
 
+/// Whether there is a test split to score. The test labels of Cityscapes are dummies: that split
+/// is scored only when the configuration names a folder for it. Throws InputError when such a
+/// folder has none.
+bool has_test_split(const Config& config) {
+  const std::string& folder = config.dataset.test;
+  if (folder.empty()) return false;
+  if (folder != config.dataset.train) return !open_dataset(folder, "test").samples.empty();
+  const std::vector<std::string> splits = list_splits(folder);
+  return recognize_layout(folder) != Layout::cityscapes &&
+         std::find(splits.begin(), splits.end(), "test") != splits.end();
+}
+
 /// The best epoch on the split that neither training nor the choice of the epoch has seen.
 void score_test_split(const Config& config, Stream& stream, Ops& ops, DType dtype) {
   LoadedModel model(run_folder(config) / "best.safetensors", stream);
@@ -137,6 +150,7 @@ void train(const TrainOptions& options) {
                       loader_options(config, device.device, true));
   Loader val_loader(open_dataset(config.dataset.val, "val"), labels,
                     loader_options(config, device.device, false));
+  const bool scores_test = has_test_split(config);
   prepare_run_folder(config, options.resume);
 
   Stream stream(device.device);
@@ -169,7 +183,7 @@ void train(const TrainOptions& options) {
     write_run_report(config, val_loader, device, dtype);
     fmt::print("best epoch {}: mean IoU {:.4f}; report: {}\n", trainer.best_epoch(),
                trainer.best_score(), (run_folder(config) / "report.html").string());
-    if (!config.dataset.test.empty()) score_test_split(config, stream, ops, dtype);
+    if (scores_test) score_test_split(config, stream, ops, dtype);
   }
 }
 

@@ -51,7 +51,9 @@ Graph remove_dropout(const Graph& graph) {
       nodes.push_back(std::move(node));
     }
   }
-  return graph.with_nodes(std::move(nodes), stands_for[static_cast<size_t>(graph.output().id)]);
+  const Value output = graph.output();
+  return graph.with_nodes(std::move(nodes),
+                          output.id < 0 ? output : stands_for[static_cast<size_t>(output.id)]);
 }
 
 Graph fuse_relu(const Graph& graph) {

@@ -7,6 +7,7 @@
 
 #include "engine/files.h"
 #include "kernels/error.h"
+#include "loader/jpeg.h"
 #include "loader/png.h"
 #include "loader/stb.h"
 
@@ -16,10 +17,6 @@ namespace {
 
 constexpr const char* kCopyAgain = "copy or download the file again";
 constexpr size_t kMaxFileBytes = size_t{1} << 30;
-
-bool is_jpeg(std::span<const uint8_t> bytes) {
-  return bytes.size() >= 3 && bytes[0] == 0xFF && bytes[1] == 0xD8 && bytes[2] == 0xFF;
-}
 
 bool is_bmp(std::span<const uint8_t> bytes) {
   return bytes.size() >= 2 && bytes[0] == 'B' && bytes[1] == 'M';
@@ -117,6 +114,7 @@ ImageInfo probe_image(std::span<const uint8_t> bytes, std::string_view name,
   if (!is_jpeg(bytes) && !is_bmp(bytes)) {
     throw InputError("not a JPEG, PNG or BMP image", name, "convert it to PNG or JPEG");
   }
+  if (is_jpeg(bytes)) verify_jpeg_tables(bytes, name);
   const auto size = stb::info(bytes);
   if (!size || size->height <= 0 || size->width <= 0) {
     throw InputError("image header is truncated or damaged", name, kCopyAgain);

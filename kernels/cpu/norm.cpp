@@ -283,7 +283,8 @@ class CpuNormOps final : public NormOps {
     visit_cpu(x.dtype, [&](auto type) {
       using T = decltype(type);
       const auto step = desc.relu ? backward_step<true, T> : backward_step<false, T>;
-      step(x, y, dy, gamma, saved_mean, saved_inv_std, dx, dgamma, dbeta, partials);
+      const Tensor& sign = desc.relu ? y : x;  // without ReLU, y may have no data
+      step(x, sign, dy, gamma, saved_mean, saved_inv_std, dx, dgamma, dbeta, partials);
     });
   }
 };

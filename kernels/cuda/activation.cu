@@ -13,43 +13,48 @@ namespace {
 
 template <typename T>
 struct Relu {
+  static constexpr int kVector = kWidth<T>;
+
   View<const T> x;
   View<T> y;
 
   template <int V>
-  __device__ void apply(uint32_t pixel, int64_t channel, int count) const {
+  __device__ void apply(const Span& at) const {
     float v[V];
-    load<V>(x.at(pixel, channel), count, v);
+    load<V>(x.at(at.pixel, at.channel), at.count, v);
 #pragma unroll
     for (int i = 0; i < V; ++i) v[i] = scalar::relu(v[i]);
-    store<V>(y.at(pixel, channel), count, v);
+    store<V>(y.at(at.pixel, at.channel), at.count, v);
   }
 };
 
 template <typename T>
 struct ReluBackward {
+  static constexpr int kVector = kWidth<T>;
+
   View<const T> y, dy;
   View<T> dx;
   float scale;
   bool accumulate;
 
   template <int V>
-  __device__ void apply(uint32_t pixel, int64_t channel, int count) const {
+  __device__ void apply(const Span& at) const {
     float out[V], v[V];
-    load<V>(y.at(pixel, channel), count, out);
-    load<V>(dy.at(pixel, channel), count, v);
+    load<V>(y.at(at.pixel, at.channel), at.count, out);
+    load<V>(dy.at(at.pixel, at.channel), at.count, v);
 #pragma unroll
     for (int i = 0; i < V; ++i) v[i] = out[i] > 0.0f ? v[i] * scale : 0.0f;
-    store_or_add<V>(dx.at(pixel, channel), count, v, accumulate);
+    store_or_add<V>(dx.at(at.pixel, at.channel), at.count, v, accumulate);
   }
 };
 
 /// Forward (x to y) and backward (dy to dx) alike: multiplied by scale where kept.
 template <typename T>
 struct Drop {
+  static constexpr int kVector = kWidth<T>;
+
   View<const T> x;
   View<T> y;
-  int64_t channels;  // of a pixel, in dense element order
   uint64_t seed;
   const StepState* state;
   uint32_t layer, threshold;
@@ -57,20 +62,20 @@ struct Drop {
   bool accumulate;
 
   template <int V>
-  __device__ void apply(uint32_t pixel, int64_t channel, int count) const {
+  __device__ void apply(const Span& at) const {
     static_assert(scalar::kDropoutGroup % V == 0);
-    const int64_t element = pixel * channels + channel;
-    const auto group = static_cast<uint32_t>(element / scalar::kDropoutGroup);
-    const int lane = static_cast<int>(element % scalar::kDropoutGroup);
+    const auto group = static_cast<uint32_t>(at.element / scalar::kDropoutGroup);
+    const int lane = static_cast<int>(at.element % scalar::kDropoutGroup);
     const scalar::PhiloxBlock block = scalar::dropout_block(seed, state->step, layer, group);
     float v[V];
-    load<V>(x.at(pixel, channel), count, v);
+    load<V>(x.at(at.pixel, at.channel), at.count, v);
 #pragma unroll
     for (int i = 0; i < V; ++i) {
-      const bool keeps = scalar::dropout_keeps(block, V == 1 ? lane : i, threshold);
+      const bool keeps =
+          scalar::dropout_keeps(block, V < scalar::kDropoutGroup ? lane + i : i, threshold);
       v[i] = keeps ? v[i] * scale : 0.0f;
     }
-    store_or_add<V>(y.at(pixel, channel), count, v, accumulate);
+    store_or_add<V>(y.at(at.pixel, at.channel), at.count, v, accumulate);
   }
 };
 
@@ -81,7 +86,7 @@ class CudaActivationOps final : public ActivationOps {
   void relu(const Tensor& x, const Tensor& y) override {
     visit_float(x.dtype, [&](auto type) {
       using T = decltype(type);
-      launch_map(stream_, map_layout({&x, &y}), Relu<T>{view<const T>(x), view<T>(y)});
+      launch_map(stream_, {&x, &y}, Relu<T>{view<const T>(x), view<T>(y)});
     });
   }
 
@@ -90,7 +95,7 @@ class CudaActivationOps final : public ActivationOps {
     visit_float(y.dtype, [&](auto type) {
       using T = decltype(type);
       launch_map(
-          stream_, map_layout({&y, &dy, &dx}),
+          stream_, {&y, &dy, &dx},
           ReluBackward<T>{view<const T>(y), view<const T>(dy), view<T>(dx), scale, accumulate});
     });
   }
@@ -109,10 +114,10 @@ class CudaActivationOps final : public ActivationOps {
     require(dropout.state != nullptr, "dropout has a step state");
     visit_float(x.dtype, [&](auto type) {
       using T = decltype(type);
-      const MapLayout layout = map_layout({&x, &y}, true);
-      launch_map(stream_, layout,
-                 Drop<T>{view<const T>(x), view<T>(y), layout.channels, dropout.seed, dropout.state,
-                         dropout.layer, dropout.threshold(), dropout.scale(), accumulate});
+      launch_map(stream_, {&x, &y},
+                 Drop<T>{view<const T>(x), view<T>(y), dropout.seed, dropout.state, dropout.layer,
+                         dropout.threshold(), dropout.scale(), accumulate},
+                 true);
     });
   }
 

@@ -28,7 +28,8 @@ struct ColumnLayout {
 /// least four rounds of work for its threads.
 inline int sum_chunks(const Shape& shape) {
   const int channel_tiles = (shape.c + kTileChannels - 1) / kTileChannels;
-  const int64_t least_pixels = int64_t{4} * kThreads * kVector / std::min(shape.c, kTileChannels);
+  const int64_t least_pixels =
+      int64_t{4} * kThreads * kWidth<bf16> / std::min(shape.c, kTileChannels);
   const int64_t useful = (shape.pixels() + least_pixels - 1) / least_pixels;
   return static_cast<int>(
       std::clamp<int64_t>(useful, 1, std::max(1, kShareBlocks / channel_tiles)));
@@ -81,8 +82,9 @@ struct ColumnSumsShared {
 };
 
 /// Two sums a channel: source.start<V>(channel, V) gives a functor that is called with
-/// (pixel, a, b) and adds a pixel's two terms. partials: [chunk][2][channels]. The blocks take
-/// turns at the pixels, so that together they sweep memory once from the first to the last.
+/// (pixel, a, b) and adds a pixel's two terms; Source::Element is the tensors' storage type.
+/// partials: [chunk][2][channels]. The blocks take turns at the pixels, so that together they sweep
+/// memory once from the first to the last.
 template <int V, typename Source>
 __global__ void __launch_bounds__(kThreads, kShareBlocksPerProcessor)
     column_sums(Source source, ColumnLayout layout, float* partials) {
@@ -157,7 +159,8 @@ __global__ void __launch_bounds__(kFinishColumns* kFinishRows)
   if (row == 0 && channel < channels) finish(channel, sums[0][0][column], sums[1][0][column]);
 }
 
-/// op.start<V>(channel, V) gives a functor that is called for every pixel. The blocks go from
+/// op.start<V>(channel, V) gives a functor that is called for every pixel; Op::Element
+/// is the tensors' storage type. The blocks go from
 /// the last pixels to the first: what the pass before read last is still in the cache.
 template <int V, typename Op>
 __global__ void __launch_bounds__(kThreads) column_map(Op op, ColumnLayout layout) {
@@ -172,15 +175,11 @@ __global__ void __launch_bounds__(kThreads) column_map(Op op, ColumnLayout layou
   for (int64_t pixel = begin + place.row; pixel < end; pixel += layout.rows) apply(pixel);
 }
 
-/// Channels of a thread of a vectorised layout; `Op::Element` is the tensors' storage type.
-template <typename Op>
-constexpr int kColumnVector = 16 / sizeof(typename Op::Element);
-
 template <typename Source>
 void launch_column_sums(Stream& stream, const ColumnLayout& layout, const Source& source,
                         float* partials) {
-  const auto kernel =
-      layout.vectorised ? column_sums<kColumnVector<Source>, Source> : column_sums<1, Source>;
+  const auto kernel = layout.vectorised ? column_sums<kWidth<typename Source::Element>, Source>
+                                        : column_sums<1, Source>;
   launch(stream, kernel, grid_of(layout), kThreads, 0, source, layout, partials);
 }
 
@@ -193,7 +192,8 @@ void launch_column_finish(Stream& stream, const ColumnLayout& layout, const Fini
 
 template <typename Op>
 void launch_column_map(Stream& stream, const ColumnLayout& layout, const Op& op) {
-  const auto kernel = layout.vectorised ? column_map<kColumnVector<Op>, Op> : column_map<1, Op>;
+  const auto kernel =
+      layout.vectorised ? column_map<kWidth<typename Op::Element>, Op> : column_map<1, Op>;
   launch(stream, kernel, grid_of(layout), kThreads, 0, op, layout);
 }
 

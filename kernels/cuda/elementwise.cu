@@ -14,51 +14,58 @@ namespace {
 
 template <typename X, typename Y>
 struct Copy {
+  static constexpr int kVector = kWidth<X, Y>;
+
   View<const X> x;
   View<Y> y;
   bool accumulate;
 
   template <int V>
-  __device__ void apply(uint32_t pixel, int64_t channel, int count) const {
+  __device__ void apply(const Span& at) const {
     float v[V];
-    load<V>(x.at(pixel, channel), count, v);
-    store_or_add<V>(y.at(pixel, channel), count, v, accumulate);
+    load<V>(x.at(at.pixel, at.channel), at.count, v);
+    store_or_add<V>(y.at(at.pixel, at.channel), at.count, v, accumulate);
   }
 };
 
 struct CopyBytes {
+  static constexpr int kVector = kWidth<uint8_t>;
+
   View<const uint8_t> x;
   View<uint8_t> y;
 
   template <int V>
-  __device__ void apply(uint32_t pixel, int64_t channel, int count) const {
-    const uint8_t* source = x.at(pixel, channel);
-    uint8_t* destination = y.at(pixel, channel);
-    if (V == kVector && count == V) {
-      *reinterpret_cast<uint2*>(destination) = *reinterpret_cast<const uint2*>(source);
+  __device__ void apply(const Span& at) const {
+    const uint8_t* source = x.at(at.pixel, at.channel);
+    uint8_t* destination = y.at(at.pixel, at.channel);
+    if (V == kVector && at.count == V) {
+      using Vector = Chunk<uint8_t, V>;
+      *reinterpret_cast<Vector*>(destination) = *reinterpret_cast<const Vector*>(source);
     } else {
-      for (int i = 0; i < count; ++i) destination[i] = source[i];
+      for (int i = 0; i < at.count; ++i) destination[i] = source[i];
     }
   }
 };
 
 template <typename T>
 struct Add {
+  static constexpr int kVector = kWidth<T>;
+
   View<const T> a, b;
   View<T> y;
   bool relu;
 
   template <int V>
-  __device__ void apply(uint32_t pixel, int64_t channel, int count) const {
+  __device__ void apply(const Span& at) const {
     float v[V], w[V];
-    load<V>(a.at(pixel, channel), count, v);
-    load<V>(b.at(pixel, channel), count, w);
+    load<V>(a.at(at.pixel, at.channel), at.count, v);
+    load<V>(b.at(at.pixel, at.channel), at.count, w);
 #pragma unroll
     for (int i = 0; i < V; ++i) {
       v[i] += w[i];
       if (relu) v[i] = scalar::relu(v[i]);
     }
-    store<V>(y.at(pixel, channel), count, v);
+    store<V>(y.at(at.pixel, at.channel), at.count, v);
   }
 };
 
@@ -69,23 +76,23 @@ struct AnyView {
   DType dtype;
 
   template <typename T>
-  __device__ T* at(uint32_t pixel, int64_t channel) const {
-    return static_cast<T*>(data) + pixel * stride + channel;
+  __device__ T* place(const Span& at) const {
+    return static_cast<T*>(data) + at.pixel * stride + at.channel;
   }
   template <int V>
-  __device__ void load_any(uint32_t pixel, int64_t channel, int count, float (&v)[V]) const {
+  __device__ void load_any(const Span& at, float (&v)[V]) const {
     switch (dtype) {
-      case DType::bf16: return load<V>(at<const bf16>(pixel, channel), count, v);
-      case DType::f16: return load<V>(at<const f16>(pixel, channel), count, v);
-      default: return load<V>(at<const float>(pixel, channel), count, v);
+      case DType::bf16: return load<V>(place<const bf16>(at), at.count, v);
+      case DType::f16: return load<V>(place<const f16>(at), at.count, v);
+      default: return load<V>(place<const float>(at), at.count, v);
     }
   }
   template <int V>
-  __device__ void store_any(uint32_t pixel, int64_t channel, int count, const float (&v)[V]) const {
+  __device__ void store_any(const Span& at, const float (&v)[V]) const {
     switch (dtype) {
-      case DType::bf16: return store<V>(at<bf16>(pixel, channel), count, v);
-      case DType::f16: return store<V>(at<f16>(pixel, channel), count, v);
-      default: return store<V>(at<float>(pixel, channel), count, v);
+      case DType::bf16: return store<V>(place<bf16>(at), at.count, v);
+      case DType::f16: return store<V>(place<f16>(at), at.count, v);
+      default: return store<V>(place<float>(at), at.count, v);
     }
   }
 };
@@ -96,37 +103,43 @@ AnyView any_view(const Tensor& tensor) {
 }
 
 struct AddMixed {
+  static constexpr int kVector = kWidth<float>;
+
   AnyView a, b, y;
   bool relu;
 
   template <int V>
-  __device__ void apply(uint32_t pixel, int64_t channel, int count) const {
+  __device__ void apply(const Span& at) const {
     float v[V], w[V];
-    a.load_any<V>(pixel, channel, count, v);
-    b.load_any<V>(pixel, channel, count, w);
+    a.load_any<V>(at, v);
+    b.load_any<V>(at, w);
 #pragma unroll
     for (int i = 0; i < V; ++i) {
       v[i] += w[i];
       if (relu) v[i] = scalar::relu(v[i]);
     }
-    y.store_any<V>(pixel, channel, count, v);
+    y.store_any<V>(at, v);
   }
 };
 
 template <typename T>
 struct Fill {
+  static constexpr int kVector = kWidth<T>;
+
   View<T> y;
   float value;
 
   template <int V>
-  __device__ void apply(uint32_t pixel, int64_t channel, int count) const {
+  __device__ void apply(const Span& at) const {
     if constexpr (std::is_same_v<T, uint8_t>) {
-      for (int i = 0; i < count; ++i) y.at(pixel, channel)[i] = static_cast<uint8_t>(value);
+      for (int i = 0; i < at.count; ++i) {
+        y.at(at.pixel, at.channel)[i] = static_cast<uint8_t>(value);
+      }
     } else {
       float v[V];
 #pragma unroll
       for (int i = 0; i < V; ++i) v[i] = value;
-      store<V>(y.at(pixel, channel), count, v);
+      store<V>(y.at(at.pixel, at.channel), at.count, v);
     }
   }
 };
@@ -136,42 +149,40 @@ class CudaElementwiseOps final : public ElementwiseOps {
   explicit CudaElementwiseOps(Stream& stream) : stream_(stream) {}
 
   void copy(const Tensor& x, const Tensor& y, bool accumulate) override {
-    const MapLayout layout = map_layout({&x, &y});
     if (x.dtype == DType::u8) {
       require(y.dtype == DType::u8 && !accumulate, "u8 copies to u8, without accumulation");
-      launch_map(stream_, layout, CopyBytes{view<const uint8_t>(x), view<uint8_t>(y)});
+      launch_map(stream_, {&x, &y}, CopyBytes{view<const uint8_t>(x), view<uint8_t>(y)});
       return;
     }
     visit_float(x.dtype, [&](auto from) {
       visit_float(y.dtype, [&](auto to) {
         using X = decltype(from);
         using Y = decltype(to);
-        launch_map(stream_, layout, Copy<X, Y>{view<const X>(x), view<Y>(y), accumulate});
+        launch_map(stream_, {&x, &y}, Copy<X, Y>{view<const X>(x), view<Y>(y), accumulate});
       });
     });
   }
 
   void add(const Tensor& a, const Tensor& b, const Tensor& y, bool relu) override {
-    const MapLayout layout = map_layout({&a, &b, &y});
     if (a.dtype != b.dtype || a.dtype != y.dtype) {
-      launch_map(stream_, layout, AddMixed{any_view(a), any_view(b), any_view(y), relu});
+      launch_map(stream_, {&a, &b, &y}, AddMixed{any_view(a), any_view(b), any_view(y), relu});
       return;
     }
     visit_float(y.dtype, [&](auto type) {
       using T = decltype(type);
-      launch_map(stream_, layout, Add<T>{view<const T>(a), view<const T>(b), view<T>(y), relu});
+      launch_map(stream_, {&a, &b, &y},
+                 Add<T>{view<const T>(a), view<const T>(b), view<T>(y), relu});
     });
   }
 
   void fill(const Tensor& y, float value) override {
-    const MapLayout layout = map_layout({&y});
     if (y.dtype == DType::u8) {
-      launch_map(stream_, layout, Fill<uint8_t>{view<uint8_t>(y), value});
+      launch_map(stream_, {&y}, Fill<uint8_t>{view<uint8_t>(y), value});
       return;
     }
     visit_float(y.dtype, [&](auto type) {
       using T = decltype(type);
-      launch_map(stream_, layout, Fill<T>{view<T>(y), value});
+      launch_map(stream_, {&y}, Fill<T>{view<T>(y), value});
     });
   }
 

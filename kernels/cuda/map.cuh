@@ -18,50 +18,62 @@ struct MapLayout {
   bool vectorised = false;
 };
 
-/// The layout of a call on tensors of one shape. `whole_vectors`: a vector never straddles two
-/// groups of eight in dense element order (dropout needs it).
-inline MapLayout map_layout(std::initializer_list<const Tensor*> tensors,
-                            bool whole_vectors = false) {
+/// The layout of a call on tensors of one shape, `width` elements a vector. With
+/// `whole_vectors_only` no vector is cut short by the end of a pixel, unless it is the last.
+inline MapLayout map_layout(std::initializer_list<const Tensor*> tensors, int width,
+                            bool whole_vectors_only) {
   const Shape shape = (*tensors.begin())->shape;
-  bool dense = true, aligned = true;
+  bool dense = true;
   for (const Tensor* tensor : tensors) {
     require(tensor->shape == shape, "the tensors of an elementwise call share one shape");
     dense = dense && tensor->dense();
-    aligned = aligned && (reinterpret_cast<uintptr_t>(tensor->data) % 16 == 0);
   }
   MapLayout layout;
-  const int64_t pixels = dense ? 1 : shape.pixels();
   layout.channels = dense ? shape.elements() : shape.c;
-  layout.vectorised = aligned && (dense || !whole_vectors || shape.c % kVector == 0);
-  if (!dense) {
-    for (const Tensor* tensor : tensors) {
-      layout.vectorised = layout.vectorised && vector_aligned(*tensor);
-    }
+  layout.vectorised = dense || !whole_vectors_only || shape.c % width == 0;
+  for (const Tensor* tensor : tensors) {
+    const bool starts = reinterpret_cast<uintptr_t>(tensor->data) %
+                            (size_of(tensor->dtype) * static_cast<size_t>(width)) ==
+                        0;
+    layout.vectorised = layout.vectorised && starts && (dense || tensor->pixel_stride % width == 0);
   }
-  const int64_t per_vector = layout.vectorised ? kVector : 1;
+  const int64_t per_vector = layout.vectorised ? width : 1;
   const int64_t per_pixel = (layout.channels + per_vector - 1) / per_vector;
-  layout.vectors = pixels * per_pixel;
+  layout.vectors = per_pixel * (dense ? 1 : shape.pixels());
   require(layout.vectors < (int64_t{1} << 31), "an elementwise call has fewer than 2^31 vectors");
-  if (per_pixel > 0) layout.vectors_per_pixel = Divisor(per_pixel);
+  layout.vectors_per_pixel = Divisor(per_pixel);
   return layout;
 }
 
-/// Calls op.apply<V>(pixel, first channel, how many channels) for every vector.
+/// Where a thread works: `count` channels of a pixel. `element` counts in dense order.
+struct Span {
+  int64_t pixel, channel, element;
+  int count;
+};
+
+/// Calls op.apply<V>(span) for every vector.
 template <int V, typename Op>
 __global__ void __launch_bounds__(kThreads)
     map_kernel(Op op, uint32_t vectors, int64_t channels, Divisor vectors_per_pixel) {
   const uint32_t i = blockIdx.x * kThreads + threadIdx.x;
   if (i >= vectors) return;
+  Span span;
   const uint32_t pixel = vectors_per_pixel.quotient(i);
-  const int64_t first = static_cast<int64_t>(i - pixel * vectors_per_pixel.value()) * V;
-  const int64_t left = channels - first;
-  op.template apply<V>(pixel, first, left < V ? static_cast<int>(left) : V);
+  span.pixel = pixel;
+  span.channel = static_cast<int64_t>(i - pixel * vectors_per_pixel.value()) * V;
+  span.element = span.pixel * channels + span.channel;
+  const int64_t left = channels - span.channel;
+  span.count = left < V ? static_cast<int>(left) : V;
+  op.template apply<V>(span);
 }
 
+/// Runs `op` over tensors of one shape, Op::kVector elements a thread.
 template <typename Op>
-void launch_map(Stream& stream, const MapLayout& layout, const Op& op) {
+void launch_map(Stream& stream, std::initializer_list<const Tensor*> tensors, const Op& op,
+                bool whole_vectors_only = false) {
+  const MapLayout layout = map_layout(tensors, Op::kVector, whole_vectors_only);
   const auto vectors = static_cast<uint32_t>(layout.vectors);
-  const auto kernel = layout.vectorised ? map_kernel<kVector, Op> : map_kernel<1, Op>;
+  const auto kernel = layout.vectorised ? map_kernel<Op::kVector, Op> : map_kernel<1, Op>;
   launch(stream, kernel, blocks_for(vectors), kThreads, 0, op, vectors, layout.channels,
          layout.vectors_per_pixel);
 }

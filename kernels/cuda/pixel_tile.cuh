@@ -73,7 +73,7 @@ __device__ void load_tile(const View<const T>& x, bool contiguous, const TileLay
   const int elements = count * layout.channels;
   int done = 0;
   if (contiguous) {
-    constexpr int kSize = Chunk<T>::kSize;
+    constexpr int kSize = kWidth<T>;
     const T* source = x.data + first * layout.channels;
     for (int chunk = static_cast<int>(threadIdx.x); chunk < elements / kSize;
          chunk += kTileThreads) {
@@ -97,7 +97,7 @@ __device__ void store_tile(const View<T>& y, bool contiguous, const TileLayout& 
   const int elements = count * layout.channels;
   int done = 0;
   if (contiguous) {
-    constexpr int kSize = Chunk<T>::kSize;
+    constexpr int kSize = kWidth<T>;
     T* destination = y.data + first * layout.channels;
     for (int chunk = static_cast<int>(threadIdx.x); chunk < elements / kSize;
          chunk += kTileThreads) {

@@ -1,6 +1,8 @@
 // Pooling. Floors: forward size(x) + size(y), and size(y) / size of an element more for the index;
 // backward the same bytes, the gradients in place of the values.
 
+#include <type_traits>
+
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/spatial.cuh"
 #include "kernels/pool.h"
@@ -16,6 +18,8 @@ using scalar::Range;
 /// The windows of a call. With K > 0 the kernel is K x K and the stride S, known to the compiler.
 template <int K, int S>
 struct Windows {
+  static constexpr int kKernel = K;
+
   PoolDesc desc;
   int in_h, in_w, out_h, out_w;
 
@@ -40,30 +44,27 @@ struct Windows {
   }
 };
 
-struct alignas(8) IndexVector {
-  uint8_t lane[kVector];
-};
-
-template <typename T, bool Aligned, int K, int S>
+template <typename T, bool Aligned, typename W>
 __global__ void __launch_bounds__(kThreads)
-    max_kernel(View<const T> x, View<T> y, uint8_t* __restrict__ index, Windows<K, S> windows,
-               SpatialLayout layout, int channels) {
+    max_kernel(SpatialLayout layout, View<const T> x, View<T> y, uint8_t* __restrict__ index,
+               W windows) {
+  constexpr int V = kWidth<T>;
   Place at;
   if (!layout.place(at)) return;
   const int top = windows.top(at.h), left = windows.left(at.w);
   const int64_t image = static_cast<int64_t>(at.n) * windows.in_h;
 
-  float best[kVector];
-  int chosen[kVector];
+  float best[V];
+  int chosen[V];
   bool first = true;
   const auto visit = [&](int kh, int kw) {
     const int h = top + kh, w = left + kw;
     if (h < 0 || h >= windows.in_h || w < 0 || w >= windows.in_w) return;
-    float v[kVector];
+    float v[V];
     load_channels<Aligned>(x.at((image + h) * windows.in_w + w, at.channel), at.count, v);
     const int position = kh * windows.kernel_w() + kw;
 #pragma unroll
-    for (int i = 0; i < kVector; ++i) {
+    for (int i = 0; i < V; ++i) {
       const bool wins = first || scalar::pool_wins(v[i], best[i]);
       best[i] = wins ? v[i] : best[i];
       chosen[i] = wins ? position : chosen[i];
@@ -71,13 +72,13 @@ __global__ void __launch_bounds__(kThreads)
     first = false;
   };
 #pragma unroll
-  for (int i = 0; i < kVector; ++i) {
+  for (int i = 0; i < V; ++i) {
     best[i] = 0.0f;
     chosen[i] = 0;
   }
-  if constexpr (K > 0) {
+  if constexpr (W::kKernel > 0) {
 #pragma unroll
-    for (int k = 0; k < K * K; ++k) visit(k / K, k % K);
+    for (int k = 0; k < W::kKernel * W::kKernel; ++k) visit(k / W::kKernel, k % W::kKernel);
   } else {
     for (int kh = 0; kh < windows.kernel_h(); ++kh) {
       for (int kw = 0; kw < windows.kernel_w(); ++kw) visit(kh, kw);
@@ -85,43 +86,43 @@ __global__ void __launch_bounds__(kThreads)
   }
   store_channels<Aligned>(y.at(at.pixel, at.channel), at.count, best);
   if (index == nullptr) return;
-  uint8_t* out = index + at.pixel * channels + at.channel;
+  uint8_t* out = index + at.pixel * layout.channels() + at.channel;
   if constexpr (Aligned) {
-    IndexVector packed;
+    Chunk<uint8_t, V> packed;
 #pragma unroll
-    for (int i = 0; i < kVector; ++i) packed.lane[i] = static_cast<uint8_t>(chosen[i]);
-    *reinterpret_cast<IndexVector*>(out) = packed;
+    for (int i = 0; i < V; ++i) packed.lane[i] = static_cast<uint8_t>(chosen[i]);
+    *reinterpret_cast<Chunk<uint8_t, V>*>(out) = packed;
   } else {
 #pragma unroll
-    for (int i = 0; i < kVector; ++i) {
+    for (int i = 0; i < V; ++i) {
       if (i < at.count) out[i] = static_cast<uint8_t>(chosen[i]);
     }
   }
 }
 
-template <typename T, bool Aligned, int K, int S>
+template <typename T, bool Aligned, typename W>
 __global__ void __launch_bounds__(kThreads)
-    max_backward_kernel(View<const T> dy, const uint8_t* __restrict__ index, View<T> dx,
-                        Windows<K, S> windows, SpatialLayout layout, int channels,
-                        bool accumulate) {
+    max_backward_kernel(SpatialLayout layout, View<const T> dy, const uint8_t* __restrict__ index,
+                        View<T> dx, W windows, bool accumulate) {
+  constexpr int V = kWidth<T>;
   Place at;
   if (!layout.place(at)) return;
   const Range rows = windows.readers_h(at.h), columns = windows.readers_w(at.w);
-  float sum[kVector] = {};
+  float sum[V] = {};
   for (int h = rows.begin; h < rows.end; ++h) {
     for (int w = columns.begin; w < columns.end; ++w) {
       const int64_t pixel = (static_cast<int64_t>(at.n) * windows.out_h + h) * windows.out_w + w;
       const int here = (at.h - windows.top(h)) * windows.kernel_w() + at.w - windows.left(w);
-      const uint8_t* chosen = index + pixel * channels + at.channel;
-      float v[kVector];
+      const uint8_t* chosen = index + pixel * layout.channels() + at.channel;
+      float v[V];
       load_channels<Aligned>(dy.at(pixel, at.channel), at.count, v);
       if constexpr (Aligned) {
-        const IndexVector packed = *reinterpret_cast<const IndexVector*>(chosen);
+        const Chunk<uint8_t, V> packed = *reinterpret_cast<const Chunk<uint8_t, V>*>(chosen);
 #pragma unroll
-        for (int i = 0; i < kVector; ++i) sum[i] += packed.lane[i] == here ? v[i] : 0.0f;
+        for (int i = 0; i < V; ++i) sum[i] += packed.lane[i] == here ? v[i] : 0.0f;
       } else {
 #pragma unroll
-        for (int i = 0; i < kVector; ++i) {
+        for (int i = 0; i < V; ++i) {
           if (i < at.count && chosen[i] == here) sum[i] += v[i];
         }
       }
@@ -134,46 +135,48 @@ __device__ __forceinline__ float inverse_area(const Range& rows, const Range& co
   return 1.0f / static_cast<float>((rows.end - rows.begin) * (columns.end - columns.begin));
 }
 
-template <typename T, bool Aligned, int K, int S>
+template <typename T, bool Aligned, typename W>
 __global__ void __launch_bounds__(kThreads)
-    average_kernel(View<const T> x, View<T> y, Windows<K, S> windows, SpatialLayout layout) {
+    average_kernel(SpatialLayout layout, View<const T> x, View<T> y, W windows) {
+  constexpr int V = kWidth<T>;
   Place at;
   if (!layout.place(at)) return;
   const Range rows = windows.window_h(at.h), columns = windows.window_w(at.w);
-  float sum[kVector] = {};
+  float sum[V] = {};
   for (int h = rows.begin; h < rows.end; ++h) {
     const int64_t row = (static_cast<int64_t>(at.n) * windows.in_h + h) * windows.in_w;
 #pragma unroll 2
     for (int w = columns.begin; w < columns.end; ++w) {
-      float v[kVector];
+      float v[V];
       load_channels<Aligned>(x.at(row + w, at.channel), at.count, v);
 #pragma unroll
-      for (int i = 0; i < kVector; ++i) sum[i] += v[i];
+      for (int i = 0; i < V; ++i) sum[i] += v[i];
     }
   }
   const float scale = inverse_area(rows, columns);
 #pragma unroll
-  for (int i = 0; i < kVector; ++i) sum[i] *= scale;
+  for (int i = 0; i < V; ++i) sum[i] *= scale;
   store_channels<Aligned>(y.at(at.pixel, at.channel), at.count, sum);
 }
 
-template <typename T, bool Aligned, int K, int S>
+template <typename T, bool Aligned, typename W>
 __global__ void __launch_bounds__(kThreads)
-    average_backward_kernel(View<const T> dy, View<T> dx, Windows<K, S> windows,
-                            SpatialLayout layout, bool accumulate) {
+    average_backward_kernel(SpatialLayout layout, View<const T> dy, View<T> dx, W windows,
+                            bool accumulate) {
+  constexpr int V = kWidth<T>;
   Place at;
   if (!layout.place(at)) return;
   const Range rows = windows.readers_h(at.h), columns = windows.readers_w(at.w);
-  float sum[kVector] = {};
+  float sum[V] = {};
   for (int h = rows.begin; h < rows.end; ++h) {
     const Range window_h = windows.window_h(h);
     for (int w = columns.begin; w < columns.end; ++w) {
       const int64_t pixel = (static_cast<int64_t>(at.n) * windows.out_h + h) * windows.out_w + w;
       const float scale = inverse_area(window_h, windows.window_w(w));
-      float v[kVector];
+      float v[V];
       load_channels<Aligned>(dy.at(pixel, at.channel), at.count, v);
 #pragma unroll
-      for (int i = 0; i < kVector; ++i) sum[i] += v[i] * scale;
+      for (int i = 0; i < V; ++i) sum[i] += v[i] * scale;
     }
   }
   store_channels<Aligned>(dx.at(at.pixel, at.channel), at.count, sum, accumulate);
@@ -215,69 +218,54 @@ class CudaPoolOps final : public PoolOps {
     require(desc.kernel_h * desc.kernel_w <= 255, "a max pooling window has at most 255 pixels");
     const bool indexed = index.data != nullptr;
     require(!indexed || (index.shape == y.shape && index.dense()), "a dense index of y's shape");
-    const bool aligned = whole_vectors({&x, &y, indexed ? &index : &x});
-    const SpatialLayout layout(y.shape);
+    const bool aligned = whole_vectors({&x, &y, indexed ? &index : &x}, width_of(x));
     dispatch(desc, x.shape, y.shape, x.dtype, aligned, [&](auto type, auto vectors, auto windows) {
-      run(max_kernel_of<decltype(type), vectors()>(windows), layout, view<const decltype(type)>(x),
-          view<decltype(type)>(y), indexed ? index.as<uint8_t>() : nullptr, windows, layout,
-          y.shape.c);
+      using T = decltype(type);
+      run(max_kernel<T, decltype(vectors)::value, decltype(windows)>, y, view<const T>(x),
+          view<T>(y), indexed ? index.as<uint8_t>() : nullptr, windows);
     });
   }
 
   void max_backward(const PoolDesc& desc, const Tensor& dy, const Tensor& index, const Tensor& dx,
                     bool accumulate) override {
     require(index.shape == dy.shape && index.dense(), "a dense index of dy's shape");
-    const bool aligned = whole_vectors({&dy, &index, &dx});
-    const SpatialLayout layout(dx.shape);
+    const bool aligned = whole_vectors({&dy, &index, &dx}, width_of(dx));
     dispatch(desc, dx.shape, dy.shape, dx.dtype, aligned,
              [&](auto type, auto vectors, auto windows) {
-               run(max_backward_of<decltype(type), vectors()>(windows), layout,
-                   view<const decltype(type)>(dy), index.as<uint8_t>(), view<decltype(type)>(dx),
-                   windows, layout, dx.shape.c, accumulate);
+               using T = decltype(type);
+               run(max_backward_kernel<T, decltype(vectors)::value, decltype(windows)>, dx,
+                   view<const T>(dy), index.as<uint8_t>(), view<T>(dx), windows, accumulate);
              });
   }
 
   void average(const PoolDesc& desc, const Tensor& x, const Tensor& y) override {
-    const SpatialLayout layout(y.shape);
-    dispatch(desc, x.shape, y.shape, x.dtype, whole_vectors({&x, &y}),
+    dispatch(desc, x.shape, y.shape, x.dtype, whole_vectors({&x, &y}, width_of(x)),
              [&](auto type, auto vectors, auto windows) {
-               run(average_of<decltype(type), vectors()>(windows), layout,
-                   view<const decltype(type)>(x), view<decltype(type)>(y), windows, layout);
+               using T = decltype(type);
+               run(average_kernel<T, decltype(vectors)::value, decltype(windows)>, y,
+                   view<const T>(x), view<T>(y), windows);
              });
   }
 
   void average_backward(const PoolDesc& desc, const Tensor& dy, const Tensor& dx,
                         bool accumulate) override {
-    const SpatialLayout layout(dx.shape);
-    dispatch(desc, dx.shape, dy.shape, dx.dtype, whole_vectors({&dy, &dx}),
+    dispatch(desc, dx.shape, dy.shape, dx.dtype, whole_vectors({&dy, &dx}, width_of(dx)),
              [&](auto type, auto vectors, auto windows) {
-               run(average_backward_of<decltype(type), vectors()>(windows), layout,
-                   view<const decltype(type)>(dy), view<decltype(type)>(dx), windows, layout,
-                   accumulate);
+               using T = decltype(type);
+               run(average_backward_kernel<T, decltype(vectors)::value, decltype(windows)>, dx,
+                   view<const T>(dy), view<T>(dx), windows, accumulate);
              });
   }
 
  private:
-  template <typename T, bool Aligned, int K, int S>
-  static auto max_kernel_of(const Windows<K, S>&) {
-    return max_kernel<T, Aligned, K, S>;
-  }
-  template <typename T, bool Aligned, int K, int S>
-  static auto max_backward_of(const Windows<K, S>&) {
-    return max_backward_kernel<T, Aligned, K, S>;
-  }
-  template <typename T, bool Aligned, int K, int S>
-  static auto average_of(const Windows<K, S>&) {
-    return average_kernel<T, Aligned, K, S>;
-  }
-  template <typename T, bool Aligned, int K, int S>
-  static auto average_backward_of(const Windows<K, S>&) {
-    return average_backward_kernel<T, Aligned, K, S>;
-  }
+  /// Channels of a thread.
+  static int width_of(const Tensor& tensor) { return static_cast<int>(16 / size_of(tensor.dtype)); }
 
+  /// Runs a kernel with a thread for each channel vector of `out`.
   template <typename Kernel, typename... Arguments>
-  void run(Kernel kernel, const SpatialLayout& layout, const Arguments&... arguments) {
-    launch(stream_, kernel, blocks_for(layout.threads()), kThreads, 0, arguments...);
+  void run(Kernel kernel, const Tensor& out, const Arguments&... arguments) {
+    const SpatialLayout layout(out.shape, width_of(out));
+    launch(stream_, kernel, blocks_for(layout.threads()), kThreads, 0, layout, arguments...);
   }
 
   Stream& stream_;

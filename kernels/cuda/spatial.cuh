@@ -8,31 +8,31 @@
 
 namespace macadam::cuda {
 
-/// Up to eight channels of a pixel: aligned 16-byte accesses, or single elements.
-template <bool Aligned, typename T>
-__device__ __forceinline__ void load_channels(const T* source, int count, float (&v)[kVector]) {
+/// Up to V channels of a pixel: one aligned access, or single elements.
+template <bool Aligned, int V, typename T>
+__device__ __forceinline__ void load_channels(const T* source, int count, float (&v)[V]) {
   if constexpr (Aligned) {
-    load_aligned<kVector>(source, v);
+    load_aligned<V>(source, v);
   } else {
 #pragma unroll
-    for (int i = 0; i < kVector; ++i) v[i] = i < count ? widen(source[i]) : 0.0f;
+    for (int i = 0; i < V; ++i) v[i] = i < count ? widen(source[i]) : 0.0f;
   }
 }
 
-template <bool Aligned, typename T>
-__device__ __forceinline__ void store_channels(T* destination, int count, float (&v)[kVector],
+template <bool Aligned, int V, typename T>
+__device__ __forceinline__ void store_channels(T* destination, int count, float (&v)[V],
                                                bool accumulate = false) {
   if (accumulate) {
-    float before[kVector];
+    float before[V];
     load_channels<Aligned>(destination, count, before);
 #pragma unroll
-    for (int i = 0; i < kVector; ++i) v[i] += before[i];
+    for (int i = 0; i < V; ++i) v[i] += before[i];
   }
   if constexpr (Aligned) {
-    store_aligned<kVector>(destination, v);
+    store_aligned<V>(destination, v);
   } else {
 #pragma unroll
-    for (int i = 0; i < kVector; ++i) {
+    for (int i = 0; i < V; ++i) {
       if (i < count) destination[i] = narrow<T>(v[i]);
     }
   }
@@ -45,11 +45,12 @@ struct Place {
   int64_t pixel;  // n * height * width + h * width + w
 };
 
-/// The threads of a map of `shape`, the channels fastest.
+/// The threads of a map of `shape`, one for `width` channels of a pixel, the channels fastest.
 class SpatialLayout {
  public:
-  explicit SpatialLayout(const Shape& shape)
-      : vectors_((shape.c + kVector - 1) / kVector),
+  SpatialLayout(const Shape& shape, int width)
+      : vectors_((shape.c + width - 1) / width),
+        width_of_vector_(width),
         width_(shape.w),
         height_(shape.h),
         channels_(shape.c) {
@@ -59,6 +60,7 @@ class SpatialLayout {
   }
 
   uint32_t threads() const { return threads_; }
+  __device__ int channels() const { return channels_; }
 
   /// False where the thread lies past the end.
   __device__ bool place(Place& place) const {
@@ -67,9 +69,9 @@ class SpatialLayout {
     const uint32_t pixel = vectors_.quotient(i);
     const uint32_t row = width_.quotient(pixel);
     const uint32_t image = height_.quotient(row);
-    place.channel = static_cast<int>(i - pixel * vectors_.value()) * kVector;
+    place.channel = static_cast<int>(i - pixel * vectors_.value()) * width_of_vector_;
     const int left = channels_ - place.channel;
-    place.count = left < kVector ? left : kVector;
+    place.count = left < width_of_vector_ ? left : width_of_vector_;
     place.w = static_cast<int>(pixel - row * width_.value());
     place.h = static_cast<int>(row - image * height_.value());
     place.n = static_cast<int>(image);
@@ -78,7 +80,9 @@ class SpatialLayout {
   }
 
  private:
-  Divisor vectors_, width_, height_;
+  Divisor vectors_;
+  int width_of_vector_;
+  Divisor width_, height_;
   uint32_t threads_ = 0;
   int channels_;
 };

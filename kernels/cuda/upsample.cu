@@ -24,35 +24,37 @@ struct Extents {
 
 template <typename T, bool Aligned>
 __global__ void __launch_bounds__(kThreads)
-    nearest_kernel(View<const T> x, View<T> y, Extents size, Divisor by_rows, Divisor by_columns,
-                   SpatialLayout layout) {
+    nearest_kernel(SpatialLayout layout, View<const T> x, View<T> y, Extents size, Divisor by_rows,
+                   Divisor by_columns) {
+  constexpr int V = kWidth<T>;
   Place at;
   if (!layout.place(at)) return;
   const int h = scalar::nearest_source(at.h, size.in_h, by_rows);
   const int w = scalar::nearest_source(at.w, size.in_w, by_columns);
   const int64_t source = (static_cast<int64_t>(at.n) * size.in_h + h) * size.in_w + w;
-  float v[kVector];
+  float v[V];
   load_channels<Aligned>(x.at(source, at.channel), at.count, v);
   store_channels<Aligned>(y.at(at.pixel, at.channel), at.count, v);
 }
 
 template <typename T, bool Aligned>
 __global__ void __launch_bounds__(kThreads)
-    nearest_backward_kernel(View<const T> dy, View<T> dx, Extents size, SpatialLayout layout,
+    nearest_backward_kernel(SpatialLayout layout, View<const T> dy, View<T> dx, Extents size,
                             bool accumulate) {
+  constexpr int V = kWidth<T>;
   Place at;
   if (!layout.place(at)) return;
   const Range rows = scalar::nearest_readers(at.h, size.in_h, size.out_h);
   const Range columns = scalar::nearest_readers(at.w, size.in_w, size.out_w);
-  float sum[kVector] = {};
+  float sum[V] = {};
   for (int h = rows.begin; h < rows.end; ++h) {
     const int64_t row = (static_cast<int64_t>(at.n) * size.out_h + h) * size.out_w;
 #pragma unroll 2
     for (int w = columns.begin; w < columns.end; ++w) {
-      float v[kVector];
+      float v[V];
       load_channels<Aligned>(dy.at(row + w, at.channel), at.count, v);
 #pragma unroll
-      for (int i = 0; i < kVector; ++i) sum[i] += v[i];
+      for (int i = 0; i < V; ++i) sum[i] += v[i];
     }
   }
   store_channels<Aligned>(dx.at(at.pixel, at.channel), at.count, sum, accumulate);
@@ -60,8 +62,9 @@ __global__ void __launch_bounds__(kThreads)
 
 template <typename X, typename Y, bool Aligned>
 __global__ void __launch_bounds__(kThreads)
-    bilinear_kernel(View<const X> x, View<Y> y, Extents size, Divisor by_rows, Divisor by_columns,
-                    SpatialLayout layout) {
+    bilinear_kernel(SpatialLayout layout, View<const X> x, View<Y> y, Extents size, Divisor by_rows,
+                    Divisor by_columns) {
+  constexpr int V = kWidth<X, Y>;
   Place at;
   if (!layout.place(at)) return;
   const LinearTap rows = scalar::linear_tap(at.h, size.in_h, size.out_h, by_rows);
@@ -69,13 +72,13 @@ __global__ void __launch_bounds__(kThreads)
   const int64_t image = static_cast<int64_t>(at.n) * size.in_h;
   const int64_t upper = (image + rows.first) * size.in_w;
   const int64_t lower = (image + rows.second) * size.in_w;
-  float a0[kVector], a1[kVector], b0[kVector], b1[kVector];
+  float a0[V], a1[V], b0[V], b1[V];
   load_channels<Aligned>(x.at(upper + columns.first, at.channel), at.count, a0);
   load_channels<Aligned>(x.at(upper + columns.second, at.channel), at.count, a1);
   load_channels<Aligned>(x.at(lower + columns.first, at.channel), at.count, b0);
   load_channels<Aligned>(x.at(lower + columns.second, at.channel), at.count, b1);
 #pragma unroll
-  for (int i = 0; i < kVector; ++i) {
+  for (int i = 0; i < V; ++i) {
     a0[i] = scalar::bilinear(a0[i], a1[i], b0[i], b1[i], columns.weight, rows.weight);
   }
   store_channels<Aligned>(y.at(at.pixel, at.channel), at.count, a0);
@@ -83,23 +86,24 @@ __global__ void __launch_bounds__(kThreads)
 
 template <typename Y, typename X, bool Aligned>
 __global__ void __launch_bounds__(kThreads)
-    bilinear_backward_kernel(View<const Y> dy, View<X> dx, Extents size, SpatialLayout layout,
+    bilinear_backward_kernel(SpatialLayout layout, View<const Y> dy, View<X> dx, Extents size,
                              bool accumulate) {
+  constexpr int V = kWidth<X, Y>;
   Place at;
   if (!layout.place(at)) return;
   const Range rows = scalar::linear_readers(at.h, size.in_h, size.out_h);
   const Range columns = scalar::linear_readers(at.w, size.in_w, size.out_w);
-  float sum[kVector] = {};
+  float sum[V] = {};
   for (int h = rows.begin; h < rows.end; ++h) {
     const float row_weight = scalar::linear_weight(h, at.h, size.in_h, size.out_h);
     const int64_t row = (static_cast<int64_t>(at.n) * size.out_h + h) * size.out_w;
 #pragma unroll 2
     for (int w = columns.begin; w < columns.end; ++w) {
       const float weight = row_weight * scalar::linear_weight(w, at.w, size.in_w, size.out_w);
-      float v[kVector];
+      float v[V];
       load_channels<Aligned>(dy.at(row + w, at.channel), at.count, v);
 #pragma unroll
-      for (int i = 0; i < kVector; ++i) sum[i] += weight * v[i];
+      for (int i = 0; i < V; ++i) sum[i] += weight * v[i];
     }
   }
   store_channels<Aligned>(dx.at(at.pixel, at.channel), at.count, sum, accumulate);
@@ -119,59 +123,58 @@ class CudaUpsampleOps final : public UpsampleOps {
 
   void nearest(const Tensor& x, const Tensor& y) override {
     const Extents size = extents_of(x, y);
-    const SpatialLayout layout(y.shape);
     visit_float(x.dtype, [&](auto type) {
       using T = decltype(type);
-      const auto kernel =
-          whole_vectors({&x, &y}) ? nearest_kernel<T, true> : nearest_kernel<T, false>;
-      launch(stream_, kernel, blocks_for(layout.threads()), kThreads, 0, view<const T>(x),
-             view<T>(y), size, size.by_rows(1), size.by_columns(1), layout);
+      const bool aligned = whole_vectors({&x, &y}, kWidth<T>);
+      run(aligned ? nearest_kernel<T, true> : nearest_kernel<T, false>, y.shape, kWidth<T>,
+          view<const T>(x), view<T>(y), size, size.by_rows(1), size.by_columns(1));
     });
   }
 
   void nearest_backward(const Tensor& dy, const Tensor& dx, bool accumulate) override {
     const Extents size = extents_of(dx, dy);
-    const SpatialLayout layout(dx.shape);
     visit_float(dx.dtype, [&](auto type) {
       using T = decltype(type);
-      const auto kernel = whole_vectors({&dy, &dx}) ? nearest_backward_kernel<T, true>
-                                                    : nearest_backward_kernel<T, false>;
-      launch(stream_, kernel, blocks_for(layout.threads()), kThreads, 0, view<const T>(dy),
-             view<T>(dx), size, layout, accumulate);
+      const bool aligned = whole_vectors({&dy, &dx}, kWidth<T>);
+      run(aligned ? nearest_backward_kernel<T, true> : nearest_backward_kernel<T, false>, dx.shape,
+          kWidth<T>, view<const T>(dy), view<T>(dx), size, accumulate);
     });
   }
 
   void bilinear(const Tensor& x, const Tensor& y) override {
     const Extents size = extents_of(x, y);
-    const SpatialLayout layout(y.shape);
     visit_float(x.dtype, [&](auto from) {
       visit_float(y.dtype, [&](auto to) {
         using X = decltype(from);
         using Y = decltype(to);
-        const auto kernel =
-            whole_vectors({&x, &y}) ? bilinear_kernel<X, Y, true> : bilinear_kernel<X, Y, false>;
-        launch(stream_, kernel, blocks_for(layout.threads()), kThreads, 0, view<const X>(x),
-               view<Y>(y), size, size.by_rows(2), size.by_columns(2), layout);
+        const bool aligned = whole_vectors({&x, &y}, kWidth<X, Y>);
+        run(aligned ? bilinear_kernel<X, Y, true> : bilinear_kernel<X, Y, false>, y.shape,
+            kWidth<X, Y>, view<const X>(x), view<Y>(y), size, size.by_rows(2), size.by_columns(2));
       });
     });
   }
 
   void bilinear_backward(const Tensor& dy, const Tensor& dx, bool accumulate) override {
     const Extents size = extents_of(dx, dy);
-    const SpatialLayout layout(dx.shape);
     visit_float(dy.dtype, [&](auto from) {
       visit_float(dx.dtype, [&](auto to) {
         using Y = decltype(from);
         using X = decltype(to);
-        const auto kernel = whole_vectors({&dy, &dx}) ? bilinear_backward_kernel<Y, X, true>
-                                                      : bilinear_backward_kernel<Y, X, false>;
-        launch(stream_, kernel, blocks_for(layout.threads()), kThreads, 0, view<const Y>(dy),
-               view<X>(dx), size, layout, accumulate);
+        const bool aligned = whole_vectors({&dy, &dx}, kWidth<X, Y>);
+        run(aligned ? bilinear_backward_kernel<Y, X, true> : bilinear_backward_kernel<Y, X, false>,
+            dx.shape, kWidth<X, Y>, view<const Y>(dy), view<X>(dx), size, accumulate);
       });
     });
   }
 
  private:
+  /// Runs a kernel with a thread for each `width` channels of the pixels of `shape`.
+  template <typename Kernel, typename... Arguments>
+  void run(Kernel kernel, const Shape& shape, int width, const Arguments&... arguments) {
+    const SpatialLayout layout(shape, width);
+    launch(stream_, kernel, blocks_for(layout.threads()), kThreads, 0, layout, arguments...);
+  }
+
   Stream& stream_;
 };
 

@@ -1,8 +1,9 @@
 #pragma once
-// Eight neighbouring elements as floats in registers: 16-byte accesses where memory is aligned,
-// single elements elsewhere. Conversions use the hardware's where it has them (the same bits as
+// Neighbouring elements as floats in registers: 16-byte accesses where memory is aligned, single
+// elements elsewhere. Conversions use the hardware's where it has them (the same bits as
 // kernels/scalar/half.h, up to the payload of NaN).
 
+#include <algorithm>
 #include <cstdint>
 #include <initializer_list>
 #include <type_traits>
@@ -13,8 +14,9 @@
 
 namespace macadam::cuda {
 
-/// Elements of a vector access. One Philox block of dropout serves as many.
-constexpr int kVector = 8;
+/// Elements that a thread takes at once: 16 bytes of the widest of the types T.
+template <typename... T>
+constexpr int kWidth = 16 / std::max({sizeof(T)...});
 
 /// A tensor inside a kernel: element c of pixel p is at data[p * stride + c].
 template <typename T>
@@ -30,17 +32,16 @@ View<T> view(const Tensor& tensor) {
   return {tensor.as<std::remove_const_t<T>>(), tensor.pixel_stride};
 }
 
-/// Whether every vector of every pixel starts on 16 bytes (8 for u8).
-inline bool vector_aligned(const Tensor& tensor) {
-  const size_t step = tensor.dtype == DType::u8 ? 8 : 16;
-  return reinterpret_cast<uintptr_t>(tensor.data) % step == 0 &&
-         static_cast<size_t>(tensor.pixel_stride) * size_of(tensor.dtype) % step == 0;
+/// Whether vectors of `width` elements start on multiples of their size in every pixel.
+inline bool vector_aligned(const Tensor& tensor, int width) {
+  const size_t step = size_of(tensor.dtype) * static_cast<size_t>(width);
+  return reinterpret_cast<uintptr_t>(tensor.data) % step == 0 && tensor.pixel_stride % width == 0;
 }
 
 /// Whether the channels of all tensors are whole aligned vectors of `width`.
-inline bool whole_vectors(std::initializer_list<const Tensor*> tensors, int width = kVector) {
+inline bool whole_vectors(std::initializer_list<const Tensor*> tensors, int width) {
   for (const Tensor* tensor : tensors) {
-    if (tensor->shape.c % width != 0 || !vector_aligned(*tensor)) return false;
+    if (tensor->shape.c % width != 0 || !vector_aligned(*tensor, width)) return false;
   }
   return true;
 }
@@ -78,41 +79,29 @@ __device__ __forceinline__ bf16 narrow<bf16>(float v) {
 }
 #endif
 
-/// 16 bytes of T, moved by one instruction.
-template <typename T>
-struct alignas(16) Chunk {
-  static constexpr int kSize = 16 / sizeof(T);
-  T lane[kSize];
+/// V elements that are moved by one instruction; up to 16 bytes.
+template <typename T, int V = kWidth<T>>
+struct alignas(sizeof(T) * V) Chunk {
+  T lane[V];
 };
 
-/// V elements that begin on 16 bytes, V a multiple of a chunk.
 template <int V, typename T>
 __device__ __forceinline__ void load_aligned(const T* source, float (&v)[V]) {
-  constexpr int kSize = Chunk<T>::kSize;
-  static_assert(V % kSize == 0);
+  const auto chunk = *reinterpret_cast<const Chunk<T, V>*>(source);
 #pragma unroll
-  for (int part = 0; part < V / kSize; ++part) {
-    const Chunk<T> chunk = reinterpret_cast<const Chunk<T>*>(source)[part];
-#pragma unroll
-    for (int i = 0; i < kSize; ++i) v[part * kSize + i] = widen(chunk.lane[i]);
-  }
+  for (int i = 0; i < V; ++i) v[i] = widen(chunk.lane[i]);
 }
 
 template <int V, typename T>
 __device__ __forceinline__ void store_aligned(T* destination, const float (&v)[V]) {
-  constexpr int kSize = Chunk<T>::kSize;
-  static_assert(V % kSize == 0);
+  Chunk<T, V> chunk;
 #pragma unroll
-  for (int part = 0; part < V / kSize; ++part) {
-    Chunk<T> chunk;
-#pragma unroll
-    for (int i = 0; i < kSize; ++i) chunk.lane[i] = narrow<T>(v[part * kSize + i]);
-    reinterpret_cast<Chunk<T>*>(destination)[part] = chunk;
-  }
+  for (int i = 0; i < V; ++i) chunk.lane[i] = narrow<T>(v[i]);
+  *reinterpret_cast<Chunk<T, V>*>(destination) = chunk;
 }
 
-/// The first `count` (1 to V) of V elements; the others read as 0. With V > 1 memory is
-/// aligned, and a full vector moves in 16-byte accesses.
+/// The first `count` (1 to V) of V elements; the others read as 0. With V > 1 memory is aligned,
+/// and a full vector is one access.
 template <int V, typename T>
 __device__ __forceinline__ void load(const T* source, int count, float (&v)[V]) {
   if constexpr (V > 1) {

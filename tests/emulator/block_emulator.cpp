@@ -7,6 +7,7 @@
 #include <exception>
 #include <memory>
 #include <new>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -101,10 +102,15 @@ struct Abandoned {};
 /// `fresh` threads have not begun, `idle` ones have ended.
 enum class State : uint8_t { idle, fresh, ready, at_block_barrier, at_warp_operation };
 
+/// A stack that a thread runs on, from its beginning until its end.
 struct Fibre {
   Context context;
+};
+
+struct Thread {
   State state = State::idle;
-  uint3 thread{};
+  Fibre* fibre = nullptr;  // while it is neither fresh nor idle
+  uint3 index{};
   std::source_location where;
   uint64_t bits = 0;                               // brought to a warp operation
   std::array<uint64_t, kWarpSize> warp_bits = {};  // what all lanes brought
@@ -127,7 +133,7 @@ struct SharedObject {
   unsigned block;  // that filled it last
 };
 
-/// The fibres and the shared memory of the block that runs on this OS thread.
+/// The block that runs on this OS thread: its threads, fibres and shared memory.
 class Machine {
  public:
   static Machine& current() {
@@ -135,7 +141,7 @@ class Machine {
     return machine;
   }
 
-  void run(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& thread) {
+  void run(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& body) {
     const size_t threads = size_t{block.x} * block.y * block.z;
     if (threads == 0 || threads > 1024) {
       throw EmulatorError("a block of " + std::to_string(threads) + " threads");
@@ -144,12 +150,11 @@ class Machine {
       throw EmulatorError(std::to_string(shared_bytes) + " bytes of dynamic shared memory");
     }
     if (running_ != nullptr) throw EmulatorError("a launch from inside a kernel");
-    while (fibres_.size() < threads) {
-      fibres_.push_back(std::make_unique<Fibre>());
-      fibres_.back()->context.prepare(&Machine::entry);
+    body_ = &body;
+    threads_.assign(threads, Thread{});
+    for (unsigned i = 0; i < threads; ++i) {
+      threads_[i].index = {i % block.x, i / block.x % block.y, i / (block.x * block.y)};
     }
-    body_ = &thread;
-    threads_ = threads;
     shared_.clear();
     dynamic_bytes_ = shared_bytes;
     block_number_ = 0;
@@ -195,29 +200,64 @@ class Machine {
     if (mask != 0xffffffffu) {
       throw EmulatorError("a warp operation of some lanes only at " + place(where));
     }
-    if (threads_ % kWarpSize != 0) {
+    if (threads_.size() % kWarpSize != 0) {
       throw EmulatorError("a warp operation in a block of broken warps at " + place(where));
     }
-    running_->bits = bits;
+    Thread& self = running();
+    self.bits = bits;
     wait(State::at_warp_operation, where);
-    return running_->warp_bits;
+    return self.warp_bits;
   }
 
  private:
+  /// What every fibre does: it runs a thread to its end, goes on with fresh ones while there are
+  /// any, and then waits for another block.
   static void entry() {
     Machine& machine = current();
-    machine.running_->context.arrived();
+    machine.fibre_->context.arrived();
     for (;;) {
-      Fibre& self = *machine.running_;
-      try {
-        (*machine.body_)();
-      } catch (const Abandoned&) {
-      } catch (...) {
-        if (!machine.failure_) machine.failure_ = std::current_exception();
+      while (machine.running_ != nullptr) {
+        Thread& self = *machine.running_;
+        try {
+          (*machine.body_)();
+        } catch (const Abandoned&) {
+        } catch (...) {
+          if (!machine.failure_) machine.failure_ = std::current_exception();
+        }
+        self.state = State::idle;
+        self.fibre = nullptr;
+        machine.running_ = machine.next_fresh();
+        if (machine.running_ != nullptr) machine.begin(*machine.running_);
       }
-      self.state = State::idle;
-      self.context.switch_to(machine.scheduler_);
+      Fibre& fibre = *machine.fibre_;
+      machine.free_.push_back(&fibre);
+      fibre.context.switch_to(machine.scheduler_);
     }
+  }
+
+  Thread& running() {
+    if (running_ == nullptr) throw EmulatorError("a barrier outside a kernel");
+    return *running_;
+  }
+
+  /// The thread at a place of the order in which this stretch runs them.
+  Thread& in_order(size_t i) { return threads_[stretch_ % 2 == 0 ? threads_.size() - 1 - i : i]; }
+
+  /// The next thread that has not begun, or null.
+  Thread* next_fresh() {
+    if (failure_) return nullptr;
+    while (fresh_ < threads_.size()) {
+      Thread& thread = in_order(fresh_++);
+      if (thread.state == State::fresh) return &thread;
+    }
+    return nullptr;
+  }
+
+  /// Notes that `thread` starts to run on the current fibre.
+  void begin(Thread& thread) {
+    thread.state = State::ready;
+    thread.fibre = fibre_;
+    position.thread = thread.index;
   }
 
   void fill(SharedObject& object) {
@@ -226,64 +266,64 @@ class Machine {
   }
 
   void wait(State state, std::source_location where) {
-    if (running_ == nullptr) throw EmulatorError("a barrier outside a kernel");
-    Fibre& self = *running_;
+    Thread& self = running();
     self.state = state;
     self.where = where;
-    self.context.switch_to(scheduler_);
+    self.fibre->context.switch_to(scheduler_);
     if (abandoning_) throw Abandoned{};
   }
 
-  void resume(Fibre& fibre) {
-    running_ = &fibre;
-    position.thread = fibre.thread;
-    scheduler_.switch_to(fibre.context);
+  /// Runs `thread` on its fibre, or on a free one, until it waits or ends.
+  void resume(Thread& thread) {
+    running_ = &thread;
+    if (thread.fibre != nullptr) {
+      fibre_ = thread.fibre;
+      position.thread = thread.index;
+    } else {
+      if (free_.empty()) {
+        fibres_.push_back(std::make_unique<Fibre>());
+        fibres_.back()->context.prepare(&Machine::entry);
+        free_.push_back(fibres_.back().get());
+      }
+      fibre_ = free_.back();
+      free_.pop_back();
+      begin(thread);
+    }
+    scheduler_.switch_to(fibre_->context);
     running_ = nullptr;
   }
 
   void run_block() {
-    const dim3 extent = position.threads;
-    for (size_t i = 0; i < threads_; ++i) {
-      Fibre& fibre = *fibres_[i];
-      const auto index = static_cast<unsigned>(i);
-      fibre.thread = {index % extent.x, index / extent.x % extent.y, index / (extent.x * extent.y)};
-      fibre.state = State::fresh;
-    }
-    for (unsigned stretch = block_number_;; ++stretch) {
-      bool ran = false;
-      for (size_t i = 0; i < threads_; ++i) {
-        Fibre& fibre = *fibres_[stretch % 2 == 0 ? threads_ - 1 - i : i];
-        if (fibre.state != State::ready && fibre.state != State::fresh) continue;
-        resume(fibre);
-        ran = true;
-        if (failure_) return give_up();
+    for (Thread& thread : threads_) thread.state = State::fresh;
+    // Fresh threads run in the first stretch alone.
+    stretch_ = block_number_;
+    fresh_ = 0;
+    while (Thread* thread = next_fresh()) resume(*thread);
+    while (!failure_ && (release_warps() || release_block())) {
+      ++stretch_;
+      for (size_t i = 0; i < threads_.size() && !failure_; ++i) {
+        if (in_order(i).state == State::ready) resume(in_order(i));
       }
-      const bool released = release_warps() || release_block();
-      if (!ran && !released) break;
     }
-    for (size_t i = 0; i < threads_; ++i) {
-      if (fibres_[i]->state == State::idle) continue;
+    for (const Thread& thread : threads_) {
+      if (thread.state == State::idle || failure_) continue;
       failure_ = std::make_exception_ptr(EmulatorError(describe_deadlock()));
-      return give_up();
     }
+    if (failure_) give_up();
   }
 
   /// Lets warps go on whose threads are all at one warp operation.
   bool release_warps() {
     bool released = false;
-    for (size_t first = 0; first < threads_; first += kWarpSize) {
-      const size_t end = std::min(first + kWarpSize, threads_);
-      bool complete = true;
-      for (size_t i = first; i < end; ++i) {
-        complete = complete && fibres_[i]->state == State::at_warp_operation &&
-                   same(fibres_[i]->where, fibres_[first]->where);
-      }
-      if (!complete) continue;
-      for (size_t i = first; i < end; ++i) {
-        for (size_t other = first; other < end; ++other) {
-          fibres_[i]->warp_bits[other - first] = fibres_[other]->bits;
-        }
-        fibres_[i]->state = State::ready;
+    for (size_t first = 0; first < threads_.size(); first += kWarpSize) {
+      const auto warp =
+          std::span(threads_).subspan(first, std::min<size_t>(kWarpSize, threads_.size() - first));
+      if (!all_at(State::at_warp_operation, warp)) continue;
+      std::array<uint64_t, kWarpSize> brought{};
+      for (size_t i = 0; i < warp.size(); ++i) brought[i] = warp[i].bits;
+      for (Thread& thread : warp) {
+        thread.warp_bits = brought;
+        thread.state = State::ready;
       }
       released = true;
     }
@@ -292,21 +332,24 @@ class Machine {
 
   /// Lets the block go on if its threads are all at one barrier.
   bool release_block() {
-    for (size_t i = 0; i < threads_; ++i) {
-      if (fibres_[i]->state != State::at_block_barrier) return false;
-      if (!same(fibres_[i]->where, fibres_[0]->where)) return false;
-    }
-    for (size_t i = 0; i < threads_; ++i) fibres_[i]->state = State::ready;
+    if (!all_at(State::at_block_barrier, threads_)) return false;
+    for (Thread& thread : threads_) thread.state = State::ready;
     return true;
+  }
+
+  static bool all_at(State state, std::span<const Thread> threads) {
+    return std::all_of(threads.begin(), threads.end(), [&](const Thread& thread) {
+      return thread.state == state && same(thread.where, threads[0].where);
+    });
   }
 
   std::string describe_deadlock() const {
     size_t left = 0;
     std::vector<std::string> places;
-    for (size_t i = 0; i < threads_; ++i) {
-      if (fibres_[i]->state == State::idle) {
+    for (const Thread& thread : threads_) {
+      if (thread.state == State::idle) {
         ++left;
-      } else if (const std::string here = place(fibres_[i]->where);
+      } else if (const std::string here = place(thread.where);
                  std::find(places.begin(), places.end(), here) == places.end()) {
         places.push_back(here);
       }
@@ -321,10 +364,8 @@ class Machine {
   /// Unwinds the waiting threads and throws the failure.
   void give_up() {
     abandoning_ = true;
-    for (size_t i = 0; i < threads_; ++i) {
-      Fibre& fibre = *fibres_[i];
-      if (fibre.state != State::idle && fibre.state != State::fresh) resume(fibre);
-      fibre.state = State::idle;
+    for (Thread& thread : threads_) {
+      if (thread.fibre != nullptr) resume(thread);
     }
     abandoning_ = false;
     shared_.clear();
@@ -333,12 +374,16 @@ class Machine {
 
   Context scheduler_;
   std::vector<std::unique_ptr<Fibre>> fibres_;
-  Fibre* running_ = nullptr;
+  std::vector<Fibre*> free_;
+  std::vector<Thread> threads_;
+  Thread* running_ = nullptr;
+  Fibre* fibre_ = nullptr;  // that runs
   const std::function<void()>* body_ = nullptr;
-  size_t threads_ = 0;
   std::vector<SharedObject> shared_;
   size_t dynamic_bytes_ = 0;
   unsigned block_number_ = 0;
+  unsigned stretch_ = 0;  // between barriers
+  size_t fresh_ = 0;      // threads before this place have begun
   std::exception_ptr failure_;
   bool abandoning_ = false;
 };

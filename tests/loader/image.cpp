@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
@@ -145,6 +146,21 @@ TEST(Image, StreamLongerThanItsHeaderClaimsIsBounded) {
   constexpr size_t kHeader = 33;
   std::copy_n(honest.begin(), kHeader, bomb.begin());  // now claims 1 x 1
   expect_input_error([&] { decode_rgb(bomb, "bomb.png"); }, {"bomb.png", "outofmem"});
+}
+
+TEST(Image, HuffmanTablesOfAJpegMustFit) {
+  const auto honest = make_jpeg(noise(16, 16, 3, 1), 80);
+  const std::vector<uint8_t> marker{0xFF, 0xC4};
+  const auto table = std::search(honest.begin(), honest.end(), marker.begin(), marker.end());
+  ASSERT_NE(table, honest.end());
+  // Counts of 16 * 255 codes, and the bytes that they ask for.
+  std::vector<uint8_t> evil(honest.begin(), table + 5);
+  evil[evil.size() - 3] = 0x10;
+  evil[evil.size() - 2] = 0x03;
+  evil.insert(evil.end(), 16 * 256, 0xFF);
+  evil.insert(evil.end(), table, honest.end());
+  expect_input_error([&] { decode_rgb(evil, "evil.jpg"); }, {"evil.jpg", "Huffman"});
+  expect_input_error([&] { probe_image(evil, "evil.jpg"); }, {"evil.jpg", "Huffman"});
 }
 
 TEST(Image, MasksThatWouldChangeTheIdsAreRefused) {
