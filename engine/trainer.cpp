@@ -94,6 +94,11 @@ void Trainer::resume() {
     }
     return found->second;
   };
+  if (progress("batches") != static_cast<double>(train_.batches())) {
+    throw InputError(fmt::format("the run was begun with {} batches an epoch, now there are {}",
+                                 progress("batches"), train_.batches()),
+                     file.string(), "resume with the same training images and batch size");
+  }
   epoch_ = model.info.epoch;
   steps_ = model.info.step;
   batch_ = static_cast<int64_t>(progress("batch"));
@@ -123,7 +128,8 @@ void Trainer::save(const std::string& file, bool with_optimizer) {
   info.step = steps_;
   info.metrics = last_metrics_;
   if (with_optimizer) {
-    info.progress = {{"batch", static_cast<double>(batch_)},
+    info.progress = {{"batches", static_cast<double>(train_.batches())},
+                     {"batch", static_cast<double>(batch_)},
                      {"loss_sum", loss_sum_},
                      {"epoch_seconds", epoch_seconds_},
                      {"epoch_wait", epoch_wait_},
@@ -242,7 +248,6 @@ TrainingEnd Trainer::run(const std::function<bool()>& stop_requested) {
     if (summary.metrics.mean_iou > best_score_ || best_epoch_ == 0) {
       best_score_ = std::isnan(summary.metrics.mean_iou) ? -1 : summary.metrics.mean_iou;
       best_epoch_ = epoch_;
-      best_confusion_ = evaluator_.confusion();
       summary.best = true;
       save("best.safetensors", false);
     }

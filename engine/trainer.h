@@ -54,7 +54,8 @@ class Trainer {
           TrainingObserver& observer);
 
   /// Continues from FOLDER/last.safetensors: the losses that follow are bit for bit those of a run
-  /// that never stopped. Throws InputError when there is no checkpoint or it is of another network.
+  /// that never stopped. Throws InputError when there is no checkpoint, or it is of another network
+  /// or of a data set with another number of batches.
   void resume();
 
   /// Trains until the last epoch, until `patience` runs out, or until `stop_requested` returns
@@ -63,7 +64,6 @@ class Trainer {
   /// checkpoints on disk stay the last good ones.
   TrainingEnd run(const std::function<bool()>& stop_requested);
 
-  const ConfusionMatrix& best_confusion() const { return best_confusion_; }
   int64_t best_epoch() const { return best_epoch_; }
   double best_score() const { return best_score_; }
   TrainingStep& step() { return step_; }
@@ -99,7 +99,6 @@ class Trainer {
   std::vector<double> step_losses_;                   // of this process
   int64_t landed_batches_ = 0;                        // of the epoch under way: those in loss_sum_
   std::vector<int> flying_samples_, landed_samples_;  // of the queued step and the one before
-  ConfusionMatrix best_confusion_{1};
   std::unique_ptr<RunLog> log_;
   Clock::time_point last_checkpoint_ = Clock::now();
 };

@@ -97,7 +97,7 @@ __global__ void __launch_bounds__(kThreads)
   for (int h = rows.begin; h < rows.end; ++h) {
     const float row_weight = scalar::linear_weight(h, at.h, size.in_h, size.out_h);
     const int64_t row = (static_cast<int64_t>(at.n) * size.out_h + h) * size.out_w;
-#pragma unroll 2
+#pragma unroll(Aligned ? 2 : 1)
     for (int w = columns.begin; w < columns.end; ++w) {
       const float weight = row_weight * scalar::linear_weight(w, at.w, size.in_w, size.out_w);
       float v[V];

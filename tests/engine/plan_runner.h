@@ -70,15 +70,17 @@ class PlanRunner {
   Plan plan_;
 };
 
-/// |a - b| / |b| in the Euclidean norm; 0 where both are zero.
-inline double relative_distance(const std::vector<float>& a, const std::vector<float>& b) {
-  double difference = 0, size = 0;
-  for (size_t i = 0; i < b.size(); ++i) {
-    const double wanted = static_cast<double>(b[i]), gap = static_cast<double>(a[i]) - wanted;
-    difference += gap * gap;
-    size += wanted * wanted;
-  }
-  return difference == 0 ? 0 : std::sqrt(difference / size);
+inline double norm(const std::vector<float>& a) {
+  double sum = 0;
+  for (float v : a) sum += static_cast<double>(v) * static_cast<double>(v);
+  return std::sqrt(sum);
+}
+
+/// |a - b| in the Euclidean norm. Requires equal sizes.
+inline double distance(std::vector<float> a, const std::vector<float>& b) {
+  require(a.size() == b.size(), "as many values");
+  for (size_t i = 0; i < a.size(); ++i) a[i] -= b[i];
+  return norm(a);
 }
 
 }  // namespace macadam::testing

@@ -74,29 +74,19 @@ void expect_same_loss(const LossValues& got, const LossValues& wanted, double to
   EXPECT_EQ(got.valid_pixels, wanted.valid_pixels);
 }
 
+/// Gradients, and running statistics. What nearly cancels (a convolution in front of a batch norm
+/// has no say in the scale) is measured by the largest gradient of the network.
 void expect_same_gradients(const Parameters& got, const Parameters& wanted, double tolerance) {
-  // A bias in front of a batch norm has no influence: what it gets is rounding.
   double largest = 0;
-  std::vector<double> norms;
   for (size_t p = 0; p < wanted.size(); ++p) {
-    double sum = 0;
-    if (wanted.specs()[p].trainable()) {
-      for (float g : wanted.read(p, Parameters::Field::gradient)) {
-        sum += static_cast<double>(g) * static_cast<double>(g);
-      }
-    }
-    norms.push_back(std::sqrt(sum));
-    largest = std::max(largest, norms.back());
+    if (!wanted.specs()[p].trainable()) continue;
+    largest = std::max(largest, norm(wanted.read(p, Parameters::Field::gradient)));
   }
   for (size_t p = 0; p < wanted.size(); ++p) {
     const ParameterSpec& spec = wanted.specs()[p];
     const auto field = spec.trainable() ? Parameters::Field::gradient : Parameters::Field::value;
     const std::vector<float> a = got.read(p, field), b = wanted.read(p, field);
-    if (spec.trainable() && norms[p] < 1e-5 * largest) {
-      for (float g : a) EXPECT_LE(std::abs(static_cast<double>(g)), 1e-4 * largest) << spec.name;
-      continue;
-    }
-    EXPECT_LE(relative_distance(a, b), tolerance) << spec.name;
+    EXPECT_LE(distance(a, b), tolerance * (norm(b) + 0.01 * largest)) << spec.name;
   }
 }
 
@@ -130,11 +120,11 @@ TEST_P(PlanOfRandomGraph, InfersLikeTheOracle) {
     expect_same_loss(plan.run(100 + 2 * batch, 0), oracle.run(100 + 2 * batch, 0), 1e-5);
     const Tensor y = oracle.network.output();
     const std::vector<float> wanted(y.as<float>(), y.as<float>() + y.shape.elements());
-    EXPECT_LE(relative_distance(scores_of(plan.plan()), wanted), 1e-5);
+    EXPECT_LE(distance(scores_of(plan.plan()), wanted), 1e-5 * norm(wanted));
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Seeds, PlanOfRandomGraph, ::testing::Range(0u, 60u));
+INSTANTIATE_TEST_SUITE_P(Seeds, PlanOfRandomGraph, ::testing::Range(0u, 40u));
 
 struct Network {
   const char* name;
@@ -184,12 +174,10 @@ TEST(Plan, GradientsMatchFiniteDifferences) {
     for (size_t p = 0; p < parameters.size(); ++p) {
       if (gradients[p].empty()) continue;
       const std::vector<float> centre = parameters.read(p, Parameters::Field::value);
-      double norm = 0;
-      for (float g : gradients[p]) norm += static_cast<double>(g) * static_cast<double>(g);
-      norm = std::sqrt(norm);
+      const double size = norm(gradients[p]);
       for (const bool along_gradient : {true, false}) {
         std::vector<float> direction = gradients[p];
-        double length = norm;
+        double length = size;
         if (!along_gradient) {
           for (uint32_t i = 0; i < direction.size(); ++i) {
             direction[i] = hashed_uniform(500 + static_cast<uint32_t>(p), i, 1.0f);
@@ -210,7 +198,7 @@ TEST(Plan, GradientsMatchFiniteDifferences) {
               static_cast<double>(direction[i]) * static_cast<double>(gradients[p][i]) / length;
         }
         const double measured = (loss_at(kStep) - loss_at(-kStep)) / (2 * kStep);
-        EXPECT_NEAR(measured, slope, 0.02 * norm + 3e-4)
+        EXPECT_NEAR(measured, slope, 0.02 * size + 3e-4)
             << parameters.specs()[p].name << (along_gradient ? " along the gradient" : "");
       }
       parameters.write(p, Parameters::Field::value, centre);

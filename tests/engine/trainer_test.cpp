@@ -31,6 +31,7 @@ struct Configuration {
   int64_t patience = 0;
   double checkpoint_seconds = 1e9;
   bool batch_norm = true;
+  int samples = kTrainSamples;
   OptimizerKind optimizer = OptimizerKind::adamw;
   DType dtype = DType::f32;
   std::function<float(int64_t)> learning_rate = [](int64_t step) {
@@ -64,7 +65,7 @@ class Process {
         train_graph(graph(kTrainInput, configuration)),
         val_graph(graph(kValInput, configuration)),
         parameters(train_graph.parameters(), stream, true),
-        train(kTrainSamples, kTrainInput, kClasses, 1),
+        train(configuration.samples, kTrainInput, kClasses, 1),
         val(4, kValInput, kClasses, 50),
         trainer(initialised(), val_graph, parameters, stream, ops, train, val,
                 options(folder, configuration), observer) {}
@@ -358,8 +359,18 @@ TEST(Trainer, KeepsTheBestEpochsWeights) {
   for (size_t p = 0; p < best.size(); ++p) {
     EXPECT_EQ(model.parameters.at(process.parameters.specs()[p].name).values, best[p]);
   }
-  const ConfusionMatrix& confusion = process.trainer.best_confusion();
-  EXPECT_EQ(compute_metrics(confusion, AbsentRule::drop).mean_iou, process.trainer.best_score());
+}
+
+TEST(Trainer, RefusesToResumeWithAnotherNumberOfBatches) {
+  const TemporaryFolder folder;
+  {
+    Process process(folder.path());
+    process.trainer.run(never);
+  }
+  Configuration fewer;
+  fewer.samples = kTrainSamples - 2;
+  Process process(folder.path(), fewer);
+  EXPECT_THROW(process.trainer.resume(), InputError);
 }
 
 /// Ruins a parameter before step `at` of the second epoch; expects the run to fail with `message`
