@@ -15,12 +15,14 @@ bool stands_alone(uint8_t marker) { return (marker >= 0xD0 && marker <= 0xD8) ||
 
 /// The tables of one segment: class and index in a byte, 16 counts of codes, their values.
 bool tables_fit(std::span<const uint8_t> segment) {
-  constexpr size_t kCounts = 16;
+  // 16 runs times 10 sizes and 16 special codes are all that 8-bit images can use; stb_image reads
+  // past its tables from the 256th on.
+  constexpr size_t kCounts = 16, kMaxCodes = 255;
   while (!segment.empty()) {
     if (segment.size() < 1 + kCounts) return false;
     const auto counts = segment.subspan(1, kCounts);
     const size_t codes = std::accumulate(counts.begin(), counts.end(), size_t{0});
-    if (codes > 256 || segment.size() < 1 + kCounts + codes) return false;
+    if (codes > kMaxCodes || segment.size() < 1 + kCounts + codes) return false;
     segment = segment.subspan(1 + kCounts + codes);
   }
   return true;

@@ -8,8 +8,9 @@ namespace {
 // stb passes no context to its allocator, so the limit of the decode in progress sits beside it.
 thread_local size_t max_block_bytes = 0;
 
-void* bounded_malloc(size_t bytes) {
-  return bytes <= max_block_bytes ? std::malloc(bytes) : nullptr;
+// Zeroed, because a damaged JPEG makes stb_image read tables that it never filled.
+void* bounded_calloc(size_t bytes) {
+  return bytes <= max_block_bytes ? std::calloc(1, bytes) : nullptr;
 }
 
 void* bounded_realloc(void* block, size_t bytes) {
@@ -24,7 +25,7 @@ void* bounded_realloc(void* block, size_t bytes) {
 #define STBI_ONLY_PNG
 #define STBI_ONLY_BMP
 #define STBI_NO_STDIO
-#define STBI_MALLOC(bytes) bounded_malloc(bytes)
+#define STBI_MALLOC(bytes) bounded_calloc(bytes)
 #define STBI_REALLOC(block, bytes) bounded_realloc(block, bytes)
 #define STBI_FREE(block) std::free(block)
 #define STB_IMAGE_WRITE_STATIC

@@ -24,8 +24,8 @@ struct ColumnLayout {
   bool vectorised = false;
 };
 
-/// The chunks of a sum, a function of the shape alone: at most kShareBlocks blocks, each with at
-/// least four rounds of work for its threads.
+/// The chunks of a sum, a function of the shape alone: at most kShareBlocks blocks, each with four
+/// rounds of work or more for its threads.
 inline int sum_chunks(const Shape& shape) {
   const int channel_tiles = (shape.c + kTileChannels - 1) / kTileChannels;
   const int64_t least_pixels =
@@ -159,9 +159,9 @@ __global__ void __launch_bounds__(kFinishColumns* kFinishRows)
   if (row == 0 && channel < channels) finish(channel, sums[0][0][column], sums[1][0][column]);
 }
 
-/// op.start<V>(channel, V) gives a functor that is called for every pixel; Op::Element
-/// is the tensors' storage type. The blocks go from
-/// the last pixels to the first: what the pass before read last is still in the cache.
+/// op.start<V>(channel, V) gives a functor that is called for every pixel; Op::Element is the
+/// tensors' storage type. The blocks go from the last pixels to the first: what the pass before
+/// read last is still in the cache.
 template <int V, typename Op>
 __global__ void __launch_bounds__(kThreads) column_map(Op op, ColumnLayout layout) {
   const ColumnPlace place(layout, V);

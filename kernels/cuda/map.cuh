@@ -32,10 +32,8 @@ inline MapLayout map_layout(std::initializer_list<const Tensor*> tensors, int wi
   layout.channels = dense ? shape.elements() : shape.c;
   layout.vectorised = dense || !whole_vectors_only || shape.c % width == 0;
   for (const Tensor* tensor : tensors) {
-    const bool starts = reinterpret_cast<uintptr_t>(tensor->data) %
-                            (size_of(tensor->dtype) * static_cast<size_t>(width)) ==
-                        0;
-    layout.vectorised = layout.vectorised && starts && (dense || tensor->pixel_stride % width == 0);
+    const bool aligned = dense ? starts_aligned(*tensor, width) : vector_aligned(*tensor, width);
+    layout.vectorised = layout.vectorised && aligned;
   }
   const int64_t per_vector = layout.vectorised ? width : 1;
   const int64_t per_pixel = (layout.channels + per_vector - 1) / per_vector;

@@ -32,10 +32,15 @@ View<T> view(const Tensor& tensor) {
   return {tensor.as<std::remove_const_t<T>>(), tensor.pixel_stride};
 }
 
-/// Whether vectors of `width` elements start on multiples of their size in every pixel.
-inline bool vector_aligned(const Tensor& tensor, int width) {
+/// Whether the tensor starts on a multiple of the size of `width` elements.
+inline bool starts_aligned(const Tensor& tensor, int width) {
   const size_t step = size_of(tensor.dtype) * static_cast<size_t>(width);
-  return reinterpret_cast<uintptr_t>(tensor.data) % step == 0 && tensor.pixel_stride % width == 0;
+  return reinterpret_cast<uintptr_t>(tensor.data) % step == 0;
+}
+
+/// Whether every pixel does.
+inline bool vector_aligned(const Tensor& tensor, int width) {
+  return starts_aligned(tensor, width) && tensor.pixel_stride % width == 0;
 }
 
 /// Whether the channels of all tensors are whole aligned vectors of `width`.

@@ -12,6 +12,13 @@
 #include <utility>
 #include <vector>
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__
+#elif __has_feature(thread_sanitizer)
+#define __SANITIZE_THREAD__
+#endif
+#endif
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
 #endif
@@ -29,22 +36,23 @@ constexpr size_t kStackBytes = 256 * 1024;
 constexpr size_t kStackBytes = 64 * 1024;
 #endif
 
-/// Dynamic shared memory that every GPU grants without being asked.
+/// Shared memory that every GPU grants a block without being asked.
 constexpr size_t kMostSharedBytes = 48 * 1024;
 
-/// A context that can be switched to, and what the sanitizers must know of it.
-class Context {
+/// A flow of control that can be switched to, and what the sanitizers must know of it: one of the
+/// stacks that threads run on, or (as constructed) the caller of the launch.
+class Fibre {
  public:
-  Context() = default;
-  Context(const Context&) = delete;
-  Context& operator=(const Context&) = delete;
-  ~Context() {
+  Fibre() = default;
+  Fibre(const Fibre&) = delete;
+  Fibre& operator=(const Fibre&) = delete;
+  ~Fibre() {
 #if defined(__SANITIZE_THREAD__)
     if (stack_ && tsan_) __tsan_destroy_fiber(tsan_);
 #endif
   }
 
-  /// Makes the context one that enters `entry` on a stack of its own.
+  /// Makes it one that enters `entry` on a stack of its own.
   void prepare(void (*entry)()) {
     stack_ = std::make_unique_for_overwrite<std::byte[]>(kStackBytes);
     bottom_ = stack_.get();
@@ -59,8 +67,8 @@ class Context {
 #endif
   }
 
-  /// Leaves this context, the running one, for `next`; returns when something switches back.
-  void switch_to(Context& next) {
+  /// Leaves this fibre, the running one, for `next`; returns when something switches back.
+  void switch_to(Fibre& next) {
 #if defined(__SANITIZE_THREAD__)
     if (!stack_) tsan_ = __tsan_get_current_fiber();
     __tsan_switch_to_fiber(next.tsan_, 0);
@@ -73,7 +81,7 @@ class Context {
     arrived();
   }
 
-  /// To be called first on a new stack; switch_to does it where a context goes on.
+  /// To be called first on a new stack; switch_to does it where a fibre goes on.
   void arrived() {
 #if defined(__SANITIZE_ADDRESS__)
     const void* bottom = nullptr;
@@ -88,8 +96,8 @@ class Context {
 
  private:
   ucontext_t context_{};
-  std::unique_ptr<std::byte[]> stack_;  // null for the context of the caller
-  Context* caller_ = nullptr;
+  std::unique_ptr<std::byte[]> stack_;  // null for the caller of the launch
+  Fibre* caller_ = nullptr;
   const void* bottom_ = nullptr;
   size_t size_ = 0;
   [[maybe_unused]] void* fake_stack_ = nullptr;
@@ -102,28 +110,22 @@ struct Abandoned {};
 /// `fresh` threads have not begun, `idle` ones have ended.
 enum class State : uint8_t { idle, fresh, ready, at_block_barrier, at_warp_operation };
 
-/// A stack that a thread runs on, from its beginning until its end.
-struct Fibre {
-  Context context;
-};
-
 struct Thread {
   State state = State::idle;
   Fibre* fibre = nullptr;  // while it is neither fresh nor idle
   uint3 index{};
-  std::source_location where;
+  Line where{};
   uint64_t bits = 0;                               // brought to a warp operation
   std::array<uint64_t, kWarpSize> warp_bits = {};  // what all lanes brought
 };
 
-std::string place(const std::source_location& where) {
-  const std::string file = where.file_name();
-  return file.substr(file.find_last_of('/') + 1) + ":" + std::to_string(where.line());
+std::string place(const Line& where) {
+  const std::string file = where.file;
+  return file.substr(file.find_last_of('/') + 1) + ":" + std::to_string(where.line);
 }
 
-bool same(const std::source_location& a, const std::source_location& b) {
-  return a.line() == b.line() && a.column() == b.column() &&
-         std::strcmp(a.file_name(), b.file_name()) == 0;
+bool same(const Line& a, const Line& b) {
+  return a.line == b.line && std::strcmp(a.file, b.file) == 0;
 }
 
 struct SharedObject {
@@ -145,9 +147,6 @@ class Machine {
     const size_t threads = size_t{block.x} * block.y * block.z;
     if (threads == 0 || threads > 1024) {
       throw EmulatorError("a block of " + std::to_string(threads) + " threads");
-    }
-    if (shared_bytes > kMostSharedBytes) {
-      throw EmulatorError(std::to_string(shared_bytes) + " bytes of dynamic shared memory");
     }
     if (running_ != nullptr) throw EmulatorError("a launch from inside a kernel");
     body_ = &body;
@@ -178,6 +177,11 @@ class Machine {
       if (object.block != block_number_) fill(object);
       return object.data.get();
     }
+    size_t total = size;
+    for (const SharedObject& other : shared_) total += other.size;
+    if (total > kMostSharedBytes) {
+      throw EmulatorError(std::to_string(total) + " bytes of shared memory");
+    }
     // Exactly `size` bytes, so that the sanitizer guards both ends.
     void* memory = nullptr;
     if (posix_memalign(&memory, std::max(alignment, sizeof(void*)), std::max<size_t>(size, 1))) {
@@ -193,10 +197,9 @@ class Machine {
 
   void* dynamic() { return object(&dynamic_bytes_, dynamic_bytes_, 16); }
 
-  void block_barrier(std::source_location where) { wait(State::at_block_barrier, where); }
+  void block_barrier(Line where) { wait(State::at_block_barrier, where); }
 
-  const std::array<uint64_t, kWarpSize>& warp_exchange(unsigned mask, uint64_t bits,
-                                                       std::source_location where) {
+  const std::array<uint64_t, kWarpSize>& warp_exchange(unsigned mask, uint64_t bits, Line where) {
     if (mask != 0xffffffffu) {
       throw EmulatorError("a warp operation of some lanes only at " + place(where));
     }
@@ -214,7 +217,7 @@ class Machine {
   /// any, and then waits for another block.
   static void entry() {
     Machine& machine = current();
-    machine.fibre_->context.arrived();
+    machine.fibre_->arrived();
     for (;;) {
       while (machine.running_ != nullptr) {
         Thread& self = *machine.running_;
@@ -231,7 +234,7 @@ class Machine {
       }
       Fibre& fibre = *machine.fibre_;
       machine.free_.push_back(&fibre);
-      fibre.context.switch_to(machine.scheduler_);
+      fibre.switch_to(machine.scheduler_);
     }
   }
 
@@ -265,11 +268,11 @@ class Machine {
     object.block = block_number_;
   }
 
-  void wait(State state, std::source_location where) {
+  void wait(State state, Line where) {
     Thread& self = running();
     self.state = state;
     self.where = where;
-    self.fibre->context.switch_to(scheduler_);
+    self.fibre->switch_to(scheduler_);
     if (abandoning_) throw Abandoned{};
   }
 
@@ -282,14 +285,14 @@ class Machine {
     } else {
       if (free_.empty()) {
         fibres_.push_back(std::make_unique<Fibre>());
-        fibres_.back()->context.prepare(&Machine::entry);
+        fibres_.back()->prepare(&Machine::entry);
         free_.push_back(fibres_.back().get());
       }
       fibre_ = free_.back();
       free_.pop_back();
       begin(thread);
     }
-    scheduler_.switch_to(fibre_->context);
+    scheduler_.switch_to(*fibre_);
     running_ = nullptr;
   }
 
@@ -372,7 +375,7 @@ class Machine {
     std::rethrow_exception(std::exchange(failure_, nullptr));
   }
 
-  Context scheduler_;
+  Fibre scheduler_;
   std::vector<std::unique_ptr<Fibre>> fibres_;
   std::vector<Fibre*> free_;
   std::vector<Thread> threads_;
@@ -400,13 +403,13 @@ void* shared_object(const void* key, size_t size, size_t alignment) {
 
 void* dynamic_shared() { return Machine::current().dynamic(); }
 
-void block_barrier(std::source_location where) { Machine::current().block_barrier(where); }
+void block_barrier(Line where) { Machine::current().block_barrier(where); }
 
-uint64_t exchange(unsigned mask, uint64_t bits, int source, std::source_location where) {
+uint64_t exchange(unsigned mask, uint64_t bits, int source, Line where) {
   return Machine::current().warp_exchange(mask, bits, where)[static_cast<size_t>(source)];
 }
 
-unsigned ballot(unsigned mask, bool value, std::source_location where) {
+unsigned ballot(unsigned mask, bool value, Line where) {
   const std::array<uint64_t, kWarpSize>& bits =
       Machine::current().warp_exchange(mask, value, where);
   unsigned lanes = 0;

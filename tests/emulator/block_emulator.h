@@ -15,7 +15,6 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
-#include <source_location>
 #include <stdexcept>
 #include <type_traits>
 
@@ -50,6 +49,12 @@ class EmulatorError : public std::runtime_error {
 
 constexpr int kWarpSize = 32;
 
+/// A line of a kernel's source.
+struct Line {
+  const char* file;
+  int line;
+};
+
 /// Where the running thread is; set at every switch.
 struct Position {
   uint3 thread{}, block{};
@@ -76,20 +81,20 @@ T& shared() {
 }
 
 /// Waits until all threads of the block are at this very barrier.
-void block_barrier(std::source_location where);
+void block_barrier(Line where);
 
 /// Waits until all threads of the warp are at this very operation, and gives the bits that lane
 /// `source` of the warp brought along.
-uint64_t exchange(unsigned mask, uint64_t bits, int source, std::source_location where);
+uint64_t exchange(unsigned mask, uint64_t bits, int source, Line where);
 
 /// The lanes that brought a non-zero value.
-unsigned ballot(unsigned mask, bool value, std::source_location where);
+unsigned ballot(unsigned mask, bool value, Line where);
 
 /// The thread's lane of its warp.
 int lane();
 
 template <typename T>
-T shuffle(unsigned mask, T value, int source, std::source_location where) {
+T shuffle(unsigned mask, T value, int source, Line where) {
   static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= sizeof(uint64_t));
   uint64_t bits = 0;
   std::memcpy(&bits, &value, sizeof(T));
@@ -105,31 +110,32 @@ T shuffle(unsigned mask, T value, int source, std::source_location where) {
 #define blockDim (::macadam::emulator::position.threads)
 #define gridDim (::macadam::emulator::position.blocks)
 
-inline void __syncthreads(std::source_location where = std::source_location::current()) {
+inline void __syncthreads(macadam::emulator::Line where = {__builtin_FILE(), __builtin_LINE()}) {
   macadam::emulator::block_barrier(where);
 }
 
 inline void __syncwarp(unsigned mask = 0xffffffffu,
-                       std::source_location where = std::source_location::current()) {
+                       macadam::emulator::Line where = {__builtin_FILE(), __builtin_LINE()}) {
   macadam::emulator::ballot(mask, true, where);
 }
 
 inline unsigned __ballot_sync(unsigned mask, bool predicate,
-                              std::source_location where = std::source_location::current()) {
+                              macadam::emulator::Line where = {__builtin_FILE(),
+                                                               __builtin_LINE()}) {
   return macadam::emulator::ballot(mask, predicate, where);
 }
 
 /// Segments of `width` lanes exchange among themselves; a source outside leaves the own value.
 template <typename T>
 T __shfl_sync(unsigned mask, T value, int source, int width = 32,
-              std::source_location where = std::source_location::current()) {
+              macadam::emulator::Line where = {__builtin_FILE(), __builtin_LINE()}) {
   const int segment = macadam::emulator::lane() / width * width;
   return macadam::emulator::shuffle(mask, value, segment + (source & (width - 1)), where);
 }
 
 template <typename T>
 T __shfl_down_sync(unsigned mask, T value, int delta, int width = 32,
-                   std::source_location where = std::source_location::current()) {
+                   macadam::emulator::Line where = {__builtin_FILE(), __builtin_LINE()}) {
   const int lane = macadam::emulator::lane();
   const bool inside = lane % width + delta < width;
   return macadam::emulator::shuffle(mask, value, inside ? lane + delta : lane, where);
@@ -137,7 +143,7 @@ T __shfl_down_sync(unsigned mask, T value, int delta, int width = 32,
 
 template <typename T>
 T __shfl_up_sync(unsigned mask, T value, int delta, int width = 32,
-                 std::source_location where = std::source_location::current()) {
+                 macadam::emulator::Line where = {__builtin_FILE(), __builtin_LINE()}) {
   const int lane = macadam::emulator::lane();
   return macadam::emulator::shuffle(mask, value, lane % width >= delta ? lane - delta : lane,
                                     where);
@@ -145,7 +151,7 @@ T __shfl_up_sync(unsigned mask, T value, int delta, int width = 32,
 
 template <typename T>
 T __shfl_xor_sync(unsigned mask, T value, int bits, int width = 32,
-                  std::source_location where = std::source_location::current()) {
+                  macadam::emulator::Line where = {__builtin_FILE(), __builtin_LINE()}) {
   const int lane = macadam::emulator::lane(), other = lane ^ bits;
   return macadam::emulator::shuffle(mask, value, other / width == lane / width ? other : lane,
                                     where);
