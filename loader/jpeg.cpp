@@ -1,5 +1,7 @@
 #include "loader/jpeg.h"
 
+#include <fmt/format.h>
+
 #include <numeric>
 
 #include "kernels/error.h"
@@ -8,7 +10,7 @@ namespace macadam {
 
 namespace {
 
-constexpr uint8_t kHuffmanTables = 0xC4, kEndOfImage = 0xD9;
+constexpr uint8_t kHuffmanTables = 0xC4, kEndOfImage = 0xD9, kStartOfScan = 0xDA;
 
 /// A marker that no length follows: the start, restarts within a scan, and TEM.
 bool stands_alone(uint8_t marker) { return (marker >= 0xD0 && marker <= 0xD8) || marker == 0x01; }
@@ -28,6 +30,11 @@ bool tables_fit(std::span<const uint8_t> segment) {
   return true;
 }
 
+[[noreturn]] void damaged(std::string_view why, std::string_view name) {
+  throw InputError(fmt::format("JPEG file is damaged ({})", why), name,
+                   "copy or download the file again");
+}
+
 }  // namespace
 
 bool is_jpeg(std::span<const uint8_t> bytes) {
@@ -37,6 +44,7 @@ bool is_jpeg(std::span<const uint8_t> bytes) {
 void verify_jpeg_tables(std::span<const uint8_t> bytes, std::string_view name) {
   // Whatever lies between segments is passed over up to the next marker: padding, and the coded
   // data of a scan, where a byte of 255 is followed by 0 or a restart.
+  bool has_tables = false;
   size_t at = 2;
   while (at + 3 < bytes.size()) {
     const uint8_t marker = bytes[at + 1];
@@ -53,10 +61,11 @@ void verify_jpeg_tables(std::span<const uint8_t> bytes, std::string_view name) {
     if (marker == kHuffmanTables) {
       const size_t end = at + 2 + length;
       if (length < 2 || end > bytes.size() || !tables_fit(bytes.subspan(at + 4, length - 2))) {
-        throw InputError("JPEG file is damaged (Huffman table)", name,
-                         "copy or download the file again");
+        damaged("a Huffman table is not valid", name);
       }
+      has_tables = true;
     }
+    if (marker == kStartOfScan && !has_tables) damaged("it has no Huffman table", name);
     at += 2 + length;
   }
 }

@@ -13,7 +13,7 @@ namespace macadam {
 bool is_jpeg(std::span<const uint8_t> bytes);
 
 /// Walks the segments of all scans. Throws InputError naming `name` when a Huffman table describes
-/// more codes than an 8-bit image can use, or does not fill its segment.
+/// more codes than an 8-bit image can use, does not fill its segment, or is missing altogether.
 void verify_jpeg_tables(std::span<const uint8_t> bytes, std::string_view name);
 
 }  // namespace macadam

@@ -13,8 +13,9 @@ LoadedModel::LoadedModel(const std::filesystem::path& file, Stream& stream)
 
 LoadedModel::LoadedModel(const Model& model, const std::filesystem::path& file, Stream& stream)
     : info_(model.info),
-      parameters_(build_network(network_spec(info_), {1, info_.height, info_.width, 3}).parameters(),
-                  stream, false) {
+      parameters_(
+          build_network(network_spec(info_), {1, info_.height, info_.width, 3}).parameters(),
+          stream, false) {
   load_parameters(model, parameters_, file.string());
 }
 

@@ -161,6 +161,11 @@ TEST(Image, HuffmanTablesOfAJpegMustFit) {
   evil.insert(evil.end(), table, honest.end());
   expect_input_error([&] { decode_rgb(evil, "evil.jpg"); }, {"evil.jpg", "Huffman"});
   expect_input_error([&] { probe_image(evil, "evil.jpg"); }, {"evil.jpg", "Huffman"});
+
+  std::vector<uint8_t> bare(honest.begin(), table);
+  const auto length = static_cast<ptrdiff_t>(table[2] << 8 | table[3]);
+  bare.insert(bare.end(), table + 2 + length, honest.end());
+  expect_input_error([&] { decode_rgb(bare, "bare.jpg"); }, {"bare.jpg", "no Huffman table"});
 }
 
 TEST(Image, MasksThatWouldChangeTheIdsAreRefused) {
