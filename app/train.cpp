@@ -150,6 +150,11 @@ void train(const TrainOptions& options) {
                       loader_options(config, device.device, true));
   Loader val_loader(open_dataset(config.dataset.val, "val"), labels,
                     loader_options(config, device.device, false));
+  if (train_loader.dataset().split == kWholeSplit &&
+      std::filesystem::equivalent(train_loader.dataset().root, val_loader.dataset().root)) {
+    throw InputError("training and validation would see the same images", config.dataset.train,
+                     "give the data set folders train and val, or name two data sets");
+  }
   const bool scores_test = has_test_split(config);
   prepare_run_folder(config, options.resume);
 

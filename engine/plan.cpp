@@ -44,7 +44,7 @@ class Arena {
 
 Plan::Plan(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
            const PlanOptions& options)
-    : stream_(stream), ops_(ops), options_(options), graph_(rewrite(graph, options.mode)) {
+    : ops_(ops), options_(options), graph_(rewrite(graph, options.mode)) {
   require(graph.output().id >= 0, "the graph has an output");
   require(parameters.size() == graph.parameters().size(), "parameters of this graph");
   const bool training = options.mode == Mode::train;

@@ -74,7 +74,6 @@ class Plan {
     Bindings forward, backward;  // they differ in the workspace
   };
 
-  Stream& stream_;
   Ops& ops_;
   PlanOptions options_;
   Graph graph_;

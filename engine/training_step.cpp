@@ -24,7 +24,6 @@ PlanOptions plan_options(const TrainingStepOptions& options, const StepState* st
 TrainingStep::TrainingStep(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
                            const TrainingStepOptions& options)
     : stream_(stream),
-      ops_(ops),
       device_state_(stream.device(), sizeof(StepState)),
       device_losses_(stream.device(), sizeof(LossValues)),
       device_weights_(stream.device(), options.class_weights.size() * sizeof(float)),

@@ -55,7 +55,6 @@ class TrainingStep {
   std::optional<StepResult> take(size_t slot);
 
   Stream& stream_;
-  Ops& ops_;
   Buffer device_state_, device_losses_, device_weights_;
   Buffer host_states_, host_losses_;  // two of each, used in turn
   Tensor class_weights_;

@@ -28,7 +28,9 @@ class CpuOptimOps final : public OptimOps {
   void sgd(const SgdDesc& desc, const OptimBuffers& buffers,
            std::span<const ParameterSegment> segments, const StepState* state) override {
     for_segments(segments, [&](const ParameterSegment& segment, int64_t begin, int64_t end) {
-      const auto [parameters, gradients, moment, unused] = buffers;
+      float* const parameters = buffers.parameters;
+      const float* const gradients = buffers.gradients;
+      float* const moment = buffers.moment1;
       const float lr = state->lr * segment.lr_scale, weight_decay = segment.weight_decay;
       const float momentum = desc.momentum;
       const bool nesterov = desc.nesterov;
@@ -43,8 +45,11 @@ class CpuOptimOps final : public OptimOps {
   void adamw(const AdamWDesc& desc, const OptimBuffers& buffers,
              std::span<const ParameterSegment> segments, const StepState* state) override {
     for_segments(segments, [&](const ParameterSegment& segment, int64_t begin, int64_t end) {
-      const auto [parameters, gradients, moment1, moment2] = buffers;
-      const auto [beta1, beta2, eps] = desc;
+      float* const parameters = buffers.parameters;
+      const float* const gradients = buffers.gradients;
+      float* const moment1 = buffers.moment1;
+      float* const moment2 = buffers.moment2;
+      const float beta1 = desc.beta1, beta2 = desc.beta2, eps = desc.eps;
       const scalar::AdamWFactors factors =
           scalar::adamw_factors(state->lr * segment.lr_scale, segment.weight_decay,
                                 state->bias_correction1, state->bias_correction2);
