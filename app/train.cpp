@@ -12,6 +12,7 @@
 #include "app/run_folder.h"
 #include "app/scoring.h"
 #include "engine/precision.h"
+#include "engine/text.h"
 #include "engine/trainer.h"
 #include "loader/loader_source.h"
 #include "models/loaded_model.h"
@@ -115,7 +116,10 @@ void check_class_weights(const Config& config, const LabelSet& labels) {
 bool has_test_split(const Config& config) {
   const std::string& folder = config.dataset.test;
   if (folder.empty()) return false;
-  if (folder != config.dataset.train) return !open_dataset(folder, "test").samples.empty();
+  if (folder != config.dataset.train) {
+    open_dataset(folder, "test");
+    return true;
+  }
   const std::vector<std::string> splits = list_splits(folder);
   return recognize_layout(folder) != Layout::cityscapes &&
          std::find(splits.begin(), splits.end(), "test") != splits.end();
@@ -178,7 +182,9 @@ void train(const TrainOptions& options) {
   catch_interrupts();
   const TrainingEnd end = trainer.run(interrupted);
   if (end == TrainingEnd::interrupted) {
-    say(fmt::format("interrupted; continue with: macadam train {} --resume", options.config));
+    std::vector<std::string> words{options.config};  // the overrides are part of the run
+    words.insert(words.end(), options.overrides.begin(), options.overrides.end());
+    say(fmt::format("interrupted; continue with: macadam train {} --resume", joined(words, " ")));
     throw Interrupted();
   }
   if (end == TrainingEnd::stopped_early) {

@@ -81,7 +81,8 @@ TEST_F(Resume, LoaderThreadsAndKillDoNotChangeABit) {
 TEST_F(Resume, CtrlCWritesACheckpoint) {
   const ProgramResult interrupted = interrupt("stopped", SIGINT);
   EXPECT_EQ(interrupted.exit_code, 130) << interrupted.err;
-  EXPECT_NE(interrupted.err.find("--resume"), std::string::npos) << interrupted.err;
+  EXPECT_NE(interrupted.err.find("macadam train run.toml name=stopped --resume"), std::string::npos)
+      << interrupted.err;
   const ProgramResult resumed =
       macadam(scratch_.path(), {"train", "run.toml", "name=stopped", "--resume"});
   ASSERT_EQ(resumed.exit_code, 0) << resumed.err;
