@@ -27,6 +27,7 @@ const std::array<std::string, 2> void_names{"ignore", "class"};
 const std::array<std::string, 3> dice_absent_names{"skip", "zero", "suppress"};
 const std::array<std::string, 2> optimizer_names{"adamw", "sgd"};
 const std::array<std::string, 3> schedule_names{"constant", "cosine", "poly"};
+const std::array<std::string, 3> batch_norm_names{"none", "encoder", "all"};
 const std::array<std::string, 4> precision_names{"auto", "fp32", "bf16", "fp16"};
 const std::array<std::string, 3> absent_names{"drop", "one", "zero"};
 const std::array<std::string, 1> transform_names{"HorizontalFlip"};
@@ -101,6 +102,9 @@ void read_data(ConfigSource& source, Config& config) {
   read_int(source, "batch", config.batch, 1, 1 << 16);
   read_triple(source, "normalization.mean", config.normalization.mean, -1e3);
   read_triple(source, "normalization.std", config.normalization.std, 1e-6);
+  read_float(source, "normalization.range", config.normalization.range, 1e-3, 1e3);
+  source.read_bool("normalization.bgr", config.normalization.bgr);
+  config.own_normalization = source.is_table("normalization");
   bool given = false;
   const std::map<std::string, double> transforms =
       source.read_transforms("augment", transform_names, given);
@@ -178,6 +182,12 @@ void read_optimizer(ConfigSource& source, Config& config) {
   source.read_number("warmup", config.warmup, 0, static_cast<double>(config.epochs));
 }
 
+void read_fine_tuning(ConfigSource& source, FineTuning& tuning) {
+  source.read_freeze_rules("freeze", tuning.freeze);
+  read_float(source, "encoder_lr", tuning.encoder_lr, 1e-6, 1e3);
+  read_enum(source, "freeze_batch_norm", batch_norm_names, tuning.batch_norms);
+}
+
 void read_run(ConfigSource& source, Config& config) {
   read_enum(source, "precision", precision_names, config.precision);
   source.read_string("device", config.device);
@@ -245,6 +255,17 @@ std::string network_text(const Config& config) {
   return text + "}";
 }
 
+std::string freeze_text(const std::vector<FreezeRule>& rules) {
+  std::vector<std::string> items;
+  for (const FreezeRule& rule : rules) {
+    const std::string pattern = toml_string(rule.pattern);
+    items.push_back(rule.epochs == FreezeRule::kWholeRun
+                        ? pattern
+                        : fmt::format("{{pattern = {}, epochs = {}}}", pattern, rule.epochs));
+  }
+  return fmt::format("[{}]", joined(items));
+}
+
 std::string dataset_text(const DatasetPaths& paths) {
   if (paths.train == paths.val && paths.train == paths.test) return toml_string(paths.train);
   std::string text =
@@ -271,6 +292,7 @@ Config parse_config(std::string_view toml, const fs::path& file,
   read_data(source, config);
   read_loss(source, config);
   read_optimizer(source, config);
+  read_fine_tuning(source, config.fine_tuning);
   read_run(source, config);
   source.reject_unknown();
   check_complete(source, config);
@@ -331,6 +353,9 @@ std::string to_toml(const Config& config) {
   line("schedule", word(name_in(schedule_names, config.schedule)));
   if (config.schedule != ScheduleKind::constant) line("min_lr", number(config.min_lr));
   line("warmup", number(config.warmup));
+  line("freeze", freeze_text(config.fine_tuning.freeze));
+  line("encoder_lr", number(config.fine_tuning.encoder_lr));
+  line("freeze_batch_norm", word(name_in(batch_norm_names, config.fine_tuning.batch_norms)));
 
   line("precision", word(name_in(precision_names, config.precision)));
   line("device", word(config.device));
@@ -347,6 +372,8 @@ std::string to_toml(const Config& config) {
   text += "\n[normalization]\n";
   line("mean", list(config.normalization.mean));
   line("std", list(config.normalization.std));
+  line("range", number(config.normalization.range));
+  line("bgr", config.normalization.bgr ? "true" : "false");
   text += "\n[loader]\n";
   line("threads", number(config.loader_threads));
   line("cache", number(config.loader_cache));

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/fine_tuning.h"
 #include "engine/metrics.h"
 #include "engine/optimizer.h"
 #include "engine/schedule.h"
@@ -48,15 +49,17 @@ struct Config {
   ScheduleKind schedule = ScheduleKind::cosine;
   double min_lr = 0;  // where the schedule ends
   double warmup = 1;  // epochs of linear rise, may be a fraction; by default a tenth, at most 1
+  FineTuning fine_tuning;  // [freeze, encoder_lr, freeze_batch_norm = "none" | "encoder" | "all"]
 
   Precision precision = Precision::automatic;
   std::string device = "auto";
   uint64_t seed = 1;
-  std::string name;              // of the run; the network's by default
-  std::string runs;              // folder of the runs; "runs" in the current folder by default
-  std::string weights;           // model file to start from; none when empty
-  float horizontal_flip = 0.5f;  // [augment] probability
-  Normalization normalization;   // [normalization.mean, normalization.std]
+  std::string name;                // of the run; the network's by default
+  std::string runs;                // folder of the runs; "runs" in the current folder by default
+  std::string weights;             // model file to start from; none when empty
+  float horizontal_flip = 0.5f;    // [augment] probability
+  Normalization normalization;     // [normalization.mean, .std, .range, .bgr]
+  bool own_normalization = false;  // the table is given; else weights or the network decide
 
   int loader_threads = 0;       // [loader.threads] 0: all cores
   int64_t loader_cache = 1024;  // [loader.cache] MiB of decoded samples that may stay in memory

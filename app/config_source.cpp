@@ -368,6 +368,44 @@ std::map<std::string, double> ConfigSource::read_transforms(std::string_view key
   return transforms;
 }
 
+void ConfigSource::read_freeze_rules(std::string_view key, std::vector<FreezeRule>& rules) {
+  if (!given(key)) return;
+  constexpr std::string_view example =
+      "write for example [\"encoder.*\"] or [{pattern = \"encoder.*\", epochs = 5}]";
+  const toml::node& node = *document_->find(key);
+  const toml::array* list = node.as_array();
+  if (list == nullptr) fail(key, fmt::format("is {}", type_text(node)), example);
+  rules.clear();
+  for (const toml::node& item : *list) {
+    FreezeRule rule;
+    if (const toml::table* table = item.as_table()) {
+      for (const auto& [part, value] : *table) {
+        if (const auto* pattern = value.as_string(); part.str() == "pattern" && pattern) {
+          rule.pattern = pattern->get();
+        } else if (const auto* epochs = value.as_integer(); part.str() == "epochs" && epochs) {
+          rule.epochs = epochs->get();
+        } else {
+          fail(key, fmt::format("holds {} as {}", type_text(value), quote(part.str())), example);
+        }
+      }
+    } else if (const auto* pattern = item.as_string()) {
+      rule.pattern = pattern->get();
+    } else {
+      fail(key, fmt::format("holds {}", type_text(item)), example);
+    }
+    if (rule.pattern.empty()) fail(key, "holds a rule without a pattern", example);
+    if (rule.epochs < 1) {
+      fail(key, fmt::format("freezes {} for {} epochs", quote(rule.pattern), rule.epochs),
+           "write an integer from 1");
+    }
+    const auto same = [&](const FreezeRule& other) { return other.pattern == rule.pattern; };
+    if (std::ranges::any_of(rules, same)) {
+      fail(key, fmt::format("holds {} twice", quote(rule.pattern)), "keep one of them");
+    }
+    rules.push_back(std::move(rule));
+  }
+}
+
 void ConfigSource::reject_unknown() {
   const auto check = [&](const auto& self, const toml::table& table,
                          const std::string& prefix) -> void {

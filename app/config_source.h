@@ -10,6 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/fine_tuning.h"
+
 namespace macadam {
 
 /// Every read_*() and find names a valid key; reject_unknown() then refuses all others.
@@ -47,6 +49,9 @@ class ConfigSource {
   /// must be in `names` and differ.
   std::map<std::string, double> read_transforms(std::string_view key,
                                                 std::span<const std::string> names, bool& given);
+  /// A list of patterns, each a string (for the whole run) or a table {pattern = STRING, epochs =
+  /// INTEGER}. Patterns must differ.
+  void read_freeze_rules(std::string_view key, std::vector<FreezeRule>& rules);
 
   /// Throws for the first key that nobody read, with the nearest valid key.
   void reject_unknown();

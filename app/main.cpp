@@ -28,6 +28,7 @@ int run(int argc, char** argv) {
   macadam::add_train(app);
   macadam::add_eval(app);
   macadam::add_predict(app);
+  macadam::add_convert(app);
   macadam::add_info(app);
   try {
     app.parse(argc, argv);

@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
+#include <optional>
 
 #include "app/commands.h"
 #include "app/config.h"
@@ -15,6 +16,7 @@
 #include "engine/text.h"
 #include "engine/trainer.h"
 #include "loader/loader_source.h"
+#include "models/conversion.h"
 #include "models/loaded_model.h"
 
 namespace macadam {
@@ -34,6 +36,10 @@ class ConsoleObserver final : public TrainingObserver {
         p.batch, p.batches,
         fmt::format("epoch {}/{} loss {:.4f} {:.2f} images/s, {:.1f}% waiting for data", p.epoch,
                     p.epochs, p.loss, p.images_per_second, 100 * p.data_wait_share));
+  }
+  void on_phase(const Phase& p) override {
+    say(fmt::format("up to epoch {}, {} parameters are trained and {} frozen", p.last_epoch,
+                    p.trained, p.frozen));
   }
   void on_validation(int64_t batch, int64_t batches) override { validation_.show(batch, batches); }
   void on_epoch(const EpochSummary& s) override {
@@ -93,6 +99,7 @@ TrainerOptions trainer_options(const Config& config, const LabelSet& labels, DTy
   options.step = {
       dtype,      config.loss, config.class_weights, config.optimizer, config.normalization,
       config.seed};
+  options.fine_tuning = config.fine_tuning;
   options.absent = config.absent;
   options.patience = config.patience;
   options.checkpoint_seconds = config.checkpoint_seconds;
@@ -139,8 +146,40 @@ void score_test_split(const Config& config, Stream& stream, Ops& ops, DType dtyp
              metrics_table(metrics, model.info().class_names));
 }
 
+/// The graph of the configured network. Pretrained weights, and else the network, decide on options
+/// and normalisation that `config` leaves open.
+Graph make_graph(Config& config, int classes, std::optional<WeightImport>& weights) {
+  const NetworkEntry& entry = find_network(config.network);
+  if (entry.task != Task::segmentation) {
+    throw InputError(fmt::format("{} is a classifier", config.network), "network",
+                     "choose a network that ends in _unet");
+  }
+  const Shape input{config.batch, config.height, config.width, 3};
+  NetworkSpec spec{config.network, classes, config.network_options};
+  Graph graph = build_network(spec, input);
+  WeightNeeds needs{{}, entry.normalization};
+  if (!config.weights.empty()) {
+    weights.emplace(config.weights, spec, graph);
+    needs = needs_of(*weights, spec);
+  }
+  if (!config.own_normalization) config.normalization = needs.normalization;
+  if (needs.options.empty()) return graph;
+  config.network_options.insert(needs.options.begin(), needs.options.end());
+  spec.options = config.network_options;
+  return build_network(spec, input);
+}
+
+void load_weights(const WeightImport& weights, Parameters& parameters) {
+  weights.for_each([&](size_t i, std::span<const float> values, bool) {
+    parameters.write(i, Parameters::Field::value, values);
+  });
+  std::string text = weights.report().text();
+  text.pop_back();  // the last newline
+  say(text);
+}
+
 void train(const TrainOptions& options) {
-  const Config config = load_config(options.config, options.overrides);
+  Config config = load_config(options.config, options.overrides);
   const DeviceInfo device = device_info(parse_device(config.device));
   const DType dtype = resolve_precision(name_of(config.precision), device, true);
   const LabelSet labels = make_label_set(
@@ -148,8 +187,9 @@ void train(const TrainOptions& options) {
       config.dataset.train);
   check_class_weights(config, labels);
 
-  const NetworkSpec network{config.network, labels.classes(), config.network_options};
-  const Graph graph = build_network(network, {config.batch, config.height, config.width, 3});
+  std::optional<WeightImport> weights;
+  const Graph graph = make_graph(config, labels.classes(), weights);
+  check_fine_tuning(config.fine_tuning, graph);
   Loader train_loader(open_dataset(config.dataset.train, "train"), labels,
                       loader_options(config, device.device, true));
   Loader val_loader(open_dataset(config.dataset.val, "val"), labels,
@@ -166,9 +206,8 @@ void train(const TrainOptions& options) {
   Ops ops = make_ops(stream);
   Parameters parameters(graph.parameters(), stream, true);
   parameters.initialise(config.seed);
-  if (!config.weights.empty() && !options.resume) {
-    load_parameters(load_model(config.weights), parameters, config.weights);
-  }
+  if (weights && !options.resume) load_weights(*weights, parameters);
+  weights.reset();  // gives the mapped file back
   LoaderSource train_source(train_loader), val_source(val_loader);
   ConsoleObserver observer;
   Trainer trainer(graph, graph, parameters, stream, ops, train_source, val_source,

@@ -86,7 +86,7 @@ BENCHMARK(BM_copy_roof)->UseRealTime();
 void BM_relu(benchmark::State& state) {
   const auto ops = cpu::make_activation_ops();
   const Storage x = activations(kFull), y = activations(kFull);
-  for (auto _ : state) ops->relu(x.tensor(), y.tensor());
+  for (auto _ : state) ops->activate(Activation::relu, x.tensor(), y.tensor());
   report(state, {x.bytes(), y.bytes()});
 }
 BENCHMARK(BM_relu)->UseRealTime();

@@ -1,4 +1,6 @@
 # Finds the two backends. Sets MACADAM_HAS_CUDA and MACADAM_HAS_ONEDNN; at least one must be there.
+# Finds ONNX and HDF5 too, which are never required: sets MACADAM_HAS_ONNX and makes the target
+# macadam_onnx; sets MACADAM_HAS_HDF5 and makes the target macadam_hdf5.
 
 set(MACADAM_HAS_CUDA OFF)
 if(NOT MACADAM_CUDA STREQUAL "OFF")
@@ -40,3 +42,41 @@ if(NOT MACADAM_HAS_CUDA AND NOT MACADAM_HAS_ONEDNN)
   message(FATAL_ERROR "No backend: install oneDNN (libdnnl-dev), or CUDA >= 12.4 with cuDNN 9.")
 endif()
 message(STATUS "Backends: CUDA ${MACADAM_HAS_CUDA}, oneDNN ${MACADAM_HAS_ONEDNN}")
+
+set(MACADAM_HAS_ONNX OFF)
+if(NOT MACADAM_ONNX STREQUAL "OFF")
+  find_path(ONNX_INCLUDE_DIR onnx/onnx_pb.h)
+  find_library(ONNX_PROTO_LIBRARY NAMES onnx_proto)
+  find_library(PROTOBUF_LIBRARY NAMES protobuf)
+  find_path(PROTOBUF_INCLUDE_DIR google/protobuf/message.h)
+  if(ONNX_INCLUDE_DIR AND ONNX_PROTO_LIBRARY AND PROTOBUF_LIBRARY AND PROTOBUF_INCLUDE_DIR)
+    set(MACADAM_HAS_ONNX ON)
+    add_library(macadam_onnx INTERFACE)
+    target_include_directories(macadam_onnx SYSTEM INTERFACE
+      ${ONNX_INCLUDE_DIR} ${PROTOBUF_INCLUDE_DIR})
+    target_compile_definitions(macadam_onnx INTERFACE
+      MACADAM_HAS_ONNX ONNX_ML=1 ONNX_NAMESPACE=onnx)  # as the library was built
+    target_link_libraries(macadam_onnx INTERFACE ${ONNX_PROTO_LIBRARY} ${PROTOBUF_LIBRARY})
+  elseif(MACADAM_ONNX STREQUAL "ON")
+    message(FATAL_ERROR "MACADAM_ONNX=ON: the ONNX library was not found. Install libonnx-dev and "
+                        "libprotobuf-dev.")
+  endif()
+endif()
+message(STATUS "ONNX files: ${MACADAM_HAS_ONNX}")
+
+set(MACADAM_HAS_HDF5 OFF)
+if(NOT MACADAM_HDF5 STREQUAL "OFF")
+  # Debian keeps the serial build apart from those for MPI.
+  find_path(HDF5_INCLUDE_DIR hdf5.h PATH_SUFFIXES hdf5/serial)
+  find_library(HDF5_LIBRARY NAMES hdf5_serial hdf5)
+  if(HDF5_INCLUDE_DIR AND HDF5_LIBRARY)
+    set(MACADAM_HAS_HDF5 ON)
+    add_library(macadam_hdf5 INTERFACE)
+    target_include_directories(macadam_hdf5 SYSTEM INTERFACE ${HDF5_INCLUDE_DIR})
+    target_compile_definitions(macadam_hdf5 INTERFACE MACADAM_HAS_HDF5)
+    target_link_libraries(macadam_hdf5 INTERFACE ${HDF5_LIBRARY})
+  elseif(MACADAM_HDF5 STREQUAL "ON")
+    message(FATAL_ERROR "MACADAM_HDF5=ON: HDF5 was not found. Install libhdf5-dev.")
+  endif()
+endif()
+message(STATUS "Keras .h5 weights: ${MACADAM_HAS_HDF5}")

@@ -3,7 +3,7 @@
 
 install_packages() {
   local wanted=(g++ cmake ninja-build ccache libfmt-dev libcli11-dev libtomlplusplus-dev
-    nlohmann-json3-dev libstb-dev libdnnl-dev)
+    nlohmann-json3-dev libstb-dev libdnnl-dev libhdf5-dev libonnx-dev libprotobuf-dev)
   if [[ $1 == test ]]; then
     wanted+=(libgtest-dev libbenchmark-dev python3 clang libomp-dev libclang-rt-dev clang-format)
   fi

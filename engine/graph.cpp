@@ -30,11 +30,15 @@ ConvDesc describe(const ConvLayer& layer, Shape input) {
 
 struct KindName {
   std::string_view operator()(const ConvLayer&) const { return "conv"; }
+  std::string_view operator()(const ConvTransposeLayer&) const { return "conv_transpose"; }
   std::string_view operator()(const BatchNormLayer&) const { return "batch_norm"; }
-  std::string_view operator()(const ReluLayer&) const { return "relu"; }
+  std::string_view operator()(const ActivationLayer& layer) const { return name_of(layer.kind); }
   std::string_view operator()(const DropoutLayer&) const { return "dropout"; }
+  std::string_view operator()(const DropPathLayer&) const { return "drop_path"; }
   std::string_view operator()(const MaxPoolLayer&) const { return "max_pool"; }
   std::string_view operator()(const AveragePoolLayer&) const { return "average_pool"; }
+  std::string_view operator()(const GlobalAveragePoolLayer&) const { return "global_average"; }
+  std::string_view operator()(const ScaleLayer&) const { return "scale"; }
   std::string_view operator()(const UpsampleLayer&) const { return "upsample"; }
   std::string_view operator()(const ConcatLayer&) const { return "concat"; }
   std::string_view operator()(const AddLayer&) const { return "add"; }
@@ -91,23 +95,46 @@ Value Graph::conv(Value x, std::string_view name, const ConvLayer& layer) {
   return append(name, layer, {x}, out, std::move(parameters));
 }
 
-Value Graph::batch_norm(Value x, std::string_view name, const BatchNormDesc& desc) {
+Value Graph::conv_transpose(Value x, std::string_view name, const ConvTransposeLayer& layer) {
+  require(layer.kernel > 0 && layer.stride > 0, "a positive kernel and stride");
+  const Shape in = shape(x);
+  const Shape out{in.n, (in.h - 1) * layer.stride + layer.kernel,
+                  (in.w - 1) * layer.stride + layer.kernel, layer.out_channels};
+  std::vector<int> parameters{add_parameter(std::string(name) + ".weight",
+                                            {in.c, layer.kernel, layer.kernel, layer.out_channels},
+                                            ParameterRole::conv_weight, layer.init)};
+  if (layer.bias) {
+    parameters.push_back(add_parameter(std::string(name) + ".bias", {1, 1, 1, layer.out_channels},
+                                       ParameterRole::bias));
+  }
+  return append(name, layer, {x}, out, std::move(parameters));
+}
+
+Value Graph::batch_norm(Value x, std::string_view name, const BatchNormDesc& desc, bool scale) {
   const Shape in = shape(x);
   const Shape vector{1, 1, 1, in.c};
   const std::string prefix(name);
   std::vector<int> parameters{
-      add_parameter(prefix + ".weight", vector, ParameterRole::norm_scale),
+      add_parameter(prefix + ".weight", vector,
+                    scale ? ParameterRole::norm_scale : ParameterRole::fixed_scale),
       add_parameter(prefix + ".bias", vector, ParameterRole::norm_shift),
       add_parameter(prefix + ".running_mean", vector, ParameterRole::running_mean),
       add_parameter(prefix + ".running_var", vector, ParameterRole::running_var)};
   return append(name, BatchNormLayer{desc}, {x}, in, std::move(parameters));
 }
 
-Value Graph::relu(Value x) { return append("", ReluLayer{}, {x}, shape(x)); }
+Value Graph::activation(Value x, Activation kind) {
+  return append("", ActivationLayer{kind}, {x}, shape(x));
+}
 
 Value Graph::dropout(Value x, float p) {
   require(p >= 0 && p < 1, "a dropout probability in [0, 1)");
   return append("", DropoutLayer{p, dropouts_++}, {x}, shape(x));
+}
+
+Value Graph::drop_path(Value x, float p) {
+  require(p >= 0 && p < 1, "a probability in [0, 1)");
+  return append("", DropPathLayer{p, dropouts_++}, {x}, shape(x));
 }
 
 Value Graph::max_pool(Value x, const PoolDesc& desc) {
@@ -123,12 +150,31 @@ Value Graph::average_pool(Value x, const PoolDesc& desc) {
   return append("", AveragePoolLayer{desc}, {x}, out);
 }
 
+Value Graph::global_average_pool(Value x) {
+  const Shape in = shape(x);
+  return append("", GlobalAveragePoolLayer{}, {x}, {in.n, 1, 1, in.c});
+}
+
+Value Graph::scale(Value x, Value factors) {
+  const Shape in = shape(x);
+  check_fits(shape(factors) == Shape{in.n, 1, 1, in.c}, "scale", "one factor an image and channel",
+             shape(factors));
+  return append("", ScaleLayer{}, {x, factors}, in);
+}
+
 Value Graph::upsample(Value x, int height, int width, bool bilinear) {
   require(height > 0 && width > 0, "a positive size");
   Shape out = shape(x);
   out.h = height;
   out.w = width;
-  return append("", UpsampleLayer{height, width, bilinear}, {x}, out);
+  return append("", UpsampleLayer{height, width, bilinear, {}}, {x}, out);
+}
+
+Value Graph::upsample(Value x, Value like, bool bilinear) {
+  Shape out = shape(x);
+  out.h = shape(like).h;
+  out.w = shape(like).w;
+  return append("", UpsampleLayer{out.h, out.w, bilinear, like}, {x}, out);
 }
 
 Value Graph::concat(std::vector<Value> inputs) {
@@ -148,9 +194,14 @@ Value Graph::add(Value a, Value b) {
   return append("", AddLayer{}, {a, b}, shape(a));
 }
 
+void Graph::carry_parameter(std::string name, Shape shape, ParameterRole role) {
+  const int index = add_parameter(std::move(name), shape, role);
+  parameters_[static_cast<size_t>(index)].unused = true;
+}
+
 int64_t Graph::parameter_count() const {
   int64_t count = 0;
-  for (const ParameterSpec& p : parameters_) count += p.trainable() ? p.shape.elements() : 0;
+  for (const ParameterSpec& p : parameters_) count += p.learnt() ? p.shape.elements() : 0;
   return count;
 }
 
@@ -158,12 +209,23 @@ int64_t Graph::macs() const {
   int64_t macs = 0;
   for (const Node& node : nodes_) {
     if (std::holds_alternative<ConvLayer>(node.layer)) macs += conv_desc(node).macs();
+    if (std::holds_alternative<ConvTransposeLayer>(node.layer)) macs += mirrored_desc(node).macs();
   }
   return macs;
 }
 
 ConvDesc Graph::conv_desc(const Node& node) const {
   return describe(std::get<ConvLayer>(node.layer), shape(node.inputs[0]));
+}
+
+ConvDesc Graph::mirrored_desc(const Node& node) const {
+  const auto& layer = std::get<ConvTransposeLayer>(node.layer);
+  ConvDesc desc;
+  desc.input = shape(node.output);
+  desc.out_channels = shape(node.inputs[0]).c;
+  desc.kernel_h = desc.kernel_w = layer.kernel;
+  desc.stride = layer.stride;
+  return desc;
 }
 
 Graph Graph::with_nodes(std::vector<Node> nodes, Value output) const {

@@ -9,6 +9,7 @@
 #include <variant>
 #include <vector>
 
+#include "kernels/activation.h"
 #include "kernels/conv.h"
 #include "kernels/norm.h"
 #include "kernels/pool.h"
@@ -30,6 +31,7 @@ enum class ParameterRole : uint8_t {
   norm_shift,    // beta
   running_mean,  // not trained
   running_var,   // not trained
+  fixed_scale,   // a gamma that stays 1; not trained
 };
 
 /// Initial distribution of convolution weights.
@@ -43,9 +45,15 @@ struct ParameterSpec {
   Shape shape;
   ParameterRole role = ParameterRole::bias;
   Init init = Init::he_normal;
+  /// No layer reads it: it is carried along so that files hold all that other tools expect.
+  bool unused = false;
 
-  bool trainable() const {
-    return role != ParameterRole::running_mean && role != ParameterRole::running_var;
+  /// Whether the optimiser changes it.
+  bool trainable() const { return !unused && learnt(); }
+  /// Whether PyTorch would count it among the trained parameters.
+  bool learnt() const {
+    return role == ParameterRole::conv_weight || role == ParameterRole::bias ||
+           role == ParameterRole::norm_scale || role == ParameterRole::norm_shift;
   }
   /// The shape as files and PyTorch have it: {K, C/g, kh, kw} or {C}.
   std::vector<int64_t> file_shape() const;
@@ -63,13 +71,29 @@ struct ConvLayer {
   float dropout = 0;  // after the ReLU; 0 = none
   uint32_t dropout_id = 0;
 };
+/// The transpose of a convolution without padding: each input pixel paints a kernel x kernel patch,
+/// patches lie `stride` apart. Output {N, (H-1)*stride+kernel, …}. Weights in files are PyTorch's
+/// ConvTranspose2d: {C, K, kernel, kernel}.
+struct ConvTransposeLayer {
+  int out_channels = 0;
+  int kernel = 2, stride = 2;
+  bool bias = true;
+  Init init = Init::he_normal;
+};
 struct BatchNormLayer {
   BatchNormDesc desc;
 };
-struct ReluLayer {};
+struct ActivationLayer {
+  Activation kind = Activation::relu;
+};
 struct DropoutLayer {
   float p = 0.5f;
   uint32_t id = 0;  // keys the random mask: the n-th dropout of the graph
+};
+/// Stochastic depth (Huang et al., 2016): drops whole samples of a residual branch.
+struct DropPathLayer {
+  float p = 0.2f;
+  uint32_t id = 0;
 };
 struct MaxPoolLayer {
   PoolDesc desc;
@@ -77,17 +101,24 @@ struct MaxPoolLayer {
 struct AveragePoolLayer {
   PoolDesc desc;
 };
+/// The mean over each image: {N, 1, 1, C}.
+struct GlobalAveragePoolLayer {};
+/// The first input times the second, {N, 1, 1, C}, broadcast over the pixels.
+struct ScaleLayer {};
 struct UpsampleLayer {
   int height = 0, width = 0;
   bool bilinear = false;
+  Value like;  // the value whose size this is, if any: an export of any size needs it
 };
 struct ConcatLayer {};
 struct AddLayer {
   bool relu = false;  // set by rewrites
 };
 
-using LayerSpec = std::variant<ConvLayer, BatchNormLayer, ReluLayer, DropoutLayer, MaxPoolLayer,
-                               AveragePoolLayer, UpsampleLayer, ConcatLayer, AddLayer>;
+using LayerSpec =
+    std::variant<ConvLayer, ConvTransposeLayer, BatchNormLayer, ActivationLayer, DropoutLayer,
+                 DropPathLayer, MaxPoolLayer, AveragePoolLayer, GlobalAveragePoolLayer, ScaleLayer,
+                 UpsampleLayer, ConcatLayer, AddLayer>;
 
 struct Node {
   std::string name;  // of the layer, for people and parameter names; may be empty
@@ -113,14 +144,27 @@ class Graph {
   // when the input does not fit (a kernel larger than the padded image, a concat of two sizes, …).
   // Parameters: NAME.weight, NAME.bias, and for batch norm .running_mean, .running_var.
   Value conv(Value x, std::string_view name, const ConvLayer& layer);
-  Value batch_norm(Value x, std::string_view name, const BatchNormDesc& desc = {});
-  Value relu(Value x);
+  Value conv_transpose(Value x, std::string_view name, const ConvTransposeLayer& layer);
+  /// Without `scale` gamma is kept at 1.
+  Value batch_norm(Value x, std::string_view name, const BatchNormDesc& desc = {},
+                   bool scale = true);
+  Value activation(Value x, Activation kind);
+  Value relu(Value x) { return activation(x, Activation::relu); }
   Value dropout(Value x, float p);
+  Value drop_path(Value x, float p);
   Value max_pool(Value x, const PoolDesc& desc = {});
   Value average_pool(Value x, const PoolDesc& desc);
+  Value global_average_pool(Value x);
+  /// x * factors, where factors is {N, 1, 1, C}.
+  Value scale(Value x, Value factors);
+  /// To a size, by nearest neighbour or bilinearly.
   Value upsample(Value x, int height, int width, bool bilinear = false);
+  /// To the height and width of `like`.
+  Value upsample(Value x, Value like, bool bilinear = false);
   Value concat(std::vector<Value> values);
   Value add(Value a, Value b);
+  /// Adds a parameter that no layer reads (ParameterSpec::unused).
+  void carry_parameter(std::string name, Shape shape, ParameterRole role);
   /// Declares the class scores.
   void set_output(Value v) { output_ = v; }
 
@@ -128,13 +172,15 @@ class Graph {
   const std::vector<Node>& nodes() const { return nodes_; }
   const std::vector<ParameterSpec>& parameters() const { return parameters_; }
   int values() const { return static_cast<int>(shapes_.size()); }
-  /// Number of trained scalars.
+  /// Number of trained scalars, those of unused parameters among them (as PyTorch counts).
   int64_t parameter_count() const;
-  /// Multiply-adds of all convolutions for the whole batch.
+  /// Multiply-adds of all convolutions, transposed ones among them, for the whole batch.
   int64_t macs() const;
 
   /// The convolution that a node performs; requires a ConvLayer node.
   ConvDesc conv_desc(const Node& node) const;
+  /// The convolution whose data gradient a node is; requires a ConvTransposeLayer node.
+  ConvDesc mirrored_desc(const Node& node) const;
 
   /// A graph with the same values and parameters and other nodes (for rewrites).
   Graph with_nodes(std::vector<Node> nodes, Value output) const;

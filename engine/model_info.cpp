@@ -125,6 +125,14 @@ class Fields {
     return result;
   }
 
+  /// A finite number above 0.
+  float positive(const char* key) const {
+    const Json& value = at(key);
+    const float number = value.is_number() ? value.get<float>() : 0;
+    if (!std::isfinite(number) || number <= 0) fail(key, "a finite number above 0");
+    return number;
+  }
+
   /// Three finite numbers above `least`.
   std::array<float, 3> triple(const char* key, float least) const {
     const Json& list = array_at(key);
@@ -203,6 +211,8 @@ std::string to_json(const ModelInfo& info) {
                      {"width", info.width},
                      {"mean", info.normalization.mean},
                      {"std", info.normalization.std},
+                     {"range", info.normalization.range},
+                     {"bgr", info.normalization.bgr},
                      {"precision", info.precision},
                      {"seed", info.seed},
                      {"epoch", info.epoch},
@@ -240,6 +250,10 @@ ModelInfo parse_model_info(std::string_view json, std::string_view file) {
   info.width = static_cast<int>(fields.integer("width", 1, max_extent));
   info.normalization.mean = fields.triple("mean", std::numeric_limits<float>::lowest());
   info.normalization.std = fields.triple("std", 0);
+  if (version >= 2) {  // before, every network read R, G, B from 0 to 1
+    info.normalization.range = fields.positive("range");
+    info.normalization.bgr = fields.boolean("bgr");
+  }
   info.precision = fields.text("precision");
   info.seed = fields.unsigned_integer("seed");
   info.epoch = fields.integer("epoch", 0, any);

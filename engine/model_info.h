@@ -16,8 +16,9 @@ namespace macadam {
 /// Options of a network by name, as text: {"dropout": "0.2"}. The network gives them meaning.
 using NetworkOptions = std::map<std::string, std::string>;
 
-/// The newest layout of the JSON object that this program writes and reads.
-constexpr int model_format_version = 1;
+/// The layout of the JSON object that this program writes; it reads all up to it.
+/// 2: "range" and "bgr", which version 1 did not say: 1 and false.
+constexpr int model_format_version = 2;
 
 struct ModelInfo {
   std::string macadam_version;  // of the program that wrote the file

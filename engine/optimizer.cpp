@@ -6,12 +6,20 @@ namespace macadam {
 
 Optimizer::Optimizer(const OptimizerOptions& options, Parameters& parameters, Stream& stream,
                      Ops& ops)
-    : options_(options), parameters_(parameters), ops_(ops) {
-  const std::vector<ParameterSegment> segments = parameters.segments(options.weight_decay);
-  segment_count_ = segments.size();
-  segments_ = Buffer(stream.device(), segments.size() * sizeof(ParameterSegment));
-  copy_bytes(stream, segments_.data(), segments.data(), segments_.bytes());
-  stream.synchronize();
+    : options_(options),
+      parameters_(parameters),
+      stream_(stream),
+      ops_(ops),
+      segment_count_(parameters.segments(options.weight_decay).size()) {
+  segments_ = Buffer(stream.device(), segment_count_ * sizeof(ParameterSegment));
+  set_learning_rate_scales({});
+}
+
+void Optimizer::set_learning_rate_scales(std::span<const float> scales) {
+  const std::vector<ParameterSegment> segments =
+      parameters_.segments(options_.weight_decay, scales);
+  copy_bytes(stream_, segments_.data(), segments.data(), segments_.bytes());
+  stream_.synchronize();  // `segments` dies here
 }
 
 StepState Optimizer::state(uint64_t step, float lr) const {

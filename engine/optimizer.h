@@ -23,6 +23,9 @@ class Optimizer {
   /// Requires parameters made for training; `parameters`, `stream` and `ops` outlive it.
   Optimizer(const OptimizerOptions& options, Parameters& parameters, Stream& stream, Ops& ops);
 
+  /// Factors on the learning rate, one a parameter (all 1 at first); 0 freezes a parameter. Takes
+  /// effect in stream order; a captured update sees the new ones.
+  void set_learning_rate_scales(std::span<const float> scales);
   /// The scalars of step `step` (from 0) at learning rate `lr`.
   StepState state(uint64_t step, float lr) const;
   /// One update from the gradients; `state` lies in device memory.
@@ -31,8 +34,9 @@ class Optimizer {
  private:
   OptimizerOptions options_;
   Parameters& parameters_;
+  Stream& stream_;
   Ops& ops_;
-  Buffer segments_;
+  Buffer segments_;  // stays where it is: captured updates point at it
   size_t segment_count_ = 0;
 };
 

@@ -41,9 +41,12 @@ class UniformStream {
   scalar::PhiloxBlock block_{};
 };
 
+}  // namespace
+
 std::vector<float> initial_values(const ParameterSpec& spec, uint64_t seed) {
   std::vector<float> values(static_cast<size_t>(spec.shape.elements()), 0.0f);
-  if (spec.role == ParameterRole::norm_scale || spec.role == ParameterRole::running_var) {
+  if (spec.role == ParameterRole::norm_scale || spec.role == ParameterRole::running_var ||
+      spec.role == ParameterRole::fixed_scale) {
     values.assign(values.size(), 1.0f);
   }
   if (spec.role != ParameterRole::conv_weight) return values;
@@ -64,8 +67,6 @@ std::vector<float> initial_values(const ParameterSpec& spec, uint64_t seed) {
   }
   return values;
 }
-
-}  // namespace
 
 Parameters::Parameters(std::span<const ParameterSpec> specs, Stream& stream, bool training)
     : specs_(specs.begin(), specs.end()), stream_(stream) {
@@ -135,13 +136,15 @@ void Parameters::write(size_t index, Field field, std::span<const float> values)
   stream_.synchronize();  // `engine` dies here
 }
 
-std::vector<ParameterSegment> Parameters::segments(float weight_decay) const {
+std::vector<ParameterSegment> Parameters::segments(float weight_decay,
+                                                   std::span<const float> lr_scales) const {
+  require(lr_scales.empty() || lr_scales.size() == specs_.size(), "one scale a parameter");
   std::vector<ParameterSegment> segments;
   for (size_t i = 0; i < specs_.size(); ++i) {
     if (!specs_[i].trainable()) continue;
     const bool decays = specs_[i].role == ParameterRole::conv_weight;
-    segments.push_back(
-        {offsets_[i], specs_[i].shape.elements(), 1.0f, decays ? weight_decay : 0.0f});
+    segments.push_back({offsets_[i], specs_[i].shape.elements(),
+                        lr_scales.empty() ? 1.0f : lr_scales[i], decays ? weight_decay : 0.0f});
   }
   return segments;
 }

@@ -13,6 +13,10 @@
 
 namespace macadam {
 
+/// The values that `spec` has before any training, in the layout of files: the same for the same
+/// seed and name whatever the device or the order.
+std::vector<float> initial_values(const ParameterSpec& spec, uint64_t seed);
+
 class Parameters {
  public:
   /// Uninitialised values for `specs`; gradients and two zeroed moments only when `training`.
@@ -36,8 +40,10 @@ class Parameters {
   /// Requires as many values as the parameter has.
   void write(size_t index, Field field, std::span<const float> values);
 
-  /// One segment a trained parameter, with `weight_decay` (none on biases and norms).
-  std::vector<ParameterSegment> segments(float weight_decay) const;
+  /// One segment a trained parameter, with `weight_decay` (none on biases and norms) and its entry
+  /// of `lr_scales` (one a parameter; all 1 when empty).
+  std::vector<ParameterSegment> segments(float weight_decay,
+                                         std::span<const float> lr_scales = {}) const;
   OptimBuffers buffers() const;
   /// Bytes of values, gradients and moments together.
   size_t bytes() const;

@@ -151,6 +151,9 @@ std::vector<PlanLayer> Plan::layers() const {
       line.parameters += spec.trainable() ? spec.shape.elements() : 0;
     }
     if (std::holds_alternative<ConvLayer>(node.layer)) line.macs = graph_.conv_desc(node).macs();
+    if (std::holds_alternative<ConvTransposeLayer>(node.layer)) {
+      line.macs = graph_.mirrored_desc(node).macs();
+    }
     lines.push_back(std::move(line));
   }
   return lines;

@@ -45,7 +45,8 @@ Graph remove_dropout(const Graph& graph) {
   std::vector<Node> nodes;
   for (Node node : graph.nodes()) {
     for (Value& v : node.inputs) v = stands_for[static_cast<size_t>(v.id)];
-    if (std::holds_alternative<DropoutLayer>(node.layer)) {
+    if (std::holds_alternative<DropoutLayer>(node.layer) ||
+        std::holds_alternative<DropPathLayer>(node.layer)) {
       stands_for[static_cast<size_t>(node.output.id)] = node.inputs[0];
     } else {
       nodes.push_back(std::move(node));
@@ -58,7 +59,8 @@ Graph remove_dropout(const Graph& graph) {
 
 Graph fuse_relu(const Graph& graph) {
   return fold_into_producer(graph, [](Node& producer, const Node& node) {
-    if (!std::holds_alternative<ReluLayer>(node.layer)) return false;
+    const auto* activation = std::get_if<ActivationLayer>(&node.layer);
+    if (activation == nullptr || activation->kind != Activation::relu) return false;
     if (auto* conv = std::get_if<ConvLayer>(&producer.layer)) return conv->relu = true;
     if (auto* norm = std::get_if<BatchNormLayer>(&producer.layer)) return norm->desc.relu = true;
     if (auto* add = std::get_if<AddLayer>(&producer.layer)) return add->relu = true;
@@ -75,6 +77,15 @@ Graph fuse_dropout(const Graph& graph) {
     conv->dropout_id = dropout->id;
     return true;
   });
+}
+
+Graph freeze_batch_norms(const Graph& graph, std::string_view prefix) {
+  std::vector<Node> nodes = graph.nodes();
+  for (Node& node : nodes) {
+    auto* norm = std::get_if<BatchNormLayer>(&node.layer);
+    if (norm != nullptr && node.name.starts_with(prefix)) norm->desc.frozen = true;
+  }
+  return graph.with_nodes(std::move(nodes), graph.output());
 }
 
 }  // namespace macadam

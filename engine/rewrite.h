@@ -17,4 +17,8 @@ Graph fuse_relu(const Graph& graph);
 /// fuse_relu.
 Graph fuse_dropout(const Graph& graph);
 
+/// Batch norms of the layers whose names begin with `prefix` use their running statistics in
+/// training (BatchNormDesc::frozen). Not an equivalent graph: a choice of how to train.
+Graph freeze_batch_norms(const Graph& graph, std::string_view prefix);
+
 }  // namespace macadam

@@ -40,6 +40,12 @@ ParameterShapes shapes_of(const Parameters& parameters) {
   return shapes;
 }
 
+/// `graph`, after a check that the options fit it.
+const Graph& checked(const Graph& graph, const TrainerOptions& options) {
+  check_fine_tuning(options.fine_tuning, graph);
+  return graph;
+}
+
 EvaluatorOptions evaluator_options(const TrainingStepOptions& step) {
   return {step.dtype, step.loss, step.class_weights, step.normalization};
 }
@@ -62,7 +68,8 @@ Trainer::Trainer(const Graph& train_graph, const Graph& val_graph, Parameters& p
       val_(val),
       options_(options),
       observer_(observer),
-      step_(train_graph, parameters, stream, ops, options.step),
+      step_(with_frozen_batch_norms(options.fine_tuning, checked(train_graph, options)), parameters,
+            stream, ops, options.step),
       evaluator_(val_graph, parameters, stream, ops, evaluator_options(options.step)) {}
 
 void Trainer::resume() {
@@ -163,6 +170,21 @@ void Trainer::record(const StepResult& result) {
              static_cast<double>(options_.learning_rate(static_cast<int64_t>(result.step))));
 }
 
+int64_t Trainer::begin_phase() {
+  const FineTuning& tuning = options_.fine_tuning;
+  const std::vector<ParameterSpec>& specs = parameters_.specs();
+  const std::vector<float> scales = learning_rate_scales(tuning, specs, epoch_);
+  step_.set_learning_rate_scales(scales);
+  const int64_t end = end_of_phase(tuning, epoch_);
+  TrainingObserver::Phase phase{epoch_ + 1, std::min(end, options_.epochs), 0, 0};
+  for (size_t i = 0; i < specs.size(); ++i) {
+    if (!specs[i].trainable()) continue;
+    (scales[i] == 0 ? phase.frozen : phase.trained) += specs[i].shape.elements();
+  }
+  if (!tuning.freeze.empty()) observer_.on_phase(phase);
+  return end;
+}
+
 bool Trainer::train_epoch(const std::function<bool()>& stop_requested) {
   const int64_t batches = train_.batches();
   const Clock::time_point start = Clock::now();
@@ -192,26 +214,28 @@ bool Trainer::train_epoch(const std::function<bool()>& stop_requested) {
     images += batch.n;
 
     stopped = stop_requested();
-    if (batch_ == batches || stopped ||
-        seconds_since(last_checkpoint_) >= options_.checkpoint_seconds) {
-      settle();
-      if (batch_ < batches) checkpoint();
-    }
+    const bool due = seconds_since(last_checkpoint_) >= options_.checkpoint_seconds;
+    if (batch_ == batches || stopped || due) settle();
+    if (stopped || due) checkpoint();
     const double elapsed = seconds_since(start);
     observer_.on_step({epoch_ + 1, options_.epochs, batch_, batches,
                        loss_sum_ / static_cast<double>(std::max<int64_t>(landed_batches_, 1)),
                        static_cast<double>(images) / elapsed, train_.wait_seconds() / elapsed});
   }
-  return !stopped || batch_ == batches;
+  return !stopped;
 }
 
-EpochSummary Trainer::validate() {
+std::optional<EpochSummary> Trainer::validate(const std::function<bool()>& stop_requested) {
   evaluator_.reset();
   const int64_t batches = val_.batches();
   val_.start(0, 0);
   for (int64_t i = 0; i < batches; ++i) {
     evaluator_.add(val_.next());
     observer_.on_validation(i + 1, batches);
+    if (i + 1 < batches && stop_requested()) {
+      checkpoint();
+      return std::nullopt;
+    }
   }
   EpochSummary summary;
   summary.val_loss = evaluator_.mean_loss();
@@ -222,14 +246,18 @@ EpochSummary Trainer::validate() {
 TrainingEnd Trainer::run(const std::function<bool()>& stop_requested) {
   log_ = std::make_unique<RunLog>(options_.folder, epoch_, steps_);
   last_checkpoint_ = Clock::now();
+  int64_t phase_end = epoch_;
   while (epoch_ < options_.epochs) {
     if (options_.patience > 0 && best_epoch_ > 0 && epoch_ - best_epoch_ >= options_.patience) {
       return TrainingEnd::stopped_early;
     }
+    if (epoch_ >= phase_end) phase_end = begin_phase();
     if (!train_epoch(stop_requested)) return TrainingEnd::interrupted;
 
     const Clock::time_point validation_start = Clock::now();
-    EpochSummary summary = validate();
+    std::optional<EpochSummary> validated = validate(stop_requested);
+    if (!validated) return TrainingEnd::interrupted;
+    EpochSummary& summary = *validated;
     summary.epoch = ++epoch_;
     summary.step = steps_;
     summary.train_loss = loss_sum_ / static_cast<double>(batch_);

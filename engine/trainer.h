@@ -4,11 +4,13 @@
 #include <chrono>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "engine/batch_source.h"
 #include "engine/evaluator.h"
+#include "engine/fine_tuning.h"
 #include "engine/model_file.h"
 #include "engine/run_log.h"
 #include "engine/training_step.h"
@@ -27,6 +29,13 @@ class TrainingObserver {
     double images_per_second = 0;
     double data_wait_share = 0;  // of the time since the epoch began
   };
+  /// What a stretch of epochs trains, in scalars.
+  struct Phase {
+    int64_t first_epoch = 0, last_epoch = 0;  // from 1
+    int64_t trained = 0, frozen = 0;
+  };
+  /// Called before each phase of a run with freeze rules, and when one is resumed.
+  virtual void on_phase(const Phase&) {}
   virtual void on_step(const Progress&) {}
   virtual void on_validation(int64_t batch, int64_t batches) { static_cast<void>(batch + batches); }
   virtual void on_epoch(const EpochSummary&) {}
@@ -37,6 +46,7 @@ struct TrainerOptions {
   int64_t epochs = 30;
   std::function<float(int64_t step)> learning_rate;
   TrainingStepOptions step;
+  FineTuning fine_tuning;
   AbsentRule absent = AbsentRule::drop;
   int64_t patience = 10;            // epochs without a better mean IoU before stopping; 0: never
   double checkpoint_seconds = 300;  // between checkpoints within an epoch
@@ -48,7 +58,8 @@ enum class TrainingEnd : uint8_t { finished, stopped_early, interrupted };
 class Trainer {
  public:
   /// `train_graph` and `val_graph` are the same network for the training and validation batch.
-  /// Everything passed by reference outlives the trainer.
+  /// Everything passed by reference outlives the trainer. Throws InputError when the fine-tuning
+  /// does not fit the network (see check_fine_tuning).
   Trainer(const Graph& train_graph, const Graph& val_graph, Parameters& parameters, Stream& stream,
           Ops& ops, BatchSource& train, BatchSource& val, const TrainerOptions& options,
           TrainingObserver& observer);
@@ -59,7 +70,8 @@ class Trainer {
   void resume();
 
   /// Trains until the last epoch, until `patience` runs out, or until `stop_requested` returns
-  /// true between two steps (a checkpoint is then written first).
+  /// true. It is asked after every batch of training and validation; where it stops, a checkpoint
+  /// is written first. A validation that it cuts short is done anew when the run is resumed.
   /// Throws RunError when a loss or a weight is not finite, naming the step and its samples; the
   /// checkpoints on disk stay the last good ones.
   TrainingEnd run(const std::function<bool()>& stop_requested);
@@ -72,8 +84,12 @@ class Trainer {
  private:
   using Clock = std::chrono::steady_clock;
 
+  /// Freezes what the epochs from epoch_ on freeze; returns the first one that differs.
+  int64_t begin_phase();
+  /// False when it was stopped.
   bool train_epoch(const std::function<bool()>& stop_requested);
-  EpochSummary validate();
+  /// Empty when it was stopped.
+  std::optional<EpochSummary> validate(const std::function<bool()>& stop_requested);
   void record(const StepResult& result);
   void save(const std::string& file, bool with_optimizer);
   void checkpoint();

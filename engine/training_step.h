@@ -39,6 +39,10 @@ class TrainingStep {
   std::optional<StepResult> run(const Batch& batch, uint64_t step, float lr);
   /// Waits for the last queued step and returns its result.
   std::optional<StepResult> finish();
+  /// See Optimizer::set_learning_rate_scales; holds for the steps queued from now on.
+  void set_learning_rate_scales(std::span<const float> scales) {
+    optimizer_.set_learning_rate_scales(scales);
+  }
   /// Call after the parameters were changed from outside.
   void pack_weights() { plan_.pack_weights(); }
 

@@ -1,13 +1,27 @@
 #pragma once
-// ReLU and dropout. All tensors of a call share shape and dtype, may be channel slices, and an
-// output may be the same view as an input of the call.
+// Activations, dropout and stochastic depth. All tensors of a call share shape and dtype, may be
+// channel slices, and an output may be the same view as an input of the call.
 
 #include <cstdint>
+#include <string_view>
 
 #include "kernels/step_state.h"
 #include "kernels/tensor.h"
 
 namespace macadam {
+
+enum class Activation : uint8_t {
+  relu,     // max(x, 0)
+  relu6,    // min(max(x, 0), 6)
+  sigmoid,  // 1 / (1 + exp(-x))
+  silu,     // x * sigmoid(x); Elfwing et al., 2018 ("swish")
+};
+
+/// "relu", "relu6", "sigmoid", "silu".
+std::string_view name_of(Activation kind);
+
+/// Whether the gradient of `kind` is computed from its input x (else from its output y).
+constexpr bool gradient_reads_input(Activation kind) { return kind == Activation::silu; }
 
 /// Inverted dropout: an element is kept with probability 1 - p and then multiplied by scale().
 /// The probability is rounded to 1/65536, and the mask is a pure function of
@@ -27,11 +41,15 @@ class ActivationOps {
  public:
   virtual ~ActivationOps() = default;
 
-  /// y = max(x, 0); NaN passes through.
-  virtual void relu(const Tensor& x, const Tensor& y) = 0;
-  /// dx = y > 0 ? dy * scale : 0, added to dx if `accumulate`. With scale = Dropout::scale() it is
-  /// the gradient of dropout(relu(x)) too, because y > 0 exactly where the element was kept and
-  /// positive: no mask is stored.
+  /// y = kind(x); NaN passes through.
+  virtual void activate(Activation kind, const Tensor& x, const Tensor& y) = 0;
+  /// dx = dy * kind'(x), added to dx if `accumulate`. `saved` is x where
+  /// gradient_reads_input(kind), else y. relu6 has no gradient at 0 and at 6, as PyTorch.
+  virtual void activate_backward(Activation kind, const Tensor& saved, const Tensor& dy,
+                                 const Tensor& dx, bool accumulate) = 0;
+  /// dx = y > 0 ? dy * scale : 0, added to dx if `accumulate`: with scale = Dropout::scale() the
+  /// gradient of dropout(relu(x)), because y > 0 exactly where the element was kept and positive.
+  /// No mask is stored.
   virtual void relu_backward(const Tensor& y, const Tensor& dy, const Tensor& dx, float scale,
                              bool accumulate) = 0;
   /// y = kept ? x * scale : 0.
@@ -39,6 +57,11 @@ class ActivationOps {
   /// dx = kept ? dy * scale : 0, added to dx if `accumulate`; the mask is regenerated.
   virtual void dropout_backward(const Tensor& dy, const Tensor& dx, const Dropout& dropout,
                                 bool accumulate) = 0;
+  /// Stochastic depth: y = x * scale() for the samples that are kept, 0 for the others. Sample n
+  /// takes the random bits that dropout() would give to element n. Its own gradient: pass dy and
+  /// dx. Added to y if `accumulate`.
+  virtual void drop_path(const Tensor& x, const Tensor& y, const Dropout& dropout,
+                         bool accumulate) = 0;
 };
 
 }  // namespace macadam

@@ -182,6 +182,7 @@ void zero_bytes(Stream& stream, void* destination, size_t bytes) {
 
 void CapturedGraph::begin(Stream& stream) { cuda::begin_capture(stream.native()); }
 void CapturedGraph::end(Stream& stream) { executable_ = cuda::end_capture(stream.native()); }
+void CapturedGraph::abandon(Stream& stream) noexcept { cuda::abandon_capture(stream.native()); }
 void CapturedGraph::launch(Stream& stream) { cuda::launch_graph(executable_, stream.native()); }
 CapturedGraph::~CapturedGraph() {
   if (executable_ != nullptr) cuda::destroy_graph(executable_);
@@ -210,6 +211,7 @@ void zero_bytes(Stream&, void* destination, size_t bytes) { std::memset(destinat
 
 void CapturedGraph::begin(Stream&) { no_cuda(); }
 void CapturedGraph::end(Stream&) { no_cuda(); }
+void CapturedGraph::abandon(Stream&) noexcept {}
 void CapturedGraph::launch(Stream&) { no_cuda(); }
 CapturedGraph::~CapturedGraph() = default;
 

@@ -111,12 +111,17 @@ class CapturedGraph {
  public:
   CapturedGraph() = default;
   /// Records what `body` launches on `stream`; nothing runs. Requires a CUDA stream, and a body
-  /// that neither allocates nor synchronises.
+  /// that neither allocates nor synchronises. What `body` throws leaves the stream fit for use.
   template <typename Body>
   static CapturedGraph record(Stream& stream, Body&& body) {
     CapturedGraph graph;
     graph.begin(stream);
-    body();
+    try {
+      body();
+    } catch (...) {
+      abandon(stream);
+      throw;
+    }
     graph.end(stream);
     return graph;
   }
@@ -130,6 +135,7 @@ class CapturedGraph {
  private:
   void begin(Stream& stream);
   void end(Stream& stream);
+  static void abandon(Stream& stream) noexcept;
 
   void* executable_ = nullptr;
 };

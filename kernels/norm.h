@@ -12,6 +12,9 @@ struct BatchNormDesc {
   float eps = 1e-5f;
   float momentum = 0.1f;  // PyTorch's sense: running = (1 - momentum) * running + momentum * batch
   bool relu = false;      // y = max(normalised, 0)
+  /// train() normalises by the running statistics and leaves them alone, and backward() takes them
+  /// for constants: fine-tuning with the statistics of the pretrained weights.
+  bool frozen = false;
 };
 
 /// Vectors {1,1,1,C} are fp32; x, y, dy, dx share shape and dtype and may be channel slices.
@@ -22,7 +25,7 @@ class NormOps {
   virtual size_t workspace_bytes(Shape shape) const = 0;
   /// Normalises by the batch's biased variance; updates running_mean and running_var (unbiased
   /// variance; a batch of one value keeps it biased); saves mean and 1/sqrt(var + eps) for
-  /// backward.
+  /// backward. With desc.frozen the running statistics take the batch's place.
   virtual void train(const BatchNormDesc& desc, const Tensor& x, const Tensor& gamma,
                      const Tensor& beta, const Tensor& running_mean, const Tensor& running_var,
                      const Tensor& saved_mean, const Tensor& saved_inv_std, const Tensor& y,

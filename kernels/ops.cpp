@@ -28,6 +28,7 @@ Ops make_cpu_ops() {
 #endif
   ops.norm = cpu::make_norm_ops();
   ops.activation = cpu::make_activation_ops();
+  ops.channel = cpu::make_channel_ops();
   ops.pool = cpu::make_pool_ops();
   ops.upsample = cpu::make_upsample_ops();
   ops.elementwise = cpu::make_elementwise_ops();
@@ -44,6 +45,7 @@ Ops make_cuda_ops(Stream& stream) {
   ops.conv = cuda::make_conv_ops(stream);
   ops.norm = cuda::make_norm_ops(stream);
   ops.activation = cuda::make_activation_ops(stream);
+  ops.channel = cuda::make_channel_ops(stream);
   ops.pool = cuda::make_pool_ops(stream);
   ops.upsample = cuda::make_upsample_ops(stream);
   ops.elementwise = cuda::make_elementwise_ops(stream);

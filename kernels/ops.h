@@ -5,6 +5,7 @@
 
 #include "kernels/activation.h"
 #include "kernels/augment.h"
+#include "kernels/channel.h"
 #include "kernels/confusion.h"
 #include "kernels/conv.h"
 #include "kernels/device.h"
@@ -21,6 +22,7 @@ struct Ops {
   std::unique_ptr<ConvOps> conv;
   std::unique_ptr<NormOps> norm;
   std::unique_ptr<ActivationOps> activation;
+  std::unique_ptr<ChannelOps> channel;
   std::unique_ptr<PoolOps> pool;
   std::unique_ptr<UpsampleOps> upsample;
   std::unique_ptr<ElementwiseOps> elementwise;

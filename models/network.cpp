@@ -1,19 +1,45 @@
 #include "models/network.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <charconv>
 #include <vector>
 
 #include "engine/text.h"
+#include "models/encoder_unets.h"
+#include "models/keras_unets.h"
+#include "models/unet.h"
 #include "models/unet_mini.h"
 
 namespace macadam {
 
-// One line a network.
+namespace {
+
+std::vector<NetworkEntry> all_networks() {
+  std::vector<NetworkEntry> all{kUnetMini, kUnet};
+  for (const auto& family : {encoder_unets(), keras_unets(), classifiers()}) {
+    all.insert(all.end(), family.begin(), family.end());
+  }
+  return all;
+}
+
+std::string_view option_text(const NetworkSpec& spec, const NetworkOption& option) {
+  const auto found = spec.options.find(std::string(option.key));
+  return found == spec.options.end() ? option.default_value : std::string_view(found->second);
+}
+
+InputError bad_option(const NetworkSpec& spec, const NetworkOption& option, std::string_view text,
+                      std::string_view wanted) {
+  return InputError(fmt::format("'{}' is not {}", text, wanted),
+                    fmt::format("network.{}", option.key), "see `macadam info " + spec.name + "`");
+}
+
+}  // namespace
+
 std::span<const NetworkEntry> networks() {
-  static const std::vector<NetworkEntry> entries{kUnetMini};
+  static const std::vector<NetworkEntry> entries = all_networks();
   return entries;
 }
 
@@ -27,25 +53,39 @@ const NetworkEntry& find_network(std::string_view name) {
                    fmt::format("did you mean '{}'?", nearest(name, known)));
 }
 
+bool bool_option(const NetworkSpec& spec, const NetworkOption& option) {
+  const std::string_view text = option_text(spec, option);
+  if (text != "true" && text != "false") throw bad_option(spec, option, text, "true or false");
+  return text == "true";
+}
+
+size_t choice_option(const NetworkSpec& spec, const NetworkOption& option,
+                     std::span<const std::string_view> choices) {
+  const std::string_view text = option_text(spec, option);
+  const auto found = std::find(choices.begin(), choices.end(), text);
+  if (found == choices.end()) {
+    throw bad_option(spec, option, text, fmt::format("one of {}", fmt::join(choices, ", ")));
+  }
+  return static_cast<size_t>(found - choices.begin());
+}
+
 float float_option(const NetworkSpec& spec, const NetworkOption& option, float low, float high) {
-  const auto found = spec.options.find(std::string(option.key));
-  const std::string_view text =
-      found == spec.options.end() ? option.default_value : std::string_view(found->second);
+  const std::string_view text = option_text(spec, option);
   float value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   const bool number = error == std::errc() && end == text.data() + text.size();
   if (!number || !(value >= low && value <= high)) {
-    throw InputError(fmt::format("'{}' is not a number from {} to {}", text, low, high),
-                     fmt::format("network.{}", option.key), "see `macadam info " + spec.name + "`");
+    throw bad_option(spec, option, text, fmt::format("a number from {} to {}", low, high));
   }
   return value;
 }
 
 Graph build_network(const NetworkSpec& spec, Shape input) {
   const NetworkEntry& entry = find_network(spec.name);
-  if (spec.classes < 2 || spec.classes > 64) {
+  const int most = entry.task == Task::segmentation ? 64 : 65536;
+  if (spec.classes < 2 || spec.classes > most) {
     throw InputError(fmt::format("{} classes", spec.classes), spec.name,
-                     "a network takes 2 to 64 classes");
+                     fmt::format("the network takes 2 to {} classes", most));
   }
   for (const auto& [key, value] : spec.options) {
     std::vector<std::string> known;
@@ -56,11 +96,13 @@ Graph build_network(const NetworkSpec& spec, Shape input) {
           known.empty() ? "it takes none" : fmt::format("did you mean '{}'?", nearest(key, known)));
     }
   }
-  const int m = entry.size_multiple;
-  if (input.h < m || input.w < m || input.h % m != 0 || input.w % m != 0) {
+  const int m = entry.size_multiple, least = std::max(m, entry.minimum_size);
+  if (input.h < least || input.w < least || input.h % m != 0 || input.w % m != 0) {
     throw InputError(fmt::format("{} does not take images of {}x{} (height x width)", spec.name,
                                  input.h, input.w),
-                     "size", fmt::format("use multiples of {}", m));
+                     "size",
+                     m > 1 ? fmt::format("use multiples of {}", m)
+                           : fmt::format("use at least {} pixels a side", least));
   }
   return entry.build(spec, input);
 }

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "engine/graph.h"
+#include "kernels/augment.h"
 
 namespace macadam {
 
@@ -22,16 +23,30 @@ struct NetworkOption {
   std::string_view key, default_value, description;
 };
 
+enum class Task : uint8_t { segmentation, classification };
+
+/// Whose weight files a network reads by name (models/weight_names.h).
+enum class NetworkFamily : uint8_t {
+  macadam,         // its own
+  smp,             // torchvision, timm and segmentation_models.pytorch
+  keras_sm,        // segmentation_models (Keras)
+  keras_by_order,  // image-segmentation-keras, which leaves layers unnamed
+};
+
 struct NetworkEntry {
   std::string_view name;
   std::string_view summary;
-  int size_multiple;  // height and width must be multiples of it
-  std::span<const NetworkOption> options;
-  /// Requires checked options and an input whose size is a multiple of size_multiple.
-  Graph (*build)(const NetworkSpec& spec, Shape input);
+  int size_multiple = 1;  // height and width must be multiples of it
+  int minimum_size = 1;   // and not below this
+  std::span<const NetworkOption> options{};
+  /// Requires checked options and an accepted size.
+  Graph (*build)(const NetworkSpec& spec, Shape input) = nullptr;
+  NetworkFamily family = NetworkFamily::macadam;
+  Task task = Task::segmentation;
+  Normalization normalization{};  // of the images, as pretrained weights of the family expect it
 };
 
-/// All networks, by name.
+/// All networks.
 std::span<const NetworkEntry> networks();
 
 /// Throws InputError with the nearest valid name when there is no such network.
@@ -40,6 +55,13 @@ const NetworkEntry& find_network(std::string_view name);
 /// The graph of `spec` for an NxHxWxC input. Throws InputError naming the network, the offending
 /// option or size, and what is accepted.
 Graph build_network(const NetworkSpec& spec, Shape input);
+
+/// Throws InputError unless the option is "true" or "false".
+bool bool_option(const NetworkSpec& spec, const NetworkOption& option);
+
+/// The index of the option's value among `choices`; throws InputError when it is none of them.
+size_t choice_option(const NetworkSpec& spec, const NetworkOption& option,
+                     std::span<const std::string_view> choices);
 
 /// The value of a floating-point option within [low, high]; throws InputError otherwise.
 float float_option(const NetworkSpec& spec, const NetworkOption& option, float low, float high);

@@ -20,10 +20,7 @@ Value block(Graph& g, Value x, const std::string& name, int channels, float drop
 }
 
 /// Twice the size by nearest neighbour, then the skip's channels behind.
-Value up_and_join(Graph& g, Value x, Value skip) {
-  const Shape target = g.shape(skip);
-  return g.concat({g.upsample(x, target.h, target.w), skip});
-}
+Value up_and_join(Graph& g, Value x, Value skip) { return g.concat({g.upsample(x, skip), skip}); }
 
 Graph build(const NetworkSpec& spec, Shape input) {
   const float dropout = float_option(spec, kOptions[0], 0.0f, 0.9f);
@@ -46,6 +43,10 @@ Graph build(const NetworkSpec& spec, Shape input) {
 }  // namespace
 
 const NetworkEntry kUnetMini{
-    "unet_mini", "three scales, 32-64-128 channels, dropout, no normalisation", 4, kOptions, build};
+    .name = "unet_mini",
+    .summary = "three scales, 32-64-128 channels, dropout, no normalisation",
+    .size_multiple = 4,
+    .options = kOptions,
+    .build = build};
 
 }  // namespace macadam

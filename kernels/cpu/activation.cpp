@@ -1,11 +1,13 @@
-// ReLU and dropout on the CPU.
+// Activations, dropout and stochastic depth on the CPU.
 
+#include "kernels/scalar/activation.h"
+
+#include <algorithm>
 #include <memory>
 
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/philox_lanes.h"
-#include "kernels/scalar/compare.h"
 
 namespace macadam::cpu {
 
@@ -14,18 +16,28 @@ namespace {
 using scalar::from_float;
 using scalar::to_float;
 
-template <typename T>
-void relu_run(const T* x, T* y, int64_t n) {
+template <typename F, typename T>
+void activate_run(F f, const T* x, T* y, int64_t n) {
 #pragma omp simd
-  for (int64_t i = 0; i < n; ++i) y[i] = from_float<T>(scalar::relu(to_float(x[i])));
+  for (int64_t i = 0; i < n; ++i) y[i] = from_float<T>(f(to_float(x[i])));
 }
 
-template <bool Accumulate, typename T>
-void relu_backward_run(const T* y, const T* dy, T* dx, float scale, int64_t n) {
+template <bool Accumulate, typename F, typename T>
+void gradient_run(F f, const T* saved, const T* dy, T* dx, int64_t n) {
 #pragma omp simd
   for (int64_t i = 0; i < n; ++i) {
-    const float gradient = to_float(y[i]) > 0.0f ? to_float(dy[i]) * scale : 0.0f;
+    const float gradient = f.gradient(to_float(saved[i]), to_float(dy[i]));
     dx[i] = from_float<T>(Accumulate ? to_float(dx[i]) + gradient : gradient);
+  }
+}
+
+/// y = x * scale, added to y if Accumulate.
+template <bool Accumulate, typename T>
+void scale_run(const T* x, T* y, float scale, int64_t n) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) {
+    const float scaled = to_float(x[i]) * scale;
+    y[i] = from_float<T>(Accumulate ? to_float(y[i]) + scaled : scaled);
   }
 }
 
@@ -73,30 +85,48 @@ void apply_dropout(const Tensor& x, const Tensor& y, const Dropout& dropout) {
                   });
 }
 
+template <bool Accumulate, typename T>
+void apply_drop_path(const Tensor& x, const Tensor& y, const Dropout& dropout) {
+  const Shape sample{1, x.shape.h, x.shape.w, x.shape.c};
+  const float scale = dropout.scale();
+  for (int n = 0; n < x.shape.n; ++n) {
+    const bool keeps = scalar::dropout_keeps(dropout.seed, dropout.state->step, dropout.layer,
+                                             static_cast<uint32_t>(n), dropout.threshold());
+    if (!keeps && Accumulate) continue;
+    const int64_t first = n * sample.pixels();
+    parallel_runs(sample, x.dense() && y.dense(), [&](int64_t pixel, int64_t count) {
+      T* out = at<T>(y, first + pixel);
+      if (keeps) {
+        scale_run<Accumulate>(at<const T>(x, first + pixel), out, scale, count);
+      } else {
+        std::fill_n(out, count, from_float<T>(0.0f));
+      }
+    });
+  }
+}
+
 class CpuActivationOps final : public ActivationOps {
  public:
-  void relu(const Tensor& x, const Tensor& y) override {
-    require(x.shape == y.shape && x.dtype == y.dtype, "relu: x and y match");
+  void activate(Activation kind, const Tensor& x, const Tensor& y) override {
+    require(x.shape == y.shape && x.dtype == y.dtype, "activate: x and y match");
     visit_cpu(x.dtype, [&](auto type) {
       using T = decltype(type);
-      parallel_runs(x.shape, x.dense() && y.dense(), [&](int64_t pixel, int64_t n) {
-        relu_run(at<const T>(x, pixel), at<T>(y, pixel), n);
+      scalar::visit_activation(kind, [&](auto f) {
+        parallel_runs(x.shape, x.dense() && y.dense(), [&](int64_t pixel, int64_t n) {
+          activate_run(f, at<const T>(x, pixel), at<T>(y, pixel), n);
+        });
       });
     });
   }
 
+  void activate_backward(Activation kind, const Tensor& saved, const Tensor& dy, const Tensor& dx,
+                         bool accumulate) override {
+    scalar::visit_activation(kind, [&](auto f) { backward(f, saved, dy, dx, accumulate); });
+  }
+
   void relu_backward(const Tensor& y, const Tensor& dy, const Tensor& dx, float scale,
                      bool accumulate) override {
-    require(y.shape == dy.shape && y.shape == dx.shape, "relu_backward: shapes are equal");
-    require(y.dtype == dy.dtype && y.dtype == dx.dtype, "relu_backward: dtypes are equal");
-    const bool dense = y.dense() && dy.dense() && dx.dense();
-    visit_cpu(y.dtype, [&](auto type) {
-      using T = decltype(type);
-      parallel_runs(y.shape, dense, [&](int64_t pixel, int64_t n) {
-        const auto run = accumulate ? relu_backward_run<true, T> : relu_backward_run<false, T>;
-        run(at<const T>(y, pixel), at<const T>(dy, pixel), at<T>(dx, pixel), scale, n);
-      });
-    });
+    backward(scalar::Relu{scale}, y, dy, dx, accumulate);
   }
 
   void dropout(const Tensor& x, const Tensor& y, const Dropout& dropout) override {
@@ -108,7 +138,33 @@ class CpuActivationOps final : public ActivationOps {
     apply(dy, dx, dropout, accumulate);
   }
 
+  void drop_path(const Tensor& x, const Tensor& y, const Dropout& dropout,
+                 bool accumulate) override {
+    require(x.shape == y.shape && x.dtype == y.dtype, "drop_path: x and y match");
+    require(dropout.state != nullptr, "drop_path: the step is given");
+    visit_cpu(x.dtype, [&](auto type) {
+      using T = decltype(type);
+      accumulate ? apply_drop_path<true, T>(x, y, dropout)
+                 : apply_drop_path<false, T>(x, y, dropout);
+    });
+  }
+
  private:
+  template <typename F>
+  static void backward(F f, const Tensor& saved, const Tensor& dy, const Tensor& dx,
+                       bool accumulate) {
+    require(saved.shape == dy.shape && saved.shape == dx.shape, "activation: shapes are equal");
+    require(saved.dtype == dy.dtype && saved.dtype == dx.dtype, "activation: dtypes are equal");
+    const bool dense = saved.dense() && dy.dense() && dx.dense();
+    visit_cpu(saved.dtype, [&](auto type) {
+      using T = decltype(type);
+      const auto run = accumulate ? gradient_run<true, F, T> : gradient_run<false, F, T>;
+      parallel_runs(saved.shape, dense, [&](int64_t pixel, int64_t n) {
+        run(f, at<const T>(saved, pixel), at<const T>(dy, pixel), at<T>(dx, pixel), n);
+      });
+    });
+  }
+
   static void apply(const Tensor& x, const Tensor& y, const Dropout& dropout, bool accumulate) {
     require(x.shape == y.shape && x.dtype == y.dtype, "dropout: x and y match");
     require(dropout.state != nullptr, "dropout: the step is given");

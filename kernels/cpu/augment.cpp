@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <memory>
 
 #include "kernels/cpu/cpu_ops.h"
@@ -24,7 +23,7 @@ struct RepeatedAffine {
   explicit RepeatedAffine(const Normalization& n) {
     for (int i = 0; i < kBytes; ++i) {
       const auto c = static_cast<size_t>(i % 3);
-      const scalar::Affine affine = scalar::byte_normalization(n.mean[c], n.std[c]);
+      const scalar::Affine affine = scalar::byte_normalization(n.mean[c], n.std[c], n.range);
       scale[static_cast<size_t>(i)] = affine.scale;
       shift[static_cast<size_t>(i)] = affine.shift;
     }
@@ -41,18 +40,27 @@ void normalize_bytes(const uint8_t* bytes, const RepeatedAffine& affine, T* x, i
   }
 }
 
+/// `pixels` pixels from `from` on, `step` bytes from one to the next, as R, G, B or B, G, R.
+void gather_pixels(const uint8_t* from, int step, bool bgr, int pixels, uint8_t* to) {
+  for (int i = 0; i < pixels; ++i, from += step, to += 3) {
+    to[0] = from[bgr ? 2 : 0];
+    to[1] = from[1];
+    to[2] = from[bgr ? 0 : 2];
+  }
+}
+
 /// One image row, `width` pixels.
 template <typename T>
-void normalize_row(const uint8_t* row, int width, bool flip, const RepeatedAffine& affine,
+void normalize_row(const uint8_t* row, int width, bool flip, bool bgr, const RepeatedAffine& affine,
                    const Tensor& x, int64_t first_pixel) {
   for (int begin = 0; begin < width; begin += kPixels) {
     const int pixels = std::min(kPixels, width - begin);
     const uint8_t* bytes = row + 3 * begin;
-    std::array<uint8_t, kBytes> mirrored;
-    if (flip) {
-      const uint8_t* last = row + 3 * (width - 1 - begin);
-      for (int i = 0; i < pixels; ++i) std::memcpy(mirrored.data() + 3 * i, last - 3 * i, 3);
-      bytes = mirrored.data();
+    std::array<uint8_t, kBytes> gathered;
+    if (flip || bgr) {
+      const uint8_t* first = flip ? row + 3 * (width - 1 - begin) : bytes;
+      gather_pixels(first, flip ? -3 : 3, bgr, pixels, gathered.data());
+      bytes = gathered.data();
     }
     T* out = at<T>(x, first_pixel + begin);
     if (x.dense() && pixels == kPixels) {
@@ -77,7 +85,8 @@ class CpuAugmentOps final : public AugmentOps {
     visit_cpu(x.dtype, [&](auto type) {
       parallel_items(int64_t{s.n} * s.h, s.w * 3, [&](int64_t row) {
         const bool flip = flips != nullptr && flips[row / s.h] != 0;
-        normalize_row<decltype(type)>(bytes + row * s.w * 3, s.w, flip, affine, x, row * s.w);
+        normalize_row<decltype(type)>(bytes + row * s.w * 3, s.w, flip, normalization.bgr, affine,
+                                      x, row * s.w);
       });
     });
   }

@@ -6,7 +6,7 @@
 #include "kernels/cpu/copy_pixels.h"
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/parallel.h"
-#include "kernels/scalar/compare.h"
+#include "kernels/scalar/activation.h"
 
 namespace macadam::cpu {
 

@@ -7,7 +7,7 @@
 
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/parallel.h"
-#include "kernels/scalar/compare.h"
+#include "kernels/scalar/activation.h"
 #include "kernels/scalar/normalize.h"
 
 namespace macadam::cpu {
@@ -158,7 +158,8 @@ void sum_gradients(const T* x, int64_t x_stride, const T* y, int64_t y_stride, c
   }
 }
 
-template <bool Relu, typename T>
+/// With Frozen slope and shift are 0, and x is not read.
+template <bool Relu, bool Frozen, typename T>
 void gradient_pixels(const T* x, int64_t x_stride, const T* y, int64_t y_stride, const T* dy,
                      int64_t dy_stride, T* dx, int64_t dx_stride, int64_t pixels,
                      const float* scale, const float* slope, const float* shift, int channels) {
@@ -167,7 +168,7 @@ void gradient_pixels(const T* x, int64_t x_stride, const T* y, int64_t y_stride,
     for (int c = 0; c < channels; ++c) {
       const float d = !Relu || to_float(y[c]) > 0.0f ? to_float(dy[c]) : 0.0f;
       const scalar::BatchNormGradient map{scale[c], slope[c], shift[c]};
-      dx[c] = from_float<T>(map(d, to_float(x[c])));
+      dx[c] = from_float<T>(map(d, Frozen ? 0.0f : to_float(x[c])));
     }
     x += x_stride, y += y_stride, dy += dy_stride, dx += dx_stride;
   }
@@ -200,7 +201,16 @@ void train_step(const BatchNormDesc& desc, const Tensor& x, const Tensor& runnin
   }
 }
 
-template <bool Relu, typename T>
+/// What backward() will need of statistics that are constants.
+void save_running(const BatchNormDesc& desc, const Tensor& running_mean, const Tensor& running_var,
+                  const Tensor& saved_mean, const Tensor& saved_inv_std) {
+  for (int c = 0; c < running_mean.shape.c; ++c) {
+    saved_mean.as<float>()[c] = running_mean.as<float>()[c];
+    saved_inv_std.as<float>()[c] = scalar::inverse_std(running_var.as<float>()[c], desc.eps);
+  }
+}
+
+template <bool Relu, bool Frozen, typename T>
 void backward_step(const Tensor& x, const Tensor& y, const Tensor& dy, const Tensor& gamma,
                    const Tensor& saved_mean, const Tensor& saved_inv_std, const Tensor& dx,
                    const Tensor& dgamma, const Tensor& dbeta, const Partials& partials) {
@@ -230,15 +240,16 @@ void backward_step(const Tensor& x, const Tensor& y, const Tensor& dy, const Ten
     for (int c = 0; c < block; ++c) {
       const int k = channel + c;
       const scalar::BatchNormGradient map =
-          scalar::batch_norm_gradient(g[k], mean[k], inv_std[k], dg[k], db[k], count);
+          Frozen ? scalar::frozen_batch_norm_gradient(g[k], inv_std[k])
+                 : scalar::batch_norm_gradient(g[k], mean[k], inv_std[k], dg[k], db[k], count);
       const auto i = static_cast<size_t>(c);
       scale[i] = map.scale, slope[i] = map.slope, shift[i] = map.shift;
     }
-    gradient_pixels<Relu>(at<const T>(x, pixel) + channel, x.pixel_stride,
-                          at<const T>(y, pixel) + channel, y.pixel_stride,
-                          at<const T>(dy, pixel) + channel, dy.pixel_stride,
-                          at<T>(dx, pixel) + channel, dx.pixel_stride, pixels, scale.data(),
-                          slope.data(), shift.data(), block);
+    gradient_pixels<Relu, Frozen>(at<const T>(x, pixel) + channel, x.pixel_stride,
+                                  at<const T>(y, pixel) + channel, y.pixel_stride,
+                                  at<const T>(dy, pixel) + channel, dy.pixel_stride,
+                                  at<T>(dx, pixel) + channel, dx.pixel_stride, pixels, scale.data(),
+                                  slope.data(), shift.data(), block);
   });
 }
 
@@ -256,7 +267,11 @@ class CpuNormOps final : public NormOps {
     const float* inv_std = saved_inv_std.as<float>();
     visit_cpu(x.dtype, [&](auto type) {
       using T = decltype(type);
-      train_step<T>(desc, x, running_mean, running_var, saved_mean, saved_inv_std, partials);
+      if (desc.frozen) {
+        save_running(desc, running_mean, running_var, saved_mean, saved_inv_std);
+      } else {
+        train_step<T>(desc, x, running_mean, running_var, saved_mean, saved_inv_std, partials);
+      }
       normalize<T>(
           desc, x, gamma, beta, saved_mean, [&](int c) { return inv_std[c]; }, y);
     });
@@ -266,7 +281,7 @@ class CpuNormOps final : public NormOps {
              const Tensor& running_mean, const Tensor& running_var, const Tensor& y) override {
     require(x.shape == y.shape && x.dtype == y.dtype, "batch norm: x and y match");
     const float* variance = running_var.as<float>();
-    const auto inv_std = [&](int c) { return 1.0f / std::sqrt(variance[c] + desc.eps); };
+    const auto inv_std = [&](int c) { return scalar::inverse_std(variance[c], desc.eps); };
     visit_cpu(x.dtype, [&](auto type) {
       normalize<decltype(type)>(desc, x, gamma, beta, running_mean, inv_std, y);
     });
@@ -282,7 +297,10 @@ class CpuNormOps final : public NormOps {
     const Partials partials{static_cast<float*>(workspace), x.shape.c};
     visit_cpu(x.dtype, [&](auto type) {
       using T = decltype(type);
-      const auto step = desc.relu ? backward_step<true, T> : backward_step<false, T>;
+      const auto step =
+          desc.frozen ? desc.relu ? backward_step<true, true, T> : backward_step<false, true, T>
+          : desc.relu ? backward_step<true, false, T>
+                      : backward_step<false, false, T>;
       const Tensor& sign = desc.relu ? y : x;  // without ReLU, y may have no data
       step(x, sign, dy, gamma, saved_mean, saved_inv_std, dx, dgamma, dbeta, partials);
     });

@@ -1,49 +1,51 @@
-// ReLU and dropout. Floors: relu and dropout 2 x size(x), relu_backward 3 x, dropout_backward 2 x,
-// one more where the result is accumulated.
+// Activations, dropout and stochastic depth. Floors: activate, dropout, dropout_backward and
+// drop_path 2 x size(x), the gradients of activations 3 x, one more where the result is
+// accumulated. drop_path does not read the samples that it drops.
 
 #include "kernels/activation.h"
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/map.cuh"
-#include "kernels/scalar/compare.h"
+#include "kernels/scalar/activation.h"
 #include "kernels/scalar/dropout.h"
 
 namespace macadam::cuda {
 
 namespace {
 
-template <typename T>
-struct Relu {
+template <typename T, typename F>
+struct Activate {
   static constexpr int kVector = kWidth<T>;
 
   View<const T> x;
   View<T> y;
+  F f;
 
   template <int V>
   __device__ void apply(const Span& at) const {
     float v[V];
     load<V>(x.at(at.pixel, at.channel), at.count, v);
 #pragma unroll
-    for (int i = 0; i < V; ++i) v[i] = scalar::relu(v[i]);
+    for (int i = 0; i < V; ++i) v[i] = f(v[i]);
     store<V>(y.at(at.pixel, at.channel), at.count, v);
   }
 };
 
-template <typename T>
-struct ReluBackward {
+template <typename T, typename F>
+struct ActivateBackward {
   static constexpr int kVector = kWidth<T>;
 
-  View<const T> y, dy;
+  View<const T> saved, dy;
   View<T> dx;
-  float scale;
+  F f;
   bool accumulate;
 
   template <int V>
   __device__ void apply(const Span& at) const {
-    float out[V], v[V];
-    load<V>(y.at(at.pixel, at.channel), at.count, out);
+    float in[V], v[V];
+    load<V>(saved.at(at.pixel, at.channel), at.count, in);
     load<V>(dy.at(at.pixel, at.channel), at.count, v);
 #pragma unroll
-    for (int i = 0; i < V; ++i) v[i] = out[i] > 0.0f ? v[i] * scale : 0.0f;
+    for (int i = 0; i < V; ++i) v[i] = f.gradient(in[i], v[i]);
     store_or_add<V>(dx.at(at.pixel, at.channel), at.count, v, accumulate);
   }
 };
@@ -79,25 +81,57 @@ struct Drop {
   }
 };
 
+/// One sample a row of the grid: x and y are those of the first, `pixels` pixels each.
+template <typename T>
+struct DropPath {
+  static constexpr int kVector = kWidth<T>;
+
+  View<const T> x;
+  View<T> y;
+  int64_t pixels;
+  uint64_t seed;
+  const StepState* state;
+  uint32_t layer, threshold;
+  float scale;
+  bool accumulate;
+
+  template <int V>
+  __device__ void apply(const Span& at) const {
+    const uint32_t sample = blockIdx.y;
+    const bool keeps = scalar::dropout_keeps(seed, state->step, layer, sample, threshold);
+    if (!keeps && accumulate) return;
+    const int64_t pixel = sample * pixels + at.pixel;
+    float v[V] = {};
+    if (keeps) {
+      load<V>(x.at(pixel, at.channel), at.count, v);
+#pragma unroll
+      for (int i = 0; i < V; ++i) v[i] *= scale;
+    }
+    store_or_add<V>(y.at(pixel, at.channel), at.count, v, accumulate);
+  }
+};
+
 class CudaActivationOps final : public ActivationOps {
  public:
   explicit CudaActivationOps(Stream& stream) : stream_(stream) {}
 
-  void relu(const Tensor& x, const Tensor& y) override {
+  void activate(Activation kind, const Tensor& x, const Tensor& y) override {
     visit_float(x.dtype, [&](auto type) {
       using T = decltype(type);
-      launch_map(stream_, {&x, &y}, Relu<T>{view<const T>(x), view<T>(y)});
+      scalar::visit_activation(kind, [&](auto f) {
+        launch_map(stream_, {&x, &y}, Activate<T, decltype(f)>{view<const T>(x), view<T>(y), f});
+      });
     });
+  }
+
+  void activate_backward(Activation kind, const Tensor& saved, const Tensor& dy, const Tensor& dx,
+                         bool accumulate) override {
+    scalar::visit_activation(kind, [&](auto f) { backward(f, saved, dy, dx, accumulate); });
   }
 
   void relu_backward(const Tensor& y, const Tensor& dy, const Tensor& dx, float scale,
                      bool accumulate) override {
-    visit_float(y.dtype, [&](auto type) {
-      using T = decltype(type);
-      launch_map(
-          stream_, {&y, &dy, &dx},
-          ReluBackward<T>{view<const T>(y), view<const T>(dy), view<T>(dx), scale, accumulate});
-    });
+    backward(scalar::Relu{scale}, y, dy, dx, accumulate);
   }
 
   void dropout(const Tensor& x, const Tensor& y, const Dropout& dropout) override {
@@ -109,7 +143,29 @@ class CudaActivationOps final : public ActivationOps {
     drop(dy, dx, dropout, accumulate);
   }
 
+  void drop_path(const Tensor& x, const Tensor& y, const Dropout& dropout,
+                 bool accumulate) override {
+    require(dropout.state != nullptr, "drop_path has a step state");
+    visit_float(x.dtype, [&](auto type) {
+      using T = decltype(type);
+      launch_map_by_sample(stream_, x, y,
+                           DropPath<T>{view<const T>(x), view<T>(y), int64_t{x.shape.h} * x.shape.w,
+                                       dropout.seed, dropout.state, dropout.layer,
+                                       dropout.threshold(), dropout.scale(), accumulate});
+    });
+  }
+
  private:
+  template <typename F>
+  void backward(F f, const Tensor& saved, const Tensor& dy, const Tensor& dx, bool accumulate) {
+    visit_float(saved.dtype, [&](auto type) {
+      using T = decltype(type);
+      launch_map(stream_, {&saved, &dy, &dx},
+                 ActivateBackward<T, F>{view<const T>(saved), view<const T>(dy), view<T>(dx), f,
+                                        accumulate});
+    });
+  }
+
   void drop(const Tensor& x, const Tensor& y, const Dropout& dropout, bool accumulate) {
     require(dropout.state != nullptr, "dropout has a step state");
     visit_float(x.dtype, [&](auto type) {

@@ -57,8 +57,10 @@ class RunLayout {
   int width_, per_run_;
 };
 
-struct RgbMaps {
+/// How the three channels of x come from those of an image.
+struct ChannelMaps {
   scalar::Affine channel[3];
+  bool bgr;  // they are in the order B, G, R
 };
 
 /// Twelve bytes: four RGB pixels.
@@ -76,7 +78,7 @@ struct alignas(4 * sizeof(T)) Four {
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
     images_kernel(const uint8_t* __restrict__ images, const uint8_t* __restrict__ flips, T* x,
-                  RgbMaps maps, RunLayout layout) {
+                  ChannelMaps maps, RunLayout layout) {
   Run run;
   if (!layout.run(flips, run)) return;
   const RgbRun bytes = *reinterpret_cast<const RgbRun*>(images + run.source * 3);
@@ -85,8 +87,10 @@ __global__ void __launch_bounds__(kThreads)
   for (int pixel = 0; pixel < kRun; ++pixel) {
 #pragma unroll
     for (int c = 0; c < 3; ++c) {
-      const uint8_t byte =
-          run.flip ? bytes.byte[3 * (kRun - 1 - pixel) + c] : bytes.byte[3 * pixel + c];
+      const int mirrored = 3 * (kRun - 1 - pixel), plain = 3 * pixel;
+      const uint8_t rgb = run.flip ? bytes.byte[mirrored + c] : bytes.byte[plain + c];
+      const uint8_t bgr = run.flip ? bytes.byte[mirrored + 2 - c] : bytes.byte[plain + 2 - c];
+      const uint8_t byte = maps.bgr ? bgr : rgb;
       out[3 * pixel + c] = narrow<T>(maps.channel[c](static_cast<float>(byte)));
     }
   }
@@ -103,14 +107,14 @@ __global__ void __launch_bounds__(kThreads)
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
     images_by_pixel_kernel(View<const uint8_t> images, const uint8_t* __restrict__ flips, View<T> x,
-                           RgbMaps maps, RunLayout layout) {
+                           ChannelMaps maps, RunLayout layout) {
   Run run;
   if (!layout.run(flips, run)) return;
   const uint8_t* in = images.at(run.source, 0);
   T* out = x.at(run.pixel, 0);
 #pragma unroll
   for (int c = 0; c < 3; ++c) {
-    out[c] = narrow<T>(maps.channel[c](static_cast<float>(in[c])));
+    out[c] = narrow<T>(maps.channel[c](static_cast<float>(in[maps.bgr ? 2 - c : c])));
   }
 }
 
@@ -151,9 +155,10 @@ class CudaAugmentOps final : public AugmentOps {
   void prepare_images(const Tensor& images, const uint8_t* flips,
                       const Normalization& normalization, const Tensor& x) override {
     require(images.shape.c == 3 && images.shape == x.shape, "images and x have one RGB shape");
-    RgbMaps maps;
+    ChannelMaps maps{.channel = {}, .bgr = normalization.bgr};
     for (size_t c = 0; c < 3; ++c) {
-      maps.channel[c] = scalar::byte_normalization(normalization.mean[c], normalization.std[c]);
+      maps.channel[c] = scalar::byte_normalization(normalization.mean[c], normalization.std[c],
+                                                   normalization.range);
     }
     visit_float(x.dtype, [&](auto type) {
       using T = decltype(type);

@@ -2,7 +2,7 @@
 
 #include "kernels/cuda/columns.cuh"
 #include "kernels/cuda/conv_epilogue.h"
-#include "kernels/scalar/compare.h"
+#include "kernels/scalar/activation.h"
 
 namespace macadam::cuda {
 

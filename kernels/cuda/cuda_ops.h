@@ -17,6 +17,7 @@ std::string library_version();
 std::unique_ptr<ConvOps> make_conv_ops(Stream& stream);  // cudnn_conv.cpp
 std::unique_ptr<NormOps> make_norm_ops(Stream& stream);
 std::unique_ptr<ActivationOps> make_activation_ops(Stream& stream);
+std::unique_ptr<ChannelOps> make_channel_ops(Stream& stream);
 std::unique_ptr<PoolOps> make_pool_ops(Stream& stream);
 std::unique_ptr<UpsampleOps> make_upsample_ops(Stream& stream);
 std::unique_ptr<ElementwiseOps> make_elementwise_ops(Stream& stream);
@@ -43,6 +44,7 @@ void copy_async(void* stream, void* destination, const void* source, size_t byte
 void zero_async(void* stream, void* destination, size_t bytes);
 void begin_capture(void* stream);
 void* end_capture(void* stream);  // an executable graph
+void abandon_capture(void* stream) noexcept;
 void launch_graph(void* executable, void* stream);
 void destroy_graph(void* executable) noexcept;
 

@@ -6,7 +6,7 @@
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/map.cuh"
 #include "kernels/elementwise.h"
-#include "kernels/scalar/compare.h"
+#include "kernels/scalar/activation.h"
 
 namespace macadam::cuda {
 

@@ -76,4 +76,24 @@ void launch_map(Stream& stream, std::initializer_list<const Tensor*> tensors, co
          layout.vectors_per_pixel);
 }
 
+/// The same for each sample of x and y by itself: a row of the grid is a sample, op finds which in
+/// blockIdx.y, and its spans count from that sample's first pixel.
+template <typename Op>
+void launch_map_by_sample(Stream& stream, const Tensor& x, const Tensor& y, const Op& op) {
+  require(x.shape == y.shape, "the tensors of an elementwise call share one shape");
+  require(x.shape.n < (1 << 16), "a batch has fewer than 2^16 samples");
+  Tensor first_x = x, first_y = y;
+  first_x.shape.n = first_y.shape.n = 1;
+  const int64_t pixels = first_x.shape.pixels();
+  // Whether every sample starts as well aligned as the first.
+  const bool aligned =
+      pixels * x.pixel_stride % Op::kVector == 0 && pixels * y.pixel_stride % Op::kVector == 0;
+  const MapLayout layout = map_layout({&first_x, &first_y}, aligned ? Op::kVector : 1, false);
+  const auto vectors = static_cast<uint32_t>(layout.vectors);
+  const bool vectorised = aligned && layout.vectorised;
+  const auto kernel = vectorised ? map_kernel<Op::kVector, Op> : map_kernel<1, Op>;
+  launch(stream, kernel, dim3(blocks_for(vectors), static_cast<unsigned>(x.shape.n)), kThreads, 0,
+         op, vectors, layout.channels, layout.vectors_per_pixel);
+}
+
 }  // namespace macadam::cuda

@@ -7,7 +7,7 @@
 #include "kernels/cuda/columns.cuh"
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/norm.h"
-#include "kernels/scalar/compare.h"
+#include "kernels/scalar/activation.h"
 #include "kernels/scalar/normalize.h"
 
 namespace macadam::cuda {
@@ -128,9 +128,19 @@ struct RunningMaps {
 
   __device__ Affine operator()(int channel) const {
     return scalar::batch_norm(gamma[channel], beta[channel], mean[channel],
-                              1.0f / std::sqrt(var[channel] + eps));
+                              scalar::inverse_std(var[channel], eps));
   }
 };
+
+/// What backward() will need of statistics that are constants.
+__global__ void __launch_bounds__(kThreads)
+    save_running(const float* __restrict__ mean, const float* __restrict__ var, float eps,
+                 float* __restrict__ saved_mean, float* __restrict__ saved_inv_std, int channels) {
+  const int channel = static_cast<int>(blockIdx.x * kThreads + threadIdx.x);
+  if (channel >= channels) return;
+  saved_mean[channel] = mean[channel];
+  saved_inv_std[channel] = scalar::inverse_std(var[channel], eps);
+}
 
 /// Loads dy, masked by y > 0 with ReLU.
 template <int V, typename T>
@@ -185,17 +195,20 @@ struct FinishGradient {
   float *dgamma, *dbeta;
   BatchNormGradient* map;
   double count;
+  bool frozen;
 
   __device__ void operator()(int channel, double sum, double product_sum) const {
     const auto shift = static_cast<float>(sum);
     const auto scale = static_cast<float>(product_sum * static_cast<double>(inv_std[channel]));
     dbeta[channel] = shift;
     dgamma[channel] = scale;
-    map[channel] = scalar::batch_norm_gradient(gamma[channel], mean[channel], inv_std[channel],
-                                               scale, shift, count);
+    map[channel] = frozen ? scalar::frozen_batch_norm_gradient(gamma[channel], inv_std[channel])
+                          : scalar::batch_norm_gradient(gamma[channel], mean[channel],
+                                                        inv_std[channel], scale, shift, count);
   }
 };
 
+/// `frozen`: the maps do without x.
 template <typename T>
 struct InputGradient {
   using Element = T;
@@ -203,7 +216,7 @@ struct InputGradient {
   View<const T> x, y, dy;
   View<T> dx;
   const BatchNormGradient* map;
-  bool relu;
+  bool relu, frozen;
 
   template <int V>
   struct Apply {
@@ -212,8 +225,8 @@ struct InputGradient {
     int channel, count;
 
     __device__ void operator()(int64_t pixel) const {
-      float v[V], g[V];
-      load<V>(all.x.at(pixel, channel), count, v);
+      float v[V] = {}, g[V];
+      if (!all.frozen) load<V>(all.x.at(pixel, channel), count, v);
       load_gradient<V>(all.dy, all.y, all.relu, pixel, channel, count, g);
 #pragma unroll
       for (int i = 0; i < V; ++i) v[i] = map[i](g[i], v[i]);
@@ -254,6 +267,13 @@ class CudaNormOps final : public NormOps {
   void train(const BatchNormDesc& desc, const Tensor& x, const Tensor& gamma, const Tensor& beta,
              const Tensor& running_mean, const Tensor& running_var, const Tensor& saved_mean,
              const Tensor& saved_inv_std, const Tensor& y, void* workspace) override {
+    if (desc.frozen) {
+      launch(stream_, save_running, blocks_for(x.shape.c), kThreads, 0, running_mean.as<float>(),
+             running_var.as<float>(), desc.eps, saved_mean.as<float>(), saved_inv_std.as<float>(),
+             x.shape.c);
+      infer(desc, x, gamma, beta, running_mean, running_var, y);
+      return;
+    }
     const Workspace space(workspace, x.shape);
     auto* maps = static_cast<Affine*>(space.maps);
     visit_float(x.dtype, [&](auto type) {
@@ -302,10 +322,11 @@ class CudaNormOps final : public NormOps {
           stream_, sums,
           FinishGradient{gamma.as<float>(), saved_mean.as<float>(), saved_inv_std.as<float>(),
                          dgamma.as<float>(), dbeta.as<float>(), maps,
-                         static_cast<double>(sums.pixels)},
+                         static_cast<double>(sums.pixels), desc.frozen},
           space.partials);
-      launch_column_map(stream_, column_layout({&x, &out, &dy, &dx}),
-                        InputGradient<T>{in, mask, gradient, view<T>(dx), maps, desc.relu});
+      launch_column_map(
+          stream_, column_layout({&x, &out, &dy, &dx}),
+          InputGradient<T>{in, mask, gradient, view<T>(dx), maps, desc.relu, desc.frozen});
     });
   }
 

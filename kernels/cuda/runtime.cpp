@@ -150,6 +150,14 @@ void* end_capture(void* stream) {
   return executable;
 }
 
+void abandon_capture(void* stream) noexcept {
+  cudaGraph_t graph = nullptr;
+  // What failed may have spoilt the capture: ending it reports that too, and the graph is null.
+  cudaStreamEndCapture(stream_of(stream), &graph);
+  if (graph != nullptr) cudaGraphDestroy(graph);
+  cudaGetLastError();
+}
+
 void launch_graph(void* executable, void* stream) {
   check(cudaGraphLaunch(static_cast<cudaGraphExec_t>(executable), stream_of(stream)),
         "cudaGraphLaunch");

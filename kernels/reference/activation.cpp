@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <cmath>
+
 #include "kernels/reference/array.h"
 #include "kernels/reference/families.h"
 #include "kernels/scalar/dropout.h"
@@ -5,27 +8,59 @@
 namespace macadam::reference {
 namespace {
 
+bool keeps(const Dropout& dropout, size_t element) {
+  return scalar::dropout_keeps(dropout.seed, dropout.state->step, dropout.layer,
+                               static_cast<uint32_t>(element), dropout.threshold());
+}
+
 /// Keeps and scales, or drops, every element in dense NHWC order.
 Array masked(const Array& x, const Dropout& dropout) {
   Array y(x.shape());
   for (size_t i = 0; i < x.values().size(); ++i) {
-    const auto group = static_cast<uint32_t>(i / scalar::kDropoutGroup);
-    const auto lane = static_cast<int>(i % scalar::kDropoutGroup);
-    const scalar::PhiloxBlock block =
-        scalar::dropout_block(dropout.seed, dropout.state->step, dropout.layer, group);
-    if (scalar::dropout_keeps(block, lane, dropout.threshold()))
-      y.values()[i] = x.values()[i] * double{dropout.scale()};
+    if (keeps(dropout, i)) y.values()[i] = x.values()[i] * double{dropout.scale()};
   }
   return y;
 }
 
+double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
+
+double activated(Activation kind, double x) {
+  if (std::isnan(x)) return x;
+  switch (kind) {
+    case Activation::relu: return std::max(x, 0.0);
+    case Activation::relu6: return std::clamp(x, 0.0, 6.0);
+    case Activation::sigmoid: return sigmoid(x);
+    case Activation::silu: return x * sigmoid(x);
+  }
+  throw std::logic_error("requirement violated: an activation");
+}
+
+/// The gradient of x from `saved`: x for SiLU, else y.
+double activation_gradient(Activation kind, double saved, double dy) {
+  switch (kind) {
+    case Activation::relu: return saved > 0 ? dy : 0;
+    case Activation::relu6: return saved > 0 && saved < 6 ? dy : 0;
+    case Activation::sigmoid: return dy * saved * (1 - saved);
+    case Activation::silu: return dy * sigmoid(saved) * (1 + saved * sigmoid(-saved));
+  }
+  throw std::logic_error("requirement violated: an activation");
+}
+
 class ReferenceActivationOps : public ActivationOps {
  public:
-  void relu(const Tensor& x, const Tensor& y) override {
+  void activate(Activation kind, const Tensor& x, const Tensor& y) override {
     Array out(x);
-    for (double& v : out.values())
-      if (v < 0) v = 0;
+    for (double& v : out.values()) v = activated(kind, v);
     out.write(y);
+  }
+
+  void activate_backward(Activation kind, const Tensor& saved, const Tensor& dy, const Tensor& dx,
+                         bool accumulate) override {
+    const Array given(saved), d_out(dy);
+    Array d_in(dx.shape);
+    for (size_t i = 0; i < given.values().size(); ++i)
+      d_in.values()[i] = activation_gradient(kind, given.values()[i], d_out.values()[i]);
+    d_in.write(dx, accumulate);
   }
 
   void relu_backward(const Tensor& y, const Tensor& dy, const Tensor& dx, float scale,
@@ -44,6 +79,17 @@ class ReferenceActivationOps : public ActivationOps {
   void dropout_backward(const Tensor& dy, const Tensor& dx, const Dropout& dropout,
                         bool accumulate) override {
     masked(Array(dy), dropout).write(dx, accumulate);
+  }
+
+  void drop_path(const Tensor& x, const Tensor& y, const Dropout& dropout,
+                 bool accumulate) override {
+    const Array in(x);
+    Array out(x.shape);
+    for_each(x.shape, [&](int n, int h, int w, int c) {
+      if (keeps(dropout, static_cast<size_t>(n)))
+        out(n, h, w, c) = in(n, h, w, c) * double{dropout.scale()};
+    });
+    out.write(y, accumulate);
   }
 };
 

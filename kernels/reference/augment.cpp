@@ -16,10 +16,12 @@ class ReferenceAugmentOps : public AugmentOps {
     const Array bytes(images);
     Array out(x.shape);
     for_each(x.shape, [&](int n, int h, int w, int c) {
-      const double byte = bytes(n, h, source_column(flips, n, w, x.shape.w), c);
+      const double byte =
+          bytes(n, h, source_column(flips, n, w, x.shape.w), normalization.bgr ? 2 - c : c);
       const auto channel = static_cast<size_t>(c);
       out(n, h, w, c) =
-          (byte / 255 - double{normalization.mean[channel]}) / double{normalization.std[channel]};
+          (byte * double{normalization.range} / 255 - double{normalization.mean[channel]}) /
+          double{normalization.std[channel]};
     });
     out.write(x);
   }

@@ -13,6 +13,12 @@ class ReferenceNormOps : public NormOps {
   void train(const BatchNormDesc& desc, const Tensor& x, const Tensor& gamma, const Tensor& beta,
              const Tensor& running_mean, const Tensor& running_var, const Tensor& saved_mean,
              const Tensor& saved_inv_std, const Tensor& y, void*) override {
+    if (desc.frozen) {
+      infer(desc, x, gamma, beta, running_mean, running_var, y);
+      Array(running_mean).write(saved_mean);
+      inverse_std(desc, running_var).write(saved_inv_std);
+      return;
+    }
     const Array in(x);
     const Shape vector{1, 1, 1, x.shape.c};
     const auto count = static_cast<double>(x.shape.pixels());
@@ -41,9 +47,9 @@ class ReferenceNormOps : public NormOps {
 
   void infer(const BatchNormDesc& desc, const Tensor& x, const Tensor& gamma, const Tensor& beta,
              const Tensor& running_mean, const Tensor& running_var, const Tensor& y) override {
-    Array inv_std(running_var);
-    for (double& v : inv_std.values()) v = 1 / std::sqrt(v + double{desc.eps});
-    normalise(desc, Array(x), Array(gamma), Array(beta), Array(running_mean), inv_std).write(y);
+    normalise(desc, Array(x), Array(gamma), Array(beta), Array(running_mean),
+              inverse_std(desc, running_var))
+        .write(y);
   }
 
   void backward(const BatchNormDesc& desc, const Tensor& x, const Tensor& y, const Tensor& dy,
@@ -71,7 +77,8 @@ class ReferenceNormOps : public NormOps {
     });
     Array d_in(x.shape);
     for_each(x.shape, [&](int n, int h, int w, int c) {
-      const double through_statistics = (d_beta[c] + normalised(n, h, w, c) * d_gamma[c]) / count;
+      const double through_statistics =
+          desc.frozen ? 0 : (d_beta[c] + normalised(n, h, w, c) * d_gamma[c]) / count;
       d_in(n, h, w, c) = g[c] * inv_std[c] * (d_out(n, h, w, c) - through_statistics);
     });
     d_in.write(dx);
@@ -80,6 +87,12 @@ class ReferenceNormOps : public NormOps {
   }
 
  private:
+  static Array inverse_std(const BatchNormDesc& desc, const Tensor& var) {
+    Array inv_std(var);
+    for (double& v : inv_std.values()) v = 1 / std::sqrt(v + double{desc.eps});
+    return inv_std;
+  }
+
   static Array normalise(const BatchNormDesc& desc, const Array& x, const Array& gamma,
                          const Array& beta, const Array& mean, const Array& inv_std) {
     Array y(x.shape());

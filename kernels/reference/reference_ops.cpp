@@ -9,6 +9,7 @@ Ops make_reference_ops() {
   ops.conv = reference::make_conv_ops();
   ops.norm = reference::make_norm_ops();
   ops.activation = reference::make_activation_ops();
+  ops.channel = reference::make_channel_ops();
   ops.pool = reference::make_pool_ops();
   ops.upsample = reference::make_upsample_ops();
   ops.elementwise = reference::make_elementwise_ops();

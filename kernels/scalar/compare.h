@@ -1,12 +1,9 @@
 #pragma once
-// The orders in which maxima are taken, NaN included, and ReLU.
+// The orders in which maxima are taken, NaN included.
 
 #include "kernels/scalar/host_device.h"
 
 namespace macadam::scalar {
-
-/// max(x, 0); NaN passes through.
-MACADAM_HD float relu(float x) { return x <= 0.0f ? 0.0f : x; }
 
 /// Pooling: whether `candidate` replaces an earlier `best`. NaN is the greatest, the first of
 /// equals wins.

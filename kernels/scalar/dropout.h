@@ -1,5 +1,6 @@
 #pragma once
-// The dropout mask: one Philox block serves eight neighbouring elements, 16 bits each.
+// The dropout mask: one Philox block serves eight neighbouring elements, 16 bits each. Stochastic
+// depth reads it with one element a sample.
 
 #include <cstdint>
 
@@ -21,6 +22,13 @@ MACADAM_HD PhiloxBlock dropout_block(uint64_t seed, uint64_t step, uint32_t laye
 MACADAM_HD bool dropout_keeps(const PhiloxBlock& block, int lane, uint32_t threshold) {
   const uint32_t half = (block.word[lane >> 1] >> ((lane & 1) * 16)) & 0xffffu;
   return half >= threshold;
+}
+
+/// Whether element `element` of the layer's output survives, for a caller that asks for one alone.
+MACADAM_HD bool dropout_keeps(uint64_t seed, uint64_t step, uint32_t layer, uint32_t element,
+                              uint32_t threshold) {
+  const PhiloxBlock block = dropout_block(seed, step, layer, element / kDropoutGroup);
+  return dropout_keeps(block, static_cast<int>(element % kDropoutGroup), threshold);
 }
 
 }  // namespace macadam::scalar

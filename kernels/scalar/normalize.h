@@ -14,10 +14,12 @@ struct Affine {
   MACADAM_HD float operator()(float x) const { return scale * x + shift; }
 };
 
-/// (byte / 255 - mean) / std.
-MACADAM_HD Affine byte_normalization(float mean, float std) {
-  return {1.0f / (255.0f * std), -mean / std};
+/// (byte * range / 255 - mean) / std.
+MACADAM_HD Affine byte_normalization(float mean, float std, float range) {
+  return {range / (255.0f * std), -mean / std};
 }
+
+MACADAM_HD float inverse_std(float variance, float eps) { return 1.0f / std::sqrt(variance + eps); }
 
 /// gamma * (x - mean) * inv_std + beta.
 MACADAM_HD Affine batch_norm(float gamma, float beta, float mean, float inv_std) {
@@ -41,6 +43,11 @@ MACADAM_HD BatchNormGradient batch_norm_gradient(float gamma, float mean, float 
   const float shift =
       static_cast<float>(-static_cast<double>(scale) * dbeta / count) - slope * mean;
   return {scale, slope, shift};
+}
+
+/// The same where mean and inv_std are constants.
+MACADAM_HD BatchNormGradient frozen_batch_norm_gradient(float gamma, float inv_std) {
+  return {gamma * inv_std, 0.0f, 0.0f};
 }
 
 }  // namespace macadam::scalar

@@ -140,7 +140,28 @@ TEST_F(CommandLine, WrongConfiguration) {
                      {"30x64", "multiples of 4"});
   expect_input_error(macadam(folder(), {"train", "run.toml", "name=a", "network.dropuot=0.1"}),
                      {"dropuot", "dropout"});
+  expect_input_error(macadam(folder(), {"train", "run.toml", "name=a", "freeze=[\"botom.*\"]"}),
+                     {"'botom.*'", "\"bottom.*\""});
+  expect_input_error(macadam(folder(), {"train", "run.toml", "name=a", "freeze=[\"*\"]"}),
+                     {"every parameter is frozen"});
+  expect_input_error(macadam(folder(), {"train", "run.toml", "name=a", "encoder_lr=0.1"}),
+                     {"encoder_lr", "no encoder"});
+  expect_input_error(macadam(folder(), {"train", "run.toml", "name=a", "freeze_batch_norm=all"}),
+                     {"freeze_batch_norm", "no batch norm"});
   EXPECT_FALSE(fs::exists(folder() / "runs/a"));
+}
+
+TEST_F(CommandLine, FrozenParametersAreCounted) {
+  const ProgramResult train = macadam(
+      folder(), {"train", "run.toml", "name=frozen", "freeze=[{pattern = \"*\", epochs = 1}]"});
+  EXPECT_EQ(train.exit_code, 2) << "nothing to train in the first epoch";
+  const ProgramResult head = macadam(folder(), {"train", "run.toml", "name=frozen",
+                                                "freeze=[{pattern = \"*.conv?.*\", epochs = 1}]"});
+  ASSERT_EQ(head.exit_code, 0) << head.err;
+  for (const char* line : {"up to epoch 1, 264 parameters are trained and 471520 frozen",
+                           "up to epoch 2, 471784 parameters are trained and 0 frozen"}) {
+    EXPECT_NE(head.err.find(line), std::string::npos) << head.err;
+  }
 }
 
 TEST_F(CommandLine, ADeviceThatIsNotThere) {

@@ -70,6 +70,9 @@ nesterov = true
 schedule = "poly"
 min_lr = 1e-6
 warmup = 2.5
+freeze = [{pattern = "encoder.*", epochs = 5}, "*.bias", {pattern = "a\"b\\"}]
+encoder_lr = 0.125
+freeze_batch_norm = "encoder"
 precision = "bf16"
 device = "cuda:1"
 seed = 9223372036854775807
@@ -81,6 +84,8 @@ checkpoint_seconds = 12.5
 [normalization]
 mean = [0, 0.25, 0.1]
 std = [1, 0.5, 0.3]
+range = 255
+bgr = true
 [loader]
 threads = 3
 cache = 0
@@ -116,6 +121,9 @@ void expect_everything(const Config& c) {
   EXPECT_EQ(c.schedule, ScheduleKind::poly);
   EXPECT_EQ(c.min_lr, 1e-6);
   EXPECT_EQ(c.warmup, 2.5);
+  EXPECT_EQ(
+      c.fine_tuning,
+      (FineTuning{{{"encoder.*", 5}, {"*.bias"}, {"a\"b\\"}}, 0.125f, FrozenBatchNorms::encoder}));
   EXPECT_EQ(c.precision, Precision::bf16);
   EXPECT_EQ(c.device, "cuda:1");
   EXPECT_EQ(c.seed, 9223372036854775807u);
@@ -124,7 +132,7 @@ void expect_everything(const Config& c) {
   EXPECT_EQ(c.weights, "/data/runs/start.safetensors");
   EXPECT_EQ(c.horizontal_flip, 0.3f);
   EXPECT_EQ(c.checkpoint_seconds, 12.5);
-  EXPECT_EQ(c.normalization, (Normalization{{0, 0.25f, 0.1f}, {1, 0.5f, 0.3f}}));
+  EXPECT_EQ(c.normalization, (Normalization{{0, 0.25f, 0.1f}, {1, 0.5f, 0.3f}, 255, true}));
   EXPECT_EQ(c.loader_threads, 3);
   EXPECT_EQ(c.loader_cache, 0);
   EXPECT_EQ(c.patience, 4);
@@ -152,6 +160,7 @@ TEST(Config, TwoKeysAreEnough) {
   EXPECT_EQ(c.lr, 1e-3);
   EXPECT_EQ(c.schedule, ScheduleKind::cosine);
   EXPECT_EQ(c.warmup, 1.0);
+  EXPECT_EQ(c.fine_tuning, FineTuning{});
   EXPECT_EQ(c.precision, Precision::automatic);
   EXPECT_EQ(c.device, "auto");
   EXPECT_EQ(c.seed, 1u);
@@ -178,39 +187,25 @@ TEST(Config, TheResolvedConfigurationComesBackTheSame) {
 
 TEST(Config, TheResolvedConfigurationLeavesNothingToDefaults) {
   const std::string resolved = to_toml(parse(minimal));
-  for (const char* key : {"network",
-                          "dataset",
-                          "label_set",
-                          "void",
-                          "size",
-                          "batch",
-                          "epochs",
-                          "loss",
-                          "class_weights",
-                          "label_smoothing",
-                          "dice_absent",
-                          "dice_smooth",
-                          "optimizer",
-                          "lr",
-                          "weight_decay",
-                          "betas",
-                          "schedule",
-                          "min_lr",
-                          "warmup",
-                          "precision",
-                          "device",
-                          "seed",
-                          "name",
-                          "runs",
-                          "weights",
-                          "augment",
-                          "checkpoint_seconds",
-                          "mean",
-                          "std",
-                          "threads",
-                          "cache",
-                          "patience",
-                          "absent"}) {
+  for (const char* key : {"network",       "dataset",
+                          "label_set",     "void",
+                          "size",          "batch",
+                          "epochs",        "loss",
+                          "class_weights", "label_smoothing",
+                          "dice_absent",   "dice_smooth",
+                          "optimizer",     "lr",
+                          "weight_decay",  "betas",
+                          "schedule",      "min_lr",
+                          "warmup",        "freeze",
+                          "encoder_lr",    "freeze_batch_norm",
+                          "precision",     "device",
+                          "seed",          "name",
+                          "runs",          "weights",
+                          "augment",       "checkpoint_seconds",
+                          "mean",          "std",
+                          "range",         "bgr",
+                          "threads",       "cache",
+                          "patience",      "absent"}) {
     EXPECT_NE(("\n" + resolved).find(std::string("\n") + key + " = "), std::string::npos) << key;
   }
 }
@@ -238,6 +233,8 @@ TEST(Config, OverridesWin) {
   EXPECT_EQ(c.lr, 1e-4);
   EXPECT_EQ(c.patience, 0);
   EXPECT_EQ(c.seed, 2u);
+  EXPECT_EQ(parse(minimal, {"freeze=[\"down*\"]"}).fine_tuning.freeze,
+            (std::vector<FreezeRule>{{"down*"}}));
 }
 
 TEST(Config, OverridesOfNetworkAndDatasetWorkOnTheShortForm) {
@@ -290,6 +287,12 @@ TEST(Config, WrongTypesNameTheExpectedOne) {
   expect_complaint("optimizer = \"sgd\"\nnesterov = 1", {"'nesterov' is an integer", ":4"});
   expect_complaint("class_weights = 1", {"'class_weights' is an integer"});
   expect_complaint("augment = \"HorizontalFlip\"", {"'augment' is a string"});
+  expect_complaint("freeze = \"encoder.*\"", {"'freeze' is a string", ":3", "[\"encoder.*\"]"});
+  expect_complaint("freeze = [3]", {"'freeze' holds an integer"});
+  expect_complaint("freeze = [{pattern = 3}]", {"'freeze' holds an integer as 'pattern'"});
+  expect_complaint("freeze = [{pattern = \"a\", epochs = 1.5}]", {"a number as 'epochs'"});
+  expect_complaint("encoder_lr = \"slow\"", {"'encoder_lr' is a string", "a number"});
+  expect_complaint("normalization.bgr = 1", {"'normalization.bgr' is an integer"});
   expect_override_complaint("batch=four", {"'batch' is a string", "'batch=four'"});
   expect_override_complaint("network.a=[1]", {"'network.a' is a list"});
   expect_override_complaint("batch.size=3", {"'batch' is a table", "'batch.size=3'"});
@@ -313,7 +316,13 @@ TEST(Config, ValuesOutOfRangeAreNamed) {
   expect_complaint("class_weights = []", {"no positive weight"});
   expect_complaint("class_weights = \"all\"", {"'all'", "\"none\""});
   expect_complaint("normalization.std = [1, 1, 0]", {"'normalization.std' holds 0"});
+  expect_complaint("normalization.range = 0", {"'normalization.range' is 0"});
   expect_complaint("name = \"../up\"", {"'name' is '../up'"});
+  expect_complaint("encoder_lr = 0", {"'encoder_lr' is 0"});
+  expect_complaint("freeze = [{pattern = \"a\", epochs = 0}]", {"freezes 'a' for 0 epochs"});
+  expect_complaint("freeze = [{epochs = 3}]", {"'freeze' holds a rule without a pattern"});
+  expect_complaint("freeze = [\"\"]", {"'freeze' holds a rule without a pattern"});
+  expect_complaint("freeze = [\"a\", {pattern = \"a\", epochs = 3}]", {"'a' twice"});
   expect_complaint("name = \"\"", {"'name' is ''"});
   expect_complaint("runs = \"\"", {"'runs' is empty"});
 }
@@ -322,6 +331,8 @@ TEST(Config, WrongWordsNameTheNearest) {
   expect_complaint("optimizer = \"adam\"", {"'adam'", "did you mean \"adamw\"?", "\"sgd\""});
   expect_complaint("schedule = \"cosin\"", {"did you mean \"cosine\"?"});
   expect_complaint("precision = \"fp8\"", {"did you mean \"fp"});
+  expect_complaint("freeze_batch_norm = \"encoders\"", {"did you mean \"encoder\"?", "\"all\""});
+  expect_complaint("freeze = [{patern = \"a\"}]", {"'patern'", "pattern = "});
   expect_complaint("void = \"ignored\"", {"did you mean \"ignore\"?"});
   expect_complaint("metrics.absent = \"skip\"", {"\"drop\", \"one\", \"zero\""});
   expect_complaint("augment = [{name = \"HorizontalFilp\"}]",

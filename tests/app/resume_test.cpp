@@ -78,6 +78,33 @@ TEST_F(Resume, LoaderThreadsAndKillDoNotChangeABit) {
   EXPECT_EQ(one, step_losses(run("killed")));
 }
 
+// The first epoch freezes the way down, the others train everything.
+TEST_F(Resume, WhileParametersAreFrozenAndAfter) {
+  const std::string freeze = "freeze=[{pattern = \"down*\", epochs = 1}]";
+  const std::vector<std::string> whole = train("whole", freeze);
+  EXPECT_NE(whole, train("unfrozen", "loader.threads=0"));
+  for (const size_t epochs : {0u, 1u}) {
+    const std::string name = "stopped" + std::to_string(epochs);
+    Program program(scratch_.path(), {"train", "run.toml", "name=" + name, freeze});
+    const auto results = [&] { return lines_of(read_text(run(name) / "results.csv")).size(); };
+    while (program.running() && (!fs::exists(run(name) / "last.safetensors") ||
+                                 results() < (epochs == 0 ? 0 : epochs + 1))) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    program.send(SIGINT);
+    ASSERT_EQ(program.wait().exit_code, 130) << "it was interrupted too late to tell";
+    EXPECT_EQ(results() > 1, epochs > 0);
+    const ProgramResult resumed =
+        macadam(scratch_.path(), {"train", "run.toml", "name=" + name, freeze, "--resume"});
+    ASSERT_EQ(resumed.exit_code, 0) << resumed.err;
+    EXPECT_EQ(whole, step_losses(run(name)));
+  }
+  const ProgramResult changed =
+      macadam(scratch_.path(), {"train", "run.toml", "name=whole", "--resume"});
+  EXPECT_EQ(changed.exit_code, 2);
+  EXPECT_NE(changed.err.find("'freeze' is []"), std::string::npos) << changed.err;
+}
+
 TEST_F(Resume, CtrlCWritesACheckpoint) {
   const ProgramResult interrupted = interrupt("stopped", SIGINT);
   EXPECT_EQ(interrupted.exit_code, 130) << interrupted.err;

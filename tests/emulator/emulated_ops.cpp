@@ -10,6 +10,7 @@ Ops make_ops() {
   Ops ops;
   ops.norm = make_norm_ops(stream);
   ops.activation = make_activation_ops(stream);
+  ops.channel = make_channel_ops(stream);
   ops.pool = make_pool_ops(stream);
   ops.upsample = make_upsample_ops(stream);
   ops.elementwise = make_elementwise_ops(stream);

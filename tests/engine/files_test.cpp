@@ -1,12 +1,10 @@
 #include "engine/files.h"
 
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <array>
 #include <atomic>
-#include <csignal>
 #include <cstring>
 #include <filesystem>
 #include <span>
@@ -15,33 +13,16 @@
 #include <vector>
 
 #include "kernels/error.h"
+#include "tests/engine/file_size_limit.h"
 #include "tests/engine/temporary_folder.h"
 
 using namespace macadam;
+using macadam::testing::FileSizeLimit;
 using macadam::testing::TemporaryFolder;
 
 namespace {
 
 constexpr size_t any_size = 1 << 20;
-
-/// Files of this process cannot grow beyond `bytes`: a full disk that needs no privileges.
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(rlim_t bytes) : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
-    ::getrlimit(RLIMIT_FSIZE, &old_);
-    rlimit limit = old_;
-    limit.rlim_cur = bytes;
-    ::setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  ~FileSizeLimit() {
-    ::setrlimit(RLIMIT_FSIZE, &old_);
-    std::signal(SIGXFSZ, handler_);
-  }
-
- private:
-  rlimit old_{};
-  void (*handler_)(int);
-};
 
 template <typename E, typename F>
 std::string message_of(F&& f) {

@@ -24,7 +24,8 @@ inline float hashed_uniform(uint32_t stream, uint32_t index, float limit) {
 }
 
 /// Gives parameter number p the numbers of stream p in the layout of files: convolution weights
-/// within +-sqrt(6 / fan_in), scales and variances within 1 +- 0.5, everything else within +-0.1.
+/// within +-sqrt(6 / fan_in), scales and variances within 1 +- 0.5 (1 where fixed), everything else
+/// within +-0.1.
 inline void set_hashed_values(Parameters& parameters) {
   for (size_t p = 0; p < parameters.size(); ++p) {
     const ParameterSpec& spec = parameters.specs()[p];
@@ -32,6 +33,9 @@ inline void set_hashed_values(Parameters& parameters) {
     if (spec.role == ParameterRole::conv_weight) {
       limit = static_cast<float>(
           std::sqrt(6.0 / static_cast<double>(spec.shape.elements() / spec.shape.n)));
+    } else if (spec.role == ParameterRole::fixed_scale) {
+      centre = 1;
+      limit = 0;
     } else if (spec.role == ParameterRole::norm_scale || spec.role == ParameterRole::running_var) {
       centre = 1;
       limit = 0.5f;

@@ -30,7 +30,7 @@ ModelInfo example_info() {
   info.void_is_class = true;
   info.height = 256;
   info.width = 512;
-  info.normalization = {{0.1f, 0.2f, 0.3f}, {0.4f, 0.5f, 0.6f}};
+  info.normalization = {{0.1f, 0.2f, 0.3f}, {0.4f, 0.5f, 0.6f}, 255, true};
   info.precision = "bf16";
   info.seed = std::numeric_limits<uint64_t>::max();
   info.epoch = 12;
@@ -118,6 +118,9 @@ TEST(ModelInfo, ValuesAreBounded) {
   EXPECT_TRUE(refused("std", {1, 0, 1}));
   EXPECT_TRUE(refused("mean", {1, 1}));
   EXPECT_TRUE(refused("mean", {1, 1, 1e300}));
+  EXPECT_TRUE(refused("range", 0));
+  EXPECT_TRUE(refused("range", 1e300));
+  EXPECT_TRUE(refused("bgr", 1));
   EXPECT_TRUE(refused("class_names", nlohmann::json::array()));
   EXPECT_TRUE(refused("class_names", {"one"}) || refused("palette", {{1, 2, 3}}));
   EXPECT_TRUE(refused("palette", {{1, 2, 256}, {1, 2, 3}}));
@@ -130,6 +133,16 @@ TEST(ModelInfo, ValuesAreBounded) {
 TEST(ModelInfo, NewerFormatAsksForAnUpdate) {
   const std::string message = info_complaint(with("format_version", model_format_version + 1));
   EXPECT_NE(message.find("update macadam"), std::string::npos) << message;
+}
+
+TEST(ModelInfo, TheFirstFormatMeansRedGreenBlueFromZeroToOne) {
+  auto json = nlohmann::json::parse(with("format_version", 1));
+  json.erase("range");
+  json.erase("bgr");
+  ModelInfo expected = example_info();
+  expected.normalization.range = 1;
+  expected.normalization.bgr = false;
+  EXPECT_EQ(parse_model_info(json.dump(), "f"), expected);
 }
 
 TEST(ModelInfo, HostileJsonIsRefused) {

@@ -20,6 +20,42 @@ struct PackedConv {
   std::vector<std::byte> packed, workspace;
 };
 
+/// Calls f(input element, weight element, output element) for every product of a transposed
+/// convolution: input (n, h, w, c) meets output (n, h * stride + i, w * stride + j, k) in weight
+/// (c, i, j, k).
+template <typename F>
+void for_each_product(Shape in, Shape out, const ConvTransposeLayer& layer, F&& f) {
+  const int kernel = layer.kernel, stride = layer.stride;
+  size_t x = 0;
+  for (int n = 0; n < in.n; ++n)
+    for (int h = 0; h < in.h; ++h)
+      for (int w = 0; w < in.w; ++w)
+        for (int c = 0; c < in.c; ++c, ++x)
+          for (int i = 0; i < kernel; ++i)
+            for (int j = 0; j < kernel; ++j)
+              for (int k = 0; k < out.c; ++k) {
+                const int weight = ((c * kernel + i) * kernel + j) * out.c + k;
+                const int row = n * out.h + h * stride + i, column = w * stride + j;
+                f(x, static_cast<size_t>(weight),
+                  static_cast<size_t>((row * out.w + column) * out.c + k));
+              }
+}
+
+double at(const Tensor& tensor, size_t element) {
+  return static_cast<double>(tensor.as<float>()[element]);
+}
+
+void add_to(const Tensor& tensor, const std::vector<double>& terms) {
+  for (size_t i = 0; i < terms.size(); ++i) {
+    tensor.as<float>()[i] = static_cast<float>(at(tensor, i) + terms[i]);
+  }
+}
+
+void write_to(const Tensor& tensor, const std::vector<double>& values) {
+  std::fill_n(tensor.as<float>(), values.size(), 0.0f);
+  add_to(tensor, values);
+}
+
 }  // namespace
 
 NaiveNetwork::NaiveNetwork(const Graph& graph, Parameters& parameters, bool training,
@@ -96,14 +132,26 @@ void NaiveNetwork::forward_node(size_t i, const StepState& state) {
     } else {
       ops_.norm->infer(norm->desc, x, p(0), p(1), p(2), p(3), y);
     }
-  } else if (std::holds_alternative<ReluLayer>(node.layer)) {
-    ops_.activation->relu(x, y);
+  } else if (std::holds_alternative<ConvTransposeLayer>(node.layer)) {
+    conv_transpose(node);
+  } else if (const auto* activation = std::get_if<ActivationLayer>(&node.layer)) {
+    ops_.activation->activate(activation->kind, x, y);
   } else if (const auto* dropout = std::get_if<DropoutLayer>(&node.layer)) {
     if (training_) {
       ops_.activation->dropout(x, y, {dropout->p, seed_, dropout->id, &state});
     } else {
       ops_.elementwise->copy(x, y, false);
     }
+  } else if (const auto* path = std::get_if<DropPathLayer>(&node.layer)) {
+    if (training_) {
+      ops_.activation->drop_path(x, y, {path->p, seed_, path->id, &state}, false);
+    } else {
+      ops_.elementwise->copy(x, y, false);
+    }
+  } else if (std::holds_alternative<GlobalAveragePoolLayer>(node.layer)) {
+    ops_.channel->mean(x, y, nullptr);
+  } else if (std::holds_alternative<ScaleLayer>(node.layer)) {
+    ops_.channel->scale(x, value(node.inputs[1]), y);
   } else if (const auto* max = std::get_if<MaxPoolLayer>(&node.layer)) {
     ops_.pool->max(max->desc, x, y, index(i));
   } else if (const auto* average = std::get_if<AveragePoolLayer>(&node.layer)) {
@@ -122,6 +170,34 @@ void NaiveNetwork::forward_node(size_t i, const StepState& state) {
   }
 }
 
+void NaiveNetwork::conv_transpose(const Node& node) {
+  const Tensor x = value(node.inputs[0]), y = value(node.output);
+  const Tensor weights = parameter(node, 0), bias = parameter(node, 1);
+  const auto channels = static_cast<size_t>(y.shape.c);
+  std::vector<double> sums(elements(y.shape));
+  for (size_t i = 0; bias.data != nullptr && i < sums.size(); ++i) sums[i] = at(bias, i % channels);
+  for_each_product(
+      x.shape, y.shape, std::get<ConvTransposeLayer>(node.layer),
+      [&](size_t in, size_t weight, size_t out) { sums[out] += at(x, in) * at(weights, weight); });
+  write_to(y, sums);
+}
+
+void NaiveNetwork::conv_transpose_backward(const Node& node) {
+  const Tensor x = value(node.inputs[0]), dy = gradient(node.output);
+  const Tensor weights = parameter(node, 0);
+  std::vector<double> dx(elements(x.shape)), dweights(elements(weights.shape));
+  std::vector<double> dbias(static_cast<size_t>(dy.shape.c));
+  for_each_product(x.shape, dy.shape, std::get<ConvTransposeLayer>(node.layer),
+                   [&](size_t in, size_t weight, size_t out) {
+                     dx[in] += at(dy, out) * at(weights, weight);
+                     dweights[weight] += at(dy, out) * at(x, in);
+                   });
+  for (size_t i = 0; i < elements(dy.shape); ++i) dbias[i % dbias.size()] += at(dy, i);
+  add_to(gradient(node.inputs[0]), dx);
+  write_to(parameter_gradient(node, 0), dweights);
+  if (node.parameters.size() > 1) write_to(parameter_gradient(node, 1), dbias);
+}
+
 void NaiveNetwork::backward_node(size_t i, const StepState& state) {
   const Node& node = graph_.nodes()[i];
   const Tensor x = value(node.inputs[0]), y = value(node.output), dy = gradient(node.output);
@@ -137,13 +213,29 @@ void NaiveNetwork::backward_node(size_t i, const StepState& state) {
     conv.conv->backward_data(dy, conv.packed.data(), part, conv.workspace.data());
     ops_.elementwise->copy(part, dx, true);
   } else if (const auto* norm = std::get_if<BatchNormLayer>(&node.layer)) {
+    Tensor dgamma = parameter_gradient(node, 0);
+    std::vector<float> unread(static_cast<size_t>(x.shape.c));  // of a scale that is not trained
+    if (dgamma.data == nullptr) dgamma = Tensor(unread.data(), {1, 1, 1, x.shape.c}, DType::f32);
     ops_.norm->backward(norm->desc, x, y, dy, parameter(node, 0), saved(i, 0), saved(i, 1), part,
-                        parameter_gradient(node, 0), parameter_gradient(node, 1), nullptr);
+                        dgamma, parameter_gradient(node, 1), nullptr);
     ops_.elementwise->copy(part, dx, true);
-  } else if (std::holds_alternative<ReluLayer>(node.layer)) {
-    ops_.activation->relu_backward(y, dy, dx, 1.0f, true);
+  } else if (std::holds_alternative<ConvTransposeLayer>(node.layer)) {
+    conv_transpose_backward(node);
+  } else if (const auto* activation = std::get_if<ActivationLayer>(&node.layer)) {
+    ops_.activation->activate_backward(
+        activation->kind, gradient_reads_input(activation->kind) ? x : y, dy, dx, true);
   } else if (const auto* dropout = std::get_if<DropoutLayer>(&node.layer)) {
     ops_.activation->dropout_backward(dy, dx, {dropout->p, seed_, dropout->id, &state}, true);
+  } else if (const auto* path = std::get_if<DropPathLayer>(&node.layer)) {
+    ops_.activation->drop_path(dy, dx, {path->p, seed_, path->id, &state}, true);
+  } else if (std::holds_alternative<GlobalAveragePoolLayer>(node.layer)) {
+    ops_.channel->mean_backward(dy, dx, true);
+  } else if (std::holds_alternative<ScaleLayer>(node.layer)) {
+    const Tensor factors = value(node.inputs[1]);
+    std::vector<float> factor_values(elements(factors.shape));
+    const Tensor factor_part(factor_values.data(), factors.shape, DType::f32);
+    ops_.channel->scale_backward(x, factors, dy, dx, true, factor_part, nullptr);
+    ops_.elementwise->copy(factor_part, gradient(node.inputs[1]), true);
   } else if (const auto* max = std::get_if<MaxPoolLayer>(&node.layer)) {
     ops_.pool->max_backward(max->desc, dy, index(i), dx, true);
   } else if (const auto* average = std::get_if<AveragePoolLayer>(&node.layer)) {

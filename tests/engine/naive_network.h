@@ -39,6 +39,8 @@ class NaiveNetwork {
   Tensor index(size_t node) const;
   Tensor parameter(const Node& node, size_t which) const;
   Tensor parameter_gradient(const Node& node, size_t which) const;
+  void conv_transpose(const Node& node);
+  void conv_transpose_backward(const Node& node);
   void forward_node(size_t node, const StepState& state);
   void backward_node(size_t node, const StepState& state);
 

@@ -107,6 +107,13 @@ TEST(Parameters, OnlyTrainedOnesHaveGradientsAndSegments) {
     EXPECT_EQ(s.weight_decay, s.count == 8 ? 0.0f : 0.01f) << "convolution weights alone decay";
     end = s.offset + s.count;
   }
+  const std::vector<float> scales{0.5f, 0, 1, 1, 9, 9, 2};
+  const std::vector<ParameterSegment> scaled = parameters.segments(0.01f, scales);
+  ASSERT_EQ(scaled.size(), 5u);
+  EXPECT_EQ(scaled[0].lr_scale, 0.5f);
+  EXPECT_EQ(scaled[1].lr_scale, 0);
+  EXPECT_EQ(scaled[4].lr_scale, 2) << "those of running statistics are skipped";
+  EXPECT_EQ(scaled[4].weight_decay, 0.01f);
   Parameters inference(example(), stream, false);
   EXPECT_FALSE(inference.training());
   EXPECT_EQ(inference.gradient(0).data, nullptr);

@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "kernels/reference/reference_ops.h"
 #include "tests/engine/naive_network.h"
 #include "tests/engine/plan_runner.h"
@@ -124,7 +126,23 @@ TEST_P(PlanOfRandomGraph, InfersLikeTheOracle) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Seeds, PlanOfRandomGraph, ::testing::Range(0u, 40u));
+constexpr uint32_t kRandomGraphs = 60;
+INSTANTIATE_TEST_SUITE_P(Seeds, PlanOfRandomGraph, ::testing::Range(0u, kRandomGraphs));
+
+TEST(RandomGraphs, HaveEveryLayer) {
+  std::set<std::string_view> kinds;
+  for (uint32_t seed = 0; seed < kRandomGraphs; ++seed) {
+    const Graph graph = random_graph(seed, kInput, kClasses);
+    for (const Node& node : graph.nodes()) {
+      const auto* norm = std::get_if<BatchNormLayer>(&node.layer);
+      kinds.insert(norm != nullptr && norm->desc.frozen ? "frozen_norm" : kind_of(node.layer));
+    }
+  }
+  EXPECT_EQ(kinds, (std::set<std::string_view>{"add", "average_pool", "batch_norm", "concat",
+                                               "conv", "conv_transpose", "drop_path", "dropout",
+                                               "frozen_norm", "global_average", "max_pool", "relu",
+                                               "relu6", "scale", "sigmoid", "silu", "upsample"}));
+}
 
 struct Network {
   const char* name;
@@ -133,7 +151,8 @@ struct Network {
 
 std::vector<Network> networks() {
   return {{"unet", small_unet(kInput, kClasses, 0.25f)},
-          {"resnet", small_resnet(kInput, kClasses)}};
+          {"resnet", small_resnet(kInput, kClasses)},
+          {"efficientnet", small_efficientnet(kInput, kClasses)}};
 }
 
 TEST(Plan, ReferenceAndCpuOpsAgree) {
@@ -153,6 +172,10 @@ TEST(Plan, Bf16IsNearFp32) {
     PlanRunner single(network.graph, cpu_ops(), options_for(Mode::train));
     expect_same_loss(half.run(7, 3), single.run(7, 3), 0.02);
     expect_same_gradients(half.parameters(), single.parameters(), 0.2);
+
+    PlanRunner half_inference(network.graph, cpu_ops(), options_for(Mode::infer, DType::bf16));
+    PlanRunner inference(network.graph, cpu_ops(), options_for(Mode::infer));
+    expect_same_loss(half_inference.run(7, 0), inference.run(7, 0), 0.02);
   }
 }
 
@@ -223,21 +246,32 @@ TEST(Plan, DropoutDependsOnSeedAndStepAlone) {
 }
 
 TEST(Plan, ListsItsLayers) {
+  for (const Network& network : networks()) {
+    SCOPED_TRACE(network.name);
+    PlanRunner plan(network.graph, cpu_ops(), options_for(Mode::train));
+    int64_t parameters = 0, macs = 0;
+    for (const PlanLayer& layer : plan.plan().layers()) {
+      parameters += layer.parameters;
+      macs += layer.macs;
+      EXPECT_NE(layer.kind, "relu") << "fused";
+      if (layer.kind.starts_with("conv")) {
+        EXPECT_FALSE(layer.implementation.empty());
+        EXPECT_FALSE(layer.name.empty());
+      }
+    }
+    int64_t unused = 0;
+    for (const ParameterSpec& p : network.graph.parameters()) {
+      unused += p.unused ? p.shape.elements() : 0;
+    }
+    EXPECT_EQ(parameters, network.graph.parameter_count() - unused);
+    EXPECT_EQ(macs, network.graph.macs());
+  }
+}
+
+TEST(Plan, FusesDropoutBehindRelu) {
   const Graph graph = small_unet(kInput, kClasses, 0.25f);
   PlanRunner plan(graph, cpu_ops(), options_for(Mode::train));
-  int64_t parameters = 0, macs = 0;
-  for (const PlanLayer& layer : plan.plan().layers()) {
-    parameters += layer.parameters;
-    macs += layer.macs;
-    EXPECT_NE(layer.kind, "relu") << "fused";
-    EXPECT_NE(layer.kind, "dropout") << "fused";
-    if (layer.kind == "conv") {
-      EXPECT_FALSE(layer.implementation.empty());
-      EXPECT_FALSE(layer.name.empty());
-    }
-  }
-  EXPECT_EQ(parameters, graph.parameter_count());
-  EXPECT_EQ(macs, graph.macs());
+  for (const PlanLayer& layer : plan.plan().layers()) EXPECT_NE(layer.kind, "dropout");
 }
 
 TEST(Plan, RefusesWhatItCannotRun) {

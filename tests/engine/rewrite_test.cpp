@@ -97,6 +97,21 @@ TEST(FuseDropout, LeavesDropoutThatIsNotBehindAFusedRelu) {
   EXPECT_EQ(kinds(fuse_dropout(fuse_relu(twice))), "conv dropout");
 }
 
+TEST(FreezeBatchNorms, ThoseOfThePrefixAlone) {
+  Graph g(kInput);
+  const Value a = g.relu(g.batch_norm(g.conv(g.input(), "part.a", conv()), "part.a_norm"));
+  g.set_output(g.batch_norm(g.conv(a, "rest.b", conv()), "rest.b_norm"));
+  const Graph frozen = fuse_relu(freeze_batch_norms(g, "part."));
+  ASSERT_EQ(kinds(frozen), "conv batch_norm conv batch_norm");
+  const auto& first = std::get<BatchNormLayer>(frozen.nodes()[1].layer).desc;
+  EXPECT_TRUE(first.frozen);
+  EXPECT_TRUE(first.relu);
+  EXPECT_FALSE(std::get<BatchNormLayer>(frozen.nodes()[3].layer).desc.frozen);
+  const Graph all = freeze_batch_norms(g, "");
+  EXPECT_TRUE(std::get<BatchNormLayer>(all.nodes()[4].layer).desc.frozen);
+  EXPECT_FALSE(std::get<BatchNormLayer>(g.nodes()[1].layer).desc.frozen);
+}
+
 TEST(RemoveDropout, ReadersSeeWhatItRead) {
   Graph g(kInput);
   const Value a = g.relu(g.conv(g.input(), "a", conv()));

@@ -82,12 +82,12 @@ class RandomBuilder {
   Value layer() {
     const Value x = pick();
     const bool large = shape(x).h >= 4 && shape(x).w >= 4;
-    switch (below(12)) {
+    switch (below(17)) {
       case 0:
       case 1: return graph_.relu(conv(x));
       case 2: return conv(x);
-      case 3: return graph_.batch_norm(x, name());
-      case 4: return graph_.relu(graph_.batch_norm(conv(x), name()));
+      case 3: return norm(x);
+      case 4: return graph_.relu(norm(conv(x)));
       case 5: return graph_.dropout(graph_.relu(conv(x)), 0.3f);
       case 6: return graph_.dropout(x, 0.25f);
       case 7: return large ? graph_.max_pool(x, below(2) ? pool(2, 2, 0) : pool(3, 2, 1)) : conv(x);
@@ -99,8 +99,50 @@ class RandomBuilder {
             graph_.add(x, others[static_cast<size_t>(below(static_cast<int>(others.size())))]);
         return below(2) ? graph_.relu(sum) : sum;
       }
+      case 11: return squeeze_excite(x);
+      case 12: return image_pooling(x);
+      case 13: return conv_transpose(x);
+      case 14: return graph_.activation(below(2) ? norm(x) : conv(x), any_activation());
+      case 15: {
+        const Value branch = graph_.drop_path(conv_like(x), 0.4f);
+        return below(2) ? graph_.add(branch, x) : branch;
+      }
       default: return join(x);
     }
+  }
+
+  /// Sometimes with a fixed scale, sometimes with statistics that are not the batch's. Few pixels
+  /// have no statistics to speak of: their normalised values are rounding errors enlarged.
+  Value norm(Value x) {
+    if (shape(x).pixels() < 8) return x;
+    BatchNormDesc desc;
+    desc.frozen = below(4) == 0;
+    return graph_.batch_norm(x, name(), desc, below(4) != 0);
+  }
+  Activation any_activation() {
+    constexpr Activation kinds[] = {Activation::relu6, Activation::sigmoid, Activation::silu};
+    return kinds[below(3)];
+  }
+  Value squeeze_excite(Value x) {
+    const int channels = shape(x).c;
+    Value f = graph_.global_average_pool(x);
+    f = graph_.activation(graph_.conv(f, name(), conv1(4)), Activation::silu);
+    f = graph_.activation(graph_.conv(f, name(), conv1(channels)), Activation::sigmoid);
+    return graph_.scale(below(2) ? conv_like(x) : x, f);
+  }
+  /// The mean of an image, alone or spread over it again.
+  Value image_pooling(Value x) {
+    const Value mean = graph_.global_average_pool(x);
+    return below(3) == 0 ? mean : graph_.upsample(mean, x, below(2) == 0);
+  }
+  Value conv_transpose(Value x) {
+    ConvTransposeLayer layer;
+    layer.out_channels = 4 + 4 * below(2);
+    layer.kernel = 1 + below(3);
+    layer.stride = 1 + below(2);
+    layer.bias = below(2) == 0;
+    const Shape in = shape(graph_.input());
+    return shape(x).w <= in.w ? graph_.conv_transpose(x, name(), layer) : conv(x);
   }
 
   /// A concatenation of two or three values, of all sources and sometimes of one twice.
@@ -116,6 +158,7 @@ class RandomBuilder {
     return channels <= 48 ? graph_.concat(parts) : conv(x);
   }
   Value conv_same(Value x) { return graph_.conv(x, name(), conv3(4)); }
+  Value conv_like(Value x) { return graph_.conv(x, name(), conv3(shape(x).c)); }
 
   /// Scores at the input's size, out of every kind of layer.
   Value head() {
@@ -181,6 +224,38 @@ Graph small_resnet(Shape input, int classes) {
   x = g.dropout(g.relu(g.conv(x, "fuse", conv3(8))), 0.25f);
   x = g.conv(x, "head", conv1(classes));
   g.set_output(g.upsample(x, input.h, input.w, true));
+  return g;
+}
+
+Graph small_efficientnet(Shape input, int classes) {
+  Graph g(input);
+  ConvLayer strided = conv3(8, false), depthwise = conv3(16, false);
+  strided.stride = 2;
+  strided.padding = {0, 1, 0, 1};
+  depthwise.groups = 16;
+  const auto silu = [&](Value v) { return g.activation(v, Activation::silu); };
+
+  const Value skip = silu(g.batch_norm(g.conv(g.input(), "stem", conv3(8, false)), "stem_norm"));
+  const Value x = g.batch_norm(g.conv(skip, "down", strided), "down_norm");
+  Value b = silu(g.batch_norm(g.conv(x, "expand", conv1(16, false)), "expand_norm", {}, false));
+  b = silu(g.batch_norm(g.conv(b, "depthwise", depthwise), "depthwise_norm"));
+  Value f = silu(g.conv(g.global_average_pool(b), "squeeze", conv1(4)));
+  f = g.activation(g.conv(f, "excite", conv1(16)), Activation::sigmoid);
+  b = g.batch_norm(g.conv(g.scale(b, f), "project", conv1(8, false)), "project_norm");
+  b = g.add(g.drop_path(b, 0.3f), x);
+  const Value image = g.upsample(g.global_average_pool(b), b, true);
+  ConvTransposeLayer up;
+  up.out_channels = 8;
+  b = g.activation(g.conv_transpose(g.concat({b, image}), "up", up), Activation::relu6);
+  b = g.relu(g.batch_norm(g.conv(g.concat({b, skip}), "fuse", conv3(8)), "fuse_norm"));
+  ConvTransposeLayer smooth;
+  smooth.out_channels = classes;
+  smooth.kernel = 3;
+  smooth.stride = 1;
+  smooth.bias = false;
+  b = g.conv_transpose(b, "smooth", smooth);  // two pixels more on either axis
+  g.carry_parameter("unused.weight", {4, 1, 1, 8}, ParameterRole::conv_weight);
+  g.set_output(g.upsample(b, input.h, input.w, true));
   return g;
 }
 

@@ -13,6 +13,10 @@ Graph small_unet(Shape input, int classes, float dropout);
 /// concatenation read.
 Graph small_resnet(Shape input, int classes);
 
+/// An inverted residual block with squeeze and excitation and stochastic depth, pooling over the
+/// image, transposed convolutions, every activation, a fixed scale and an unused parameter.
+Graph small_efficientnet(Shape input, int classes);
+
 /// Twelve layers drawn at random, among them dead ends; a pure function of its arguments.
 Graph random_graph(uint32_t seed, Shape input, int classes);
 

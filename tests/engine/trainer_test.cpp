@@ -5,159 +5,17 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <fstream>
 #include <limits>
-#include <nlohmann/json.hpp>
 
-#include "tests/engine/memory_source.h"
-#include "tests/engine/small_networks.h"
-#include "tests/engine/temporary_folder.h"
+#include "tests/engine/training_process.h"
 
 using namespace macadam;
 using namespace macadam::testing;
 
 namespace {
 
-constexpr Shape kTrainInput{2, 8, 12, 3}, kValInput{3, 8, 12, 3};
-constexpr int kClasses = 3;
-constexpr int kTrainSamples = 7;  // 4 batches, the last one padded
-constexpr int kBatches = 4;
-constexpr int64_t kEpochs = 3;
-
-const auto never = [] { return false; };
-
-struct Configuration {
-  int64_t epochs = kEpochs;
-  int64_t patience = 0;
-  double checkpoint_seconds = 1e9;
-  bool batch_norm = true;
-  int samples = kTrainSamples;
-  OptimizerKind optimizer = OptimizerKind::adamw;
-  DType dtype = DType::f32;
-  std::function<float(int64_t)> learning_rate = [](int64_t step) {
-    return 2e-3f / static_cast<float>(1 + step);
-  };
-};
-
-class Recorder final : public TrainingObserver {
- public:
-  void on_step(const Progress& p) override { progress.push_back(p); }
-  void on_validation(int64_t batch, int64_t batches) override {
-    EXPECT_LE(batch, batches);
-    ++validated;
-  }
-  void on_epoch(const EpochSummary& summary) override {
-    epochs.push_back(summary);
-    if (after_epoch) after_epoch(summary);
-  }
-
-  std::vector<Progress> progress;
-  std::vector<EpochSummary> epochs;
-  int validated = 0;
-  std::function<void(const EpochSummary&)> after_epoch;
-};
-
-/// Everything one process would make for a run in `folder`.
-class Process {
- public:
-  explicit Process(const std::filesystem::path& folder, const Configuration& configuration = {})
-      : ops(make_ops(stream)),
-        train_graph(graph(kTrainInput, configuration)),
-        val_graph(graph(kValInput, configuration)),
-        parameters(train_graph.parameters(), stream, true),
-        train(configuration.samples, kTrainInput, kClasses, 1),
-        val(4, kValInput, kClasses, 50),
-        trainer(initialised(), val_graph, parameters, stream, ops, train, val,
-                options(folder, configuration), observer) {}
-
- private:
-  static Graph graph(Shape input, const Configuration& configuration) {
-    return configuration.batch_norm ? small_resnet(input, kClasses)
-                                    : small_unet(input, kClasses, 0.2f);
-  }
-  const Graph& initialised() {
-    parameters.initialise(11);
-    return train_graph;
-  }
-  static TrainerOptions options(const std::filesystem::path& folder, const Configuration& c) {
-    TrainerOptions options;
-    options.folder = folder;
-    options.epochs = c.epochs;
-    options.learning_rate = c.learning_rate;
-    options.step.loss.dice_weight = 1;
-    options.step.optimizer.kind = c.optimizer;
-    options.step.dtype = c.dtype;
-    options.step.seed = 5;
-    options.patience = c.patience;
-    options.checkpoint_seconds = c.checkpoint_seconds;
-    options.info.network = "test";
-    options.info.class_names = {"a", "b", "c"};
-    options.info.palette = {{1, 2, 3}, {4, 5, 6}, {7, 8, 9}};
-    options.info.inverse_ids = {0, 1, 2};
-    options.info.label_set = "custom";
-    options.info.height = kTrainInput.h;
-    options.info.width = kTrainInput.w;
-    options.info.precision = "fp32";
-    return options;
-  }
-
- public:
-  Stream stream;
-  Ops ops;
-  Graph train_graph, val_graph;
-  Parameters parameters;
-  MemorySource train, val;
-  Recorder observer;
-  Trainer trainer;
-};
-
-std::vector<nlohmann::json> log_entries(const std::filesystem::path& folder,
-                                        const std::string& event) {
-  std::vector<nlohmann::json> entries;
-  std::ifstream file(folder / "log.jsonl");
-  for (std::string line; std::getline(file, line);) {
-    nlohmann::json entry = nlohmann::json::parse(line);
-    if (entry.at("event") != event) continue;
-    for (const char* time : {"seconds", "images_per_second", "data_wait_seconds"}) {
-      entry.erase(time);
-    }
-    entries.push_back(std::move(entry));
-  }
-  return entries;
-}
-
-/// The columns of results.csv that do not depend on time, as text.
-std::vector<std::string> results(const std::filesystem::path& folder) {
-  std::vector<std::string> lines;
-  std::ifstream file(folder / "results.csv");
-  for (std::string line; std::getline(file, line);) {
-    size_t end = 0;
-    for (int column = 0; column < 8; ++column) end = line.find(',', end) + 1;
-    lines.push_back(line.substr(0, end));
-  }
-  return lines;
-}
-
-void expect_same_models(const std::filesystem::path& a, const std::filesystem::path& b) {
-  for (const char* file : {"last.safetensors", "best.safetensors"}) {
-    SCOPED_TRACE(file);
-    const Model first = load_model(a / file, ModelPart::everything);
-    const Model second = load_model(b / file, ModelPart::everything);
-    EXPECT_EQ(first.parameters, second.parameters);
-    EXPECT_EQ(first.optimizer, second.optimizer);
-    EXPECT_EQ(first.info.metrics, second.info.metrics);
-    EXPECT_EQ(first.info.epoch, second.info.epoch);
-    EXPECT_EQ(first.info.step, second.info.step);
-  }
-}
-
-/// That two runs left the same results, bit for bit.
-void expect_same_runs(const std::filesystem::path& a, const std::filesystem::path& b) {
-  EXPECT_EQ(log_entries(a, "step"), log_entries(b, "step"));
-  EXPECT_EQ(log_entries(a, "epoch"), log_entries(b, "epoch"));
-  EXPECT_EQ(results(a), results(b));
-  expect_same_models(a, b);
-}
+/// A network without running statistics.
+Graph plain_unet(Shape input, int classes) { return small_unet(input, classes, 0.2f); }
 
 std::string failure_of(Process& process) {
   try {
@@ -251,6 +109,30 @@ INSTANTIATE_TEST_SUITE_P(Optimizers, TrainerResume,
                                            std::pair(OptimizerKind::adamw, DType::bf16),
                                            std::pair(OptimizerKind::sgd, DType::f32)));
 
+TEST(Trainer, AfterAnInterruptionInValidationOnlyTheValidationIsRepeated) {
+  constexpr int64_t kValBatches = 2;
+  const TemporaryFolder whole;
+  Process(whole.path()).trainer.run(never);
+  for (int64_t stop = 1; stop <= kEpochs * kValBatches; ++stop) {
+    SCOPED_TRACE(stop);
+    const TemporaryFolder folder;
+    Process first(folder.path());
+    EXPECT_EQ(first.trainer.run([&] { return first.observer.validated >= stop; }),
+              TrainingEnd::interrupted);
+    EXPECT_EQ(first.observer.validated, stop) << "it goes on after the request";
+    const ModelInfo info = load_model(folder / "last.safetensors").info;
+    EXPECT_EQ(info.epoch, stop / kValBatches) << "a validation cut short ends no epoch";
+    const int64_t trained = (stop + kValBatches - 1) / kValBatches * kBatches;
+    EXPECT_EQ(info.step, trained);
+    Process second(folder.path());
+    second.trainer.resume();
+    EXPECT_EQ(second.trainer.run(never), TrainingEnd::finished);
+    EXPECT_EQ(second.train.served(), kEpochs * kBatches - trained) << "no step twice";
+    EXPECT_EQ(second.observer.validated, (kEpochs - info.epoch) * kValBatches);
+    expect_same_runs(folder.path(), whole.path());
+  }
+}
+
 // A process that dies between two checkpoints has logged steps that must be taken back.
 TEST(Trainer, ResumesAfterACrash) {
   const TemporaryFolder whole;
@@ -295,7 +177,7 @@ TEST(Trainer, ResumingNeedsACheckpointOfThisNetwork) {
   EXPECT_THROW(process.trainer.resume(), InputError);
 
   Configuration other;
-  other.batch_norm = false;
+  other.network = plain_unet;
   Process(folder.path(), other).trainer.run(never);
   EXPECT_THROW(process.trainer.resume(), InputError);
 
@@ -310,7 +192,7 @@ TEST(Trainer, StopsEarlyWhenTheScoreStaysAway) {
   Configuration c;
   c.epochs = 40;
   c.patience = 3;
-  c.batch_norm = false;  // running statistics would still move the scores
+  c.network = plain_unet;  // running statistics would still move the scores
   c.learning_rate = [](int64_t step) { return step < kLearning * kBatches ? 5e-3f : 0.0f; };
   const TemporaryFolder folder;
   Process process(folder.path(), c);
@@ -430,7 +312,7 @@ TEST(Trainer, AWeightThatIsNotFiniteIsNeverSaved) {
 TEST(Trainer, AnAbsurdLearningRateFailsCleanly) {
   const TemporaryFolder folder;
   Configuration c;
-  c.batch_norm = false;
+  c.network = plain_unet;
   c.optimizer = OptimizerKind::sgd;
   c.learning_rate = [](int64_t step) { return step < kBatches ? 1e-3f : 1e30f; };
   Process process(folder.path(), c);
@@ -443,7 +325,7 @@ TEST(Trainer, AnAbsurdLearningRateFailsCleanly) {
 TEST(Trainer, AFailureInAPaddedBatchNamesItsSamples) {
   const TemporaryFolder folder;
   Configuration c;
-  c.batch_norm = false;
+  c.network = plain_unet;
   c.optimizer = OptimizerKind::sgd;
   c.learning_rate = [](int64_t step) { return step == kBatches - 2 ? 1e38f : 0.0f; };
   Process process(folder.path(), c);
@@ -478,7 +360,7 @@ TEST(Trainer, ValidationWithoutLabelsStopsEarlyAndResumes) {
 TEST(Trainer, ABatchWithoutLabelsTrainsNothing) {
   const TemporaryFolder folder;
   Configuration c;
-  c.batch_norm = false;
+  c.network = plain_unet;
   Process process(folder.path(), c);
   process.train.unlabelled = true;
   EXPECT_EQ(process.trainer.run(never), TrainingEnd::finished);

@@ -3,6 +3,10 @@
 namespace macadam::testbed {
 namespace {
 
+const Normalization kCaffe{
+    .mean = {103.939f, 116.779f, 123.68f}, .std = {1, 1.5f, 2}, .range = 255, .bgr = true};
+const Normalization kSymmetric{.mean = {1, 1, 1}, .std = {1, 1, 1}, .range = 2};
+
 Operand flips_operand(int samples) {
   std::vector<uint8_t> flips(static_cast<size_t>(samples));
   for (size_t i = 0; i < flips.size(); ++i) flips[i] = i % 2 == 0 ? uint8_t{0x80} : uint8_t{0};
@@ -11,17 +15,17 @@ Operand flips_operand(int samples) {
 
 }  // namespace
 
-OpCase prepare_images(Shape images, DType dtype, bool flips) {
-  const auto prepare = [](Ops& ops) {
+OpCase prepare_images(Shape images, DType dtype, bool flips, const Normalization& normalization,
+                      const std::string& name) {
+  const auto prepare = [normalization](Ops& ops) {
     PreparedOp op;
-    op.call = [&ops](const Arguments& a) {
-      ops.augment->prepare_images(a("images"), a.pointer<uint8_t>("flips"), Normalization{},
-                                  a("x"));
+    op.call = [&ops, normalization](const Arguments& a) {
+      ops.augment->prepare_images(a("images"), a.pointer<uint8_t>("flips"), normalization, a("x"));
     };
     return op;
   };
   OpCase op{.op = "prepare_images",
-            .name = images.text() + (flips ? "_flips" : ""),
+            .name = images.text() + "_" + name + (flips ? "_flips" : ""),
             .dtype = dtype,
             .operands = {input("images", images, DType::u8, integers(0, 255)),
                          output("x", images, dtype)},
@@ -55,7 +59,11 @@ std::vector<OpCase> augment_cases() {
   for (const bool flips : {false, true})
     for (const Shape image : {Shape{1, 1, 1, 3}, Shape{2, 1, 7, 3}, Shape{3, 5, 9, 3},
                               Shape{2, 17, 23, 3}, Shape{3, 16, 32, 3}}) {
-      for (const DType dtype : kFloatTypes) cases.push_back(prepare_images(image, dtype, flips));
+      for (const DType dtype : kFloatTypes) {
+        cases.push_back(prepare_images(image, dtype, flips, {}, "torchvision"));
+        cases.push_back(prepare_images(image, dtype, flips, kCaffe, "caffe"));
+        cases.push_back(prepare_images(image, dtype, flips, kSymmetric, "symmetric"));
+      }
       cases.push_back(prepare_labels({image.n, image.h, image.w, 1}, flips));
     }
   return cases;

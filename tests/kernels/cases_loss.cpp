@@ -45,6 +45,13 @@ std::vector<LossCase> losses() {
        .class_weights = true,
        .labelled = 64},
       {.name = "33_classes", .logits = {1, 17, 23, 33}, .desc = both, .labelled = 30},
+      // More than one block of pixels, the last one incomplete.
+      {.name = "both_many_pixels", .logits = {1, 67, 129, 8}, .desc = both, .labelled = 8},
+      {.name = "smoothed_weighted_many_pixels",
+       .logits = {3, 61, 71, 5},
+       .desc = smoothed,
+       .class_weights = true,
+       .labelled = 4},
       {.name = "label_out_of_range",
        .logits = {2, 5, 9, 8},
        .desc = both,

@@ -6,7 +6,8 @@ namespace {
 constexpr double kStatisticsSlack = 4;  // sums over all pixels, in any order
 
 std::string name_of_case(Shape shape, const BatchNormDesc& desc, Variant variant) {
-  return shape.text() + (desc.relu ? "_relu" : "") + variant.suffix();
+  return shape.text() + (desc.frozen ? "_frozen" : "") + (desc.relu ? "_relu" : "") +
+         variant.suffix();
 }
 
 Operand vector_input(std::string name, Shape shape, Fill fill) {
@@ -38,6 +39,8 @@ OpCase batch_norm_train(Shape shape, DType dtype, const BatchNormDesc& desc, Var
     };
     return op;
   };
+  // Frozen statistics must stay as they are.
+  const auto running = desc.frozen ? vector_input : vector_update;
   // y of a single value is beta, as the difference of terms hundreds of times larger.
   const double slack = shape.pixels() == 1 ? 64 * kStatisticsSlack : kStatisticsSlack;
   return OpCase{
@@ -46,9 +49,8 @@ OpCase batch_norm_train(Shape shape, DType dtype, const BatchNormDesc& desc, Var
       .dtype = dtype,
       .operands = {activation(input("x", shape, dtype, normal(0.5, 1.5)), variant, 0),
                    vector_input("gamma", shape, uniform(0.5, 2)),
-                   vector_input("beta", shape, normal()),
-                   vector_update("running_mean", shape, normal()),
-                   vector_update("running_var", shape, uniform(0.5, 2)),
+                   vector_input("beta", shape, normal()), running("running_mean", shape, normal()),
+                   running("running_var", shape, uniform(0.5, 2)),
                    vector_output("saved_mean", shape), vector_output("saved_inv_std", shape),
                    activation(output("y", shape, dtype), variant, 1).loose(slack)},
       .prepare = prepare,
@@ -123,13 +125,15 @@ OpCase batch_norm_far_from_zero() {
 }
 
 /// ReLU without values near its kink, for finite differences: every channel is all on or all off.
-OpCase batch_norm_separated_relu() {
+OpCase batch_norm_separated_relu(bool frozen) {
   const Shape shape{2, 5, 9, 5};
-  OpCase op = batch_norm_backward(shape, DType::f32, {.relu = true});
+  OpCase op = batch_norm_backward(shape, DType::f32, {.relu = true, .frozen = frozen});
   OpCase forward = *op.forward;
   for (Operand& operand : forward.operands) {
     if (operand.name == "gamma") operand.fill = uniform(0.1, 0.2);
     if (operand.name == "beta") operand.fill = values({2, -2, 1.5});
+    if (operand.name == "running_mean") operand.fill = uniform(0, 1);
+    if (operand.name == "running_var") operand.fill = uniform(2, 3);
   }
   op.name += "_separated";
   op.forward = std::make_shared<OpCase>(std::move(forward));
@@ -139,22 +143,28 @@ OpCase batch_norm_separated_relu() {
 }  // namespace
 
 std::vector<OpCase> norm_cases() {
-  std::vector<OpCase> cases{batch_norm_far_from_zero(), batch_norm_separated_relu()};
+  std::vector<OpCase> cases{batch_norm_far_from_zero(), batch_norm_separated_relu(false),
+                            batch_norm_separated_relu(true)};
   const BatchNormDesc plain;
   const BatchNormDesc fused{.eps = 1e-3f, .momentum = 0.01f, .relu = true};
+  const BatchNormDesc frozen{.frozen = true};
+  const BatchNormDesc frozen_fused{.eps = 1e-3f, .relu = true, .frozen = true};
   for (const DType dtype : kFloatTypes) {
-    for (const ShapeVariant& s : element_shapes())
-      for (const BatchNormDesc& desc : {plain, fused}) {
-        const Variant variant{.layout = s.layout};
+    for (const ShapeVariant& s : element_shapes()) {
+      const Variant variant{.layout = s.layout};
+      for (const BatchNormDesc& desc : {plain, fused, frozen, frozen_fused}) {
         cases.push_back(batch_norm_train(s.shape, dtype, desc, variant));
-        cases.push_back(batch_norm_infer(s.shape, dtype, desc, variant));
-        // One value a channel has no gradient to compare: it is rounding noise around zero.
-        if (s.shape.pixels() > 1)
+        // The gradient through the statistics of one value is rounding noise around zero.
+        if (desc.frozen || s.shape.pixels() > 1)
           cases.push_back(batch_norm_backward(s.shape, dtype, desc, variant));
       }
+      for (const BatchNormDesc& desc : {plain, fused})
+        cases.push_back(batch_norm_infer(s.shape, dtype, desc, variant));
+    }
     for (const Layout layout : {Layout::dense, Layout::slices, Layout::ragged_slices})
-      cases.push_back(
-          batch_norm_backward({2, 5, 9, 8}, dtype, fused, {.layout = layout, .in_place = true}));
+      for (const BatchNormDesc& desc : {fused, frozen_fused})
+        cases.push_back(
+            batch_norm_backward({2, 5, 9, 8}, dtype, desc, {.layout = layout, .in_place = true}));
   }
   return cases;
 }

@@ -64,6 +64,22 @@ class Cuda : public testing::Test {
   std::optional<Stream> stream_;
 };
 
+TEST_F(Cuda, ARecordingThatThrowsLeavesTheStreamFitForUse) {
+  Buffer device = upload({1, 2, 3});
+  const auto clear = [&] { zero_bytes(stream(), device.data(), device.bytes()); };
+  EXPECT_THROW(CapturedGraph::record(stream(),
+                                     [&] {
+                                       clear();
+                                       throw RunError("out of paper", "here", "refill");
+                                     }),
+               RunError);
+  // A call that no recording may hold spoils it, and throws by itself.
+  EXPECT_THROW(CapturedGraph::record(stream(), [&] { stream().synchronize(); }), RunError);
+  EXPECT_NE(download(device), std::vector<std::byte>(device.bytes())) << "nothing ran";
+  CapturedGraph::record(stream(), clear).launch(stream());
+  EXPECT_EQ(download(device), std::vector<std::byte>(device.bytes()));
+}
+
 TEST_F(Cuda, BytesReturnFromTheDevice) {
   const size_t bytes = 1000003;
   Buffer pinned = Buffer::host_for(gpu, bytes), device(gpu, bytes);

@@ -2,6 +2,7 @@
 // The one table of cases. Correctness on every backend, gradients and timings read it; the
 // builders below it make the same cases at any size, for benchmarks at those of real networks.
 
+#include <string>
 #include <vector>
 
 #include "tests/kernels/op_case.h"
@@ -14,6 +15,7 @@ std::vector<OpCase> all_op_cases();
 std::vector<OpCase> conv_cases();
 std::vector<OpCase> norm_cases();
 std::vector<OpCase> activation_cases();
+std::vector<OpCase> channel_cases();
 std::vector<OpCase> pool_cases();
 std::vector<OpCase> upsample_cases();
 std::vector<OpCase> elementwise_cases();
@@ -51,10 +53,22 @@ OpCase batch_norm_infer(Shape shape, DType dtype, const BatchNormDesc& desc, Var
 OpCase batch_norm_backward(Shape shape, DType dtype, const BatchNormDesc& desc,
                            Variant variant = {});
 
-OpCase relu(Shape shape, DType dtype, Variant variant = {});
+OpCase activate(Activation kind, Shape shape, DType dtype, Variant variant = {});
+OpCase activate_backward(Activation kind, Shape shape, DType dtype, Variant variant = {});
 OpCase relu_backward(Shape shape, DType dtype, float scale, Variant variant = {});
 OpCase dropout(Shape shape, DType dtype, float p, Variant variant = {});
 OpCase dropout_backward(Shape shape, DType dtype, float p, Variant variant = {});
+OpCase drop_path(Shape shape, DType dtype, float p, Variant variant = {});
+OpCase drop_path_backward(Shape shape, DType dtype, float p, Variant variant = {});
+
+/// The gradients that a backward pass is asked for.
+enum class Wanted : uint8_t { all, input, parameters };
+OpCase channel_mean(Shape shape, DType dtype, Variant variant = {});
+OpCase channel_mean_backward(Shape shape, DType dtype, Variant variant = {});
+OpCase channel_scale(Shape shape, DType dtype, Variant variant = {});
+OpCase channel_scale_backward(Shape shape, DType dtype, Wanted wanted, Variant variant = {});
+OpCase channel_add_bias(Shape shape, DType dtype, Variant variant = {});
+OpCase channel_sum(Shape shape, DType dtype, Variant variant = {});
 
 OpCase max_pool(Shape input, DType dtype, const PoolDesc& desc, Variant variant = {});
 OpCase max_pool_backward(Shape input, DType dtype, const PoolDesc& desc, Variant variant = {});
@@ -95,7 +109,8 @@ OpCase sgd(const std::vector<ParameterSegment>& segments, const SgdDesc& desc, s
 OpCase adamw(const std::vector<ParameterSegment>& segments, const AdamWDesc& desc, uint64_t step,
              std::string name);
 
-OpCase prepare_images(Shape images, DType dtype, bool flips);
+OpCase prepare_images(Shape images, DType dtype, bool flips, const Normalization& normalization,
+                      const std::string& name);
 OpCase prepare_labels(Shape labels, bool flips);
 
 }  // namespace macadam::testbed

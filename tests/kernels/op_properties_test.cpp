@@ -83,6 +83,39 @@ TEST_P(OpProperty, DropoutMaskDoesNotDependOnTheLayout) {
   EXPECT_EQ(run(dense).at("y"), run(sliced).at("y"));
 }
 
+TEST_P(OpProperty, DropPathTakesTheMaskThatDropoutGivesToASamplesIndex) {
+  const int samples = 1000;
+  for (const Shape& sample : {Shape{samples, 1, 1, 1}, Shape{samples, 1, 3, 1}}) {
+    OpCase path = drop_path(sample, DType::f32, 0.25f);
+    OpCase elements = dropout({1, 1, 1, samples}, DType::f32, 0.25f);
+    path.operands[0].fill = elements.operands[0].fill = values({1});
+    const std::vector<double> y = run(path).at("y"), mask = run(elements).at("y");
+    const auto width = static_cast<size_t>(sample.w);
+    for (size_t i = 0; i < y.size(); ++i) ASSERT_EQ(y[i], mask[i / width]) << "element " << i;
+    EXPECT_NEAR(kept_fraction(y), 0.75, 0.06);
+  }
+}
+
+TEST_P(OpProperty, SigmoidAndSiluKeepTheirRelativeAccuracy) {
+  const Shape shape{1, 25, 64, 11};
+  const auto ladder = [](std::span<double> x, std::mt19937&) {
+    for (size_t i = 0; i < x.size(); ++i)
+      x[i] = -86.5 + 186.5 * static_cast<double>(i) / static_cast<double>(x.size());
+  };
+  for (const Activation kind : {Activation::sigmoid, Activation::silu}) {
+    OpCase op = activate(kind, shape, DType::f32);
+    op.operands[0].fill = ladder;
+    const Values inputs = make_inputs(op);
+    const std::vector<double>& x = inputs.at("x");
+    const std::vector<double> y = run(op, inputs).at("y");
+    for (size_t i = 0; i < x.size(); ++i) {
+      const double sigmoid = 1 / (1 + std::exp(-x[i]));
+      const double expected = kind == Activation::silu ? x[i] * sigmoid : sigmoid;
+      ASSERT_NEAR(y[i], expected, 1e-6 * std::abs(expected)) << name_of(kind) << " of " << x[i];
+    }
+  }
+}
+
 TEST_P(OpProperty, ConfusionCountsEveryValidPixel) {
   const int classes = 19;
   OpCase op = confusion_count({3, 17, 23, 1}, classes);
@@ -144,14 +177,16 @@ TEST_P(OpProperty, LossOfNanIsNan) {
   }
 }
 
-TEST_P(OpProperty, GatheredGradientsRepeatBitForBit) {
+TEST_P(OpProperty, GatheredAndSummedGradientsRepeatBitForBit) {
   const Shape shape{2, 17, 23, 19};
   const PoolDesc pool{
       .kernel_h = 3, .kernel_w = 3, .stride_h = 2, .stride_w = 2, .padding = Padding::all(1)};
   const ResizeCase resize{shape, 40, 31};
   for (const OpCase& op :
        {max_pool_backward(shape, DType::f32, pool), average_pool_backward(shape, DType::f32, pool),
-        nearest_backward(resize, DType::f32), bilinear_backward(resize, DType::f32, DType::f32)}) {
+        nearest_backward(resize, DType::f32), bilinear_backward(resize, DType::f32, DType::f32),
+        channel_sum(shape, DType::f32), channel_mean({1, 61, 67, 40}, DType::f32),
+        channel_scale_backward({2, 61, 67, 40}, DType::f32, Wanted::all)}) {
     const Values inputs = make_inputs(op);
     EXPECT_EQ(run(op, inputs), run(op, inputs)) << op.full_name();
   }

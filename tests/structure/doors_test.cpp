@@ -36,7 +36,10 @@ const std::map<std::string, std::vector<std::string>> kVendorHeaders{
     {"stb_image", {"loader/stb.cpp"}},
     {"toml++/", {"app/config_source.cpp", "loader/dataset_file.cpp"}},
     {"CLI/", {"app/"}},
-    {"nlohmann/", {"engine/", "app/"}},
+    {"hdf5", {"models/weights/hdf5_file.cpp"}},
+    {"nlohmann/", {"engine/", "app/", "models/onnx_export.cpp"}},
+    {"onnx/", {"models/onnx/serialise.cpp"}},
+    {"google/protobuf/", {"models/onnx/serialise.cpp"}},
 };
 
 struct Include {

@@ -1,0 +1,150 @@
+// macadam convert: other tools' weights to a model, a model to ONNX or to PyTorch's names.
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <filesystem>
+
+#include "app/commands.h"
+#include "app/console.h"
+#include "app/options.h"
+#include "loader/label_set.h"
+#include "models/conversion.h"
+#include "models/loaded_model.h"
+#include "models/onnx_export.h"
+
+namespace macadam {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+struct ConvertOptions {
+  std::string source, destination;
+  std::string network, label_set = "categories8", void_policy, dataset, size;
+  std::vector<std::string> network_options;
+  uint64_t seed = 1;
+  bool partial = false, argmax = false, fixed = false, keep_norms = false;
+};
+
+/// "KEY=VALUE" words.
+std::map<std::string, std::string> parse_options(const std::vector<std::string>& words) {
+  std::map<std::string, std::string> options;
+  for (const std::string& word : words) {
+    const size_t equals = word.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      throw InputError(fmt::format("'{}' is not KEY=VALUE", word), "--option",
+                       "write for instance --option batch_norm=false");
+    }
+    options[word.substr(0, equals)] = word.substr(equals + 1);
+  }
+  return options;
+}
+
+void import_weights(const ConvertOptions& options) {
+  std::string network = options.network;
+  if (network.empty()) {
+    network = network_of(*open_weights(options.source));
+    if (network.empty()) {
+      throw InputError("the weights fit no network as a whole", options.source,
+                       "name one with --network, and --partial if they are a part of it");
+    }
+  }
+  if (find_network(network).task != Task::segmentation) {
+    throw InputError(fmt::format("{} is a classifier", network), "--network",
+                     "name a network that ends in _unet");
+  }
+  const LabelSet labels =
+      make_label_set(options.label_set, parse_void_policy(options.void_policy), options.dataset);
+  const auto [width, height] =
+      parse_size(options.size.empty() ? "512x256" : options.size, "--size");
+  ModelInfo info;
+  info.macadam_version = version();
+  info.network = network;
+  info.network_options = parse_options(options.network_options);
+  info.class_names = labels.class_names;
+  info.palette = labels.palette;
+  info.inverse_ids = labels.file_ids;
+  info.label_set = labels.name;
+  info.void_is_class = labels.void_is_class;
+  info.height = height;
+  info.width = width;
+  info.precision = "fp32";
+  info.seed = options.seed;
+  const ImportReport report =
+      convert_weights(options.source, options.destination, info, options.partial, false);
+  fmt::print("{}wrote {}, a {} of {} classes\n", report.text(), options.destination, network,
+             info.class_names.size());
+}
+
+void export_model(const ConvertOptions& options) {
+  Model model = load_model(options.source);
+  const std::string extension = fs::path(options.destination).extension().string();
+  if (extension == ".safetensors") {
+    export_pytorch(options.destination, model, options.source);
+    fmt::print("wrote {}, for segmentation_models.pytorch's Unet\n", options.destination);
+    return;
+  }
+  if (!options.size.empty()) {
+    std::tie(model.info.width, model.info.height) = parse_size(options.size, "--size");
+  }
+  const Graph graph =
+      build_network(network_spec(model.info), {1, model.info.height, model.info.width, 3});
+  export_onnx(options.destination, graph, model.parameters, model.info,
+              {.fold_batch_norm = !options.keep_norms,
+               .dynamic = !options.fixed,
+               .argmax = options.argmax});
+  fmt::print("wrote {}, opset 17, {}\n", options.destination,
+             options.fixed
+                 ? fmt::format("for {}x{} (width x height)", model.info.width, model.info.height)
+                 : "for any batch and size");
+}
+
+void convert(const ConvertOptions& options) {
+  const std::string extension = fs::path(options.destination).extension().string();
+  if (extension != ".safetensors" && extension != ".onnx") {
+    throw InputError(fmt::format("'{}' is no format to write", extension), options.destination,
+                     "end the name in .safetensors or .onnx");
+  }
+  if (is_model_file(options.source)) {
+    export_model(options);
+  } else if (extension == ".onnx") {
+    throw InputError("only a Macadam model becomes ONNX", options.source,
+                     "convert the weights to .safetensors first");
+  } else {
+    import_weights(options);
+  }
+}
+
+}  // namespace
+
+void add_convert(CLI::App& app) {
+  auto* command = app.add_subcommand(
+      "convert", "Other tools' weights to a model; a model to ONNX or to PyTorch's names");
+  auto options = std::make_shared<ConvertOptions>();
+  command
+      ->add_option("source", options->source,
+                   "A model, or weights: .pth, .safetensors, .h5, .npz, a folder of .npy")
+      ->required();
+  command->add_option("destination", options->destination, "FILE.safetensors or FILE.onnx")
+      ->required();
+  command->add_option("--network", options->network,
+                      "Of the weights; else the one that they look like");
+  command->add_option("--option", options->network_options, "KEY=VALUE of the network");
+  command->add_option("--label-set", options->label_set, "Classes of the new model")
+      ->capture_default_str();
+  command->add_option("--void", options->void_policy, "class or ignore, as in training");
+  command->add_option("--dataset", options->dataset, "Folder of a custom label set");
+  command->add_option("--size", options->size,
+                      "Width x height of a new model (512x256), or of the ONNX graph");
+  command->add_option("--seed", options->seed, "Of the parameters that the weights lack")
+      ->capture_default_str();
+  command->add_flag("--partial", options->partial, "Load what fits, even if it is not whole");
+  command->add_flag("--argmax", options->argmax, "ONNX: the class of each pixel, not the scores");
+  command->add_flag("--static", options->fixed, "ONNX: one batch of one image of one size");
+  command->add_flag("--keep-batch-norm", options->keep_norms,
+                    "ONNX: do not fold batch norms into convolutions");
+  command->callback([options] { convert(*options); });
+}
+
+}  // namespace macadam

@@ -1,0 +1,75 @@
+#pragma once
+// The activations and their gradients, one element at a time.
+
+#include <cmath>
+#include <stdexcept>
+
+#include "kernels/activation.h"
+#include "kernels/scalar/exp_log.h"
+#include "kernels/scalar/host_device.h"
+
+namespace macadam::scalar {
+
+/// max(x, 0); NaN passes through.
+MACADAM_HD float relu(float x) { return x <= 0.0f ? 0.0f : x; }
+
+/// sigmoid(x) and 1 - sigmoid(x). Neither is a difference, and nothing overflows: both are within
+/// a few ulp wherever they are normal numbers.
+struct SigmoidPair {
+  float value, complement;
+};
+
+MACADAM_HD SigmoidPair sigmoid_pair(float x) {
+  const bool negative = x < 0.0f;
+#if defined(__CUDA_ARCH__)
+  const float t = std::exp(negative ? x : -x);
+  const float larger = __fdividef(1.0f, 1.0f + t);  // within 2 ulp: the divisor is 1 to 2
+#else
+  const float t = exp_inline(negative ? x : -x);
+  const float larger = 1.0f / (1.0f + t);
+#endif
+  const float smaller = t * larger;
+  return negative ? SigmoidPair{smaller, larger} : SigmoidPair{larger, smaller};
+}
+
+// For each activation, operator() is its value, and gradient() that of x from `saved` (x where
+// gradient_reads_input(), else y) and dy.
+
+struct Relu {
+  float scale = 1;  // of the gradient: Dropout::scale() where dropout follows
+
+  MACADAM_HD float operator()(float x) const { return relu(x); }
+  MACADAM_HD float gradient(float y, float dy) const { return y > 0.0f ? dy * scale : 0.0f; }
+};
+
+struct Relu6 {
+  MACADAM_HD float operator()(float x) const { return x >= 6.0f ? 6.0f : relu(x); }
+  MACADAM_HD float gradient(float y, float dy) const { return y > 0.0f && y < 6.0f ? dy : 0.0f; }
+};
+
+struct Sigmoid {
+  MACADAM_HD float operator()(float x) const { return sigmoid_pair(x).value; }
+  MACADAM_HD float gradient(float y, float dy) const { return dy * (y * (1.0f - y)); }
+};
+
+struct Silu {
+  MACADAM_HD float operator()(float x) const { return x * sigmoid_pair(x).value; }
+  MACADAM_HD float gradient(float x, float dy) const {
+    const SigmoidPair s = sigmoid_pair(x);
+    return dy * (s.value * (1.0f + x * s.complement));
+  }
+};
+
+/// Calls f(the activation of that kind).
+template <typename F>
+decltype(auto) visit_activation(Activation kind, F&& f) {
+  switch (kind) {
+    case Activation::relu: return f(Relu{});
+    case Activation::relu6: return f(Relu6{});
+    case Activation::sigmoid: return f(Sigmoid{});
+    case Activation::silu: return f(Silu{});
+  }
+  throw std::logic_error("requirement violated: an activation");
+}
+
+}  // namespace macadam::scalar

@@ -1,0 +1,96 @@
+#include "models/conversion.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <list>
+
+#include "engine/parameters.h"
+#include "engine/safetensors.h"
+#include "models/loaded_model.h"
+
+namespace macadam {
+
+namespace {
+
+constexpr std::string_view kInfoKey = "macadam";
+constexpr size_t kMagicBytes = 9;  // safetensors: 8 bytes of length, then '{'
+
+bool looks_like_safetensors(const std::filesystem::path& path) {
+  if (!std::filesystem::is_regular_file(path)) return false;
+  const MappedFile file(path);
+  return file.bytes().size() >= kMagicBytes && file.bytes()[kMagicBytes - 1] == std::byte{'{'};
+}
+
+}  // namespace
+
+bool is_model_file(const std::filesystem::path& path) {
+  return looks_like_safetensors(path) && SafetensorsFile(path).metadata().contains(kInfoKey.data());
+}
+
+WeightNeeds needs_of(const WeightImport& weights, const NetworkSpec& spec) {
+  WeightNeeds needs{{}, weights.scheme().normalization};
+  for (const auto& [key, value] : weights.scheme().options) {
+    if (spec.options.count(key) == 0) needs.options.emplace(key, value);
+  }
+  if (is_model_file(weights.report().file)) {
+    const SafetensorsFile file(weights.report().file);
+    const ModelInfo info =
+        parse_model_info(file.metadata().at(std::string(kInfoKey)), weights.report().file);
+    needs.normalization = info.normalization;
+    for (const auto& [key, value] : info.network_options) {
+      if (spec.options.count(key) == 0) needs.options.emplace(key, value);
+    }
+  }
+  return needs;
+}
+
+ImportReport convert_weights(const std::filesystem::path& source,
+                             const std::filesystem::path& destination, ModelInfo info, bool partial,
+                             bool keep_normalization) {
+  NetworkSpec spec = network_spec(info);
+  const Graph graph = build_network(spec, {1, info.height, info.width, 3});
+  const WeightImport weights(source, spec, graph, partial);
+  const WeightNeeds needs = needs_of(weights, spec);
+  info.network_options.insert(needs.options.begin(), needs.options.end());
+  if (!keep_normalization) info.normalization = needs.normalization;
+  build_network(network_spec(info), {1, info.height, info.width, 3});  // the options are valid
+
+  // Most tensors are written from where they lie in the source's mapping.
+  std::list<std::vector<float>> made;
+  std::map<std::string, ModelTensorView> views;
+  weights.for_each([&](size_t i, std::span<const float> values, bool lasting) {
+    const ParameterSpec& p = graph.parameters()[i];
+    if (!lasting) values = made.emplace_back(values.begin(), values.end());
+    views[p.name] = {p.file_shape(), values};
+  });
+  for (const ParameterSpec& p : graph.parameters()) {
+    if (views.count(p.name) != 0) continue;
+    views[p.name] = {p.file_shape(), made.emplace_back(initial_values(p, info.seed))};
+  }
+  save_model(destination, info, views);
+  return weights.report();
+}
+
+void export_pytorch(const std::filesystem::path& destination, const Model& model,
+                    std::string_view file) {
+  if (find_network(model.info.network).family != NetworkFamily::smp) {
+    throw InputError(
+        fmt::format("{} is no network of segmentation_models.pytorch", model.info.network), file,
+        "convert it to .onnx instead");
+  }
+  constexpr std::string_view kStatistic = ".running_mean";
+  const int64_t batches = model.info.step;  // what PyTorch would have counted
+  std::map<std::string, StoredTensor> stored;
+  for (const auto& [name, tensor] : model.parameters) {
+    stored[name] = {StoredType::f32, tensor.shape, std::as_bytes(std::span(tensor.values))};
+    if (name.ends_with(kStatistic)) {
+      const std::string layer = name.substr(0, name.size() - kStatistic.size());
+      stored[layer + ".num_batches_tracked"] = {
+          StoredType::i64, {}, std::as_bytes(std::span(&batches, 1))};
+    }
+  }
+  write_safetensors(destination, stored, {{"format", "pt"}});
+}
+
+}  // namespace macadam

@@ -1,0 +1,26 @@
+#include "models/encoders/encoder.h"
+
+#include <algorithm>
+
+namespace macadam {
+
+ConvLayer plain_conv(int channels, int kernel, int stride) {
+  ConvLayer conv;
+  conv.out_channels = channels;
+  conv.kernel_h = conv.kernel_w = kernel;
+  conv.stride = stride;
+  conv.padding = Padding::all(kernel / 2);
+  conv.bias = false;
+  return conv;
+}
+
+Padding same_padding(int height, int width, int kernel, int stride) {
+  const auto total = [&](int size) {
+    const int out = (size + stride - 1) / stride;
+    return std::max((out - 1) * stride + kernel - size, 0);
+  };
+  const int rows = total(height), columns = total(width);
+  return {columns / 2, columns - columns / 2, rows / 2, rows - rows / 2};
+}
+
+}  // namespace macadam

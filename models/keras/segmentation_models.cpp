@@ -1,0 +1,150 @@
+#include "models/keras/segmentation_models.h"
+
+#include <fmt/format.h>
+
+#include <array>
+
+#include "models/encoders/efficientnet.h"
+
+namespace macadam {
+
+namespace {
+
+constexpr BatchNormDesc kNorm{.eps = 1e-3f, .momentum = 0.01f};        // Keras' defaults
+constexpr BatchNormDesc kResNetNorm{.eps = 2e-5f, .momentum = 0.01f};  // classification_models
+
+constexpr std::array<NetworkOption, 1> kDropConnect{{
+    {"drop_connect", "0.2", "probability of dropping the last residual branch; earlier ones less"},
+}};
+
+Value conv_norm_relu(Graph& g, Value x, const std::string& name, int channels) {
+  x = g.conv(x, name + "_conv", plain_conv(channels, 3));
+  return g.relu(g.batch_norm(x, name + "_bn", kNorm));
+}
+
+/// `features` are tapped at /2, /4, /8, /16 and /32.
+Value decode(Graph& g, const std::array<Value, 5>& features, int classes) {
+  constexpr std::array<int, 5> kChannels{256, 128, 64, 32, 16};
+  Value x = features[4];
+  for (size_t i = 0; i < kChannels.size(); ++i) {
+    const bool joins = i + 1 < kChannels.size();
+    const Value next = joins ? features[3 - i] : g.input();
+    x = g.upsample(x, next);
+    if (joins) x = g.concat({x, next});
+    const std::string name = fmt::format("decoder.decoder_stage{}", i);
+    x = conv_norm_relu(g, x, name + "a", kChannels[i]);
+    x = conv_norm_relu(g, x, name + "b", kChannels[i]);
+  }
+  ConvLayer head;
+  head.out_channels = classes;
+  head.init = Init::glorot_uniform;
+  return g.conv(x, "head.final_conv", head);
+}
+
+Value norm_relu(Graph& g, Value x, const std::string& name) {
+  return g.relu(g.batch_norm(x, name, kResNetNorm));
+}
+
+ConvLayer same_conv(Shape input, int channels, int kernel, int stride) {
+  ConvLayer conv = plain_conv(channels, kernel, stride);
+  conv.padding = same_padding(input.h, input.w, kernel, stride);
+  return conv;
+}
+
+/// MBConv with Keras' names. `expanded` becomes the value after the expansion, where there is one.
+Value mbconv(Graph& g, Value x, const std::string& name, const EfficientNetStage& stage, bool first,
+             float drop, Value& expanded) {
+  const int in = g.shape(x).c;
+  const int stride = first ? stage.stride : 1;
+  Value y = x;
+  if (stage.expansion != 1) {
+    y = g.conv(y, name + "expand_conv", plain_conv(in * stage.expansion, 1));
+    y = g.activation(g.batch_norm(y, name + "expand_bn", kNorm), Activation::silu);
+    expanded = y;
+  }
+  ConvLayer depthwise = same_conv(g.shape(y), g.shape(y).c, stage.kernel, stride);
+  depthwise.groups = depthwise.out_channels;
+  y = g.conv(y, name + "dwconv", depthwise);
+  y = g.activation(g.batch_norm(y, name + "bn", kNorm), Activation::silu);
+
+  ConvLayer squeeze = plain_conv(std::max(1, in / 4), 1);
+  squeeze.bias = true;
+  Value s = g.conv(g.global_average_pool(y), name + "se_reduce", squeeze);
+  squeeze.out_channels = g.shape(y).c;
+  s = g.conv(g.activation(s, Activation::silu), name + "se_expand", squeeze);
+  y = g.scale(y, g.activation(s, Activation::sigmoid));
+
+  y = g.conv(y, name + "project_conv", plain_conv(stage.out, 1));
+  y = g.batch_norm(y, name + "project_bn", kNorm);
+  if (stride != 1 || in != stage.out) return y;
+  if (drop > 0) y = g.drop_path(y, drop);
+  return g.add(y, x);
+}
+
+}  // namespace
+
+Graph keras_resnet34_unet(const NetworkSpec& spec, Shape input) {
+  constexpr std::array<int, 4> kBlocks{3, 4, 6, 3};
+  const std::string prefix = "encoder.";
+  Graph g(input);
+  std::array<Value, 5> features;
+  Value x = g.batch_norm(g.input(), prefix + "bn_data", kResNetNorm, false);
+  x = norm_relu(g, g.conv(x, prefix + "conv0", plain_conv(64, 7, 2)), prefix + "bn0");
+  features[0] = x;
+  x = g.max_pool(x, {3, 3, 2, 2, Padding::all(1)});
+  for (int stage = 0; stage < 4; ++stage) {
+    const int channels = 64 << stage;
+    for (int block = 0; block < kBlocks[static_cast<size_t>(stage)]; ++block) {
+      const std::string name = fmt::format("{}stage{}_unit{}_", prefix, stage + 1, block + 1);
+      const int stride = stage > 0 && block == 0 ? 2 : 1;
+      const Value y = norm_relu(g, x, name + "bn1");
+      if (stage > 0 && block == 0) features[static_cast<size_t>(stage)] = y;
+      // The first unit's shortcut is taken after the activation, without a batch norm.
+      const Value shortcut =
+          block == 0 ? g.conv(y, name + "sc", plain_conv(channels, 1, stride)) : x;
+      Value z = g.conv(y, name + "conv1", plain_conv(channels, 3, stride));
+      z = g.conv(norm_relu(g, z, name + "bn2"), name + "conv2", plain_conv(channels, 3));
+      x = g.add(z, shortcut);
+    }
+  }
+  features[4] = norm_relu(g, x, prefix + "bn1");
+  g.set_output(decode(g, features, spec.classes));
+  return g;
+}
+
+Graph keras_efficientnet_unet(const NetworkSpec& spec, Shape input) {
+  const std::string_view digits =
+      std::string_view(spec.name).substr(std::string_view("keras_efficientnet_").size(), 2);
+  const EfficientNetVariant& variant = efficientnet_variant(digits);
+  const float drop_connect = float_option(spec, kDropConnect[0], 0.0f, 0.9f);
+  const std::vector<EfficientNetStage> stages = efficientnet_stages(variant);
+  int blocks = 0;
+  for (const EfficientNetStage& stage : stages) blocks += stage.repeats;
+
+  const std::string prefix = "encoder.";
+  Graph g(input);
+  std::array<Value, 5> features;
+  Value x = g.conv(g.input(), prefix + "stem_conv", same_conv(input, stages.front().in, 3, 2));
+  x = g.activation(g.batch_norm(x, prefix + "stem_bn", kNorm), Activation::silu);
+  size_t tap = 0;
+  int index = 0;
+  for (size_t s = 0; s < stages.size(); ++s) {
+    for (int i = 0; i < stages[s].repeats; ++i, ++index) {
+      const std::string name =
+          fmt::format("{}block{}{}_", prefix, s + 1, static_cast<char>('a' + i));
+      const float drop = drop_connect * static_cast<float>(index) / static_cast<float>(blocks);
+      Value expanded;
+      x = mbconv(g, x, name, stages[s], i == 0, drop, expanded);
+      if (i == 0 && stages[s].stride == 2) features[tap++] = expanded;
+    }
+  }
+  ConvLayer top = plain_conv(round_channels(variant, 1280), 1);
+  x = g.batch_norm(g.conv(x, prefix + "top_conv", top), prefix + "top_bn", kNorm);
+  features[4] = g.activation(x, Activation::silu);
+  g.set_output(decode(g, features, spec.classes));
+  return g;
+}
+
+std::span<const NetworkOption> keras_efficientnet_options() { return kDropConnect; }
+
+}  // namespace macadam

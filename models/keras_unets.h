@@ -1,0 +1,15 @@
+#pragma once
+// The UNets of two Keras libraries, for weight files trained there: segmentation_models (an older
+// topology than its PyTorch sister) and image-segmentation-keras. Parameters are named "encoder.",
+// "decoder." or "head." + the Keras layer's name.
+
+#include <vector>
+
+#include "models/network.h"
+
+namespace macadam {
+
+/// keras_unet, keras_vgg_unet, keras_resnet34_unet, keras_efficientnet_b0_unet, ….
+std::vector<NetworkEntry> keras_unets();
+
+}  // namespace macadam

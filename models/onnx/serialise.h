@@ -1,0 +1,18 @@
+#pragma once
+// The bytes of an ONNX file (protobuf).
+
+#include <string>
+#include <string_view>
+
+#include "models/onnx/model.h"
+
+namespace macadam {
+
+constexpr int onnx_opset = 17;
+constexpr int onnx_ir_version = 8;  // the first with that opset
+
+/// The same bytes for the same model. Throws InputError naming `file` when the file would pass
+/// protobuf's 2 GiB, and when this build has no ONNX.
+std::string serialise(OnnxModel model, std::string_view file);
+
+}  // namespace macadam

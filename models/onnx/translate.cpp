@@ -1,0 +1,390 @@
+#include "models/onnx/translate.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <set>
+#include <span>
+#include <utility>
+
+#include "engine/rewrite.h"
+#include "models/onnx/extents.h"
+#include "models/onnx/layer_visit.h"
+
+namespace macadam {
+
+namespace {
+
+using Ints = std::vector<int64_t>;
+using Attributes = std::vector<std::pair<std::string, OnnxAttribute>>;
+
+template <typename T>
+std::string bytes_of(std::span<const T> values) {
+  return {reinterpret_cast<const char*>(values.data()), values.size_bytes()};
+}
+
+/// {top, left, bottom, right}, as ONNX has them.
+Ints pads(const Padding& p) { return {p.top, p.left, p.bottom, p.right}; }
+
+Attributes pool_attributes(const PoolDesc& desc) {
+  return {{"kernel_shape", Ints{desc.kernel_h, desc.kernel_w}},
+          {"strides", Ints{desc.stride_h, desc.stride_w}},
+          {"pads", pads(desc.padding)}};
+}
+
+class Translator {
+ public:
+  Translator(const Graph& graph, const std::map<std::string, ModelTensor>& parameters,
+             const OnnxOptions& options, std::string_view file)
+      : graph_(remove_dropout(graph)),
+        parameters_(parameters),
+        options_(options),
+        file_(file),
+        extents_(same_extent(graph)),
+        readers_(static_cast<size_t>(graph.values())),
+        tensor_of_(static_cast<size_t>(graph.values())) {
+    for (const ParameterSpec& spec : graph_.parameters()) taken_.insert(spec.name);
+    for (const Node& node : graph_.nodes()) {
+      for (Value v : node.inputs) readers_[static_cast<size_t>(v.id)].push_back(&node);
+    }
+    tensor(graph_.input()) = "image";
+    tensor(graph_.output()) = "logits";
+  }
+
+  OnnxModel translate() {
+    const Shape input = graph_.shape(graph_.input());
+    const Shape output = graph_.shape(graph_.output());
+    model_.input = {
+        tensor(graph_.input()),
+        OnnxType::f32,
+        {batch(), input.c, extent(graph_.input(), "height"), extent(graph_.input(), "width")}};
+    const OnnxDim height = extent(graph_.output(), "height");
+    const OnnxDim width = extent(graph_.output(), "width");
+    if (options_.argmax) {
+      model_.output = {"mask", OnnxType::i64, {batch(), height, width}};
+    } else {
+      model_.output = {"logits", OnnxType::f32, {batch(), output.c, height, width}};
+    }
+    for (const Node& node : graph_.nodes()) {
+      if (folded_.count(node.output.id) == 0) visit_layer(*this, node, file_);
+    }
+    if (options_.argmax) {
+      emit("ArgMax", model_.output.name, {"logits"}, model_.output.name,
+           {{"axis", int64_t{1}}, {"keepdims", int64_t{0}}});
+    }
+    return std::move(model_);
+  }
+
+  // visit_layer's: one function a kind of layer.
+  void layer(const Node& node, const ConvLayer& conv);
+  void layer(const Node& node, const ConvTransposeLayer& conv);
+  void layer(const Node& node, const BatchNormLayer& norm);
+  void layer(const Node& node, const ActivationLayer& activation);
+  void layer(const Node& node, const MaxPoolLayer& pool) {
+    emit("MaxPool", node, pool_attributes(pool.desc));
+  }
+  void layer(const Node& node, const AveragePoolLayer& pool) {
+    Attributes attributes = pool_attributes(pool.desc);
+    attributes.emplace_back("count_include_pad", int64_t{0});
+    emit("AveragePool", node, std::move(attributes));
+  }
+  void layer(const Node& node, const GlobalAveragePoolLayer&) { emit("GlobalAveragePool", node); }
+  void layer(const Node& node, const ScaleLayer&) { emit("Mul", node); }
+  void layer(const Node& node, const UpsampleLayer& upsample);
+  void layer(const Node& node, const ConcatLayer&) { emit("Concat", node, {{"axis", int64_t{1}}}); }
+  void layer(const Node& node, const AddLayer& add) {
+    require(!add.relu, "a graph that no rewrite has touched");
+    emit("Add", node);
+  }
+
+ private:
+  // Names. -----------------------------------------------------------------------------------
+
+  /// `wanted`, with a number behind it when something else has that name.
+  std::string unique(const std::string& wanted) {
+    std::string name = wanted;
+    for (int i = 2; !taken_.insert(name).second; ++i) name = fmt::format("{}_{}", wanted, i);
+    return name;
+  }
+
+  std::string& tensor(Value v) { return tensor_of_[static_cast<size_t>(v.id)]; }
+
+  std::vector<std::string> inputs(const Node& node) {
+    std::vector<std::string> names;
+    for (Value v : node.inputs) names.push_back(tensor(v));
+    return names;
+  }
+
+  /// What people call a layer: its own name, or its kind and the number of its output.
+  static std::string title(const Node& node) {
+    if (!node.name.empty()) return node.name;
+    return fmt::format("{}_{}", kind_of(node.layer), node.output.id);
+  }
+
+  // Nodes. -----------------------------------------------------------------------------------
+
+  void emit(std::string op, std::string name, std::vector<std::string> inputs, std::string output,
+            Attributes attributes = {}) {
+    model_.nodes.push_back({std::move(op), std::move(name), std::move(inputs), std::move(output),
+                            std::move(attributes)});
+  }
+
+  /// The layer's node, which makes the tensor of its output.
+  void emit(std::string op, const Node& node, std::vector<std::string> inputs,
+            Attributes attributes) {
+    const std::string name = unique(title(node));
+    std::string& output = tensor(node.output);
+    if (output.empty()) output = name;
+    emit(std::move(op), name, std::move(inputs), output, std::move(attributes));
+  }
+  void emit(std::string op, const Node& node, Attributes attributes = {}) {
+    emit(std::move(op), node, inputs(node), std::move(attributes));
+  }
+
+  /// A node within a layer, named after what it makes.
+  std::string emit_part(std::string op, const std::string& name, std::vector<std::string> inputs,
+                        Attributes attributes = {}) {
+    const std::string output = unique(name);
+    emit(std::move(op), output, std::move(inputs), output, std::move(attributes));
+    return output;
+  }
+
+  // Constants. -------------------------------------------------------------------------------
+
+  const ParameterSpec& spec(const Node& node, size_t which) const {
+    return graph_.parameters()[static_cast<size_t>(node.parameters[which])];
+  }
+
+  const std::vector<float>& values(const ParameterSpec& spec) const {
+    const auto found = parameters_.find(spec.name);
+    if (found == parameters_.end()) {
+      throw InputError(fmt::format("the parameter '{}' is missing", spec.name), file_,
+                       "load the weights of this network");
+    }
+    const ModelTensor& parameter = found->second;
+    if (parameter.shape != spec.file_shape() ||
+        parameter.values.size() != static_cast<size_t>(spec.shape.elements())) {
+      throw InputError(
+          fmt::format("the parameter '{}' has the shape [{}] instead of [{}]", spec.name,
+                      fmt::join(parameter.shape, ", "), fmt::join(spec.file_shape(), ", ")),
+          file_, "load the weights of this network");
+    }
+    return parameter.values;
+  }
+
+  /// The name of a new constant.
+  std::string constant(std::string name, Ints dims, std::span<const float> data) {
+    model_.tensors.push_back({name, OnnxType::f32, std::move(dims), bytes_of(data)});
+    return name;
+  }
+  std::string constant(const ParameterSpec& spec) {
+    return constant(spec.name, spec.file_shape(), values(spec));
+  }
+
+  /// The name of a list of integers, one constant for all that need it.
+  std::string integers(const Ints& list) {
+    std::string& name = integers_[list];
+    if (name.empty()) {
+      name = unique(fmt::format("integers_{}", fmt::join(list, "_")));
+      model_.tensors.push_back({name,
+                                OnnxType::i64,
+                                {static_cast<int64_t>(list.size())},
+                                bytes_of(std::span<const int64_t>(list))});
+    }
+    return name;
+  }
+
+  /// The same for a scalar.
+  std::string scalar(float value) {
+    std::string& name = scalars_[value];
+    if (name.empty()) name = constant(unique(fmt::format("scalar_{}", value)), {}, {&value, 1});
+    return name;
+  }
+
+  // Batch norm in a convolution. -------------------------------------------------------------
+
+  /// The batch norm that a convolution takes in, or null.
+  const Node* foldable(const Node& conv) const {
+    const auto& readers = readers_[static_cast<size_t>(conv.output.id)];
+    if (!options_.fold_batch_norm || readers.size() != 1 || graph_.output() == conv.output ||
+        !std::holds_alternative<BatchNormLayer>(readers[0]->layer)) {
+      return nullptr;
+    }
+    return readers[0];
+  }
+
+  std::pair<std::string, std::string> folded_constants(const Node& conv, const Node& norm);
+
+  // Sizes. -----------------------------------------------------------------------------------
+
+  OnnxDim batch() const {
+    if (options_.dynamic) return "batch";
+    return graph_.shape(graph_.input()).n;
+  }
+
+  /// The height or the width of a value.
+  OnnxDim extent(Value v, const std::string& which) const {
+    const Shape shape = graph_.shape(v);
+    const Value size = extents_[static_cast<size_t>(v.id)];
+    if (options_.dynamic && size == graph_.input()) return which;
+    if (options_.dynamic && !always_one_pixel(size)) return "logits_" + which;
+    return which == "height" ? shape.h : shape.w;
+  }
+
+  bool always_one_pixel(Value v) const {
+    for (const Node& node : graph_.nodes()) {
+      if (node.output == v) return std::holds_alternative<GlobalAveragePoolLayer>(node.layer);
+    }
+    return false;
+  }
+
+  /// A tensor with the elements [first, last) of a value's shape {N, C, H, W}.
+  std::string runtime_shape(Value v, int64_t first, int64_t last) {
+    std::string& shape = shapes_[v.id];
+    if (shape.empty()) shape = emit_part("Shape", tensor(v) + ".shape", {tensor(v)});
+    std::string& part = shape_parts_[{v.id, first}];
+    if (part.empty()) {
+      part = emit_part("Slice", tensor(v) + (first == 0 ? ".batch" : ".size"),
+                       {shape, integers({first}), integers({last}), integers({0})});
+    }
+    return part;
+  }
+
+  Graph graph_;  // without dropout
+  const std::map<std::string, ModelTensor>& parameters_;
+  const OnnxOptions& options_;
+  std::string_view file_;
+  std::vector<Value> extents_;                     // by value
+  std::vector<std::vector<const Node*>> readers_;  // by value
+  std::vector<std::string> tensor_of_;             // by value; "" until its node is emitted
+  std::set<std::string> taken_{"image", "logits", "mask"};
+  std::set<int> folded_;  // outputs of batch norms that their convolutions make
+  std::map<Ints, std::string> integers_;
+  std::map<float, std::string> scalars_;
+  std::map<int, std::string> shapes_;                           // by value
+  std::map<std::pair<int, int64_t>, std::string> shape_parts_;  // by value and first element
+  OnnxModel model_;
+};
+
+void Translator::layer(const Node& node, const ConvLayer& conv) {
+  require(!conv.relu && conv.dropout == 0, "a graph that no rewrite has touched");
+  std::vector<std::string> names = inputs(node);
+  const Node* norm = foldable(node);
+  if (norm != nullptr) {
+    const auto [weight, bias] = folded_constants(node, *norm);
+    names.insert(names.end(), {weight, bias});
+    folded_.insert(norm->output.id);
+    // What makes the convolution's output now makes the norm's, and both are of one size.
+    if (tensor(norm->output).empty()) tensor(norm->output) = unique(title(*norm));
+    tensor(node.output) = tensor(norm->output);
+  } else {
+    for (size_t i = 0; i < node.parameters.size(); ++i) names.push_back(constant(spec(node, i)));
+  }
+  emit("Conv", node, std::move(names),
+       {{"kernel_shape", Ints{conv.kernel_h, conv.kernel_w}},
+        {"strides", Ints{conv.stride, conv.stride}},
+        {"pads", pads(conv.padding)},
+        {"dilations", Ints{conv.dilation, conv.dilation}},
+        {"group", int64_t{conv.groups}}});
+}
+
+/// y = gamma * (conv + bias - mean) / sqrt(var + eps) + beta, as weights and a bias; in double,
+/// rounded once.
+std::pair<std::string, std::string> Translator::folded_constants(const Node& conv,
+                                                                 const Node& norm) {
+  const std::vector<float>& gamma = values(spec(norm, 0));
+  const std::vector<float>& beta = values(spec(norm, 1));
+  const std::vector<float>& mean = values(spec(norm, 2));
+  const std::vector<float>& variance = values(spec(norm, 3));
+  const auto eps = static_cast<double>(std::get<BatchNormLayer>(norm.layer).desc.eps);
+
+  std::vector<float> weights = values(spec(conv, 0));
+  std::vector<float> bias(gamma.size(), 0.0f);
+  const bool has_bias = conv.parameters.size() > 1;
+  if (has_bias) bias = values(spec(conv, 1));
+  const size_t per_channel = weights.size() / gamma.size();
+  for (size_t k = 0; k < gamma.size(); ++k) {
+    const double scale =
+        static_cast<double>(gamma[k]) / std::sqrt(static_cast<double>(variance[k]) + eps);
+    for (float& w : std::span(weights).subspan(k * per_channel, per_channel)) {
+      w = static_cast<float>(static_cast<double>(w) * scale);
+    }
+    const double centred = static_cast<double>(bias[k]) - static_cast<double>(mean[k]);
+    bias[k] = static_cast<float>(centred * scale + static_cast<double>(beta[k]));
+  }
+  const ParameterSpec& weight_spec = spec(conv, 0);
+  const std::string bias_name = has_bias ? spec(conv, 1).name : unique(title(conv) + ".bias");
+  return {constant(weight_spec.name, weight_spec.file_shape(), weights),
+          constant(bias_name, spec(norm, 1).file_shape(), bias)};
+}
+
+void Translator::layer(const Node& node, const ConvTransposeLayer& conv) {
+  std::vector<std::string> names = inputs(node);
+  for (size_t i = 0; i < node.parameters.size(); ++i) names.push_back(constant(spec(node, i)));
+  emit("ConvTranspose", node, std::move(names),
+       {{"kernel_shape", Ints{conv.kernel, conv.kernel}},
+        {"strides", Ints{conv.stride, conv.stride}}});
+}
+
+void Translator::layer(const Node& node, const BatchNormLayer& norm) {
+  require(!norm.desc.relu, "a graph that no rewrite has touched");
+  std::vector<std::string> names = inputs(node);
+  for (size_t i = 0; i < node.parameters.size(); ++i) names.push_back(constant(spec(node, i)));
+  emit("BatchNormalization", node, std::move(names), {{"epsilon", norm.desc.eps}});
+}
+
+void Translator::layer(const Node& node, const ActivationLayer& activation) {
+  switch (activation.kind) {
+    case Activation::relu: emit("Relu", node); return;
+    case Activation::relu6:
+      emit("Clip", node, {tensor(node.inputs[0]), scalar(0), scalar(6)}, {});
+      return;
+    case Activation::sigmoid: emit("Sigmoid", node); return;
+    case Activation::silu: {
+      const std::string& x = tensor(node.inputs[0]);
+      const std::string gate = emit_part("Sigmoid", title(node) + ".sigmoid", {x});
+      emit("Mul", node, {x, gate}, {});
+      return;
+    }
+  }
+  require(false, "an activation");
+}
+
+void Translator::layer(const Node& node, const UpsampleLayer& upsample) {
+  const Shape shape = graph_.shape(node.output);
+  std::string sizes;
+  if (!options_.dynamic) {
+    sizes = integers({shape.n, shape.c, shape.h, shape.w});
+  } else if (upsample.like.id < 0) {
+    throw InputError(fmt::format("the layer '{}' always makes {}x{} pixels, whatever the image",
+                                 title(node), shape.h, shape.w),
+                     file_, "export for one size");
+  } else {
+    const Value like = extents_[static_cast<size_t>(upsample.like.id)];
+    sizes = emit_part(
+        "Concat", title(node) + ".sizes",
+        {runtime_shape(graph_.input(), 0, 1), integers({shape.c}), runtime_shape(like, 2, 4)},
+        {{"axis", int64_t{0}}});
+  }
+  // Runtimes find the source pixel in fp32. Twice the size is exact; at some other ratios a few of
+  // them take a nearest neighbour's neighbour (ONNX Runtime: 14 to 16, say).
+  Attributes attributes;
+  if (upsample.bilinear) {
+    attributes = {{"mode", "linear"}, {"coordinate_transformation_mode", "half_pixel"}};
+  } else {
+    attributes = {{"mode", "nearest"},
+                  {"coordinate_transformation_mode", "asymmetric"},
+                  {"nearest_mode", "floor"}};
+  }
+  emit("Resize", node, {tensor(node.inputs[0]), "", "", sizes}, std::move(attributes));
+}
+
+}  // namespace
+
+OnnxModel translate(const Graph& graph, const std::map<std::string, ModelTensor>& parameters,
+                    const OnnxOptions& options, std::string_view file) {
+  require(graph.output().id > 0, "a network with an output of its own");
+  return Translator(graph, parameters, options, file).translate();
+}
+
+}  // namespace macadam

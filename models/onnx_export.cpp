@@ -1,0 +1,50 @@
+#include "models/onnx_export.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "engine/files.h"
+#include "models/onnx/serialise.h"
+#include "models/onnx/translate.h"
+
+namespace macadam {
+
+namespace {
+
+/// "[1, 0.5, 2]": floats as short as they can be.
+std::string list(std::span<const float> values) {
+  return fmt::format("[{}]", fmt::join(values, ", "));
+}
+
+std::vector<std::pair<std::string, std::string>> metadata_of(const ModelInfo& info, Shape image) {
+  nlohmann::ordered_json names;
+  for (size_t i = 0; i < info.class_names.size(); ++i) {
+    names[std::to_string(i)] = info.class_names[i];
+  }
+  return {{"macadam", to_json(info)},
+          {"names", names.dump()},
+          {"class_names", nlohmann::json(info.class_names).dump()},
+          {"palette", nlohmann::json(info.palette).dump()},
+          {"mean", list(info.normalization.mean)},
+          {"std", list(info.normalization.std)},
+          {"range", fmt::format("{}", info.normalization.range)},
+          {"bgr", info.normalization.bgr ? "true" : "false"},
+          {"imgsz", fmt::format("[{}, {}]", image.h, image.w)}};
+}
+
+}  // namespace
+
+void export_onnx(const std::filesystem::path& file, const Graph& graph,
+                 const std::map<std::string, ModelTensor>& parameters, const ModelInfo& info,
+                 const OnnxOptions& options) {
+  require(graph.shape(graph.output()).c == static_cast<int>(info.class_names.size()),
+          "the graph has as many classes as the model");
+  OnnxModel model = translate(graph, parameters, options, file.string());
+  model.name = info.network;
+  model.producer_version = info.macadam_version;
+  model.metadata = metadata_of(info, graph.shape(graph.input()));
+  write_file_atomically(file, serialise(std::move(model), file.string()));
+}
+
+}  // namespace macadam

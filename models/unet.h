@@ -1,0 +1,11 @@
+#pragma once
+// UNet as Ronneberger et al. (2015) drew it, with padded convolutions so that the scores have the
+// size of the image.
+
+#include "models/network.h"
+
+namespace macadam {
+
+extern const NetworkEntry kUnet;
+
+}  // namespace macadam

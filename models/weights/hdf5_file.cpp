@@ -1,0 +1,340 @@
+#include "models/weights/hdf5_file.h"
+
+#include <array>
+#include <cstring>
+#include <string_view>
+
+#ifdef MACADAM_HAS_HDF5
+#include <fmt/format.h>
+#include <hdf5.h>
+
+#include <algorithm>
+#include <unordered_set>
+#include <utility>
+
+#include "engine/text.h"
+#include "models/weights/keras_names.h"
+#endif
+
+#include "kernels/error.h"
+#include "models/weights/byte_reader.h"
+
+namespace macadam {
+
+bool is_hdf5(std::span<const std::byte> bytes) {
+  // The superblock lies at 0, or behind a user block of 512, 1024, 2048, ... bytes.
+  constexpr std::array<size_t, 4> places{0, 512, 1024, 2048};
+  constexpr std::string_view signature = "\x89HDF\r\n\x1a\n";
+  for (const size_t place : places) {
+    if (place < bytes.size() && text_of(bytes.subspan(place)).starts_with(signature)) return true;
+  }
+  return false;
+}
+
+#ifndef MACADAM_HAS_HDF5
+
+bool has_hdf5() { return false; }
+
+std::unique_ptr<WeightFile> open_keras_hdf5(const std::filesystem::path& path) {
+  throw InputError("this build cannot read HDF5, the format of Keras weights", path.string(),
+                   "install libhdf5-dev and build again with MACADAM_HDF5=ON, or save the weights "
+                   "as .safetensors");
+}
+
+#else
+
+namespace {
+
+constexpr size_t max_names = 1'000'000;
+constexpr std::string_view save_legacy =
+    "save the weights with Keras's model.save_weights('weights.h5'), or as .safetensors";
+
+/// Closes one of libhdf5's objects.
+class Handle {
+ public:
+  using Close = herr_t (*)(hid_t);
+
+  Handle(hid_t id, Close close) : id_(id), close_(close) {}
+  ~Handle() {
+    if (id_ >= 0) close_(id_);
+  }
+  Handle(Handle&& other) noexcept : id_(std::exchange(other.id_, -1)), close_(other.close_) {}
+  Handle& operator=(Handle&& other) noexcept {
+    std::swap(id_, other.id_);
+    std::swap(close_, other.close_);
+    return *this;
+  }
+  Handle(const Handle&) = delete;
+  Handle& operator=(const Handle&) = delete;
+
+  hid_t get() const { return id_; }
+  explicit operator bool() const { return id_ >= 0; }
+
+ private:
+  hid_t id_;
+  Close close_;
+};
+
+/// libhdf5 prints its errors unless told not to.
+void silence() { H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr); }
+
+Handle open_file(const std::filesystem::path& path) {
+  const Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
+  // Locks fail on many network file systems, and a reader needs none.
+  H5Pset_file_locking(access.get(), false, true);
+  return {H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get()), H5Fclose};
+}
+
+/// The object at `path` below `location`, if there is one that can be reached by links within the
+/// file only.
+Handle find_object(hid_t location, const std::string& path) {
+  Handle object(-1, H5Oclose);
+  size_t begin = 0;
+  while (begin < path.size()) {
+    const size_t slash = std::min(path.find('/', begin), path.size());
+    const std::string part = path.substr(begin, slash - begin);
+    begin = slash + 1;
+    if (part.empty()) continue;
+    const hid_t from = object ? object.get() : location;
+    H5L_info_t link;
+    if (H5Lexists(from, part.c_str(), H5P_DEFAULT) <= 0 ||
+        H5Lget_info(from, part.c_str(), &link, H5P_DEFAULT) < 0 || link.type != H5L_TYPE_HARD) {
+      return {-1, H5Oclose};
+    }
+    Handle next(H5Oopen(from, part.c_str(), H5P_DEFAULT), H5Oclose);
+    if (!next) return next;
+    object = std::move(next);
+  }
+  return object;
+}
+
+bool is_a(const Handle& object, H5I_type_t type) {
+  return object && H5Iget_type(object.get()) == type;
+}
+
+bool has_attribute(hid_t object, const std::string& name) {
+  return H5Aexists(object, name.c_str()) > 0;
+}
+
+/// Reads one file; the handles live as long as the weights.
+class KerasFile final : public WeightFile {
+ public:
+  struct Content {
+    Handle file;
+    std::vector<WeightTensor> tensors;
+    std::vector<Handle> datasets;
+  };
+
+  KerasFile(const std::filesystem::path& path, Content content)
+      : WeightFile(path.string(), std::move(content.tensors)),
+        file_(std::move(content.file)),
+        datasets_(std::move(content.datasets)) {}
+
+  void read(size_t index, std::span<float> out) const override {
+    require(out.size() == static_cast<size_t>(elements(tensors()[index].shape)),
+            "the buffer has room for exactly the elements of the tensor");
+    if (out.empty()) return;
+    silence();
+    if (H5Dread(datasets_.at(index).get(), H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT,
+                out.data()) < 0) {
+      damaged("the data of a tensor cannot be read",
+              fmt::format("{}: {}", name(), quote(tensors()[index].name)));
+    }
+  }
+  std::string_view format() const override { return "Keras HDF5"; }
+  bool keras() const override { return true; }
+
+ private:
+  Handle file_;
+  std::vector<Handle> datasets_;
+};
+
+/// Finds the weights.
+class KerasReader {
+ public:
+  explicit KerasReader(const std::filesystem::path& path)
+      : file_name_(path.string()), content_{open_file(path), {}, {}} {
+    if (!content_.file) damaged("the HDF5 file is damaged", file_name_);
+    // The tensors' elements must be there: a chunk that was never written costs no bytes.
+    room_ = static_cast<int64_t>(std::filesystem::file_size(path)) * 4 + (1 << 20);
+  }
+
+  KerasFile::Content read() {
+    const Handle below = find_object(content_.file.get(), "model_weights");
+    const bool full_model = is_a(below, H5I_GROUP);
+    const hid_t root = full_model ? below.get() : content_.file.get();
+    if (!has_names(root, "layer_names")) refuse(root);
+    for (const std::string& layer : names(root, "layer_names")) read_layer(root, layer);
+    if (content_.tensors.empty()) {
+      throw InputError("the layers of the HDF5 file have no weights", file_name_, save_legacy);
+    }
+    return std::move(content_);
+  }
+
+ private:
+  [[noreturn]] void refuse(hid_t root) const {
+    for (const char* group : {"layers", "_layer_checkpoint_dependencies", "_model"}) {
+      if (is_a(find_object(root, group), H5I_GROUP)) {
+        throw InputError("Keras 3's .weights.h5 format is not supported", file_name_,
+                         "save the whole model with model.save('model.h5'), or the weights as "
+                         ".safetensors");
+      }
+    }
+    throw InputError(
+        "the HDF5 file has no Keras weights (no attribute layer_names at / or /model_weights)",
+        file_name_, save_legacy);
+  }
+
+  void read_layer(hid_t root, const std::string& layer) {
+    const Handle group = find_object(root, layer);
+    if (!is_a(group, H5I_GROUP)) {
+      damaged("a layer that layer_names names is missing", where(layer));
+    }
+    const std::vector<std::string> weights = names(group.get(), "weight_names");
+    const std::vector<std::string> tensor_names = keras_names(layer, weights);
+    for (size_t i = 0; i < weights.size(); ++i) {
+      add_tensor(group.get(), weights[i], tensor_names[i]);
+    }
+  }
+
+  void add_tensor(hid_t group, const std::string& path, const std::string& name) {
+    Handle dataset = find_object(group, path);
+    if (!is_a(dataset, H5I_DATASET))
+      damaged("a tensor that weight_names names is missing", where(path));
+    if (name.empty() || !is_utf8(name)) damaged("a tensor without a usable name", where(path));
+    const Handle plan(H5Dget_create_plist(dataset.get()), H5Pclose);
+    if (H5Pget_external_count(plan.get()) != 0 || H5Pget_layout(plan.get()) == H5D_VIRTUAL) {
+      damaged("a tensor whose data lies in another file", where(path));
+    }
+    if (!names_.insert(name).second) {
+      throw InputError("two layers have one name", where(name), "rename one of them in Keras");
+    }
+    const TensorShape shape = shape_of(dataset.get(), path);
+    content_.tensors.push_back({name, shape, type_of(dataset.get(), path)});
+    content_.datasets.push_back(std::move(dataset));
+  }
+
+  TensorShape shape_of(hid_t dataset, const std::string& path) {
+    const Handle space(H5Dget_space(dataset), H5Sclose);
+    std::array<hsize_t, H5S_MAX_RANK> extents;
+    const int rank = H5Sget_simple_extent_ndims(space.get());
+    const bool simple =
+        H5Sget_simple_extent_type(space.get()) != H5S_NULL && rank >= 0 && rank <= H5S_MAX_RANK;
+    if (!simple || H5Sget_simple_extent_dims(space.get(), extents.data(), nullptr) < 0) {
+      damaged("a tensor without a shape", where(path));
+    }
+    TensorShape shape;
+    int64_t count = 1;
+    for (int d = 0; d < rank; ++d) {
+      const hsize_t extent = extents[static_cast<size_t>(d)];
+      const bool fits = static_cast<int64_t>(extent) >= 0 &&
+                        !__builtin_mul_overflow(count, extent, &count) && count <= room_;
+      if (!fits) damaged("a tensor is larger than the file", where(path));
+      shape.push_back(static_cast<int64_t>(extent));
+    }
+    room_ -= count;
+    return shape;
+  }
+
+  StoredType type_of(hid_t dataset, const std::string& path) const {
+    const Handle type(H5Dget_type(dataset), H5Tclose);
+    const H5T_class_t kind = H5Tget_class(type.get());
+    const size_t size = H5Tget_size(type.get());
+    const bool is_signed = kind == H5T_INTEGER && H5Tget_sign(type.get()) == H5T_SGN_2;
+    if (kind == H5T_FLOAT && size == 2) return StoredType::f16;
+    if (kind == H5T_FLOAT && size == 4) return StoredType::f32;
+    if (kind == H5T_FLOAT && size == 8) return StoredType::f64;
+    if (kind == H5T_INTEGER && size == 1) return is_signed ? StoredType::i8 : StoredType::u8;
+    if (kind == H5T_INTEGER && size == 2) return is_signed ? StoredType::i16 : StoredType::u16;
+    if (kind == H5T_INTEGER && size == 4) return is_signed ? StoredType::i32 : StoredType::u32;
+    if (kind == H5T_INTEGER && size == 8) return is_signed ? StoredType::i64 : StoredType::u64;
+    throw InputError("a tensor whose type cannot be weights", where(path), save_legacy);
+  }
+
+  /// Long lists of names are cut into attributes NAME0, NAME1, ...: an attribute holds 64 KiB.
+  static bool has_names(hid_t object, const std::string& name) {
+    return has_attribute(object, name) || has_attribute(object, name + "0");
+  }
+  std::vector<std::string> names(hid_t object, const std::string& name) const {
+    std::vector<std::string> all;
+    if (has_attribute(object, name)) {
+      append_names(object, name, all);
+    } else {
+      for (size_t i = 0; has_attribute(object, name + std::to_string(i)); ++i) {
+        append_names(object, name + std::to_string(i), all);
+      }
+    }
+    return all;
+  }
+
+  void append_names(hid_t object, const std::string& name, std::vector<std::string>& all) const {
+    const Handle attribute(H5Aopen(object, name.c_str(), H5P_DEFAULT), H5Aclose);
+    const Handle space(H5Aget_space(attribute.get()), H5Sclose);
+    const hssize_t count = H5Sget_simple_extent_npoints(space.get());
+    // Layers without weights have an empty list, whose type is whatever NumPy made of it.
+    if (count == 0) return;
+    const Handle type(H5Aget_type(attribute.get()), H5Tclose);
+    if (count < 0 || static_cast<size_t>(count) > max_names - all.size() ||
+        H5Tget_class(type.get()) != H5T_STRING) {
+      damaged("a list of names is damaged", where(name));
+    }
+    if (H5Tis_variable_str(type.get()) > 0) {
+      append_variable(attribute.get(), space.get(), static_cast<size_t>(count), name, all);
+    } else {
+      append_fixed(attribute.get(), static_cast<size_t>(count), H5Tget_size(type.get()), name, all);
+    }
+  }
+
+  void append_variable(hid_t attribute, hid_t space, size_t count, const std::string& name,
+                       std::vector<std::string>& all) const {
+    const Handle type(H5Tcopy(H5T_C_S1), H5Tclose);
+    H5Tset_size(type.get(), H5T_VARIABLE);
+    const Handle stored(H5Aget_type(attribute), H5Tclose);
+    H5Tset_cset(type.get(), H5Tget_cset(stored.get()));
+    std::vector<char*> texts(count, nullptr);
+    if (H5Aread(attribute, type.get(), texts.data()) < 0) {
+      damaged("a list of names is damaged", where(name));
+    }
+    for (const char* text : texts) all.emplace_back(text == nullptr ? "" : text);
+    H5Dvlen_reclaim(type.get(), space, H5P_DEFAULT, texts.data());
+  }
+
+  void append_fixed(hid_t attribute, size_t count, size_t size, const std::string& name,
+                    std::vector<std::string>& all) const {
+    if (size == 0 || H5Aget_storage_size(attribute) != count * size ||
+        static_cast<int64_t>(count * size) > room_) {
+      damaged("a list of names is damaged", where(name));
+    }
+    const Handle stored(H5Aget_type(attribute), H5Tclose);
+    std::string texts(count * size, '\0');
+    if (H5Aread(attribute, stored.get(), texts.data()) < 0) {
+      damaged("a list of names is damaged", where(name));
+    }
+    for (size_t i = 0; i < count; ++i) {
+      const std::string text = texts.substr(i * size, size);
+      all.push_back(text.substr(0, text.find('\0')));
+    }
+  }
+
+  std::string where(const std::string& part) const {
+    return fmt::format("{}: {}", file_name_, quote(part));
+  }
+
+  std::string file_name_;
+  KerasFile::Content content_;
+  std::unordered_set<std::string> names_;
+  int64_t room_ = 0;  // elements that the file may still have
+};
+
+}  // namespace
+
+bool has_hdf5() { return true; }
+
+std::unique_ptr<WeightFile> open_keras_hdf5(const std::filesystem::path& path) {
+  silence();
+  return std::make_unique<KerasFile>(path, KerasReader(path).read());
+}
+
+#endif
+
+}  // namespace macadam

@@ -1,0 +1,26 @@
+#pragma once
+// Keras weights in HDF5 (.h5). Needs libhdf5 at build time (MACADAM_HDF5).
+
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <span>
+
+#include "models/weights/weight_file.h"
+
+namespace macadam {
+
+/// True when the bytes begin with HDF5's signature, perhaps behind a user block.
+bool is_hdf5(std::span<const std::byte> bytes);
+
+/// Whether this build can read HDF5.
+bool has_hdf5();
+
+/// The weights that Keras 1 and 2 (and Keras 3 in the legacy format) saved, in the order of the
+/// layers: groups at the root or below /model_weights, named by the attributes layer_names and
+/// weight_names. Tensors are called as keras_names() says. Links out of the file are not followed.
+/// libhdf5 keeps global state: one thread at a time. Throws InputError naming `path` when the file
+/// has no such groups, or this build no HDF5.
+std::unique_ptr<WeightFile> open_keras_hdf5(const std::filesystem::path& path);
+
+}  // namespace macadam

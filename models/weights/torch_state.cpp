@@ -1,0 +1,131 @@
+#include "models/weights/torch_state.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <optional>
+
+#include "engine/text.h"
+#include "models/weights/byte_reader.h"
+
+namespace macadam {
+
+namespace {
+
+using Kind = PickleValue::Kind;
+
+/// Where training scripts put the weights, the usual names first.
+constexpr std::array<std::string_view, 10> weight_keys{
+    "state_dict", "model_state_dict", "model_state", "model",  "net",
+    "network",    "params",           "weights",     "module", "model_ema"};
+
+constexpr std::string_view save_state_dict = "save model.state_dict() in PyTorch and use that file";
+
+/// Looks for the state dict.
+class Search {
+ public:
+  Search(const Pickle& pickle, std::string_view file) : pickle_(pickle), file_(file) {}
+
+  PickleValue find() {
+    if (pickle_.root.kind != Kind::dict) {
+      throw InputError("the file holds no dictionary of tensors", file_, save_state_dict);
+    }
+    const auto found = find_in(pickle_.root, max_depth);
+    if (!found) throw InputError("the file holds no named tensors", file_, save_state_dict);
+    return *found;
+  }
+
+ private:
+  static constexpr int max_depth = 4;
+  static constexpr size_t max_steps = 4'000'000;
+
+  /// The entries with a text for a key.
+  template <typename F>
+  void each(const PickleValue& dict, F&& f) {
+    const auto items = pickle_.contents(dict);
+    for (size_t i = 0; i + 1 < items.size(); i += 2) {
+      if (++steps_ > max_steps) damaged("the checkpoint is nested too deeply", file_);
+      if (items[i].kind == Kind::text) f(pickle_.text(items[i]), items[i + 1]);
+    }
+  }
+
+  /// The dictionary of tensors in or below `dict`, nothing if there is none.
+  std::optional<PickleValue> find_in(const PickleValue& dict, int depth) {
+    bool tensors = false;
+    std::array<std::optional<PickleValue>, weight_keys.size()> known;
+    std::vector<std::pair<std::string_view, PickleValue>> inner;
+    each(dict, [&](std::string_view key, const PickleValue& value) {
+      tensors |= value.kind == Kind::tensor;
+      if (value.kind != Kind::dict || depth == 0) return;
+      const auto place = std::ranges::find(weight_keys, key);
+      if (place != weight_keys.end()) {
+        known[static_cast<size_t>(place - weight_keys.begin())] = value;
+      } else if (!key.starts_with("optim")) {
+        inner.emplace_back(key, value);
+      }
+    });
+    // First: a checkpoint may keep its best score as a tensor beside the weights.
+    for (const auto& value : known) {
+      if (!value) continue;
+      if (const auto found = find_in(*value, depth - 1)) return found;
+    }
+    if (tensors) return dict;
+    std::optional<PickleValue> found;
+    std::string names;
+    for (const auto& [key, value] : inner) {
+      const auto candidate = find_in(value, depth - 1);
+      if (!candidate) continue;
+      names += fmt::format("{}{}", names.empty() ? "" : ", ", quote(key));
+      if (found) {
+        throw InputError(
+            fmt::format("the checkpoint holds several sets of weights ({}, ...)", names), file_,
+            "save the state_dict() of the one you want");
+      }
+      found = candidate;
+    }
+    return found;
+  }
+
+  const Pickle& pickle_;
+  std::string_view file_;
+  size_t steps_ = 0;
+};
+
+}  // namespace
+
+std::vector<NamedArray> torch_state(const Pickle& pickle, const StorageBytes& storage_bytes,
+                                    std::string_view file) {
+  const auto items = pickle.contents(Search(pickle, file).find());
+  std::vector<NamedArray> arrays;
+  for (size_t i = 0; i + 1 < items.size(); i += 2) {
+    if (items[i + 1].kind != Kind::tensor) continue;
+    if (items[i].kind != Kind::text) damaged("a tensor whose name is no text", file);
+    std::string name(pickle.text(items[i]));
+    const std::string where = fmt::format("{}: {}", file, quote(name));
+    const PickleTensor& tensor = pickle.tensors[items[i + 1].payload];
+    if (!tensor.storage) damaged("a parameter without data", where);
+    const PickleStorage& storage = pickle.storages[*tensor.storage];
+    arrays.push_back({std::move(name), stored_array(tensor.dtype, tensor.shape, tensor.strides,
+                                                    tensor.offset, storage_bytes(storage), where)});
+  }
+  strip_common_prefixes(arrays);
+  return arrays;
+}
+
+void strip_common_prefixes(std::vector<NamedArray>& arrays) {
+  constexpr std::array<std::string_view, 3> prefixes{"module.", "_orig_mod.", "model."};
+  const auto common = [&] {
+    return std::ranges::find_if(prefixes, [&](std::string_view prefix) {
+      return std::ranges::all_of(arrays, [&](const NamedArray& array) {
+        return array.name.size() > prefix.size() && array.name.starts_with(prefix);
+      });
+    });
+  };
+  if (arrays.empty()) return;
+  for (auto prefix = common(); prefix != prefixes.end(); prefix = common()) {
+    for (NamedArray& array : arrays) array.name.erase(0, prefix->size());
+  }
+}
+
+}  // namespace macadam

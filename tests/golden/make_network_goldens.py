@@ -1,0 +1,165 @@
+#!/usr/bin/env python3
+"""Writes networks/*.json and names/*.txt: what PyTorch computes for each network, in float64.
+
+Weights and images follow a rule (networks_rule.py), so that a file holds results only. It needs
+torch, torchvision, segmentation_models_pytorch, timm, efficientnet_pytorch,
+efficientnet_lite_pytorch, h5py and safetensors; the project does not.
+
+    make_network_goldens.py [PATTERN]     goldens of the networks whose names match (default: all)
+    make_network_goldens.py --names       lists of the parameter names of other tools
+    make_network_goldens.py --files DIR   weight files as other tools write them, of full size
+    make_network_goldens.py --strict FILE NETWORK
+                                          loads a safetensors file with strict=True and prints how
+                                          far its logits are from the golden
+"""
+
+import argparse
+import json
+import pathlib
+import sys
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+import networks_rule as rule
+from networks_registry import CLASSES, NETWORKS, select
+
+FOLDER = pathlib.Path(__file__).parent / "networks"
+SAMPLES = 96  # logits kept of each case
+GRADIENT_SAMPLES = 4  # gradient entries kept of each parameter
+GRADIENT_NETWORKS = ("vgg16_unet", "resnet34_unet")
+
+
+def rounded(value):
+    """Nine significant digits: more than float32 holds."""
+    return float(f"{float(value):.9g}")
+
+
+def with_rule_weights(network):
+    """The network in float64 with the weights of the rule."""
+    module = network.build()
+    with torch.no_grad():
+        for name, values in [*module.named_parameters(), *module.named_buffers()]:
+            if not name.endswith("num_batches_tracked"):
+                shape = tuple(values.shape)
+                values.copy_(torch.from_numpy(rule.tensor(name, shape, network.weight_gain)))
+    return module.double()
+
+
+def compute_logits(module, batch, height, width):
+    """The logits in NHWC order, flat."""
+    image = torch.from_numpy(rule.image(batch, height, width)).double()
+    with torch.no_grad():
+        y = module.eval()(image)
+    if y.dim() == 4:
+        assert y.shape[2:] == image.shape[2:], y.shape
+        y = y.permute(0, 2, 3, 1)
+    return y.numpy().ravel()
+
+
+def make_golden(network):
+    module = with_rule_weights(network)
+    cases = []
+    for height, width in network.sizes:
+        y = compute_logits(module, 1, height, width)
+        cases.append({
+            "height": height,
+            "width": width,
+            "batch": 1,
+            "max_abs": rounded(np.abs(y).max()),
+            "mean": rounded(y.mean()),
+            "samples": [rounded(v) for v in y[rule.sample_indices("samples", SAMPLES, y.size)]],
+        })
+    running = ("running_mean", "running_var")
+    return {
+        "network": network.name,
+        "options": network.options,
+        "classes": network.classes,
+        "weight_gain": network.weight_gain,
+        "parameters": sum(p.numel() for p in module.parameters()),
+        "buffers": sum(b.numel() for n, b in module.named_buffers() if n.endswith(running)),
+        "cases": cases,
+    }
+
+
+def make_gradient_golden(network):
+    """Of the mean cross-entropy over the valid pixels, with the batch's own statistics."""
+    batch, height, width = 2, 64, 96
+    module = with_rule_weights(network).train()
+    image = torch.from_numpy(rule.image(batch, height, width)).double()
+    labels = torch.from_numpy(rule.labels(batch, height, width, CLASSES))
+    loss = F.cross_entropy(module(image), labels, ignore_index=255)
+    loss.backward()
+    gradients = {}
+    for name, parameter in module.named_parameters():
+        flat = parameter.grad.numpy().ravel()
+        indices = rule.sample_indices("gradient:" + name, GRADIENT_SAMPLES, flat.size)
+        gradients[name] = {
+            "norm": rounded(np.linalg.norm(flat)),
+            "samples": [rounded(v) for v in flat[indices]],
+        }
+    return {
+        "network": network.name,
+        "classes": network.classes,
+        "weight_gain": network.weight_gain,
+        "batch": batch,
+        "height": height,
+        "width": width,
+        "loss": rounded(loss.item()),
+        "gradients": gradients,
+    }
+
+
+def write(name, golden):
+    FOLDER.mkdir(exist_ok=True)
+    (FOLDER / f"{name}.json").write_text(json.dumps(golden) + "\n")
+    summary = {k: v for k, v in golden.items() if k not in ("cases", "gradients")}
+    summary["max_abs"] = [case["max_abs"] for case in golden.get("cases", [])]
+    print(name, summary, flush=True)
+
+
+def check_strictly(file, name):
+    """Loads a file that another program wrote, and compares its logits with the golden's."""
+    import safetensors.torch
+
+    module = NETWORKS[name].build()
+    module.load_state_dict(safetensors.torch.load_file(file), strict=True)
+    module.double()
+    for case in json.loads((FOLDER / f"{name}.json").read_text())["cases"]:
+        y = compute_logits(module, case["batch"], case["height"], case["width"])
+        error = y[rule.sample_indices("samples", SAMPLES, y.size)] - np.array(case["samples"])
+        relative = np.abs(error).max() / case["max_abs"]
+        print(f"{name} {case['height']}x{case['width']}: largest error {relative:.3g} of max_abs")
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pattern", nargs="?", help="regular expression for names of goldens")
+    parser.add_argument("--names", action="store_true")
+    parser.add_argument("--files", metavar="DIR", type=pathlib.Path)
+    parser.add_argument("--strict", nargs=2, metavar=("FILE", "NETWORK"))
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+
+    if arguments.strict:
+        check_strictly(*arguments.strict)
+    elif arguments.names or arguments.files:
+        import networks_files
+
+        if arguments.names:
+            networks_files.write_names(FOLDER.parent / "names")
+        if arguments.files:
+            networks_files.write_files(arguments.files)
+    else:
+        pattern = arguments.pattern or ".*"
+        for name, network in select(pattern).items():
+            write(name, make_golden(network))
+        for name in GRADIENT_NETWORKS:
+            if select(pattern).get(name) or arguments.pattern == f"{name}_gradients":
+                write(f"{name}_gradients", make_gradient_golden(NETWORKS[name]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

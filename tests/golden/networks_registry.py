@@ -1,0 +1,121 @@
+"""The networks that have goldens: name -> builder and the input sizes it is checked at."""
+
+import dataclasses
+import re
+import typing
+
+import efficientnet_lite_pytorch
+import efficientnet_pytorch
+import segmentation_models_pytorch as smp
+import torchvision
+from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
+from torch import nn
+
+import networks_keras as keras
+from networks_unet import UNet
+
+CLASSES = 8
+SIZE = (256, 512)  # height, width
+
+
+class EfficientNetLite0(nn.Module):
+    """EfficientNet-Lite0 with the features that smp takes from EfficientNet-B0."""
+
+    TAPS = (2, 4, 10, 15)
+
+    def __init__(self):
+        super().__init__()
+        whole = efficientnet_lite_pytorch.EfficientNet.from_name("efficientnet-lite0")
+        for name in ("_conv_stem", "_bn0", "_blocks", "_conv_head", "_bn1"):
+            self.add_module(name, getattr(whole, name))
+        self.relu6 = nn.ReLU6()
+
+    def forward(self, x):
+        features = [x]
+        x = self.relu6(self._bn0(self._conv_stem(x)))
+        features.append(x)
+        for index, block in enumerate(self._blocks):
+            x = block(x)
+            if index in self.TAPS:
+                features.append(x)
+        return features
+
+
+class EfficientNetLite0Unet(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.encoder = EfficientNetLite0()
+        self.decoder = UnetDecoder((3, 32, 24, 40, 112, 320), (256, 128, 64, 32, 16))
+        self.segmentation_head = smp.base.SegmentationHead(16, classes)
+
+    def forward(self, x):
+        return self.segmentation_head(self.decoder(self.encoder(x)))
+
+
+@dataclasses.dataclass
+class Network:
+    build: typing.Callable[[], nn.Module]
+    sizes: tuple = (SIZE, (161, 225))
+    name: str = ""  # in the registry of networks, where it is not the golden's
+    options: dict = dataclasses.field(default_factory=dict)
+    classes: int = CLASSES
+    weight_gain: float = 1.0  # of networks_rule.tensor
+
+
+def smp_unet(encoder):
+    return lambda: smp.Unet(encoder, encoder_weights=None, classes=CLASSES)
+
+
+def make_registry():
+    # Transposed convolutions and plain doubling need sizes that halve without a rest.
+    sixteenths = (SIZE, (144, 240))
+    thirty_seconds = (SIZE, (160, 224))
+    image = ((224, 224),)
+
+    networks = {
+        "unet": Network(lambda: UNet(CLASSES), sixteenths, "unet", {"batch_norm": True}),
+        "unet_no_batch_norm": Network(
+            lambda: UNet(CLASSES, batch_norm=False), sixteenths, "unet", {"batch_norm": False}),
+    }
+    encoders = ["vgg16", "vgg16_bn", "resnet18", "resnet34", "resnet50", "mobilenet_v2"]
+    encoders += [f"efficientnet-b{number}" for number in range(8)]
+    for encoder in encoders:
+        networks[encoder.replace("-", "_") + "_unet"] = Network(smp_unet(encoder))
+    networks["efficientnet_lite0_unet"] = Network(lambda: EfficientNetLite0Unet(CLASSES))
+
+    def keras_unet(encoder):
+        return lambda: keras.SegmentationModelsUnet(encoder(), CLASSES)
+
+    networks["keras_resnet34_unet"] = Network(keras_unet(keras.ResNet34), thirty_seconds)
+    for number in range(8):
+        networks[f"keras_efficientnet_b{number}_unet"] = Network(
+            keras_unet(lambda number=number: keras.EfficientNet(number)), thirty_seconds)
+    encoders = {"keras_vgg_unet": keras.VggEncoder, "keras_unet": keras.PlainEncoder}
+    for name, encoder in encoders.items():
+        networks[name] = Network(
+            lambda encoder=encoder: keras.ImageSegmentationKerasUnet(encoder(), CLASSES),
+            sixteenths)
+
+    classifiers = {
+        "vgg16": torchvision.models.vgg16,
+        "resnet34": torchvision.models.resnet34,
+        "efficientnet_b0": lambda: efficientnet_pytorch.EfficientNet.from_name("efficientnet-b0"),
+    }
+    for name, build in classifiers.items():
+        networks[f"{name}_classifier"] = Network(build, image, name, classes=1000)
+
+    for name, network in networks.items():
+        network.name = network.name or name
+        if re.search("mobilenet|lite0", name):
+            network.weight_gain = 0.8
+        elif re.search("efficientnet_b[4-7]", name):
+            network.weight_gain = 0.9
+    return networks
+
+
+NETWORKS = make_registry()
+
+
+def select(pattern):
+    """The networks whose whole name matches a regular expression."""
+    return {name: n for name, n in NETWORKS.items() if re.fullmatch(pattern, name)}

@@ -1,0 +1,117 @@
+// Files for tests/golden/check_onnx.py, which runs them in ONNX Runtime. Set MACADAM_ONNX_FILES to
+// an empty folder, and MACADAM_ONNX_NETWORK to a network of the registry if it should be that;
+// without a folder the test is skipped, because its judge needs Python.
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <functional>
+#include <span>
+
+#include "engine/files.h"
+#include "engine/plan.h"
+#include "models/network.h"
+#include "models/onnx_export.h"
+#include "tests/engine/hashed.h"
+#include "tests/models/onnx_networks.h"
+
+using namespace macadam;
+using namespace macadam::testing;
+
+namespace {
+
+using Build = std::function<Graph(Shape)>;
+
+/// NHWC data as an .npy file in NCHW.
+void write_npy(const std::filesystem::path& file, Shape s, std::span<const float> nhwc) {
+  std::string header =
+      fmt::format("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, {}, {}, {}), }}", s.n,
+                  s.c, s.h, s.w);
+  header.resize(118 - 1, ' ');  // 10 + 118 bytes: a multiple of 64
+  header += '\n';
+  std::vector<float> nchw(nhwc.size());
+  const int64_t pixels = int64_t{s.h} * s.w;
+  for (int64_t i = 0; i < s.elements(); ++i) {
+    const int64_t n = i / (pixels * s.c), p = i / s.c % pixels, c = i % s.c;
+    nchw[static_cast<size_t>((n * s.c + c) * pixels + p)] = nhwc[static_cast<size_t>(i)];
+  }
+  const std::string magic("\x93NUMPY\x01\x00\x76\x00", 10);
+  const std::array parts{std::as_bytes(std::span(magic)), std::as_bytes(std::span(header)),
+                         std::as_bytes(std::span<const float>(nchw))};
+  write_file_atomically(file, parts);
+}
+
+/// NETWORK.SIZE.image.npy and NETWORK.SIZE.logits.npy: what the engine makes of a hashed image.
+void write_case(const std::filesystem::path& folder, const std::string& network,
+                const Graph& graph) {
+  Stream stream;
+  Ops ops = make_ops(stream);
+  Parameters parameters(graph.parameters(), stream, false);
+  set_hashed_values(parameters);
+  Plan plan(graph, parameters, stream, ops, {});
+  plan.pack_weights();
+  const Shape shape = plan.input().shape;
+  const std::span image(plan.input().as<float>(), static_cast<size_t>(shape.elements()));
+  for (uint32_t i = 0; i < image.size(); ++i) image[i] = hashed_uniform(1000, i, 1.0f);
+  const std::string stem = fmt::format("{}.{}", network, shape.text());
+  write_npy(folder / (stem + ".image.npy"), shape, image);
+  plan.forward();
+  const Shape scores = plan.output().shape;
+  std::vector<float> dense(static_cast<size_t>(scores.elements()));
+  ops.elementwise->copy(plan.output(), Tensor(dense.data(), scores, DType::f32), false);
+  write_npy(folder / (stem + ".logits.npy"), scores, dense);
+}
+
+/// NETWORK.VARIANT.onnx for every variant, exported at the first of `sizes`, and a case a size.
+void write_network(const std::filesystem::path& folder, const std::string& network,
+                   const Build& build, std::span<const Shape> sizes) {
+  for (Shape size : sizes) write_case(folder, network, build(size));
+  const Graph graph = build(sizes.front());
+  const auto parameters = hashed_parameters(graph);
+  const ModelInfo info = model_info(network, graph.shape(graph.output()).c, sizes.front());
+  for (const bool dynamic : {false, true}) {
+    for (const bool fold : {false, true}) {
+      for (const bool argmax : {false, true}) {
+        const std::string name =
+            fmt::format("{}.{}{}{}.onnx", network, dynamic ? "dynamic" : "fixed",
+                        fold ? "_folded" : "", argmax ? "_argmax" : "");
+        export_onnx(folder / name, graph, parameters, info, {fold, dynamic, argmax});
+      }
+    }
+  }
+}
+
+TEST(OnnxFiles, ForOnnxRuntime) {
+  const char* folder = std::getenv("MACADAM_ONNX_FILES");
+  if (folder == nullptr) GTEST_SKIP() << "MACADAM_ONNX_FILES is not set";
+  if (const char* network = std::getenv("MACADAM_ONNX_NETWORK")) {
+    const NetworkEntry& entry = find_network(network);
+    const int m = std::max(entry.size_multiple, entry.minimum_size);
+    const bool any = entry.task == Task::segmentation;
+    const std::array<Shape, 2> sizes{any ? Shape{1, 2 * m, 3 * m, 3} : Shape{1, 224, 224, 3},
+                                     any ? Shape{2, 3 * m, m, 3} : Shape{2, 224, 224, 3}};
+    write_network(
+        folder, network,
+        [&](Shape s) {
+          return build_network({network, 8, {}}, s);
+        },
+        sizes);
+    return;
+  }
+  const std::array<Shape, 4> sizes{
+      {{1, 48, 80, 3}, {2, 36, 44, 3}, {3, 16, 60, 3}, {1, 64, 12, 3}}};
+  write_network(
+      folder, "unet_mini",
+      [](Shape s) {
+        return build_network({"unet_mini", 8, {}}, s);
+      },
+      sizes);
+  // The last three are not multiples of its strides.
+  const std::array<Shape, 4> any{{{1, 20, 28, 3}, {2, 22, 46, 3}, {1, 42, 12, 3}, {3, 30, 30, 3}}};
+  write_network(
+      folder, "every_layer", [](Shape s) { return every_layer(s, 5); }, any);
+}
+
+}  // namespace

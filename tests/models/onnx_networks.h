@@ -1,0 +1,23 @@
+#pragma once
+// Networks and models for the tests of the ONNX export.
+
+#include <map>
+#include <string>
+
+#include "engine/graph.h"
+#include "engine/model_file.h"
+
+namespace macadam::testing {
+
+/// A network with every kind of layer and activation, asymmetric padding, dilation, groups, batch
+/// norms that can and that cannot be folded, and two that are not behind a convolution. Takes
+/// heights and widths that are even, from 12.
+Graph every_layer(Shape input, int classes);
+
+/// The values of set_hashed_values, as a model file has them.
+std::map<std::string, ModelTensor> hashed_parameters(const Graph& graph);
+
+/// What a model file of that network says about itself.
+ModelInfo model_info(std::string network, int classes, Shape input);
+
+}  // namespace macadam::testing

@@ -1,0 +1,267 @@
+// Loading by name: what fits, what is missing, and what is of another network.
+
+#include "models/weight_import.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+
+#include "models/conversion.h"
+#include "tests/engine/temporary_folder.h"
+#include "tests/models/rule_weights.h"
+
+using namespace macadam;
+using macadam::testing::rule_values;
+using macadam::testing::TemporaryFolder;
+
+namespace {
+
+const NetworkSpec kMobileNet{"mobilenet_v2_unet", 8, {}};
+constexpr Shape kImage{1, 64, 64, 3};
+
+/// Tensors of a file under construction.
+struct Tensors {
+  std::map<std::string, ModelTensor> content;
+
+  void write(const std::filesystem::path& path) const {
+    std::map<std::string, StoredTensor> stored;
+    for (const auto& [name, tensor] : content) {
+      stored[name] = {StoredType::f32, tensor.shape, std::as_bytes(std::span(tensor.values))};
+    }
+    write_safetensors(path, stored, {});
+  }
+};
+
+/// A network's parameters by the rule; `rename` gives their names in the file, or "" to leave one
+/// out.
+Tensors tensors_of(const NetworkSpec& spec,
+                   const std::function<std::string(const std::string&)>& rename) {
+  const Graph graph = build_network(spec, kImage);
+  Tensors tensors;
+  for (const ParameterSpec& p : graph.parameters()) {
+    const std::string name = rename(p.name);
+    if (!name.empty()) tensors.content[name] = {p.file_shape(), rule_values(p)};
+  }
+  return tensors;
+}
+
+std::string encoder_alone(const std::string& name) {
+  return name.starts_with("encoder.") ? name.substr(8) : "";
+}
+std::string as_it_is(const std::string& name) { return name; }
+
+class WeightImports : public ::testing::Test {
+ protected:
+  WeightImport load(const Tensors& tensors, const NetworkSpec& spec = kMobileNet,
+                    bool partial = false) {
+    tensors.write(file_);
+    return WeightImport(file_, spec, build_network(spec, kImage), partial);
+  }
+  /// The message of the InputError that loading throws.
+  std::string complaint(const Tensors& tensors, const NetworkSpec& spec = kMobileNet) {
+    try {
+      const WeightImport weights = load(tensors, spec);
+      weights.for_each([](size_t, std::span<const float>, bool) {});
+    } catch (const InputError& error) {
+      const std::string message = error.what();
+      EXPECT_EQ(message.find('\n'), std::string::npos) << message;
+      EXPECT_NE(message.find("weights.safetensors"), std::string::npos) << message;
+      return message;
+    }
+    ADD_FAILURE() << "no error";
+    return {};
+  }
+  static bool contains(const std::string& text, const std::string& part) {
+    return text.find(part) != std::string::npos;
+  }
+
+  TemporaryFolder folder_;
+  std::filesystem::path file_ = folder_ / "weights.safetensors";
+};
+
+TEST_F(WeightImports, AnEncoderLoadsByItsOwnNames) {
+  Tensors tensors = tensors_of(kMobileNet, encoder_alone);
+  tensors.content["classifier.1.bias"] = {{1000}, std::vector<float>(1000)};
+  const WeightImport weights = load(tensors);
+  const Graph graph = build_network(kMobileNet, kImage);
+  size_t loaded = 0;
+  weights.for_each([&](size_t i, std::span<const float> values, bool) {
+    const std::vector<float> expected = rule_values(graph.parameters()[i]);
+    ASSERT_TRUE(std::equal(values.begin(), values.end(), expected.begin(), expected.end()))
+        << graph.parameters()[i].name;
+    ++loaded;
+  });
+  const ImportReport& report = weights.report();
+  EXPECT_EQ(loaded, report.encoder_loaded);
+  EXPECT_EQ(loaded, tensors.content.size() - 1);
+  EXPECT_EQ(report.scheme, "torchvision");
+  EXPECT_EQ(report.decoder_loaded + report.head_loaded, 0u);
+  EXPECT_EQ(report.missing.size(), graph.parameters().size() - loaded);
+  EXPECT_EQ(report.unused, std::vector<std::string>{"classifier.1.bias"});
+}
+
+TEST_F(WeightImports, PrefixesOfOtherToolsAreSeenThrough) {
+  for (const char* prefix : {"encoder.", "backbone."}) {
+    const WeightImport weights = load(tensors_of(kMobileNet, [&](const std::string& name) {
+      const std::string inside = encoder_alone(name);
+      return inside.empty() ? "" : prefix + inside;
+    }));
+    EXPECT_GT(weights.report().encoder_loaded, 200u) << prefix;
+  }
+}
+
+TEST_F(WeightImports, AnotherClassCountStartsTheHeadAnew) {
+  const NetworkSpec nineteen{"mobilenet_v2_unet", 19, {}};
+  const WeightImport weights = load(tensors_of(nineteen, as_it_is));
+  EXPECT_EQ(weights.report().reinitialised,
+            (std::vector<std::string>{"segmentation_head.0.weight", "segmentation_head.0.bias"}));
+  EXPECT_TRUE(weights.report().missing.empty());
+  EXPECT_TRUE(contains(weights.report().text(), "starts anew"));
+}
+
+TEST_F(WeightImports, AnIncompleteEncoderIsRefusedUnlessPartial) {
+  const auto without_one = [](const std::string& name) {
+    return name == "encoder.features.5.conv.0.0.weight" ? "" : encoder_alone(name);
+  };
+  const Tensors tensors = tensors_of(kMobileNet, without_one);
+  const std::string message = complaint(tensors);
+  EXPECT_TRUE(contains(message, "encoder is incomplete") &&
+              contains(message, "'encoder.features.5.conv.0.0.weight'"))
+      << message;
+  EXPECT_GT(load(tensors, kMobileNet, true).report().encoder_loaded, 200u);
+}
+
+TEST_F(WeightImports, AnIncompleteDecoderIsRefused) {
+  const Tensors tensors = tensors_of(kMobileNet, [](const std::string& name) {
+    return name.starts_with("decoder.blocks.2") ? "" : name;
+  });
+  EXPECT_TRUE(contains(complaint(tensors), "decoder is incomplete"));
+}
+
+TEST_F(WeightImports, AnotherNetworkIsNamed) {
+  const std::string other = complaint(tensors_of({"resnet18_unet", 8, {}}, encoder_alone));
+  EXPECT_TRUE(contains(other, "look like resnet18_unet")) << other;
+  const Tensors larger = tensors_of({"resnet34_unet", 8, {}}, encoder_alone);
+  const std::string sister = complaint(larger, {"resnet18_unet", 8, {}});
+  EXPECT_TRUE(contains(sister, "another network") && contains(sister, "resnet34_unet")) << sister;
+  Tensors nothing;
+  nothing.content["a.b"] = {{2}, {1, 2}};
+  EXPECT_TRUE(contains(complaint(nothing), "no tensor of the file fits"));
+}
+
+TEST_F(WeightImports, WrongShapesAreNamed) {
+  Tensors tensors = tensors_of(kMobileNet, encoder_alone);
+  ModelTensor& tensor = tensors.content["features.3.conv.2.weight"];
+  std::swap(tensor.shape[0], tensor.shape[1]);
+  const std::string message = complaint(tensors);
+  EXPECT_TRUE(contains(message, "wrong shape") &&
+              contains(message, "'encoder.features.3.conv.2.weight'"))
+      << message;
+}
+
+TEST_F(WeightImports, NotANumberIsNamed) {
+  Tensors tensors = tensors_of(kMobileNet, encoder_alone);
+  tensors.content["features.3.conv.2.weight"].values[5] = NAN;
+  EXPECT_TRUE(contains(complaint(tensors), "features.3.conv.2.weight"));
+}
+
+TEST_F(WeightImports, AFullyConnectedLayerIsAConvolution) {
+  const NetworkSpec classifier{"resnet34", 10, {}};
+  Tensors tensors = tensors_of(classifier, as_it_is);
+  ModelTensor& matrix = tensors.content["fc.weight"];
+  ASSERT_EQ(matrix.shape, (TensorShape{10, 512, 1, 1}));
+  matrix.shape = {10, 512};
+  EXPECT_TRUE(load(tensors, classifier).report().missing.empty());
+}
+
+TEST_F(WeightImports, TheToolsOptionsComeWithTheWeights) {
+  const NetworkSpec spec{"efficientnet_b0_unet", 8, {}};
+  const Graph graph = build_network(spec, kImage);
+  const auto schemes = weight_schemes(find_network(spec.name), graph, {});
+  const auto torchvision = std::find_if(schemes.begin(), schemes.end(), [](const WeightScheme& s) {
+    return s.name == "torchvision";
+  });
+  ASSERT_NE(torchvision, schemes.end());
+  const WeightImport weights =
+      load(tensors_of(spec,
+                      [&](const std::string& name) {
+                        const auto source = torchvision->source.find(name);
+                        return source == torchvision->source.end() ? "" : source->second;
+                      }),
+           spec);
+  EXPECT_EQ(weights.report().scheme, "torchvision");
+  EXPECT_EQ(needs_of(weights, spec).options.at("padding"), "symmetric");
+  NetworkSpec own = spec;
+  own.options["padding"] = "same";
+  EXPECT_EQ(needs_of(weights, own).options.count("padding"), 0u) << "the user's choice stands";
+}
+
+class Conversions : public WeightImports {
+ protected:
+  ModelInfo info() const {
+    ModelInfo info;
+    info.macadam_version = "test";
+    info.network = "mobilenet_v2_unet";
+    for (int i = 0; i < 8; ++i) {
+      info.class_names.push_back("class " + std::to_string(i));
+      info.palette.push_back({static_cast<uint8_t>(i), 0, 0});
+      info.inverse_ids.push_back(static_cast<uint8_t>(i));
+    }
+    info.label_set = "custom";
+    info.height = info.width = 64;
+    info.precision = "fp32";
+    info.seed = 7;
+    return info;
+  }
+};
+
+TEST_F(Conversions, AModelHoldsTheWeightsAndInitialValues) {
+  tensors_of(kMobileNet, encoder_alone).write(file_);
+  const auto model_file = folder_ / "model.safetensors";
+  EXPECT_FALSE(is_model_file(file_));
+  convert_weights(file_, model_file, info(), false, false);
+  ASSERT_TRUE(is_model_file(model_file));
+  const Model model = load_model(model_file);
+  const Graph graph = build_network(kMobileNet, kImage);
+  ASSERT_EQ(model.parameters.size(), graph.parameters().size());
+  for (const ParameterSpec& p : graph.parameters()) {
+    const bool loaded = part_of(p.name) == WeightPart::encoder;
+    EXPECT_EQ(model.parameters.at(p.name).values, loaded ? rule_values(p) : initial_values(p, 7))
+        << p.name;
+  }
+}
+
+TEST_F(Conversions, NothingIsWrittenWhenItFails) {
+  tensors_of({"resnet18_unet", 8, {}}, encoder_alone).write(file_);
+  const auto model_file = folder_ / "model.safetensors";
+  EXPECT_THROW(convert_weights(file_, model_file, info(), false, false), InputError);
+  EXPECT_EQ(folder_.entries().size(), 1u);
+}
+
+TEST_F(Conversions, PyTorchGetsItsNamesAndCounters) {
+  tensors_of(kMobileNet, as_it_is).write(file_);
+  const auto model_file = folder_ / "model.safetensors", torch_file = folder_ / "smp.safetensors";
+  convert_weights(file_, model_file, info(), false, false);
+  export_pytorch(torch_file, load_model(model_file), model_file.string());
+  const SafetensorsFile written(torch_file);
+  size_t statistics = 0, counters = 0;
+  for (const auto& [name, tensor] : written.tensors()) {
+    statistics += name.ends_with("running_mean") ? 1 : 0;
+    if (name.ends_with("num_batches_tracked")) {
+      ++counters;
+      EXPECT_EQ(tensor.type, StoredType::i64);
+      EXPECT_TRUE(tensor.shape.empty());
+    }
+  }
+  EXPECT_EQ(counters, statistics);
+  EXPECT_EQ(written.tensors().size() - counters,
+            build_network(kMobileNet, kImage).parameters().size());
+  EXPECT_FALSE(is_model_file(torch_file));
+
+  Model own = load_model(model_file);
+  own.info.network = "unet_mini";
+  EXPECT_THROW(export_pytorch(torch_file, own, "x"), InputError);
+}
+
+}  // namespace

@@ -1,0 +1,155 @@
+// The names that other tools give to the networks' tensors, against lists written by those tools
+// (tests/golden/make_network_goldens.py).
+
+#include "models/weight_names.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+using namespace macadam;
+
+namespace {
+
+/// A list of "name<TAB>extents" lines: names with their number of elements, in order.
+struct TensorList {
+  std::vector<std::string> names;
+  std::map<std::string, int64_t> elements;
+};
+
+TensorList read_list(const std::string& list) {
+  std::ifstream file(MACADAM_SOURCE_DIR "/tests/golden/names/" + list + ".txt");
+  TensorList out;
+  for (std::string line; std::getline(file, line);) {
+    const size_t tab = line.find('\t');
+    std::istringstream extents(line.substr(tab + 1));
+    int64_t count = 1;
+    for (std::string extent; std::getline(extents, extent, 'x');) count *= std::stoll(extent);
+    out.names.push_back(line.substr(0, tab));
+    out.elements[out.names.back()] = count;
+  }
+  return out;
+}
+
+struct Case {
+  std::string list, network, scheme;
+};
+
+std::ostream& operator<<(std::ostream& out, const Case& c) { return out << c.list; }
+
+class WeightNames : public ::testing::TestWithParam<Case> {};
+
+TEST_P(WeightNames, CoverTheToolsOwnList) {
+  const Case& c = GetParam();
+  const TensorList list = read_list(c.list);
+  ASSERT_GT(list.names.size(), 20u);
+  const NetworkEntry& entry = find_network(c.network);
+  const Graph graph = build_network({c.network, 8, {}}, {1, 64, 64, 3});
+  const std::vector<WeightScheme> schemes = weight_schemes(entry, graph, list.names);
+  const auto scheme = std::find_if(schemes.begin(), schemes.end(), [&](const WeightScheme& s) {
+    return s.name.starts_with(c.scheme);
+  });
+  ASSERT_NE(scheme, schemes.end());
+
+  std::set<std::string> used;
+  for (const ParameterSpec& p : graph.parameters()) {
+    const auto source = scheme->source.find(p.name);
+    if (source == scheme->source.end()) {
+      EXPECT_TRUE(part_of(p.name) != WeightPart::encoder || p.role == ParameterRole::fixed_scale)
+          << p.name << " has no name in this scheme";
+      continue;
+    }
+    const auto found = list.elements.find(source->second);
+    if (found == list.elements.end()) {
+      ADD_FAILURE() << p.name << ": no " << source->second << " in the list";
+      continue;
+    }
+    EXPECT_EQ(found->second, p.shape.elements()) << p.name;
+    EXPECT_TRUE(used.insert(source->second).second) << source->second << " serves twice";
+  }
+  for (const std::string& name : list.names) {
+    const bool classifier =
+        name.starts_with("fc.") || name.starts_with("_fc.") || name.starts_with("classifier.");
+    EXPECT_TRUE(used.count(name) == 1 || classifier) << name << " is not used";
+  }
+}
+
+constexpr const char* kSmp = "segmentation_models.pytorch";
+
+INSTANTIATE_TEST_SUITE_P(
+    Tools, WeightNames,
+    ::testing::Values(
+        Case{"smp_vgg16_unet", "vgg16_unet", kSmp},                      //
+        Case{"smp_vgg16_bn_unet", "vgg16_bn_unet", kSmp},                //
+        Case{"smp_resnet18_unet", "resnet18_unet", kSmp},                //
+        Case{"smp_resnet34_unet", "resnet34_unet", kSmp},                //
+        Case{"smp_resnet50_unet", "resnet50_unet", kSmp},                //
+        Case{"smp_mobilenet_v2_unet", "mobilenet_v2_unet", kSmp},        //
+        Case{"smp_efficientnet_b0_unet", "efficientnet_b0_unet", kSmp},  //
+        Case{"smp_efficientnet_b3_unet", "efficientnet_b3_unet", kSmp},  //
+        Case{"torchvision_vgg16", "vgg16_unet", "torchvision"},          //
+        Case{"torchvision_vgg16_bn", "vgg16_bn_unet", "torchvision"},    //
+        Case{"torchvision_resnet18", "resnet18_unet", "torchvision"},    //
+        Case{"torchvision_resnet34", "resnet34_unet", "torchvision"},    //
+        Case{"torchvision_resnet50", "resnet50_unet", "torchvision"},    //
+        Case{"torchvision_mobilenet_v2", "mobilenet_v2_unet", "torchvision"},
+        Case{"torchvision_efficientnet_b0", "efficientnet_b0_unet", "torchvision"},
+        Case{"torchvision_efficientnet_b3", "efficientnet_b3_unet", "torchvision"},
+        Case{"efficientnet_pytorch_b0", "efficientnet_b0_unet", "efficientnet_pytorch"},
+        Case{"efficientnet_pytorch_b3", "efficientnet_b3_unet", "efficientnet_pytorch"},
+        Case{"efficientnet_pytorch_lite0", "efficientnet_lite0_unet", "efficientnet_pytorch"},
+        Case{"timm_tf_efficientnet_b0", "efficientnet_b0_unet", "timm"},
+        Case{"timm_tf_efficientnet_b3", "efficientnet_b3_unet", "timm"},
+        Case{"timm_tf_efficientnet_lite0", "efficientnet_lite0_unet", "timm"},
+        Case{"keras_resnet34_unet", "keras_resnet34_unet", "Keras"},
+        Case{"keras_efficientnet_b0_unet", "keras_efficientnet_b0_unet", "Keras"}),
+    [](const auto& tested) { return tested.param.list; });
+
+TEST(WeightNamesByOrder, FollowTheFileWhateverTheNumbers) {
+  const NetworkEntry& entry = find_network("keras_unet");
+  const Graph graph = build_network({"keras_unet", 8, {}}, {1, 64, 64, 3});
+  std::vector<std::string> tensors;
+  for (int i = 0; i < 9; ++i) {  // four encoder, four decoder convolutions and the head
+    const std::string number = std::to_string(i + 31);
+    tensors.push_back("conv2d_" + number + "/kernel");
+    tensors.push_back("conv2d_" + number + "/bias");
+    if (i == 8) break;
+    tensors.push_back("batch_normalization_" + number + "/gamma");
+    tensors.push_back("batch_normalization_" + number + "/beta");
+  }
+  const std::vector<WeightScheme> schemes = weight_schemes(entry, graph, tensors);
+  ASSERT_EQ(schemes.size(), 2u);
+  const auto& source = schemes[1].source;
+  EXPECT_EQ(source.at("encoder.conv1.weight"), "conv2d_31/kernel");
+  EXPECT_EQ(source.at("encoder.bn4.weight"), "batch_normalization_34/gamma");
+  EXPECT_EQ(source.at("encoder.bn4.running_var"), "batch_normalization_34/moving_variance");
+  EXPECT_EQ(source.at("decoder.conv1.bias"), "conv2d_35/bias");
+  EXPECT_EQ(source.at("decoder.bn4.bias"), "batch_normalization_38/beta");
+  EXPECT_EQ(source.at("head.conv.weight"), "conv2d_39/kernel");
+}
+
+TEST(WeightNamesByOrder, KeepLayersWithNamesOfTheirOwn) {
+  const NetworkEntry& entry = find_network("keras_vgg_unet");
+  const Graph graph = build_network({"keras_vgg_unet", 8, {}}, {1, 64, 64, 3});
+  const std::vector<std::string> tensors{"block1_conv1/kernel", "conv2d/kernel",
+                                         "batch_normalization/gamma", "conv2d_1/kernel"};
+  const auto source = weight_schemes(entry, graph, tensors)[1].source;
+  EXPECT_EQ(source.at("encoder.block1_conv1.weight"), "block1_conv1/kernel");
+  EXPECT_EQ(source.at("encoder.block4_conv3.bias"), "block4_conv3/bias");
+  EXPECT_EQ(source.at("decoder.conv1.weight"), "conv2d/kernel");
+  EXPECT_EQ(source.at("decoder.conv2.weight"), "conv2d_1/kernel");
+  EXPECT_EQ(source.at("decoder.bn1.weight"), "batch_normalization/gamma");
+}
+
+TEST(WeightParts, AreToldByTheName) {
+  EXPECT_EQ(part_of("encoder.conv1.weight"), WeightPart::encoder);
+  EXPECT_EQ(part_of("decoder.blocks.0.conv1.0.weight"), WeightPart::decoder);
+  EXPECT_EQ(part_of("segmentation_head.0.bias"), WeightPart::head);
+  EXPECT_EQ(part_of("head.weight"), WeightPart::head);
+  EXPECT_EQ(part_of("down1.conv1.weight"), WeightPart::decoder);
+}
+
+}  // namespace
