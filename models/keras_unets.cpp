@@ -8,8 +8,6 @@ namespace macadam {
 std::vector<NetworkEntry> keras_unets() {
   constexpr Normalization kImageNet{};
   constexpr Normalization kRawBytes{{0, 0, 0}, {1, 1, 1}, 255, false};
-  // Caffe's means, subtracted from B, G, R; the library then feeds R, G, B.
-  constexpr Normalization kCaffeAsRgb{{123.68f, 116.779f, 103.939f}, {1, 1, 1}, 255, false};
 
   const auto by_order = [&](std::string_view name, std::string_view summary, auto build) {
     return NetworkEntry{.name = name,
@@ -17,7 +15,7 @@ std::vector<NetworkEntry> keras_unets() {
                         .size_multiple = 16,
                         .build = build,
                         .family = NetworkFamily::keras_by_order,
-                        .normalization = kCaffeAsRgb};
+                        .normalization = kImageSegmentationKeras};
   };
   const auto sm = [&](std::string_view name, std::string_view summary, auto build,
                       const Normalization& normalization,

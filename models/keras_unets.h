@@ -9,6 +9,11 @@
 
 namespace macadam {
 
+/// What image-segmentation-keras feeds its networks: caffe's means are subtracted from B, G and R,
+/// and the channels then turned to R, G, B.
+constexpr Normalization kImageSegmentationKeras{
+    {123.68f, 116.779f, 103.939f}, {1, 1, 1}, 255, false};
+
 /// keras_unet, keras_vgg_unet, keras_resnet34_unet, keras_efficientnet_b0_unet, ….
 std::vector<NetworkEntry> keras_unets();
 

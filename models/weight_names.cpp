@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "models/encoders/efficientnet.h"
+#include "models/keras_unets.h"
 
 namespace macadam {
 
@@ -24,9 +25,11 @@ std::optional<std::string_view> after(std::string_view text, std::string_view pr
 /// The name without "encoder."; nothing for a decoder's parameter of a network with an encoder.
 using Rename = std::function<std::optional<std::string>(const ParameterSpec&)>;
 
-WeightScheme scheme(std::string name, const Graph& graph, const Rename& rename) {
+WeightScheme scheme(std::string name, const Graph& graph, const Rename& rename,
+                    const Normalization& normalization = {}) {
   WeightScheme made;
   made.name = std::move(name);
+  made.normalization = normalization;
   for (const ParameterSpec& p : graph.parameters()) {
     if (p.role == ParameterRole::fixed_scale) continue;
     if (auto source = rename(p)) made.source.emplace(p.name, std::move(*source));
@@ -222,23 +225,27 @@ WeightScheme keras_vgg_scheme(const Graph& graph, std::string_view prefix) {
 // Keras ------------------------------------------------------------------------------------------
 
 /// Layers named in Keras: our name is a part of the network, a dot, and the layer.
-WeightScheme keras_scheme(const Graph& graph) {
-  WeightScheme made =
-      scheme("Keras", graph, [](const ParameterSpec& p) -> std::optional<std::string> {
+WeightScheme keras_scheme(const Graph& graph, const Normalization& normalization) {
+  WeightScheme made = scheme(
+      "Keras", graph,
+      [](const ParameterSpec& p) -> std::optional<std::string> {
         const Parts parts = split_name(p.name);
         return fmt::format("{}/{}", parts.layer.substr(parts.layer.find('.') + 1), keras_kind(p));
-      });
+      },
+      normalization);
   made.keras = true;
   return made;
 }
 
 /// Layers that Keras named itself, "conv2d_7": the n-th convolution of the file is that of the
-/// network, and so are the batch norms. Layers with a name of their own keep it.
+/// network, and so are the batch norms. image-segmentation-keras names the last one before the
+/// head "seg_feats"; VGG's layers keep names of their own.
 WeightScheme keras_order_scheme(const Graph& graph, std::span<const std::string> tensors) {
   std::vector<std::string> convs, norms;
   for (const std::string& tensor : tensors) {
     const std::string layer = tensor.substr(0, tensor.find('/'));
-    for (auto [list, prefix] : {std::pair(&convs, "conv2d"), std::pair(&norms, "batch_norm")}) {
+    for (auto [list, prefix] : {std::pair(&convs, "conv2d"), std::pair(&convs, "seg_feats"),
+                                std::pair(&norms, "batch_norm")}) {
       if (layer.starts_with(prefix) && (list->empty() || list->back() != layer)) {
         list->push_back(layer);
       }
@@ -264,6 +271,7 @@ WeightScheme keras_order_scheme(const Graph& graph, std::span<const std::string>
                                  : fmt::format("{}/{}", found->second, keras_kind(p));
   });
   made.keras = true;
+  made.normalization = kImageSegmentationKeras;
   return made;
 }
 
@@ -276,18 +284,19 @@ std::vector<WeightScheme> weight_schemes(const NetworkEntry& entry, const Graph&
       entry.family == NetworkFamily::smp ? "segmentation_models.pytorch (as Macadam)" : "Macadam",
       graph, [](const ParameterSpec& p) { return p.name; }));
   schemes.back().normalization = entry.normalization;
-  const size_t own = schemes.size();
 
   if (entry.family == NetworkFamily::smp) {
     const bool segments = entry.task == Task::segmentation;
     const std::string_view prefix = segments ? kEncoder : std::string_view();
     if (segments) {
       const auto efficientnet = efficientnet_of(entry.name).has_value();
-      schemes.push_back(scheme(efficientnet ? "efficientnet_pytorch" : "torchvision", graph,
-                               [](const ParameterSpec& p) -> std::optional<std::string> {
-                                 const auto inside = after(p.name, kEncoder);
-                                 return inside ? std::optional<std::string>(*inside) : std::nullopt;
-                               }));
+      schemes.push_back(scheme(
+          efficientnet ? "efficientnet_pytorch" : "torchvision", graph,
+          [](const ParameterSpec& p) -> std::optional<std::string> {
+            const auto inside = after(p.name, kEncoder);
+            return inside ? std::optional<std::string>(*inside) : std::nullopt;
+          },
+          entry.normalization));
     }
     if (const auto variant = efficientnet_of(entry.name)) {
       add_efficientnet_schemes(schemes, *variant, graph, prefix);
@@ -296,12 +305,10 @@ std::vector<WeightScheme> weight_schemes(const NetworkEntry& entry, const Graph&
       schemes.push_back(keras_vgg_scheme(graph, prefix));
     }
   }
-  if (entry.family == NetworkFamily::keras_sm) schemes.push_back(keras_scheme(graph));
-  if (entry.family == NetworkFamily::keras_by_order) {
+  if (entry.family == NetworkFamily::keras_sm)
+    schemes.push_back(keras_scheme(graph, entry.normalization));
+  if (entry.family == NetworkFamily::keras_by_order || entry.name == "unet_mini") {
     schemes.push_back(keras_order_scheme(graph, tensors));
-  }
-  for (size_t i = own; i < schemes.size(); ++i) {
-    if (schemes[i].name != "Keras VGG16") schemes[i].normalization = entry.normalization;
   }
   return schemes;
 }

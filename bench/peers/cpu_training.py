@@ -1,10 +1,12 @@
-"""UNet-mini's training step on the CPU: Macadam against PyTorch, in turns, in one run.
+"""A training step on the CPU: Macadam against PyTorch, in turns, in one run.
 
-  python3 bench/peers/cpu_training.py build/release/bench_training_step [--rounds N] [-o FILE.md]
+  python3 bench/peers/cpu_training.py build/release/bench_training_step [--network NAME]
+                                      [--rounds N] [-o FILE.md]
 
 Both take random data that is in memory already, AdamW and cross-entropy, bf16 (PyTorch: autocast,
 channels_last), and all cores. The figure is the median over rounds of the ratio within a round.
-Runs under the Python that has PyTorch.
+Runs under the Python that has PyTorch; networks on pretrained encoders are those of
+segmentation_models_pytorch there.
 """
 
 import argparse
@@ -21,9 +23,19 @@ from torch.nn import functional as F
 from unet_mini_torch import UNetMini
 
 
+def torch_model(options):
+    if options.network == "unet_mini":
+        return UNetMini(options.classes)
+    import segmentation_models_pytorch as smp  # pylint: disable=import-outside-toplevel
+    encoder = options.network.removesuffix("_unet")
+    if encoder.startswith("efficientnet"):
+        encoder = encoder.replace("_", "-")
+    return smp.Unet(encoder, encoder_weights=None, classes=options.classes)
+
+
 def torch_milliseconds(options, compiled):
     torch.manual_seed(1)
-    model = UNetMini(options.classes).to(memory_format=torch.channels_last)
+    model = torch_model(options).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
     shape = (options.batch, 3, options.height, options.width)
     image = torch.randn(shape).to(memory_format=torch.channels_last)
@@ -48,7 +60,7 @@ def torch_milliseconds(options, compiled):
 
 
 def macadam(options):
-    command = [options.program, "--batch", str(options.batch), "--size",
+    command = [options.program, "--network", options.network, "--batch", str(options.batch), "--size",
                f"{options.width}x{options.height}", "--classes", str(options.classes),
                "--precision", options.precision, "--device", "cpu", "--seconds",
                str(options.seconds)]
@@ -59,6 +71,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("program")
+    parser.add_argument("--network", default="unet_mini")
     parser.add_argument("--height", type=int, default=256)
     parser.add_argument("--width", type=int, default=512)
     parser.add_argument("--batch", type=int, default=4)
@@ -85,7 +98,7 @@ def main():
                   f"{name} {other:.0f} ms, ratio {ratios[name][-1]:.2f}", file=sys.stderr)
 
     outside = statistics.median(o["share_outside_convolution"] for o in ours)
-    lines = [f"UNet-mini, {options.precision}, batch {options.batch} of "
+    lines = [f"{options.network}, {options.precision}, batch {options.batch} of "
              f"{options.width}x{options.height}, {os.cpu_count()} cores ({ours[0]['device']}), "
              f"{ours[0]['library']}, PyTorch {torch.__version__}; "
              f"{100 * outside:.0f}% of Macadam's step is outside convolution.", "",

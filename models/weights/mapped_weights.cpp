@@ -42,7 +42,7 @@ class MappedWeights final : public WeightFile {
         arrays_(std::move(arrays)) {}
 
   void read(size_t index, std::span<float> out) const override {
-    read_array(arrays_.at(index).array, out);
+    read_array(arrays_.at(index).array, out, Pages::give_back);
   }
   std::optional<std::span<const float>> view(size_t index) const override {
     return view_array(arrays_.at(index).array);

@@ -89,7 +89,7 @@ void read_run(const std::byte* from, int64_t count, int64_t stride, float* to) {
 }
 
 template <typename T>
-void read_as(const StoredArray& array, float* to) {
+void read_as(const StoredArray& array, float* to, Pages pages) {
   const auto [extents, strides] = merged_loops(array);
   if (extents.size() == 1 && strides[0] == 1) {
     constexpr auto piece = static_cast<int64_t>(release_bytes / sizeof(T));
@@ -98,7 +98,7 @@ void read_as(const StoredArray& array, float* to) {
       const auto part = array.bytes.subspan(static_cast<size_t>(first) * sizeof(T),
                                             static_cast<size_t>(count) * sizeof(T));
       read_run<T>(part.data(), count, 1, to + first);
-      release_pages(part);
+      if (pages == Pages::give_back) release_pages(part);
     }
     return;
   }
@@ -117,7 +117,7 @@ void read_as(const StoredArray& array, float* to) {
     if (d == 0) break;
     offset += strides[d - 1];
   }
-  release_pages(array.bytes);
+  if (pages == Pages::give_back) release_pages(array.bytes);
 }
 
 }  // namespace
@@ -168,24 +168,24 @@ StoredArray stored_array(StoredType dtype, TensorShape shape, std::vector<int64_
   return {dtype, std::move(shape), std::move(strides), bytes};
 }
 
-void read_array(const StoredArray& array, std::span<float> out) {
+void read_array(const StoredArray& array, std::span<float> out, Pages pages) {
   require(static_cast<size_t>(elements(array.shape)) == out.size(),
           "the buffer has room for exactly the elements of the tensor");
   if (out.empty()) return;
   switch (array.dtype) {
-    case StoredType::f32: return read_as<float>(array, out.data());
-    case StoredType::f16: return read_as<f16>(array, out.data());
-    case StoredType::bf16: return read_as<bf16>(array, out.data());
-    case StoredType::f64: return read_as<double>(array, out.data());
-    case StoredType::boolean: return read_as<bool>(array, out.data());
-    case StoredType::u8: return read_as<uint8_t>(array, out.data());
-    case StoredType::i8: return read_as<int8_t>(array, out.data());
-    case StoredType::u16: return read_as<uint16_t>(array, out.data());
-    case StoredType::i16: return read_as<int16_t>(array, out.data());
-    case StoredType::u32: return read_as<uint32_t>(array, out.data());
-    case StoredType::i32: return read_as<int32_t>(array, out.data());
-    case StoredType::u64: return read_as<uint64_t>(array, out.data());
-    case StoredType::i64: return read_as<int64_t>(array, out.data());
+    case StoredType::f32: return read_as<float>(array, out.data(), pages);
+    case StoredType::f16: return read_as<f16>(array, out.data(), pages);
+    case StoredType::bf16: return read_as<bf16>(array, out.data(), pages);
+    case StoredType::f64: return read_as<double>(array, out.data(), pages);
+    case StoredType::boolean: return read_as<bool>(array, out.data(), pages);
+    case StoredType::u8: return read_as<uint8_t>(array, out.data(), pages);
+    case StoredType::i8: return read_as<int8_t>(array, out.data(), pages);
+    case StoredType::u16: return read_as<uint16_t>(array, out.data(), pages);
+    case StoredType::i16: return read_as<int16_t>(array, out.data(), pages);
+    case StoredType::u32: return read_as<uint32_t>(array, out.data(), pages);
+    case StoredType::i32: return read_as<int32_t>(array, out.data(), pages);
+    case StoredType::u64: return read_as<uint64_t>(array, out.data(), pages);
+    case StoredType::i64: return read_as<int64_t>(array, out.data(), pages);
     case StoredType::f8_e4m3:
     case StoredType::f8_e5m2: break;
   }

@@ -32,12 +32,16 @@ StoredArray stored_array(StoredType dtype, TensorShape shape, std::vector<int64_
                          int64_t offset, std::span<const std::byte> storage,
                          std::string_view where);
 
+/// What becomes of the memory that was read.
+enum class Pages {
+  keep,
+  give_back,  // to the system: only for bytes of a read-only file mapping
+};
+
 /// All values in row-major order, converted to fp32 (rounded where they do not fit; booleans become
-/// 0 and 1). Pages of the file that were read are given back to the system, so that reading a whole
-/// file does not hold it in memory twice.
-/// Requires out.size() == elements(array.shape) and bytes that are a read-only file mapping or
-/// shorter than a page.
-void read_array(const StoredArray& array, std::span<float> out);
+/// 0 and 1). With Pages::give_back, reading a whole file does not hold it in memory twice.
+/// Requires out.size() == elements(array.shape).
+void read_array(const StoredArray& array, std::span<float> out, Pages pages = Pages::keep);
 
 /// The values where they lie, if they are contiguous, aligned fp32.
 std::optional<std::span<const float>> view_array(const StoredArray& array);

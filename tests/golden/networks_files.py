@@ -46,17 +46,17 @@ def by_order(module, reference):
     return dict(zip(tensors, map(canonical, expected)))
 
 
-def fill(module, names=None):
+def fill(module, names=None, gain=1.0):
     """The state dict with the rule's values in float32."""
     state = module.state_dict()
     names = names or {name: canonical(name) for name in state}
     for name, values in state.items():
         if not name.endswith("num_batches_tracked"):
-            values.copy_(torch.from_numpy(rule.tensor(names[name], tuple(values.shape))))
+            values.copy_(torch.from_numpy(rule.tensor(names[name], tuple(values.shape), gain)))
     return state
 
 
-def keras_tensors(module, prefix):
+def keras_tensors(module, prefix, gain):
     """(layer, kind, values) of a twin's part as Keras stores it, layer by layer."""
     for layer_name, layer in module.named_modules():
         for name, values in [*layer.named_parameters(recurse=False),
@@ -64,7 +64,7 @@ def keras_tensors(module, prefix):
             if name == "num_batches_tracked":
                 continue
             kind = KERAS_KINDS.get(name, "kernel")
-            array = rule.tensor(f"{prefix}{layer_name}.{name}", tuple(values.shape))
+            array = rule.tensor(f"{prefix}{layer_name}.{name}", tuple(values.shape), gain)
             if isinstance(layer, nn.BatchNorm2d):
                 kind = {"weight": "gamma", "bias": "beta"}.get(name, kind)
             elif name == "weight" and layer.groups > 1:
@@ -74,10 +74,10 @@ def keras_tensors(module, prefix):
             yield layer_name, kind, np.ascontiguousarray(array)
 
 
-def write_keras(path, module, prefix):
+def write_keras(path, module, prefix, gain):
     """As Model.save_weights writes, with some layers that have no weights."""
     layers = {"data": {}}
-    for layer, kind, values in keras_tensors(module, prefix):
+    for layer, kind, values in keras_tensors(module, prefix, gain):
         if "conv" in layer and layer not in layers:
             layers[f"zero_padding2d_{len(layers)}"] = {}
         layers.setdefault(layer, {})[kind] = values
@@ -97,7 +97,8 @@ def write_files(folder):
     models = torchvision.models
     efficientnet = efficientnet_pytorch.EfficientNet.from_name("efficientnet-b0")
 
-    torch.save(fill(models.resnet34()), folder / "torchvision_resnet34.pth")
+    gain = NETWORKS["resnet34_unet"].weight_gain
+    torch.save(fill(models.resnet34(), gain=gain), folder / "torchvision_resnet34.pth")
     torch.save(fill(models.vgg16()), folder / "torchvision_vgg16_legacy.pth",
                _use_new_zipfile_serialization=False)
     port = models.efficientnet_b0()
@@ -106,10 +107,10 @@ def write_files(folder):
     safetensors.torch.save_file(fill(port, by_order(port, efficientnet)),
                                 folder / "timm_efficientnet_b0.safetensors", {"format": "pt"})
     unet = NETWORKS["resnet34_unet"].build()
-    torch.save(fill(unet, {name: name for name in unet.state_dict()}),
+    torch.save(fill(unet, {name: name for name in unet.state_dict()}, gain),
                folder / "smp_resnet34_unet.pth")
-    keras = NETWORKS["keras_resnet34_unet"].build()
-    write_keras(folder / "keras_resnet34.h5", keras.encoder, "encoder.")
+    keras = NETWORKS["keras_resnet34_unet"]
+    write_keras(folder / "keras_resnet34.h5", keras.build().encoder, "encoder.", keras.weight_gain)
 
 
 def write_names(folder):

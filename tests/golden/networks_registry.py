@@ -106,9 +106,9 @@ def make_registry():
 
     for name, network in networks.items():
         network.name = network.name or name
-        if re.search("mobilenet|lite0", name):
+        if re.search("mobilenet|lite0|resnet", name):
             network.weight_gain = 0.8
-        elif re.search("efficientnet_b[4-7]", name):
+        elif re.search("efficientnet_b[4-7]|keras_efficientnet_b[23]", name):
             network.weight_gain = 0.9
     return networks
 

@@ -33,8 +33,7 @@ TEST(Networks, ListedOnesBuild) {
   for (const NetworkEntry& entry : networks()) {
     EXPECT_EQ(find_network(entry.name).name, entry.name);
     EXPECT_FALSE(entry.summary.empty());
-    const int m = entry.size_multiple;
-    const Graph graph = build_network({std::string(entry.name), 8, {}}, {2, 16 * m, 24 * m, 3});
+    const Graph graph = build_network({std::string(entry.name), 8, {}}, {2, 224, 224, 3});
     EXPECT_EQ(graph.shape(graph.output()).n, 2);
     EXPECT_EQ(graph.shape(graph.output()).c, 8);
     for (const NetworkOption& option : entry.options) {
@@ -42,8 +41,7 @@ TEST(Networks, ListedOnesBuild) {
       const NetworkSpec spec{std::string(entry.name),
                              8,
                              {{std::string(option.key), std::string(option.default_value)}}};
-      EXPECT_EQ(build_network(spec, {1, 16 * m, 24 * m, 3}).parameter_count(),
-                graph.parameter_count())
+      EXPECT_EQ(build_network(spec, {1, 224, 224, 3}).parameter_count(), graph.parameter_count())
           << "the default, written out";
     }
   }
@@ -69,6 +67,18 @@ TEST(Networks, BadOptionValues) {
   }
 }
 
+TEST(Networks, ChoicesAndSwitches) {
+  EXPECT_TRUE(contains(complaint({"unet", 8, {{"batch_norm", "yes"}}}), "true or false"));
+  EXPECT_TRUE(contains(complaint({"efficientnet_b0_unet", 8, {{"padding", "valid"}}}),
+                       "one of fixed, same, symmetric"));
+  EXPECT_NO_THROW(build_network({"efficientnet_b0_unet", 8, {{"padding", "symmetric"}}}, kInput));
+  const auto parameters = [](const char* expand) {
+    return build_network({"mobilenet_v2_unet", 8, {{"expand_first", expand}}}, kInput)
+        .parameter_count();
+  };
+  EXPECT_EQ(parameters("true") - parameters("false"), 32 * 32 + 2 * 32);
+}
+
 TEST(Networks, BadSizes) {
   for (const Shape input : {Shape{1, 510, 1024, 3}, Shape{1, 512, 1022, 3}, Shape{1, 0, 1024, 3},
                             Shape{1, 2, 1024, 3}, Shape{1, -4, 8, 3}}) {
@@ -76,6 +86,10 @@ TEST(Networks, BadSizes) {
     EXPECT_TRUE(contains(message, "size") && contains(message, "multiples of 4")) << message;
   }
   EXPECT_NO_THROW(build_network({"unet_mini", 8, {}}, {1, 4, 4, 3}));
+  const std::string small = complaint({"resnet34_unet", 8, {}}, {1, 31, 64, 3});
+  EXPECT_TRUE(contains(small, "at least 32 pixels")) << small;
+  EXPECT_NO_THROW(build_network({"resnet34_unet", 8, {}}, {1, 33, 65, 3}));
+  EXPECT_THROW(build_network({"vgg16", 1000, {}}, {1, 256, 256, 3}), InputError);
 }
 
 TEST(Networks, BadClassCounts) {

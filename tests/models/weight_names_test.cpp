@@ -114,8 +114,9 @@ TEST(WeightNamesByOrder, FollowTheFileWhateverTheNumbers) {
   std::vector<std::string> tensors;
   for (int i = 0; i < 9; ++i) {  // four encoder, four decoder convolutions and the head
     const std::string number = std::to_string(i + 31);
-    tensors.push_back("conv2d_" + number + "/kernel");
-    tensors.push_back("conv2d_" + number + "/bias");
+    const std::string conv = i == 7 ? "seg_feats" : "conv2d_" + number;
+    tensors.push_back(conv + "/kernel");
+    tensors.push_back(conv + "/bias");
     if (i == 8) break;
     tensors.push_back("batch_normalization_" + number + "/gamma");
     tensors.push_back("batch_normalization_" + number + "/beta");
@@ -127,6 +128,7 @@ TEST(WeightNamesByOrder, FollowTheFileWhateverTheNumbers) {
   EXPECT_EQ(source.at("encoder.bn4.weight"), "batch_normalization_34/gamma");
   EXPECT_EQ(source.at("encoder.bn4.running_var"), "batch_normalization_34/moving_variance");
   EXPECT_EQ(source.at("decoder.conv1.bias"), "conv2d_35/bias");
+  EXPECT_EQ(source.at("decoder.conv4.bias"), "seg_feats/bias");
   EXPECT_EQ(source.at("decoder.bn4.bias"), "batch_normalization_38/beta");
   EXPECT_EQ(source.at("head.conv.weight"), "conv2d_39/kernel");
 }

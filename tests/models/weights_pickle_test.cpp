@@ -263,7 +263,8 @@ TEST(TorchLegacy, ReadsParametersMadeEmptyAndFilledLater) {
   const std::string filled =
       global("torch.nn.parameter", "Parameter") + ")\x81" +
       tuple({tensor(storage("1", 2), 0, {2}, {1}), "N", "N", "\x88", "\x89"}) + "b";
-  const auto arrays = read_legacy(legacy(dict({{"w", filled}}), {{"1", {8, 9}}}));
+  const std::string file = legacy(dict({{"w", filled}}), {{"1", {8, 9}}});
+  const auto arrays = read_legacy(file);
   EXPECT_EQ(values(arrays.at(0).array), (std::vector<float>{8, 9}));
   const std::string empty = global("torch.nn.parameter", "Parameter") + ")\x81";
   EXPECT_NE(legacy_error(legacy(dict({{"w", empty}}), {})).find("without data"), std::string::npos);
