@@ -73,7 +73,7 @@ void import_weights(const ConvertOptions& options) {
   info.seed = options.seed;
   const ImportReport report =
       convert_weights(options.source, options.destination, info, options.partial, false);
-  fmt::print("{}wrote {}, a {} of {} classes\n", report.text(), options.destination, network,
+  fmt::print("{}wrote {}: {}, {} classes\n", report.text(), options.destination, network,
              info.class_names.size());
 }
 

@@ -13,8 +13,6 @@ namespace macadam {
 
 namespace {
 
-constexpr size_t kMaxConfigBytes = 1 << 20;
-
 /// Keys that may change between the parts of one run: they alter no result of the steps to come,
 /// but for `epochs`, which stretches the learning-rate schedule of those.
 constexpr std::array<std::string_view, 7> kFreeKeys{"epochs",
@@ -42,7 +40,8 @@ std::map<std::string, std::string> lines_by_key(const std::string& toml) {
 }
 
 void check_same_run(const Config& config, const std::filesystem::path& file) {
-  const auto before = lines_by_key(read_file(file, kMaxConfigBytes));
+  // Read and written anew: keys that a later version added have their defaults.
+  const auto before = lines_by_key(to_toml(load_config(file)));
   const auto now = lines_by_key(to_toml(config));
   for (const auto& [key, value] : now) {
     if (std::find(kFreeKeys.begin(), kFreeKeys.end(), key) != kFreeKeys.end()) continue;
