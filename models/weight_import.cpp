@@ -63,12 +63,6 @@ Match best_match(const WeightFile& file, std::span<const WeightScheme> schemes,
   return best;
 }
 
-std::vector<std::string> names_of(const WeightFile& file) {
-  std::vector<std::string> names;
-  for (const WeightTensor& tensor : file.tensors()) names.push_back(tensor.name);
-  return names;
-}
-
 /// Kernels from Keras's {h, w, C, K} (depthwise {h, w, C, 1}) to {K, C, h, w}.
 void from_keras(const ParameterSpec& p, std::span<const float> from, std::span<float> to) {
   const TensorShape own = p.file_shape();
@@ -104,13 +98,12 @@ Graph probe(const NetworkEntry& entry) {
 
 std::string network_of(const WeightFile& file, Task task) {
   constexpr double kEnough = 0.95;  // of the network, or of its encoder
-  const std::vector<std::string> names = names_of(file);
   std::string best;
   int64_t most = 0;
   for (const NetworkEntry& entry : networks()) {
     if (entry.task != task) continue;
     const Graph graph = probe(entry);
-    const std::vector<WeightScheme> schemes = weight_schemes(entry, graph, names);
+    const std::vector<WeightScheme> schemes = weight_schemes(entry, graph, file.tensors());
     int64_t wanted = 0, encoder = 0;
     for (const ParameterSpec& p : graph.parameters()) {
       wanted += p.shape.elements();
@@ -131,7 +124,7 @@ WeightImport::WeightImport(const std::filesystem::path& path, const NetworkSpec&
                            const Graph& graph, bool partial)
     : file_(open_weights(path)), parameters_(graph.parameters()) {
   const NetworkEntry& entry = find_network(spec.name);
-  const std::vector<WeightScheme> schemes = weight_schemes(entry, graph, names_of(*file_));
+  const std::vector<WeightScheme> schemes = weight_schemes(entry, graph, file_->tensors());
   const Match match = best_match(*file_, schemes, graph);
   const std::string other = network_of(*file_, entry.task);
   const auto looks_like = [&] {
@@ -186,7 +179,10 @@ WeightImport::WeightImport(const std::filesystem::path& path, const NetworkSpec&
   }
 
   // A larger sister's file holds all that this network asks for, and more: ResNet34's for ResNet18.
-  if (!other.empty() && other != spec.name && !report_.unused.empty()) {
+  // No sister is a network of another family: keras_vgg_unet takes four of VGG16's five blocks.
+  const bool sister =
+      !other.empty() && other != spec.name && find_network(other).family == entry.family;
+  if (sister && !report_.unused.empty()) {
     throw InputError(fmt::format("weights of another network than {}", spec.name), file_->name(),
                      looks_like());
   }

@@ -239,32 +239,38 @@ WeightScheme keras_scheme(const Graph& graph, const Normalization& normalization
 
 /// Layers that Keras named itself, "conv2d_7": the n-th convolution of the file is that of the
 /// network, and so are the batch norms. image-segmentation-keras names the last one before the
-/// head "seg_feats"; VGG's layers keep names of their own.
-WeightScheme keras_order_scheme(const Graph& graph, std::span<const std::string> tensors) {
-  std::vector<std::string> convs, norms;
-  for (const std::string& tensor : tensors) {
-    const std::string layer = tensor.substr(0, tensor.find('/'));
-    for (auto [list, prefix] : {std::pair(&convs, "conv2d"), std::pair(&convs, "seg_feats"),
-                                std::pair(&norms, "batch_norm")}) {
-      if (layer.starts_with(prefix) && (list->empty() || list->back() != layer)) {
-        list->push_back(layer);
-      }
-    }
+/// head "seg_feats"; VGG's layers keep names of their own. The order means nothing when a layer
+/// does not fit: then the file holds another network, and none is taken by its order.
+WeightScheme keras_order_scheme(const Graph& graph, std::span<const WeightTensor> tensors) {
+  std::vector<const WeightTensor*> convs, norms;
+  for (const WeightTensor& tensor : tensors) {
+    const std::string_view name = tensor.name;
+    const bool conv = name.starts_with("conv2d") || name.starts_with("seg_feats");
+    if (conv && name.ends_with("/kernel")) convs.push_back(&tensor);
+    if (name.starts_with("batch_norm") && name.ends_with("/gamma")) norms.push_back(&tensor);
   }
-  std::map<std::string, std::string, std::less<>> layers;  // ours -> the file's
+  std::map<std::string, std::string, std::less<>> layers, ordered;  // ours -> the file's
   size_t conv = 0, norm = 0;
+  bool all_fit = true;
+  const auto take = [&](const WeightTensor& tensor, const ParameterSpec& p,
+                        const TensorShape& shape) {
+    ordered[std::string(split_name(p.name).layer)] = tensor.name.substr(0, tensor.name.find('/'));
+    // A head may be one for other classes.
+    all_fit = all_fit && (tensor.shape == shape || part_of(p.name) == WeightPart::head);
+  };
   for (const ParameterSpec& p : graph.parameters()) {
     const std::string ours(split_name(p.name).layer);
     const std::string own = ours.substr(ours.find('.') + 1);
-    if (layers.count(ours) != 0) continue;
+    const TensorShape shape = p.file_shape();
     if (own.starts_with("block")) {
       layers[ours] = own;
     } else if (p.role == ParameterRole::conv_weight && conv < convs.size()) {
-      layers[ours] = convs[conv++];
+      take(*convs[conv++], p, {shape[2], shape[3], shape[1], shape[0]});
     } else if (p.role == ParameterRole::norm_scale && norm < norms.size()) {
-      layers[ours] = norms[norm++];
+      take(*norms[norm++], p, shape);
     }
   }
+  if (all_fit) layers.merge(ordered);
   WeightScheme made = scheme("image-segmentation-keras", graph, [&](const ParameterSpec& p) {
     const auto found = layers.find(split_name(p.name).layer);
     return found == layers.end() ? std::optional<std::string>()
@@ -278,7 +284,7 @@ WeightScheme keras_order_scheme(const Graph& graph, std::span<const std::string>
 }  // namespace
 
 std::vector<WeightScheme> weight_schemes(const NetworkEntry& entry, const Graph& graph,
-                                         std::span<const std::string> tensors) {
+                                         std::span<const WeightTensor> tensors) {
   std::vector<WeightScheme> schemes;
   schemes.push_back(scheme(
       entry.family == NetworkFamily::smp ? "segmentation_models.pytorch (as Macadam)" : "Macadam",

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "models/network.h"
+#include "models/weights/weight_file.h"
 
 namespace macadam {
 
@@ -21,10 +22,10 @@ struct WeightScheme {
 };
 
 /// Every way in which weights for `entry` may be written, its own first. `graph` is a network of
-/// the entry; `tensors` are the names in the file, in its order (image-segmentation-keras numbers
-/// its layers anew in every process, so that only their order tells which is which).
+/// the entry; `tensors` are those of the file, in its order (image-segmentation-keras numbers its
+/// layers anew in every process, so that only their order tells which is which).
 std::vector<WeightScheme> weight_schemes(const NetworkEntry& entry, const Graph& graph,
-                                         std::span<const std::string> tensors);
+                                         std::span<const WeightTensor> tensors);
 
 /// The parts of a network that files hold or lack as a whole.
 enum class WeightPart : uint8_t { encoder, decoder, head };

@@ -46,8 +46,9 @@ std::unique_ptr<WeightFile> open_keras_hdf5(const std::filesystem::path& path) {
 namespace {
 
 constexpr size_t max_names = 1'000'000;
-constexpr std::string_view save_legacy =
-    "save the weights with Keras's model.save_weights('weights.h5'), or as .safetensors";
+constexpr size_t max_depth = 32;
+constexpr std::string_view save_again =
+    "save the whole model with Keras's model.save('model.h5'), or the weights as .safetensors";
 
 /// Closes one of libhdf5's objects.
 class Handle {
@@ -163,27 +164,29 @@ class KerasReader {
     const Handle below = find_object(content_.file.get(), "model_weights");
     const bool full_model = is_a(below, H5I_GROUP);
     const hid_t root = full_model ? below.get() : content_.file.get();
-    if (!has_names(root, "layer_names")) refuse(root);
-    for (const std::string& layer : names(root, "layer_names")) read_layer(root, layer);
+    if (has_names(root, "layer_names")) {
+      for (const std::string& layer : names(root, "layer_names")) read_layer(root, layer);
+    } else {
+      read_groups(content_.file.get(), "", 0);
+      if (groups_of_variables_ == 0) {
+        throw InputError(
+            "the HDF5 file has no Keras weights (no attribute layer_names at / or /model_weights, "
+            "and no groups 'vars' of a .weights.h5)",
+            file_name_, save_again);
+      }
+    }
     if (content_.tensors.empty()) {
-      throw InputError("the layers of the HDF5 file have no weights", file_name_, save_legacy);
+      throw InputError("the layers of the HDF5 file have no weights", file_name_, save_again);
     }
     return std::move(content_);
   }
 
  private:
-  [[noreturn]] void refuse(hid_t root) const {
-    for (const char* group : {"layers", "_layer_checkpoint_dependencies", "_model"}) {
-      if (is_a(find_object(root, group), H5I_GROUP)) {
-        throw InputError("Keras 3's .weights.h5 format is not supported", file_name_,
-                         "save the whole model with model.save('model.h5'), or the weights as "
-                         ".safetensors");
-      }
-    }
-    throw InputError(
-        "the HDF5 file has no Keras weights (no attribute layer_names at / or /model_weights)",
-        file_name_, save_legacy);
-  }
+  struct Stored {
+    Handle dataset;
+    TensorShape shape;
+    StoredType type;
+  };
 
   void read_layer(hid_t root, const std::string& layer) {
     const Handle group = find_object(root, layer);
@@ -193,25 +196,98 @@ class KerasReader {
     const std::vector<std::string> weights = names(group.get(), "weight_names");
     const std::vector<std::string> tensor_names = keras_names(layer, weights);
     for (size_t i = 0; i < weights.size(); ++i) {
-      add_tensor(group.get(), weights[i], tensor_names[i]);
+      add(open_tensor(group.get(), weights[i]), weights[i], tensor_names[i]);
     }
   }
 
-  void add_tensor(hid_t group, const std::string& path, const std::string& name) {
+  /// The layers of a .weights.h5 at and below `group`.
+  void read_groups(hid_t group, const std::string& path, size_t depth) {
+    for (const std::string& name : links_of(group, path)) {
+      if (keras3_training_state(name)) continue;
+      // Links may make circles.
+      if (depth >= max_depth || ++groups_ > max_names) damaged("too many groups", where(path));
+      const Handle object = find_object(group, name);
+      if (!object) damaged("a link that leads nowhere, or out of the file", where(path + name));
+      if (!is_a(object, H5I_GROUP)) continue;
+      if (name == "vars") {
+        ++groups_of_variables_;
+        read_variables(group, object.get(), path);
+      } else {
+        read_groups(object.get(), path + name + "/", depth + 1);
+      }
+    }
+  }
+
+  /// The variables of the layer at `path`, which ends with a slash.
+  void read_variables(hid_t parent, hid_t vars, const std::string& path) {
+    std::vector<Stored> variables;
+    std::vector<TensorShape> shapes;
+    bool state = true;
+    for (const std::string& key : links_of(vars, path)) {
+      variables.push_back(open_tensor(vars, key));
+      shapes.push_back(variables.back().shape);
+      const StoredType type = variables.back().type;
+      const bool real =
+          type == StoredType::f16 || type == StoredType::f32 || type == StoredType::f64;
+      state = state && (!real || shapes.back().empty());
+    }
+    if (state) return;  // seeds, counters and means of a loss, if anything
+    const std::string group = path.substr(0, path.empty() ? 0 : path.size() - 1);
+    const std::string class_name = group.substr(group.rfind('/') + 1);
+    std::string layer = class_name.empty() ? "model" : class_name;
+    for (const hid_t object : {parent, vars}) {
+      const std::vector<std::string> own = names(object, "name");
+      if (own.size() == 1 && !own.front().empty()) layer = own.front();
+    }
+    const auto kinds = keras3_kinds(class_name, layer, shapes);
+    if (!kinds) {
+      throw InputError(
+          fmt::format("what the {} variables of layer {} are cannot be told from their shapes",
+                      variables.size(), quote(layer)),
+          where(group), save_again);
+    }
+    for (size_t i = 0; i < variables.size(); ++i) {
+      add(std::move(variables[i]), path + "vars", layer + "/" + kinds->at(i));
+    }
+  }
+
+  /// The names of a group's links, as Keras 3 orders them.
+  std::vector<std::string> links_of(hid_t group, const std::string& path) const {
+    std::vector<std::string> links;
+    const auto append = [](hid_t, const char* name, const H5L_info_t*, void* list) -> herr_t {
+      auto& all = *static_cast<std::vector<std::string>*>(list);
+      if (all.size() >= max_names) return -1;
+      all.emplace_back(name);
+      return 0;
+    };
+    if (H5Literate(group, H5_INDEX_NAME, H5_ITER_NATIVE, nullptr, append, &links) < 0) {
+      damaged("a group is damaged", where(path));
+    }
+    std::ranges::sort(links, keras3_before);
+    return links;
+  }
+
+  Stored open_tensor(hid_t group, const std::string& path) {
     Handle dataset = find_object(group, path);
-    if (!is_a(dataset, H5I_DATASET))
-      damaged("a tensor that weight_names names is missing", where(path));
-    if (name.empty() || !is_utf8(name)) damaged("a tensor without a usable name", where(path));
+    if (!is_a(dataset, H5I_DATASET)) {
+      damaged("a tensor is missing, or lies in another file", where(path));
+    }
     const Handle plan(H5Dget_create_plist(dataset.get()), H5Pclose);
     if (H5Pget_external_count(plan.get()) != 0 || H5Pget_layout(plan.get()) == H5D_VIRTUAL) {
       damaged("a tensor whose data lies in another file", where(path));
     }
+    TensorShape shape = shape_of(dataset.get(), path);
+    const StoredType type = type_of(dataset.get(), path);
+    return {std::move(dataset), std::move(shape), type};
+  }
+
+  void add(Stored tensor, const std::string& path, const std::string& name) {
+    if (name.empty() || !is_utf8(name)) damaged("a tensor without a usable name", where(path));
     if (!names_.insert(name).second) {
       throw InputError("two layers have one name", where(name), "rename one of them in Keras");
     }
-    const TensorShape shape = shape_of(dataset.get(), path);
-    content_.tensors.push_back({name, shape, type_of(dataset.get(), path)});
-    content_.datasets.push_back(std::move(dataset));
+    content_.tensors.push_back({name, std::move(tensor.shape), tensor.type});
+    content_.datasets.push_back(std::move(tensor.dataset));
   }
 
   TensorShape shape_of(hid_t dataset, const std::string& path) {
@@ -248,7 +324,7 @@ class KerasReader {
     if (kind == H5T_INTEGER && size == 2) return is_signed ? StoredType::i16 : StoredType::u16;
     if (kind == H5T_INTEGER && size == 4) return is_signed ? StoredType::i32 : StoredType::u32;
     if (kind == H5T_INTEGER && size == 8) return is_signed ? StoredType::i64 : StoredType::u64;
-    throw InputError("a tensor whose type cannot be weights", where(path), save_legacy);
+    throw InputError("a tensor whose type cannot be weights", where(path), save_again);
   }
 
   /// Long lists of names are cut into attributes NAME0, NAME1, ...: an attribute holds 64 KiB.
@@ -324,6 +400,7 @@ class KerasReader {
   KerasFile::Content content_;
   std::unordered_set<std::string> names_;
   int64_t room_ = 0;  // elements that the file may still have
+  size_t groups_ = 0, groups_of_variables_ = 0;
 };
 
 }  // namespace

@@ -16,11 +16,15 @@ bool is_hdf5(std::span<const std::byte> bytes);
 /// Whether this build can read HDF5.
 bool has_hdf5();
 
-/// The weights that Keras 1 and 2 (and Keras 3 in the legacy format) saved, in the order of the
-/// layers: groups at the root or below /model_weights, named by the attributes layer_names and
-/// weight_names. Tensors are called as keras_names() says. Links out of the file are not followed.
-/// libhdf5 keeps global state: one thread at a time. Throws InputError naming `path` when the file
-/// has no such groups, or this build no HDF5.
+/// The weights that Keras saved, called as keras_names() says:
+///  - by Keras 1 and 2 (and Keras 3 in the legacy format), in the order of the layers: groups at
+///    the root or below /model_weights, named by the attributes layer_names and weight_names;
+///  - by Keras 3 as .weights.h5: groups "vars" below /layers, /_layer_checkpoint_dependencies or
+///    the attributes of a model. A layer's name is the attribute `name`, or else its group's;
+///    optimisers, metrics and seeds are left out.
+/// Links out of the file are not followed. libhdf5 keeps global state: one thread at a time.
+/// Throws InputError naming `path` when the file has no such groups, when a layer of a .weights.h5
+/// has variables that keras3_kinds() does not know, or when this build has no HDF5.
 std::unique_ptr<WeightFile> open_keras_hdf5(const std::filesystem::path& path);
 
 }  // namespace macadam

@@ -180,9 +180,6 @@ def keras_files():
     with new("keras_types.h5") as file:
         keras_group(file, {"dense": {"dense/kernel:0": ramp(0, 2, 3).numpy().astype(">f8"),
                                      "dense/bias:0": ramp(1, 3).numpy().astype("<f2")}})
-    with new("keras3.weights.h5") as file:
-        layer = file.create_group("layers/conv2d/vars")
-        layer.create_dataset("0", data=ramp(0, 1, 1, 2, 2).numpy())
     with new("not_keras.h5") as file:
         file.create_dataset("measurements", data=np.zeros(3))
     with new("keras_links.h5") as file:  # weights that lie in other files
@@ -193,6 +190,45 @@ def keras_files():
         keras_group(file, {"conv": {"conv/kernel:0": ramp(1, 2)}})
         del file["conv/conv/kernel:0"]
         file.create_dataset("conv/conv/kernel:0", (2,), "<f4", external=[("zip.pth", 0, 8)])
+
+
+def keras3_files():
+    """The layout of Keras 3's model.save_weights("NAME.weights.h5")."""
+
+    def layer(file, path, own_name, *variables):
+        group = file.require_group(f"/{path}").create_group("vars")
+        if own_name:
+            group.attrs["name"] = own_name
+        for i, value in enumerate(variables):
+            group.create_dataset(str(i), data=np.asarray(value))
+
+    norm = [ramp(first, 2) for first in (1, 2, 3, 4)]
+    with h5py.File(FOLDER / "keras3.weights.h5", "w", libver="earliest") as file:
+        layer(file, "layers/input_layer", "input_layer")
+        layer(file, "layers/conv2d", "block1_conv1", ramp(1, 2, 2, 3, 2), ramp(-2, 2))
+        layer(file, "layers/conv2d_10", "head", ramp(0, 1, 1, 2, 1), ramp(3, 1))
+        layer(file, "layers/conv2d_2", "conv2d_2", ramp(0, 1, 1, 2, 2))
+        layer(file, "layers/batch_normalization", "bn", *norm)
+        layer(file, "layers/batch_normalization_1", "bn_data", *norm[1:])
+        layer(file, "layers/depthwise_conv2d", "dw", ramp(0, 2, 2, 2, 1))
+        layer(file, "layers/dropout", "dropout")
+        layer(file, "layers/dropout/seed_generator", "seed_generator", np.array([7, 9], np.uint32))
+        layer(file, "layers/normalization", "scaling", ramp(0, 3), ramp(1, 3), np.int32(0))
+        layer(file, "layers/sequential", "sequential")
+        layer(file, "layers/sequential/layers/separable_conv2d", "sep",
+              ramp(0, 2, 2, 2, 1), ramp(1, 1, 1, 2, 2), ramp(2, 2))
+        layer(file, "layers/sequential/layers/dense", "dense", ramp(0, 2, 3), ramp(1, 3))
+        layer(file, "loss_tracker", "mean", np.float32(0.5), np.float32(2))
+        layer(file, "optimizer", "adam", np.int64(3), np.float32(1e-3), ramp(0, 2, 2), ramp(0, 2))
+        layer(file, "", "functional")
+    with h5py.File(FOLDER / "keras3_unnamed.weights.h5", "w", libver="earliest") as file:
+        layer(file, "_layer_checkpoint_dependencies/conv2d_1", None, ramp(5, 1, 1, 2, 2))
+        layer(file, "_layer_checkpoint_dependencies/conv2d", None, ramp(1, 2, 2, 3, 2), ramp(-2, 2))
+        layer(file, "stem", None, ramp(0, 1, 1, 2, 1))
+        file["stem"].attrs["name"] = "conv2d_7"
+        layer(file, "", None)
+    with h5py.File(FOLDER / "keras3_unknown.weights.h5", "w", libver="earliest") as file:
+        layer(file, "layers/mixture", "mixture", ramp(0, 2), ramp(1, 2), ramp(2, 2))
 
 
 def numpy_files():
@@ -218,6 +254,7 @@ def main():
     torch_files()
     evil_files()
     keras_files()
+    keras3_files()
     numpy_files()
     safetensors.torch.save_file(
         {"model." + key: value for key, value in conv_state().items()},

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <fstream>
 #include <set>
 #include <sstream>
@@ -14,9 +15,9 @@ using namespace macadam;
 
 namespace {
 
-/// A list of "name<TAB>extents" lines: names with their number of elements, in order.
+/// A list of "name<TAB>extents" lines: tensors with their number of elements, in order.
 struct TensorList {
-  std::vector<std::string> names;
+  std::vector<WeightTensor> tensors;
   std::map<std::string, int64_t> elements;
 };
 
@@ -26,10 +27,12 @@ TensorList read_list(const std::string& list) {
   for (std::string line; std::getline(file, line);) {
     const size_t tab = line.find('\t');
     std::istringstream extents(line.substr(tab + 1));
-    int64_t count = 1;
-    for (std::string extent; std::getline(extents, extent, 'x');) count *= std::stoll(extent);
-    out.names.push_back(line.substr(0, tab));
-    out.elements[out.names.back()] = count;
+    WeightTensor tensor{line.substr(0, tab), {}};
+    for (std::string extent; std::getline(extents, extent, 'x');) {
+      tensor.shape.push_back(std::stoll(extent));
+    }
+    out.elements[tensor.name] = elements(tensor.shape);
+    out.tensors.push_back(std::move(tensor));
   }
   return out;
 }
@@ -45,10 +48,10 @@ class WeightNames : public ::testing::TestWithParam<Case> {};
 TEST_P(WeightNames, CoverTheToolsOwnList) {
   const Case& c = GetParam();
   const TensorList list = read_list(c.list);
-  ASSERT_GT(list.names.size(), 20u);
+  ASSERT_GT(list.tensors.size(), 20u);
   const NetworkEntry& entry = find_network(c.network);
   const Graph graph = build_network({c.network, 8, {}}, {1, 64, 64, 3});
-  const std::vector<WeightScheme> schemes = weight_schemes(entry, graph, list.names);
+  const std::vector<WeightScheme> schemes = weight_schemes(entry, graph, list.tensors);
   const auto scheme = std::find_if(schemes.begin(), schemes.end(), [&](const WeightScheme& s) {
     return s.name.starts_with(c.scheme);
   });
@@ -70,7 +73,8 @@ TEST_P(WeightNames, CoverTheToolsOwnList) {
     EXPECT_EQ(found->second, p.shape.elements()) << p.name;
     EXPECT_TRUE(used.insert(source->second).second) << source->second << " serves twice";
   }
-  for (const std::string& name : list.names) {
+  for (const WeightTensor& tensor : list.tensors) {
+    const std::string& name = tensor.name;
     const bool classifier =
         name.starts_with("fc.") || name.starts_with("_fc.") || name.starts_with("classifier.");
     EXPECT_TRUE(used.count(name) == 1 || classifier) << name << " is not used";
@@ -111,15 +115,18 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(WeightNamesByOrder, FollowTheFileWhateverTheNumbers) {
   const NetworkEntry& entry = find_network("keras_unet");
   const Graph graph = build_network({"keras_unet", 8, {}}, {1, 64, 64, 3});
-  std::vector<std::string> tensors;
-  for (int i = 0; i < 9; ++i) {  // four encoder, four decoder convolutions and the head
+  // Four encoder, four decoder convolutions and the head, which is one for other classes.
+  constexpr std::array<int64_t, 9> inputs{3, 64, 128, 256, 256, 768, 384, 192, 64};
+  constexpr std::array<int64_t, 9> outputs{64, 128, 256, 256, 512, 256, 128, 64, 51};
+  std::vector<WeightTensor> tensors;
+  for (size_t i = 0; i < 9; ++i) {
     const std::string number = std::to_string(i + 31);
     const std::string conv = i == 7 ? "seg_feats" : "conv2d_" + number;
-    tensors.push_back(conv + "/kernel");
-    tensors.push_back(conv + "/bias");
+    tensors.push_back({conv + "/kernel", {3, 3, inputs[i], outputs[i]}});
+    tensors.push_back({conv + "/bias", {outputs[i]}});
     if (i == 8) break;
-    tensors.push_back("batch_normalization_" + number + "/gamma");
-    tensors.push_back("batch_normalization_" + number + "/beta");
+    tensors.push_back({"batch_normalization_" + number + "/gamma", {outputs[i]}});
+    tensors.push_back({"batch_normalization_" + number + "/beta", {outputs[i]}});
   }
   const std::vector<WeightScheme> schemes = weight_schemes(entry, graph, tensors);
   ASSERT_EQ(schemes.size(), 2u);
@@ -136,14 +143,28 @@ TEST(WeightNamesByOrder, FollowTheFileWhateverTheNumbers) {
 TEST(WeightNamesByOrder, KeepLayersWithNamesOfTheirOwn) {
   const NetworkEntry& entry = find_network("keras_vgg_unet");
   const Graph graph = build_network({"keras_vgg_unet", 8, {}}, {1, 64, 64, 3});
-  const std::vector<std::string> tensors{"block1_conv1/kernel", "conv2d/kernel",
-                                         "batch_normalization/gamma", "conv2d_1/kernel"};
+  const std::vector<WeightTensor> tensors{{"block1_conv1/kernel", {3, 3, 3, 64}},
+                                          {"conv2d/kernel", {3, 3, 512, 512}},
+                                          {"batch_normalization/gamma", {512}},
+                                          {"conv2d_1/kernel", {3, 3, 768, 256}}};
   const auto source = weight_schemes(entry, graph, tensors)[1].source;
   EXPECT_EQ(source.at("encoder.block1_conv1.weight"), "block1_conv1/kernel");
   EXPECT_EQ(source.at("encoder.block4_conv3.bias"), "block4_conv3/bias");
   EXPECT_EQ(source.at("decoder.conv1.weight"), "conv2d/kernel");
   EXPECT_EQ(source.at("decoder.conv2.weight"), "conv2d_1/kernel");
   EXPECT_EQ(source.at("decoder.bn1.weight"), "batch_normalization/gamma");
+}
+
+TEST(WeightNamesByOrder, TakeNoLayersOfAnotherNetwork) {
+  const NetworkEntry& entry = find_network("keras_vgg_unet");
+  const Graph graph = build_network({"keras_vgg_unet", 8, {}}, {1, 64, 64, 3});
+  const std::vector<WeightTensor> tensors{{"block1_conv1/kernel", {3, 3, 3, 64}},
+                                          {"conv2d/kernel", {3, 3, 512, 512}},
+                                          {"conv2d_1/kernel", {1, 1, 128, 1}}};
+  const auto source = weight_schemes(entry, graph, tensors)[1].source;
+  EXPECT_EQ(source.at("encoder.block1_conv1.weight"), "block1_conv1/kernel");
+  EXPECT_EQ(source.count("decoder.conv1.weight"), 0u);
+  EXPECT_EQ(source.count("decoder.conv2.weight"), 0u);
 }
 
 TEST(WeightParts, AreToldByTheName) {

@@ -348,6 +348,38 @@ TEST(KerasNames, OfEveryVersion) {
   EXPECT_EQ(keras_names("empty", Names{}), Names{});
 }
 
+TEST(KerasNames, OfVariablesByTheirShapes) {
+  using Kinds = std::vector<std::string>;
+  using Shapes = std::vector<TensorShape>;
+  const TensorShape four{3, 3, 8, 8}, one{8};
+  EXPECT_EQ(keras3_kinds("conv2d", "a", Shapes{four, one}), (Kinds{"kernel", "bias"}));
+  EXPECT_EQ(keras3_kinds("dense", "a", Shapes{{8, 4}}), Kinds{"kernel"});
+  EXPECT_EQ(keras3_kinds("dw", "depthwise_conv2d", Shapes{four}), Kinds{"depthwise_kernel"});
+  EXPECT_EQ(keras3_kinds("batch_normalization", "a", Shapes{one, one, one, one}),
+            (Kinds{"gamma", "beta", "moving_mean", "moving_variance"}));
+  EXPECT_EQ(keras3_kinds("norm", "bn_data", Shapes{one, one, one}),
+            (Kinds{"beta", "moving_mean", "moving_variance"}));
+  EXPECT_EQ(keras3_kinds("layer_normalization", "a", Shapes{one, one}), (Kinds{"gamma", "beta"}));
+  for (const Shapes& unknown :
+       {Shapes{one}, Shapes{one, one}, Shapes{one, one, one}, Shapes{one, four}, Shapes{four, four},
+        Shapes{four, one, one}, Shapes{one, one, one, {4}}}) {
+    EXPECT_EQ(keras3_kinds("mixture", "a", unknown), std::nullopt);
+  }
+}
+
+TEST(KerasNames, GroupsOfKeras3AreOrderedAsKerasWalksThem) {
+  const std::vector<std::string> ordered{"layers", "1",        "2",         "10",
+                                         "conv2d", "conv2d_2", "conv2d_10", "dense"};
+  for (size_t i = 0; i < ordered.size(); ++i) {
+    for (size_t j = 0; j < ordered.size(); ++j) {
+      EXPECT_EQ(keras3_before(ordered[i], ordered[j]), i < j) << ordered[i] << ", " << ordered[j];
+    }
+  }
+  EXPECT_TRUE(keras3_training_state("optimizer"));
+  EXPECT_TRUE(keras3_training_state("seed_generator_1"));
+  EXPECT_FALSE(keras3_training_state("conv2d"));
+}
+
 TEST(FiniteCheck, NamesFileTensorAndPlace) {
   std::vector<float> values(10'000, std::numeric_limits<float>::max());
   EXPECT_EQ(first_non_finite(values), std::nullopt);

@@ -263,6 +263,51 @@ TEST_F(KerasGolden, Keras3InTheLegacyFormat) {
   expect_tensor(*file, "conv/kernel", {2, 2, 3, 2}, ramp(1, 24));
 }
 
+TEST_F(KerasGolden, Keras3) {
+  const auto file = open_weights(golden("keras3.weights.h5"));
+  EXPECT_EQ(file->format(), "Keras HDF5");
+  EXPECT_TRUE(file->keras());
+  EXPECT_EQ(names(*file), (std::vector<std::string>{"bn/gamma",
+                                                    "bn/beta",
+                                                    "bn/moving_mean",
+                                                    "bn/moving_variance",
+                                                    "bn_data/beta",
+                                                    "bn_data/moving_mean",
+                                                    "bn_data/moving_variance",
+                                                    "block1_conv1/kernel",
+                                                    "block1_conv1/bias",
+                                                    "conv2d_2/kernel",
+                                                    "head/kernel",
+                                                    "head/bias",
+                                                    "dw/depthwise_kernel",
+                                                    "scaling/mean",
+                                                    "scaling/variance",
+                                                    "scaling/count",
+                                                    "dense/kernel",
+                                                    "dense/bias",
+                                                    "sep/depthwise_kernel",
+                                                    "sep/pointwise_kernel",
+                                                    "sep/bias"}));
+  expect_tensor(*file, "block1_conv1/kernel", {2, 2, 3, 2}, ramp(1, 24));
+  expect_tensor(*file, "block1_conv1/bias", {2}, ramp(-2, 2));
+  expect_tensor(*file, "head/kernel", {1, 1, 2, 1}, ramp(0, 2));
+  expect_tensor(*file, "bn/gamma", {2}, ramp(1, 2));
+  expect_tensor(*file, "bn/moving_variance", {2}, ramp(4, 2));
+  expect_tensor(*file, "bn_data/beta", {2}, ramp(2, 2));
+  expect_tensor(*file, "dw/depthwise_kernel", {2, 2, 2, 1}, ramp(0, 8));
+  expect_tensor(*file, "sep/pointwise_kernel", {1, 1, 2, 2}, ramp(1, 4));
+  expect_tensor(*file, "dense/kernel", {2, 3}, ramp(0, 6));
+}
+
+TEST_F(KerasGolden, Keras3WithoutNamesOfLayers) {
+  const auto file = open_weights(golden("keras3_unnamed.weights.h5"));
+  EXPECT_EQ(names(*file), (std::vector<std::string>{"conv2d/kernel", "conv2d/bias",
+                                                    "conv2d_1/kernel", "conv2d_7/kernel"}));
+  expect_tensor(*file, "conv2d/kernel", {2, 2, 3, 2}, ramp(1, 24));
+  expect_tensor(*file, "conv2d_1/kernel", {1, 1, 2, 2}, ramp(5, 4));
+  expect_tensor(*file, "conv2d_7/kernel", {1, 1, 2, 1}, ramp(0, 2));
+}
+
 TEST_F(KerasGolden, NestedModels) {
   const auto file = open_weights(golden("keras_nested.h5"));
   EXPECT_EQ(names(*file),
@@ -281,21 +326,24 @@ TEST_F(KerasGolden, OtherNumberTypes) {
 }
 
 TEST_F(KerasGolden, WhatIsNoKerasFileIsRefused) {
-  expect_refused("keras3.weights.h5", "Keras 3's .weights.h5 format is not supported");
-  expect_refused("not_keras.h5", "no attribute layer_names at / or /model_weights");
+  expect_refused("keras3_unknown.weights.h5", "what the 3 variables of layer 'mixture' are");
+  expect_refused("not_keras.h5",
+                 "no attribute layer_names at / or /model_weights, and no groups 'vars'");
 }
 
 TEST_F(KerasGolden, DataInOtherFilesIsNotRead) {
-  expect_refused("keras_links.h5", "a tensor that weight_names names is missing");
+  expect_refused("keras_links.h5", "a tensor is missing, or lies in another file");
   expect_refused("keras_external.h5", "data lies in another file");
 }
 
 TEST_F(KerasGolden, TruncatedFilesAreRefused) {
   const macadam::testing::TemporaryFolder folder;
-  const std::string content = read_file(golden("keras2.h5"), 1 << 20);
-  for (size_t size = 8; size < content.size(); size += 61) {
-    write_file_atomically(folder / "cut.h5", content.substr(0, size));
-    EXPECT_THROW(open_weights(folder / "cut.h5"), InputError) << size;
+  for (const char* name : {"keras2.h5", "keras3.weights.h5"}) {
+    const std::string content = read_file(golden(name), 1 << 20);
+    for (size_t size = 8; size < content.size(); size += content.size() / 60) {
+      write_file_atomically(folder / "cut.h5", content.substr(0, size));
+      EXPECT_THROW(open_weights(folder / "cut.h5"), InputError) << name << ": " << size;
+    }
   }
 }
 
