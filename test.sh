@@ -5,6 +5,7 @@
 #   ./test.sh --all    also the formatting, and the tests again under AddressSanitizer and
 #                      UndefinedBehaviorSanitizer
 #   ./test.sh --tsan   the loader alone, under ThreadSanitizer
+#   ./test.sh --tidy   clang-tidy over every C++ source (half an hour on 2 cores)
 #
 # Tests that need a GPU are skipped without one, and the summary says so.
 set -euo pipefail
@@ -30,6 +31,14 @@ if [[ ${1:-} == --tsan ]]; then
   cmake --preset tsan
   cmake --build --preset tsan --target test_loader
   TSAN_OPTIONS=ignore_noninstrumented_modules=1 build/tsan/test_loader
+  exit
+fi
+
+if [[ ${1:-} == --tidy ]]; then
+  say "clang-tidy"
+  cmake -G Ninja -S . -B build/tidy -DCMAKE_CXX_COMPILER=clang++ -DMACADAM_CUDA=OFF
+  git ls-files '*.cpp' ':!kernels/cuda' ':!tests' |
+    xargs -P "$jobs" -n 1 clang-tidy -p build/tidy --quiet
   exit
 fi
 

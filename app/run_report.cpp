@@ -91,7 +91,9 @@ void write_run_report(const Config& config, Loader& val_loader, const DeviceInfo
 
   data.title = config.name;
   data.network = config.network;
-  for (const auto& [key, value] : config.network_options) data.network += ", " + key + " " + value;
+  for (const auto& [key, value] : config.network_options) {
+    data.network += fmt::format(", {} {}", key, value);
+  }
   data.dataset = config.dataset.train;
   data.label_set = labels.name + (labels.void_is_class ? ", void is a class" : ", void is ignored");
   data.device = fmt::format("{} ({})", device.device.name(), device.name);
