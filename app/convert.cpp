@@ -50,10 +50,7 @@ void import_weights(const ConvertOptions& options) {
                        "name one with --network, and --partial if they are a part of it");
     }
   }
-  if (find_network(network).task != Task::segmentation) {
-    throw InputError(fmt::format("{} is a classifier", network), "--network",
-                     "name a network that ends in _unet");
-  }
+  find_segmentation_network(network);
   const LabelSet labels =
       make_label_set(options.label_set, parse_void_policy(options.void_policy), options.dataset);
   const auto [width, height] =
@@ -72,7 +69,7 @@ void import_weights(const ConvertOptions& options) {
   info.precision = "fp32";
   info.seed = options.seed;
   const ImportReport report =
-      convert_weights(options.source, options.destination, info, options.partial, false);
+      convert_weights(options.source, options.destination, info, options.partial);
   fmt::print("{}wrote {}: {}, {} classes\n", report.text(), options.destination, network,
              info.class_names.size());
 }

@@ -149,11 +149,7 @@ void score_test_split(const Config& config, Stream& stream, Ops& ops, DType dtyp
 /// The graph of the configured network. Pretrained weights, and else the network, decide on options
 /// and normalisation that `config` leaves open.
 Graph make_graph(Config& config, int classes, std::optional<WeightImport>& weights) {
-  const NetworkEntry& entry = find_network(config.network);
-  if (entry.task != Task::segmentation) {
-    throw InputError(fmt::format("{} is a classifier", config.network), "network",
-                     "choose a network that ends in _unet");
-  }
+  const NetworkEntry& entry = find_segmentation_network(config.network);
   const Shape input{config.batch, config.height, config.width, 3};
   NetworkSpec spec{config.network, classes, config.network_options};
   Graph graph = build_network(spec, input);

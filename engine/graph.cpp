@@ -205,12 +205,15 @@ int64_t Graph::parameter_count() const {
 }
 
 int64_t Graph::macs() const {
-  int64_t macs = 0;
-  for (const Node& node : nodes_) {
-    if (std::holds_alternative<ConvLayer>(node.layer)) macs += conv_desc(node).macs();
-    if (std::holds_alternative<ConvTransposeLayer>(node.layer)) macs += mirrored_desc(node).macs();
-  }
-  return macs;
+  int64_t sum = 0;
+  for (const Node& node : nodes_) sum += macs(node);
+  return sum;
+}
+
+int64_t Graph::macs(const Node& node) const {
+  if (std::holds_alternative<ConvLayer>(node.layer)) return conv_desc(node).macs();
+  if (std::holds_alternative<ConvTransposeLayer>(node.layer)) return mirrored_desc(node).macs();
+  return 0;
 }
 
 ConvDesc Graph::conv_desc(const Node& node) const {

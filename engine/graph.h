@@ -176,6 +176,8 @@ class Graph {
   int64_t parameter_count() const;
   /// Multiply-adds of all convolutions, transposed ones among them, for the whole batch.
   int64_t macs() const;
+  /// Those of one node.
+  int64_t macs(const Node& node) const;
 
   /// The convolution that a node performs; requires a ConvLayer node.
   ConvDesc conv_desc(const Node& node) const;

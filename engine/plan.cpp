@@ -150,10 +150,7 @@ std::vector<PlanLayer> Plan::layers() const {
       const ParameterSpec& spec = graph_.parameters()[static_cast<size_t>(p)];
       line.parameters += spec.trainable() ? spec.shape.elements() : 0;
     }
-    if (std::holds_alternative<ConvLayer>(node.layer)) line.macs = graph_.conv_desc(node).macs();
-    if (std::holds_alternative<ConvTransposeLayer>(node.layer)) {
-      line.macs = graph_.mirrored_desc(node).macs();
-    }
+    line.macs = graph_.macs(node);
     lines.push_back(std::move(line));
   }
   return lines;

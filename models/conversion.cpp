@@ -46,14 +46,14 @@ WeightNeeds needs_of(const WeightImport& weights, const NetworkSpec& spec) {
 }
 
 ImportReport convert_weights(const std::filesystem::path& source,
-                             const std::filesystem::path& destination, ModelInfo info, bool partial,
-                             bool keep_normalization) {
+                             const std::filesystem::path& destination, ModelInfo info,
+                             bool partial) {
   NetworkSpec spec = network_spec(info);
   const Graph graph = build_network(spec, {1, info.height, info.width, 3});
   const WeightImport weights(source, spec, graph, partial);
   const WeightNeeds needs = needs_of(weights, spec);
   info.network_options.insert(needs.options.begin(), needs.options.end());
-  if (!keep_normalization) info.normalization = needs.normalization;
+  info.normalization = needs.normalization;
   build_network(network_spec(info), {1, info.height, info.width, 3});  // the options are valid
 
   // Most tensors are written from where they lie in the source's mapping.

@@ -14,12 +14,12 @@ bool is_model_file(const std::filesystem::path& path);
 
 /// Writes `destination`, a model of the network that `info` describes, with the weights of
 /// `source`; parameters that it lacks get initial values drawn from info.seed. Options and
-/// normalisation of the tool that wrote the weights are set in the model where `info` leaves them
-/// open: options that it does not name, and the normalisation unless `keep_normalization`.
+/// normalisation of the tool that wrote the weights are set in the model, but for options that
+/// `info` names.
 /// Throws as WeightImport and save_model do; nothing is written then.
 ImportReport convert_weights(const std::filesystem::path& source,
-                             const std::filesystem::path& destination, ModelInfo info, bool partial,
-                             bool keep_normalization);
+                             const std::filesystem::path& destination, ModelInfo info,
+                             bool partial);
 
 /// Writes the model's weights as segmentation_models.pytorch's Unet loads them with strict=True:
 /// its names, and a batch counter for every batch norm. Throws InputError when the network has no

@@ -28,8 +28,9 @@ constexpr std::array<NetworkOption, 1> kExpandFirst{{
 template <bool batch_norm>
 Graph vgg16_unet(const NetworkSpec& spec, Shape input) {
   Graph g(input);
-  const Features features = vgg16(g, g.input(), kEncoder, batch_norm);
-  g.set_output(unet_decoder(g, features, true, spec.classes));
+  Features features = vgg16(g, g.input(), kEncoder, batch_norm);
+  features.back() = unet_center(g, features.back());
+  g.set_output(unet_decoder(g, features, smp_decoder(), spec.classes));
   return g;
 }
 
@@ -37,7 +38,7 @@ template <const ResNetVariant& variant>
 Graph resnet_unet(const NetworkSpec& spec, Shape input) {
   Graph g(input);
   const Features features = resnet(g, g.input(), kEncoder, variant);
-  g.set_output(unet_decoder(g, features, false, spec.classes));
+  g.set_output(unet_decoder(g, features, smp_decoder(), spec.classes));
   return g;
 }
 
@@ -63,7 +64,7 @@ Graph efficientnet_unet(const NetworkSpec& spec, Shape input) {
   const Features features =
       efficientnet(g, g.input(), kEncoder, variant, efficientnet_options(spec));
   carry_efficientnet_head(g, features.back(), kEncoder, variant);
-  g.set_output(unet_decoder(g, features, false, spec.classes));
+  g.set_output(unet_decoder(g, features, smp_decoder(), spec.classes));
   return g;
 }
 
@@ -71,7 +72,7 @@ Graph mobilenet_v2_unet(const NetworkSpec& spec, Shape input) {
   Graph g(input);
   const Features features =
       mobilenet_v2(g, g.input(), kEncoder, bool_option(spec, kExpandFirst[0]));
-  g.set_output(unet_decoder(g, features, false, spec.classes));
+  g.set_output(unet_decoder(g, features, smp_decoder(), spec.classes));
   return g;
 }
 

@@ -53,6 +53,15 @@ const NetworkEntry& find_network(std::string_view name) {
                    fmt::format("did you mean '{}'?", nearest(name, known)));
 }
 
+const NetworkEntry& find_segmentation_network(std::string_view name) {
+  const NetworkEntry& entry = find_network(name);
+  if (entry.task != Task::segmentation) {
+    throw InputError("the network is a classifier", std::string(name),
+                     "choose a network that ends in _unet");
+  }
+  return entry;
+}
+
 bool bool_option(const NetworkSpec& spec, const NetworkOption& option) {
   const std::string_view text = option_text(spec, option);
   if (text != "true" && text != "false") throw bad_option(spec, option, text, "true or false");

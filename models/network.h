@@ -52,6 +52,9 @@ std::span<const NetworkEntry> networks();
 /// Throws InputError with the nearest valid name when there is no such network.
 const NetworkEntry& find_network(std::string_view name);
 
+/// The same for a network that can be trained here. Throws InputError for a classifier.
+const NetworkEntry& find_segmentation_network(std::string_view name);
+
 /// The graph of `spec` for an NxHxWxC input. Throws InputError naming the network, the offending
 /// option or size, and what is accepted.
 Graph build_network(const NetworkSpec& spec, Shape input);

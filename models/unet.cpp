@@ -44,12 +44,7 @@ Graph build(const NetworkSpec& spec, Shape input) {
     x = g.conv_transpose(x, name + ".transpose", up);
     x = double_conv(g, g.concat({skips[i], x}), name, kChannels[i], batch_norm);
   }
-  ConvLayer head;
-  head.out_channels = spec.classes;
-  head.kernel_h = head.kernel_w = 1;
-  head.padding = {};
-  head.init = Init::glorot_uniform;
-  g.set_output(g.conv(x, "head", head));
+  g.set_output(g.conv(x, "head", score_conv(spec.classes, 1)));
   return g;
 }
 

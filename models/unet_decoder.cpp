@@ -2,39 +2,50 @@
 
 #include <fmt/format.h>
 
-#include <array>
-
 namespace macadam {
 
 namespace {
 
-Value conv_norm_relu(Graph& g, Value x, const std::string& name, int channels) {
-  return g.relu(g.batch_norm(g.conv(x, name + ".0", plain_conv(channels, 3)), name + ".1"));
+Value conv_norm_relu(Graph& g, Value x, const std::string& name, const UnetDecoderStyle& style,
+                     int channels) {
+  x = g.conv(x, name + style.conv_suffix, plain_conv(channels, 3));
+  return g.relu(g.batch_norm(x, name + style.norm_suffix, style.norm));
 }
 
 }  // namespace
 
-Value unet_decoder(Graph& g, const Features& features, bool center, int classes) {
+const UnetDecoderStyle& smp_decoder() {
+  static const UnetDecoderStyle style{
+      "decoder.blocks.", {".conv1", ".conv2"}, ".0", ".1", "segmentation_head.0", {}};
+  return style;
+}
+
+const UnetDecoderStyle& keras_decoder() {
+  static const UnetDecoderStyle style{
+      "decoder.decoder_stage",          {"a", "b"}, "_conv", "_bn", "head.final_conv",
+      {.eps = 1e-3f, .momentum = 0.01f}};
+  return style;
+}
+
+Value unet_decoder(Graph& g, const Features& features, const UnetDecoderStyle& style, int classes) {
   constexpr std::array<int, 5> kChannels{256, 128, 64, 32, 16};
   require(features.size() == kChannels.size() + 1, "an image and five scales");
   Value x = features.back();
-  if (center) {
-    const int channels = g.shape(x).c;
-    x = conv_norm_relu(g, x, "decoder.center.0", channels);
-    x = conv_norm_relu(g, x, "decoder.center.1", channels);
-  }
   for (size_t i = 0; i < kChannels.size(); ++i) {
     const Value next = features[kChannels.size() - 1 - i];
     x = g.upsample(x, next);
     if (i + 1 < kChannels.size()) x = g.concat({x, next});
-    const std::string name = fmt::format("decoder.blocks.{}", i);
-    x = conv_norm_relu(g, x, name + ".conv1", kChannels[i]);
-    x = conv_norm_relu(g, x, name + ".conv2", kChannels[i]);
+    for (const std::string& conv : style.convs) {
+      x = conv_norm_relu(g, x, fmt::format("{}{}{}", style.block, i, conv), style, kChannels[i]);
+    }
   }
-  ConvLayer head;
-  head.out_channels = classes;
-  head.init = Init::glorot_uniform;
-  return g.conv(x, "segmentation_head.0", head);
+  return g.conv(x, style.head, score_conv(classes, 3));
+}
+
+Value unet_center(Graph& g, Value x) {
+  const int channels = g.shape(x).c;
+  x = conv_norm_relu(g, x, "decoder.center.0", smp_decoder(), channels);
+  return conv_norm_relu(g, x, "decoder.center.1", smp_decoder(), channels);
 }
 
 }  // namespace macadam

@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include "models/encoders/encoder.h"
+
 namespace macadam {
 
 namespace {
@@ -30,13 +32,7 @@ Graph build(const NetworkSpec& spec, Shape input) {
   const Value c3 = block(g, g.max_pool(c2), "bottom", 128, dropout);
   const Value u2 = block(g, up_and_join(g, c3, c2), "up2", 64, dropout);
   const Value u1 = block(g, up_and_join(g, u2, c1), "up1", 32, dropout);
-
-  ConvLayer head;
-  head.out_channels = spec.classes;
-  head.kernel_h = head.kernel_w = 1;
-  head.padding = {};
-  head.init = Init::glorot_uniform;
-  g.set_output(g.conv(u1, "head", head));
+  g.set_output(g.conv(u1, "head", score_conv(spec.classes, 1)));
   return g;
 }
 

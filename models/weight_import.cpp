@@ -126,8 +126,9 @@ WeightImport::WeightImport(const std::filesystem::path& path, const NetworkSpec&
   const NetworkEntry& entry = find_network(spec.name);
   const std::vector<WeightScheme> schemes = weight_schemes(entry, graph, file_->tensors());
   const Match match = best_match(*file_, schemes, graph);
-  const std::string other = network_of(*file_, entry.task);
+  // A search through all networks: made only where something does not fit.
   const auto looks_like = [&] {
+    const std::string other = network_of(*file_, entry.task);
     return other.empty() || other == spec.name
                ? fmt::format("give weights of {}", spec.name)
                : fmt::format("they look like {}: use network = \"{}\", or other weights", other,
@@ -180,11 +181,12 @@ WeightImport::WeightImport(const std::filesystem::path& path, const NetworkSpec&
 
   // A larger sister's file holds all that this network asks for, and more: ResNet34's for ResNet18.
   // No sister is a network of another family: keras_vgg_unet takes four of VGG16's five blocks.
-  const bool sister =
-      !other.empty() && other != spec.name && find_network(other).family == entry.family;
-  if (sister && !report_.unused.empty()) {
-    throw InputError(fmt::format("weights of another network than {}", spec.name), file_->name(),
-                     looks_like());
+  if (!report_.unused.empty()) {
+    const std::string other = network_of(*file_, entry.task);
+    if (!other.empty() && other != spec.name && find_network(other).family == entry.family) {
+      throw InputError(fmt::format("weights of another network than {}", spec.name), file_->name(),
+                       looks_like());
+    }
   }
   if (!wrong.empty()) {
     throw InputError(fmt::format("tensors of a wrong shape: {}", some(wrong)), file_->name(),

@@ -14,6 +14,13 @@ ConvLayer plain_conv(int channels, int kernel, int stride) {
   return conv;
 }
 
+ConvLayer score_conv(int classes, int kernel) {
+  ConvLayer conv = plain_conv(classes, kernel);
+  conv.bias = true;
+  conv.init = Init::glorot_uniform;
+  return conv;
+}
+
 Padding same_padding(int height, int width, int kernel, int stride) {
   const auto total = [&](int size) {
     const int out = (size + stride - 1) / stride;

@@ -15,6 +15,9 @@ using Features = std::vector<Value>;
 /// Bias-free convolution as classification networks have it before a batch norm.
 ConvLayer plain_conv(int channels, int kernel, int stride = 1);
 
+/// The last convolution of a network, with a bias: class scores.
+ConvLayer score_conv(int classes, int kernel);
+
 /// TensorFlow's "same" padding of a height x width image: the output has ceil(size / stride)
 /// pixels, and what cannot be halved goes to the right and the bottom.
 Padding same_padding(int height, int width, int kernel, int stride);

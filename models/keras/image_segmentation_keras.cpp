@@ -31,10 +31,7 @@ Value decode(Graph& g, const std::array<Value, 4>& levels, int classes) {
     x = g.relu(biased_conv(g, x, fmt::format("decoder.conv{}", i + 1), kChannels[i]));
     x = g.batch_norm(x, fmt::format("decoder.bn{}", i + 1), kNorm);
   }
-  ConvLayer head;
-  head.out_channels = classes;
-  head.init = Init::glorot_uniform;
-  return g.upsample(g.conv(x, "head.conv", head), g.input(), true);
+  return g.upsample(g.conv(x, "head.conv", score_conv(classes, 3)), g.input(), true);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <array>
 
 #include "models/encoders/efficientnet.h"
+#include "models/unet_decoder.h"
 
 namespace macadam {
 
@@ -16,30 +17,6 @@ constexpr BatchNormDesc kResNetNorm{.eps = 2e-5f, .momentum = 0.01f};  // classi
 constexpr std::array<NetworkOption, 1> kDropConnect{{
     {"drop_connect", "0.2", "probability of dropping the last residual branch; earlier ones less"},
 }};
-
-Value conv_norm_relu(Graph& g, Value x, const std::string& name, int channels) {
-  x = g.conv(x, name + "_conv", plain_conv(channels, 3));
-  return g.relu(g.batch_norm(x, name + "_bn", kNorm));
-}
-
-/// `features` are tapped at /2, /4, /8, /16 and /32.
-Value decode(Graph& g, const std::array<Value, 5>& features, int classes) {
-  constexpr std::array<int, 5> kChannels{256, 128, 64, 32, 16};
-  Value x = features[4];
-  for (size_t i = 0; i < kChannels.size(); ++i) {
-    const bool joins = i + 1 < kChannels.size();
-    const Value next = joins ? features[3 - i] : g.input();
-    x = g.upsample(x, next);
-    if (joins) x = g.concat({x, next});
-    const std::string name = fmt::format("decoder.decoder_stage{}", i);
-    x = conv_norm_relu(g, x, name + "a", kChannels[i]);
-    x = conv_norm_relu(g, x, name + "b", kChannels[i]);
-  }
-  ConvLayer head;
-  head.out_channels = classes;
-  head.init = Init::glorot_uniform;
-  return g.conv(x, "head.final_conv", head);
-}
 
 Value norm_relu(Graph& g, Value x, const std::string& name) {
   return g.relu(g.batch_norm(x, name, kResNetNorm));
@@ -87,10 +64,11 @@ Graph keras_resnet34_unet(const NetworkSpec& spec, Shape input) {
   constexpr std::array<int, 4> kBlocks{3, 4, 6, 3};
   const std::string prefix = "encoder.";
   Graph g(input);
-  std::array<Value, 5> features;
+  Features features(6);
+  features[0] = g.input();
   Value x = g.batch_norm(g.input(), prefix + "bn_data", kResNetNorm, false);
   x = norm_relu(g, g.conv(x, prefix + "conv0", plain_conv(64, 7, 2)), prefix + "bn0");
-  features[0] = x;
+  features[1] = x;
   x = g.max_pool(x, {3, 3, 2, 2, Padding::all(1)});
   for (int stage = 0; stage < 4; ++stage) {
     const int channels = 64 << stage;
@@ -98,7 +76,7 @@ Graph keras_resnet34_unet(const NetworkSpec& spec, Shape input) {
       const std::string name = fmt::format("{}stage{}_unit{}_", prefix, stage + 1, block + 1);
       const int stride = stage > 0 && block == 0 ? 2 : 1;
       const Value y = norm_relu(g, x, name + "bn1");
-      if (stage > 0 && block == 0) features[static_cast<size_t>(stage)] = y;
+      if (stage > 0 && block == 0) features[static_cast<size_t>(stage) + 1] = y;
       // The first unit's shortcut is taken after the activation, without a batch norm.
       const Value shortcut =
           block == 0 ? g.conv(y, name + "sc", plain_conv(channels, 1, stride)) : x;
@@ -107,8 +85,8 @@ Graph keras_resnet34_unet(const NetworkSpec& spec, Shape input) {
       x = g.add(z, shortcut);
     }
   }
-  features[4] = norm_relu(g, x, prefix + "bn1");
-  g.set_output(decode(g, features, spec.classes));
+  features[5] = norm_relu(g, x, prefix + "bn1");
+  g.set_output(unet_decoder(g, features, keras_decoder(), spec.classes));
   return g;
 }
 
@@ -123,10 +101,11 @@ Graph keras_efficientnet_unet(const NetworkSpec& spec, Shape input) {
 
   const std::string prefix = "encoder.";
   Graph g(input);
-  std::array<Value, 5> features;
+  Features features(6);
+  features[0] = g.input();
   Value x = g.conv(g.input(), prefix + "stem_conv", same_conv(input, stages.front().in, 3, 2));
   x = g.activation(g.batch_norm(x, prefix + "stem_bn", kNorm), Activation::silu);
-  size_t tap = 0;
+  size_t tap = 1;
   int index = 0;
   for (size_t s = 0; s < stages.size(); ++s) {
     for (int i = 0; i < stages[s].repeats; ++i, ++index) {
@@ -140,8 +119,8 @@ Graph keras_efficientnet_unet(const NetworkSpec& spec, Shape input) {
   }
   ConvLayer top = plain_conv(round_channels(variant, 1280), 1);
   x = g.batch_norm(g.conv(x, prefix + "top_conv", top), prefix + "top_bn", kNorm);
-  features[4] = g.activation(x, Activation::silu);
-  g.set_output(decode(g, features, spec.classes));
+  features[5] = g.activation(x, Activation::silu);
+  g.set_output(unet_decoder(g, features, keras_decoder(), spec.classes));
   return g;
 }
 

@@ -220,7 +220,7 @@ TEST_F(Conversions, AModelHoldsTheWeightsAndInitialValues) {
   tensors_of(kMobileNet, encoder_alone).write(file_);
   const auto model_file = folder_ / "model.safetensors";
   EXPECT_FALSE(is_model_file(file_));
-  convert_weights(file_, model_file, info(), false, false);
+  convert_weights(file_, model_file, info(), false);
   ASSERT_TRUE(is_model_file(model_file));
   const Model model = load_model(model_file);
   const Graph graph = build_network(kMobileNet, kImage);
@@ -235,14 +235,14 @@ TEST_F(Conversions, AModelHoldsTheWeightsAndInitialValues) {
 TEST_F(Conversions, NothingIsWrittenWhenItFails) {
   tensors_of({"resnet18_unet", 8, {}}, encoder_alone).write(file_);
   const auto model_file = folder_ / "model.safetensors";
-  EXPECT_THROW(convert_weights(file_, model_file, info(), false, false), InputError);
+  EXPECT_THROW(convert_weights(file_, model_file, info(), false), InputError);
   EXPECT_EQ(folder_.entries().size(), 1u);
 }
 
 TEST_F(Conversions, PyTorchGetsItsNamesAndCounters) {
   tensors_of(kMobileNet, as_it_is).write(file_);
   const auto model_file = folder_ / "model.safetensors", torch_file = folder_ / "smp.safetensors";
-  convert_weights(file_, model_file, info(), false, false);
+  convert_weights(file_, model_file, info(), false);
   export_pytorch(torch_file, load_model(model_file), model_file.string());
   const SafetensorsFile written(torch_file);
   size_t statistics = 0, counters = 0;
