@@ -242,6 +242,7 @@ SplitScan scan_split(const fs::path& root, std::string_view split) {
   const auto found = splits.find(whole ? kWholeSplit : std::string(split));
   if (found == splits.end()) {
     std::vector<std::string> names;
+    names.reserve(splits.size());
     for (const auto& [name, folders] : splits) names.push_back(name);
     throw InputError(fmt::format("data set has no split \"{}\"", split), root.string(),
                      names.empty() ? std::string("it has no split at all")

@@ -22,7 +22,7 @@ struct Match {
 
 /// The shape that `p` has in a file of the scheme.
 TensorShape stored_shape(const ParameterSpec& p, bool keras) {
-  const TensorShape own = p.file_shape();
+  TensorShape own = p.file_shape();
   if (!keras || own.size() != 4) return own;
   const bool depthwise = own[1] == 1 && own[0] > 1;
   return depthwise ? TensorShape{own[2], own[3], own[0], 1}
@@ -34,7 +34,7 @@ bool fits(const TensorShape& found, const ParameterSpec& p, bool keras) {
   const TensorShape wanted = stored_shape(p, keras);
   if (found == wanted) return true;
   if (found.size() != 2 || wanted.size() != 4) return false;
-  const TensorShape own = p.file_shape();
+  TensorShape own = p.file_shape();
   const TensorShape matrix = keras ? TensorShape{own[1] * own[2] * own[3], own[0]}
                                    : TensorShape{own[0], own[1] * own[2] * own[3]};
   return found == matrix && (!keras || own[2] * own[3] == 1);
@@ -65,7 +65,7 @@ Match best_match(const WeightFile& file, std::span<const WeightScheme> schemes,
 
 /// Kernels from Keras's {h, w, C, K} (depthwise {h, w, C, 1}) to {K, C, h, w}.
 void from_keras(const ParameterSpec& p, std::span<const float> from, std::span<float> to) {
-  const TensorShape own = p.file_shape();
+  TensorShape own = p.file_shape();
   const int64_t k_count = own[0], c_count = own[1], pixels = own[2] * own[3];
   // A depthwise kernel's C and 1 lie as K does: the same walk serves, with C = 1.
   for (int64_t k = 0; k < k_count; ++k) {
@@ -82,7 +82,7 @@ std::string some(const std::vector<std::string>& names) {
   constexpr size_t kShown = 3;
   std::vector<std::string> shown(names.begin(),
                                  names.begin() + static_cast<long>(std::min(names.size(), kShown)));
-  for (std::string& name : shown) name = "'" + name + "'";
+  for (std::string& name : shown) name = fmt::format("'{}'", name);
   return joined(shown) +
          (names.size() > kShown ? fmt::format(" and {} more", names.size() - kShown) : "");
 }

@@ -55,7 +55,7 @@ void count_small(const uint8_t* predictions, const uint8_t* labels, int64_t pixe
   }
   for (int label = 0; label < classes; ++label) {
     for (int prediction = 0; prediction < classes; ++prediction) {
-      const auto cell = static_cast<size_t>(label * kSmallTable + prediction);
+      const auto cell = static_cast<size_t>(label) * kSmallTable + static_cast<size_t>(prediction);
       const uint64_t sum =
           uint64_t{tables[0][cell]} + tables[1][cell] + tables[2][cell] + tables[3][cell];
       if (sum == 0) continue;

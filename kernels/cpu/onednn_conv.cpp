@@ -25,7 +25,7 @@ memory::data_type data_type(DType dtype) {
   switch (dtype) {
     case DType::f32: return memory::data_type::f32;
     case DType::bf16: return memory::data_type::bf16;
-    case DType::f16: break;
+    case DType::f16:
     case DType::u8: break;
   }
   throw InputError(fmt::format("{} convolutions run on CUDA only", name_of(dtype)), "device cpu",

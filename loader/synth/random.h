@@ -32,7 +32,7 @@ class Random {
 
   /// In [lo, hi], both included.
   int integer(int lo, int hi) {
-    const uint64_t span = static_cast<uint64_t>(hi - lo + 1);
+    const uint64_t span = static_cast<uint64_t>(hi - lo) + 1;
     return lo + static_cast<int>((span * bits()) >> 32);
   }
 

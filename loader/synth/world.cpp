@@ -68,7 +68,7 @@ void World::cast_capsule(Vec3 a, Vec3 b, float radius) {
   const float norm = radius / std::max(std::sqrt(axis.x * axis.x + axis.y * axis.y), 1e-3f);
   const Vec2 across = {-axis.y * norm, axis.x * norm};
   const std::array<Vec2, 4> corners = {p - across, p + across, q + across, q - across};
-  shadows.push_back([corners](Canvas& canvas) {
+  shadows.emplace_back([corners](Canvas& canvas) {
     canvas.ground_shadow(corners, [](const Hit&) { return 1.0f; });
   });
 }
@@ -86,7 +86,7 @@ void World::cast_blob(Vec3 middle, float radius, float gaps) {
     corners[i] = centre + Vec2{along.x * a - along.y * b, along.y * a + along.x * b};
   }
   const NoiseTable& table = noise;
-  shadows.push_back([corners, centre, along, reach, radius, gaps, &table](Canvas& canvas) {
+  shadows.emplace_back([corners, centre, along, reach, radius, gaps, &table](Canvas& canvas) {
     canvas.ground_shadow(corners, [&](const Hit& hit) {
       const float dx = hit.u - centre.x, dz = hit.v - centre.y;
       const float a = (dx * along.x + dz * along.y) / reach;
@@ -112,7 +112,7 @@ void World::cast_box(Vec3 centre, Vec3 ahead, float half_width, float half_lengt
     points.push_back({corner.x, corner.z});
     if (sunny) points.push_back(shadow_of(corner + Vec3{0, height, 0}, light.to_sun));
   }
-  shadows.push_back([around, centre, ahead, right, half_width, half_length](Canvas& canvas) {
+  shadows.emplace_back([around, centre, ahead, right, half_width, half_length](Canvas& canvas) {
     canvas.ground_occlusion(around, [&](const Hit& hit) {
       const Vec3 from = {hit.u - centre.x, 0, hit.v - centre.z};
       const float a = half_width + 0.3f - std::abs(dot(from, right));
@@ -121,7 +121,7 @@ void World::cast_box(Vec3 centre, Vec3 ahead, float half_width, float half_lengt
     });
   });
   if (!sunny) return;
-  shadows.push_back([corners = hull(std::move(points))](Canvas& canvas) {
+  shadows.emplace_back([corners = hull(std::move(points))](Canvas& canvas) {
     canvas.ground_shadow(corners, [](const Hit&) { return 1.0f; });
   });
 }

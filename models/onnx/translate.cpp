@@ -144,7 +144,7 @@ class Translator {
   /// A node within a layer, named after what it makes.
   std::string emit_part(std::string op, const std::string& name, std::vector<std::string> inputs,
                         Attributes attributes = {}) {
-    const std::string output = unique(name);
+    std::string output = unique(name);
     emit(std::move(op), output, std::move(inputs), output, std::move(attributes));
     return output;
   }

@@ -31,10 +31,11 @@ bool convertible(StoredType type) {
 /// again gets them from the file again.
 void release_pages(std::span<const std::byte> part) {
   static const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const auto address = reinterpret_cast<uintptr_t>(part.data());
-  const uintptr_t begin = (address + page - 1) / page * page;
-  const uintptr_t end = (address + part.size()) / page * page;
-  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+  const uintptr_t before = reinterpret_cast<uintptr_t>(part.data()) % page;
+  const size_t skipped = (page - before) % page;
+  if (part.size() < skipped + page) return;
+  const std::span<const std::byte> whole = part.subspan(skipped);
+  ::madvise(const_cast<std::byte*>(whole.data()), whole.size() / page * page, MADV_DONTNEED);
 }
 
 template <typename T>

@@ -39,8 +39,11 @@ def rounded(value):
 def with_rule_weights(network):
     """The network in float64 with the weights of the rule."""
     module = network.build()
+    state = module.state_dict()
+    names = (network.reference or network.build)().state_dict()
     with torch.no_grad():
-        for name, values in [*module.named_parameters(), *module.named_buffers()]:
+        for name, values in zip(names, state.values(), strict=True):
+            assert values.shape == names[name].shape, name
             if not name.endswith("num_batches_tracked"):
                 shape = tuple(values.shape)
                 values.copy_(torch.from_numpy(rule.tensor(name, shape, network.weight_gain)))

@@ -56,7 +56,7 @@ def fill(module, names=None, gain=1.0):
     return state
 
 
-def keras_tensors(module, prefix, gain):
+def keras_tensors(module, prefix, gain=1.0):
     """(layer, kind, values) of a twin's part as Keras stores it, layer by layer."""
     for layer_name, layer in module.named_modules():
         for name, values in [*layer.named_parameters(recurse=False),

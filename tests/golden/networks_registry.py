@@ -60,6 +60,8 @@ class Network:
     options: dict = dataclasses.field(default_factory=dict)
     classes: int = CLASSES
     weight_gain: float = 1.0  # of networks_rule.tensor
+    # A module with the registry's names for the same tensors in the same order, if they differ.
+    reference: typing.Callable[[], nn.Module] | None = None
 
 
 def smp_unet(encoder):
@@ -96,13 +98,20 @@ def make_registry():
             lambda encoder=encoder: keras.ImageSegmentationKerasUnet(encoder(), CLASSES),
             sixteenths)
 
+    def efficientnet_b0():
+        return efficientnet_pytorch.EfficientNet.from_name("efficientnet-b0")
+
     classifiers = {
         "vgg16": torchvision.models.vgg16,
         "resnet34": torchvision.models.resnet34,
-        "efficientnet_b0": lambda: efficientnet_pytorch.EfficientNet.from_name("efficientnet-b0"),
+        "efficientnet_b0": efficientnet_b0,
     }
     for name, build in classifiers.items():
         networks[f"{name}_classifier"] = Network(build, image, name, classes=1000)
+    # Its own paddings: other than TensorFlow's at even sizes, the same at odd ones.
+    networks["torchvision_efficientnet_b0_classifier"] = Network(
+        torchvision.models.efficientnet_b0, ((64, 96), (97, 129)), "efficientnet_b0",
+        {"padding": "symmetric", "norm_eps": "1e-5"}, classes=1000, reference=efficientnet_b0)
 
     for name, network in networks.items():
         network.name = network.name or name
