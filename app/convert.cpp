@@ -103,6 +103,11 @@ void convert(const ConvertOptions& options) {
     throw InputError(fmt::format("'{}' is no format to write", extension), options.destination,
                      "end the name in .safetensors or .onnx");
   }
+  std::error_code missing;
+  if (fs::equivalent(options.source, options.destination, missing)) {
+    throw InputError("source and destination are the same file", options.destination,
+                     "give the new file another name");
+  }
   if (is_model_file(options.source)) {
     export_model(options);
   } else if (extension == ".onnx") {

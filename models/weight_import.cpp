@@ -195,12 +195,14 @@ WeightImport::WeightImport(const std::filesystem::path& path, const NetworkSpec&
   if (partial) return;
   if (!missing_encoder.empty()) {
     throw InputError(fmt::format("the encoder is incomplete: {} missing", some(missing_encoder)),
-                     file_->name(), looks_like() + ", or allow a partial load");
+                     file_->name(),
+                     looks_like() + ", or load what fits by macadam convert --partial");
   }
   const bool whole_network = report_.encoder_loaded == 0;
   if (!missing_decoder.empty() && (report_.decoder_loaded > 0 || whole_network)) {
     throw InputError(fmt::format("the decoder is incomplete: {} missing", some(missing_decoder)),
-                     file_->name(), looks_like() + ", or allow a partial load");
+                     file_->name(),
+                     looks_like() + ", or load what fits by macadam convert --partial");
   }
 }
 

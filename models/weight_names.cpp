@@ -190,6 +190,9 @@ void add_efficientnet_schemes(std::vector<WeightScheme>& schemes, std::string_vi
 
 // VGG16 in Keras ---------------------------------------------------------------------------------
 
+constexpr std::string_view kKerasVgg = "Keras VGG16";
+constexpr Normalization kCaffe{{103.939f, 116.779f, 123.68f}, {1, 1, 1}, 255, true};
+
 /// "block2_conv1" of "features.5" in torchvision's vgg16.
 std::optional<std::string> keras_vgg_layer(std::string_view layer) {
   constexpr std::array<LayerName, 13> kLayers{{{"features.0", "block1_conv1"},
@@ -209,16 +212,16 @@ std::optional<std::string> keras_vgg_layer(std::string_view layer) {
 }
 
 WeightScheme keras_vgg_scheme(const Graph& graph, std::string_view prefix) {
-  WeightScheme made =
-      scheme("Keras VGG16", graph, [&](const ParameterSpec& p) -> std::optional<std::string> {
-        const auto inside = after(p.name, prefix);
-        if (!inside) return std::nullopt;
-        const auto layer = keras_vgg_layer(split_name(*inside).layer);
-        if (!layer) return std::nullopt;
-        return fmt::format("{}/{}", *layer, keras_kind(p));
-      });
+  WeightScheme made = scheme(std::string(kKerasVgg), graph,
+                             [&](const ParameterSpec& p) -> std::optional<std::string> {
+                               const auto inside = after(p.name, prefix);
+                               if (!inside) return std::nullopt;
+                               const auto layer = keras_vgg_layer(split_name(*inside).layer);
+                               if (!layer) return std::nullopt;
+                               return fmt::format("{}/{}", *layer, keras_kind(p));
+                             });
   made.keras = true;
-  made.normalization = {{103.939f, 116.779f, 123.68f}, {1, 1, 1}, 255, true};
+  made.normalization = kCaffe;
   return made;
 }
 
@@ -240,7 +243,8 @@ WeightScheme keras_scheme(const Graph& graph, const Normalization& normalization
 /// Layers that Keras named itself, "conv2d_7": the n-th convolution of the file is that of the
 /// network, and so are the batch norms. image-segmentation-keras names the last one before the
 /// head "seg_feats"; VGG's layers keep names of their own. The order means nothing when a layer
-/// does not fit: then the file holds another network, and none is taken by its order.
+/// does not fit: then the file holds another network, and none is taken by its order. Where VGG's
+/// layers alone are taken they are keras-applications', whose images are other than the tool's.
 WeightScheme keras_order_scheme(const Graph& graph, std::span<const WeightTensor> tensors) {
   std::vector<const WeightTensor*> convs, norms;
   for (const WeightTensor& tensor : tensors) {
@@ -270,14 +274,16 @@ WeightScheme keras_order_scheme(const Graph& graph, std::span<const WeightTensor
       take(*norms[norm++], p, shape);
     }
   }
-  if (all_fit) layers.merge(ordered);
+  const bool whole = all_fit && !ordered.empty();
+  if (whole) layers.merge(ordered);
   WeightScheme made = scheme("image-segmentation-keras", graph, [&](const ParameterSpec& p) {
     const auto found = layers.find(split_name(p.name).layer);
     return found == layers.end() ? std::optional<std::string>()
                                  : fmt::format("{}/{}", found->second, keras_kind(p));
   });
   made.keras = true;
-  made.normalization = kImageSegmentationKeras;
+  if (!whole) made.name = kKerasVgg;
+  made.normalization = whole ? kImageSegmentationKeras : kCaffe;
   return made;
 }
 

@@ -267,7 +267,8 @@ class Translator {
 };
 
 void Translator::layer(const Node& node, const ConvLayer& conv) {
-  require(!conv.relu && conv.dropout == 0, "a graph that no rewrite has touched");
+  require(conv.activation == Activation::identity && conv.dropout == 0,
+          "a graph that no rewrite has touched");
   std::vector<std::string> names = inputs(node);
   const Node* norm = foldable(node);
   if (norm != nullptr) {
@@ -327,7 +328,7 @@ void Translator::layer(const Node& node, const ConvTransposeLayer& conv) {
 }
 
 void Translator::layer(const Node& node, const BatchNormLayer& norm) {
-  require(!norm.desc.relu, "a graph that no rewrite has touched");
+  require(norm.desc.activation == Activation::identity, "a graph that no rewrite has touched");
   std::vector<std::string> names = inputs(node);
   for (size_t i = 0; i < node.parameters.size(); ++i) names.push_back(constant(spec(node, i)));
   emit("BatchNormalization", node, std::move(names), {{"epsilon", norm.desc.eps}});
@@ -335,6 +336,7 @@ void Translator::layer(const Node& node, const BatchNormLayer& norm) {
 
 void Translator::layer(const Node& node, const ActivationLayer& activation) {
   switch (activation.kind) {
+    case Activation::identity: emit("Identity", node); return;
     case Activation::relu: emit("Relu", node); return;
     case Activation::relu6:
       emit("Clip", node, {tensor(node.inputs[0]), scalar(0), scalar(6)}, {});

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -52,20 +53,6 @@ class CommandLine : public testing::Test {
     }
     std::sort(files.begin(), files.end());
     return files.at(0);
-  }
-
-  /// Exit code 2 and one error line that holds every word of `words`.
-  static void expect_input_error(const ProgramResult& result,
-                                 const std::vector<std::string>& words) {
-    EXPECT_EQ(result.exit_code, 2) << result.err;
-    std::vector<std::string> errors;
-    for (const std::string& line : lines_of(result.err)) {
-      if (line.starts_with("macadam: error: ")) errors.push_back(line);
-    }
-    ASSERT_EQ(errors.size(), 1u) << result.err;
-    for (const std::string& word : words) {
-      EXPECT_NE(errors[0].find(word), std::string::npos) << word << " not in: " << errors[0];
-    }
   }
 
  private:
@@ -162,6 +149,38 @@ TEST_F(CommandLine, FrozenParametersAreCounted) {
                            "up to epoch 2, 471784 parameters are trained and 0 frozen"}) {
     EXPECT_NE(head.err.find(line), std::string::npos) << head.err;
   }
+}
+
+TEST_F(CommandLine, StepsOfSeveralBatchesClippedAndAveraged) {
+  const std::vector<std::string> keys{"accumulate=3", "clip_norm=0.5", "ema=0.9", "name=steps"};
+  std::vector<std::string> words{"train", "run.toml"};
+  words.insert(words.end(), keys.begin(), keys.end());
+  const ProgramResult train = macadam(folder(), words);
+  ASSERT_EQ(train.exit_code, 0) << train.err;
+  const fs::path run = folder() / "runs/steps";
+  const auto steps = [](const fs::path& folder) {
+    const auto lines = lines_of(read_text(folder / "log.jsonl"));
+    return std::ranges::count_if(
+        lines, [](const std::string& line) { return line.find("\"step\",") != std::string::npos; });
+  };
+  const auto batches = steps(folder() / "runs/run") / 2;  // of an epoch
+  EXPECT_EQ(steps(run), 2 * ((batches + 2) / 3));
+  for (const char* model : {"best.safetensors", "last.safetensors"}) {
+    const ProgramResult eval = macadam(folder(), {"eval", (run / model).string(), "streets"});
+    EXPECT_EQ(eval.exit_code, 0) << eval.err;
+  }
+  words.push_back("--resume");
+  EXPECT_EQ(macadam(folder(), words).exit_code, 0);
+  expect_input_error(
+      macadam(folder(), {"train", "run.toml", "name=steps", "accumulate=3", "--resume"}),
+      {"'clip_norm'"});
+  expect_input_error(macadam(folder(), {"train", "run.toml", "name=a", "accumulate=1000"}),
+                     {"accumulate", "use at most " + std::to_string(batches)});
+}
+
+TEST_F(CommandLine, TrainingInFp16NeedsCuda) {
+  expect_input_error(macadam(folder(), {"train", "run.toml", "name=a", "precision=fp16"}),
+                     {"fp16 runs on CUDA only", "bf16"});
 }
 
 TEST_F(CommandLine, ADeviceThatIsNotThere) {

@@ -1,6 +1,7 @@
 #include "program.h"
 
 #include <fcntl.h>
+#include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -66,6 +67,23 @@ ProgramResult Program::wait() {
 ProgramResult macadam(const std::filesystem::path& folder,
                       const std::vector<std::string>& arguments) {
   return Program(folder, arguments).wait();
+}
+
+void expect_error(const ProgramResult& result, int exit_code,
+                  const std::vector<std::string>& words) {
+  EXPECT_EQ(result.exit_code, exit_code) << result.err;
+  std::vector<std::string> errors;
+  for (const std::string& line : lines_of(result.err)) {
+    if (line.starts_with("macadam: error: ")) errors.push_back(line);
+  }
+  ASSERT_EQ(errors.size(), 1u) << result.err;
+  for (const std::string& word : words) {
+    EXPECT_NE(errors[0].find(word), std::string::npos) << word << " not in: " << errors[0];
+  }
+}
+
+void expect_input_error(const ProgramResult& result, const std::vector<std::string>& words) {
+  expect_error(result, 2, words);
 }
 
 void write_text(const std::filesystem::path& file, const std::string& text) {

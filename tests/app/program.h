@@ -48,6 +48,12 @@ class Program {
 ProgramResult macadam(const std::filesystem::path& folder,
                       const std::vector<std::string>& arguments);
 
+/// Expects the exit code and exactly one error line, which holds every word of `words`.
+void expect_error(const ProgramResult& result, int exit_code,
+                  const std::vector<std::string>& words);
+/// The same for a mistake of the user: exit code 2.
+void expect_input_error(const ProgramResult& result, const std::vector<std::string>& words);
+
 void write_text(const std::filesystem::path& file, const std::string& text);
 std::string read_text(const std::filesystem::path& file);
 std::vector<std::string> lines_of(const std::string& text);

@@ -192,6 +192,28 @@ def keras_files():
         file.create_dataset("conv/conv/kernel:0", (2,), "<f4", external=[("zip.pth", 0, 8)])
 
 
+def keras_vgg16_file():
+    """keras-applications' VGG16 without its top, in the layout of its file (Keras 1). Kernels but
+    the first hold one number, which HDF5 keeps as a fill value: full size in a few kilobytes."""
+    with h5py.File(FOLDER / "keras_vgg16.h5", "w", libver="earliest") as file:
+        layers, kernels, inputs = {"input_1": {}}, {}, 3
+        for block, (convs, channels) in enumerate(
+                ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512)), start=1):
+            for conv in range(1, convs + 1):
+                name = f"block{block}_conv{conv}"
+                layers[name] = {f"{name}_W_1:0": np.zeros(0, np.float32),
+                                f"{name}_b_1:0": ramp(len(kernels), channels)}
+                kernels[name] = (3, 3, inputs, channels)
+                inputs = channels
+            layers[f"block{block}_pool"] = {}
+        keras_group(file, layers)
+        for number, (name, shape) in enumerate(kernels.items()):
+            del file[f"{name}/{name}_W_1:0"]
+            kernel = file[name].create_dataset(f"{name}_W_1:0", shape, "<f4", fillvalue=number / 8)
+            if number == 0:
+                kernel[...] = ramp(0, *shape)
+
+
 def keras3_files():
     """The layout of Keras 3's model.save_weights("NAME.weights.h5")."""
 
@@ -254,6 +276,7 @@ def main():
     torch_files()
     evil_files()
     keras_files()
+    keras_vgg16_file()
     keras3_files()
     numpy_files()
     safetensors.torch.save_file(

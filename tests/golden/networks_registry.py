@@ -108,9 +108,9 @@ def make_registry():
     }
     for name, build in classifiers.items():
         networks[f"{name}_classifier"] = Network(build, image, name, classes=1000)
-    # Its own paddings: other than TensorFlow's at even sizes, the same at odd ones.
+    # Its own paddings, at sizes where TensorFlow's are others.
     networks["torchvision_efficientnet_b0_classifier"] = Network(
-        torchvision.models.efficientnet_b0, ((64, 96), (97, 129)), "efficientnet_b0",
+        torchvision.models.efficientnet_b0, ((64, 96), (75, 99)), "efficientnet_b0",
         {"padding": "symmetric", "norm_eps": "1e-5"}, classes=1000, reference=efficientnet_b0)
 
     for name, network in networks.items():

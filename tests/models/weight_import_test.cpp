@@ -8,6 +8,7 @@
 #include <functional>
 
 #include "models/conversion.h"
+#include "models/weights/hdf5_file.h"
 #include "tests/engine/temporary_folder.h"
 #include "tests/models/rule_weights.h"
 
@@ -195,6 +196,86 @@ TEST_F(WeightImports, TheToolsOptionsComeWithTheWeights) {
   NetworkSpec own = spec;
   own.options["padding"] = "same";
   EXPECT_EQ(needs_of(weights, own).options.count("padding"), 0u) << "the user's choice stands";
+}
+
+/// keras-applications' VGG16 as tests/golden/make_weight_files.py writes it.
+class KerasVgg16 : public WeightImports {
+ protected:
+  void SetUp() override {
+    if (!has_hdf5()) GTEST_SKIP() << "built without HDF5";
+    std::filesystem::copy_file(MACADAM_SOURCE_DIR "/tests/golden/weights/keras_vgg16.h5", file_);
+    // Most of its numbers are fill values; a file is refused that is too short for its tensors.
+    constexpr uintmax_t kRoom = 8 << 20;
+    std::filesystem::resize_file(file_, kRoom);
+  }
+
+  WeightImport load_keras(const std::string& network) {
+    const NetworkSpec spec{network, 8, {}};
+    return WeightImport(file_, spec, build_network(spec, kImage));
+  }
+  /// The loaded parameters of a network by name.
+  static std::map<std::string, std::vector<float>> values(const WeightImport& weights,
+                                                          const std::string& network) {
+    const Graph graph = build_network({network, 8, {}}, kImage);
+    std::map<std::string, std::vector<float>> loaded;
+    weights.for_each([&](size_t i, std::span<const float> from, bool) {
+      loaded[graph.parameters()[i].name].assign(from.begin(), from.end());
+    });
+    return loaded;
+  }
+};
+
+TEST_F(KerasVgg16, GivesKerasVggUnetFourOfItsFiveBlocks) {
+  const WeightImport weights = load_keras("keras_vgg_unet");
+  const ImportReport& report = weights.report();
+  EXPECT_EQ(report.encoder_loaded, 20u);
+  EXPECT_EQ(report.decoder_loaded + report.head_loaded, 0u);
+  EXPECT_EQ(report.unused, (std::vector<std::string>{"block5_conv1/kernel", "block5_conv1/bias",
+                                                     "block5_conv2/kernel", "block5_conv2/bias",
+                                                     "block5_conv3/kernel", "block5_conv3/bias"}));
+  for (const std::string& name : report.missing) {
+    EXPECT_NE(part_of(name), WeightPart::encoder) << name;
+  }
+
+  const auto loaded = values(weights, "keras_vgg_unet");
+  const std::vector<float>& first = loaded.at("encoder.block1_conv1.weight");
+  constexpr size_t kIn = 3, kOut = 64, kPixels = 9;
+  ASSERT_EQ(first.size(), kOut * kIn * kPixels);
+  for (size_t k = 0, to = 0; k < kOut; ++k) {
+    for (size_t c = 0; c < kIn; ++c) {
+      for (size_t pixel = 0; pixel < kPixels; ++pixel, ++to) {
+        const size_t from = (pixel * kIn + c) * kOut + k;
+        ASSERT_EQ(first[to], static_cast<float>(from) / 4) << k << " " << c << " " << pixel;
+      }
+    }
+  }
+  const std::vector<float>& last = loaded.at("encoder.block4_conv3.weight");
+  ASSERT_EQ(last.size(), 512u * 512 * kPixels);
+  EXPECT_EQ(last.front(), 9.0f / 8);
+  EXPECT_EQ(last.back(), 9.0f / 8);
+  EXPECT_EQ(loaded.at("encoder.block4_conv3.bias")[1], 9.25f);
+}
+
+TEST_F(KerasVgg16, GivesVgg16UnetTheWholeOfIt) {
+  const WeightImport weights = load_keras("vgg16_unet");
+  EXPECT_EQ(weights.report().encoder_loaded, 26u);
+  EXPECT_TRUE(weights.report().unused.empty());
+  const auto loaded = values(weights, "vgg16_unet");
+  EXPECT_EQ(loaded.at("encoder.features.28.weight").front(), 12.0f / 8);
+  EXPECT_EQ(loaded.at("encoder.features.28.bias")[4], 13.0f);
+  EXPECT_EQ(network_of(*open_weights(file_)), "vgg16_unet");
+}
+
+TEST_F(KerasVgg16, IsForBlueGreenRedWithoutItsMean) {
+  for (const char* network : {"keras_vgg_unet", "vgg16_unet"}) {
+    const WeightImport weights = load_keras(network);
+    EXPECT_EQ(weights.report().scheme, "Keras VGG16");
+    const Normalization normalization = needs_of(weights, {network, 8, {}}).normalization;
+    EXPECT_TRUE(normalization.bgr) << network;
+    EXPECT_EQ(normalization.range, 255) << network;
+    EXPECT_EQ(normalization.mean, (std::array<float, 3>{103.939f, 116.779f, 123.68f})) << network;
+    EXPECT_EQ(normalization.std, (std::array<float, 3>{1, 1, 1})) << network;
+  }
 }
 
 class Conversions : public WeightImports {

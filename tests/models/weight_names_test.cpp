@@ -147,12 +147,14 @@ TEST(WeightNamesByOrder, KeepLayersWithNamesOfTheirOwn) {
                                           {"conv2d/kernel", {3, 3, 512, 512}},
                                           {"batch_normalization/gamma", {512}},
                                           {"conv2d_1/kernel", {3, 3, 768, 256}}};
-  const auto source = weight_schemes(entry, graph, tensors)[1].source;
+  const WeightScheme scheme = weight_schemes(entry, graph, tensors)[1];
+  const auto& source = scheme.source;
   EXPECT_EQ(source.at("encoder.block1_conv1.weight"), "block1_conv1/kernel");
   EXPECT_EQ(source.at("encoder.block4_conv3.bias"), "block4_conv3/bias");
   EXPECT_EQ(source.at("decoder.conv1.weight"), "conv2d/kernel");
   EXPECT_EQ(source.at("decoder.conv2.weight"), "conv2d_1/kernel");
   EXPECT_EQ(source.at("decoder.bn1.weight"), "batch_normalization/gamma");
+  EXPECT_FALSE(scheme.normalization.bgr);
 }
 
 TEST(WeightNamesByOrder, TakeNoLayersOfAnotherNetwork) {
@@ -161,10 +163,12 @@ TEST(WeightNamesByOrder, TakeNoLayersOfAnotherNetwork) {
   const std::vector<WeightTensor> tensors{{"block1_conv1/kernel", {3, 3, 3, 64}},
                                           {"conv2d/kernel", {3, 3, 512, 512}},
                                           {"conv2d_1/kernel", {1, 1, 128, 1}}};
-  const auto source = weight_schemes(entry, graph, tensors)[1].source;
+  const WeightScheme scheme = weight_schemes(entry, graph, tensors)[1];
+  const auto& source = scheme.source;
   EXPECT_EQ(source.at("encoder.block1_conv1.weight"), "block1_conv1/kernel");
   EXPECT_EQ(source.count("decoder.conv1.weight"), 0u);
   EXPECT_EQ(source.count("decoder.conv2.weight"), 0u);
+  EXPECT_TRUE(scheme.normalization.bgr) << "VGG16's own";
 }
 
 TEST(WeightParts, AreToldByTheName) {
