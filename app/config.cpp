@@ -173,6 +173,10 @@ void read_optimizer(ConfigSource& source, Config& config) {
   needs(source, sgd, "nesterov", "optimizer", "remove it, or write optimizer = \"sgd\"");
   needs(source, !sgd, "betas", "optimizer", "remove it, or write optimizer = \"adamw\"");
 
+  source.read_integer("accumulate", optimizer.accumulate, 1, 1 << 16);
+  read_float(source, "clip_norm", optimizer.clip_norm, 0, 1e6);
+  read_float(source, "ema", optimizer.ema, 0, 0.999999);
+
   read_enum(source, "schedule", schedule_names, config.schedule);
   source.read_number("min_lr", config.min_lr, 0, config.lr);
   needs(source, config.schedule != ScheduleKind::constant, "min_lr", "schedule",
@@ -350,6 +354,9 @@ std::string to_toml(const Config& config) {
   } else {
     line("betas", list(std::array{optimizer.adamw.beta1, optimizer.adamw.beta2}));
   }
+  line("accumulate", number(optimizer.accumulate));
+  line("clip_norm", number(optimizer.clip_norm));
+  line("ema", number(optimizer.ema));
   line("schedule", word(name_in(schedule_names, config.schedule)));
   if (config.schedule != ScheduleKind::constant) line("min_lr", number(config.min_lr));
   line("warmup", number(config.warmup));

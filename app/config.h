@@ -44,8 +44,9 @@ struct Config {
   LossDesc loss{.dice_weight = 1};   // [loss, label_smoothing, dice_absent, dice_smooth]
   std::vector<float> class_weights;  // one a class; empty: "none"
 
-  OptimizerOptions optimizer;  // [optimizer, weight_decay, betas, momentum, nesterov]
-  double lr = 1e-3;            // the peak; 1e-2 with sgd
+  // [optimizer, weight_decay, betas, momentum, nesterov, accumulate, clip_norm, ema]
+  OptimizerOptions optimizer;
+  double lr = 1e-3;  // the peak; 1e-2 with sgd
   ScheduleKind schedule = ScheduleKind::cosine;
   double min_lr = 0;  // where the schedule ends
   double warmup = 1;  // epochs of linear rise, may be a fraction; by default a tenth, at most 1
@@ -82,7 +83,7 @@ Config parse_config(std::string_view toml, const std::filesystem::path& file,
 /// The whole configuration, nothing left to defaults; parsing it gives the same one again.
 std::string to_toml(const Config& config);
 
-/// The learning rates of the run. Requires steps_per_epoch >= 1.
+/// The learning rates of the run; its steps are the optimiser's. Requires steps_per_epoch >= 1.
 Schedule schedule_of(const Config& config, int64_t steps_per_epoch);
 
 /// "auto", "fp32", "bf16", "fp16".

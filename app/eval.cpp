@@ -36,7 +36,7 @@ void eval(const EvalOptions& options) {
     throw InputError(fmt::format("a batch of {}", options.batch), "--batch", "use 1 to 1024");
   }
   const DeviceInfo device = device_info(parse_device(options.device));
-  const DType dtype = resolve_precision(options.precision, device, false);
+  const DType dtype = resolve_precision(options.precision, device);
   Stream stream(device.device);
   LoadedModel model(options.model, stream);
   Loader loader = open_loader(model.info(), open_dataset(options.dataset, options.split),

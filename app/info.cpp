@@ -37,7 +37,7 @@ Json devices() {
     out["devices"].push_back({{"device", info.device.name()},
                               {"name", info.name},
                               {"memory_mib", mib(info.memory_bytes)},
-                              {"precision", precision_name(resolve_precision("auto", info, true))},
+                              {"precision", precision_name(resolve_precision("auto", info))},
                               {"convolutions", backend_version(info.device)}});
   }
   for (const NetworkEntry& entry : networks()) {
@@ -66,7 +66,7 @@ Json describe_network(const NetworkSpec& spec, int height, int width, const Info
   }
   const Graph graph = build_network(spec, {options.batch, height, width, 3});
   const DeviceInfo device = device_info(parse_device(options.device));
-  const DType dtype = resolve_precision(options.precision, device, options.train);
+  const DType dtype = resolve_precision(options.precision, device);
   Stream stream(device.device);
   Ops ops = make_ops(stream);
   Parameters parameters(graph.parameters(), stream, options.train);

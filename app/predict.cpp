@@ -101,7 +101,7 @@ void write_outputs(const PredictOptions& options, const ModelInfo& info, const f
 void predict(const PredictOptions& options) {
   const std::vector<fs::path> files = collect(options.images);
   const DeviceInfo device = device_info(parse_device(options.device));
-  const DType dtype = resolve_precision(options.precision, device, false);
+  const DType dtype = resolve_precision(options.precision, device);
   Stream stream(device.device);
   LoadedModel model(options.model, stream);
   const ModelInfo& info = model.info();

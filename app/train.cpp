@@ -88,8 +88,9 @@ ModelInfo model_info(const Config& config, const LabelSet& labels, DType dtype) 
 }
 
 TrainerOptions trainer_options(const Config& config, const LabelSet& labels, DType dtype,
-                               int64_t steps_an_epoch) {
-  const Schedule schedule = schedule_of(config, steps_an_epoch);
+                               int64_t batches_an_epoch) {
+  const int64_t accumulate = config.optimizer.accumulate;
+  const Schedule schedule = schedule_of(config, (batches_an_epoch + accumulate - 1) / accumulate);
   TrainerOptions options;
   options.folder = run_folder(config);
   options.epochs = config.epochs;
@@ -115,6 +116,13 @@ void check_class_weights(const Config& config, const LabelSet& labels) {
   throw InputError(
       fmt::format("{} class weights for {} classes", config.class_weights.size(), labels.classes()),
       "class_weights", "give one weight a class of label_set " + labels.name);
+}
+
+void check_accumulation(const Config& config, int64_t batches_an_epoch) {
+  if (config.optimizer.accumulate <= batches_an_epoch) return;
+  throw InputError(fmt::format("a step of {} batches, but an epoch has {}",
+                               config.optimizer.accumulate, batches_an_epoch),
+                   "accumulate", fmt::format("use at most {}", batches_an_epoch));
 }
 
 /// Whether there is a test split to score. The test labels of Cityscapes are dummies: that split
@@ -177,7 +185,7 @@ void load_weights(const WeightImport& weights, Parameters& parameters) {
 void train(const TrainOptions& options) {
   Config config = load_config(options.config, options.overrides);
   const DeviceInfo device = device_info(parse_device(config.device));
-  const DType dtype = resolve_precision(name_of(config.precision), device, true);
+  const DType dtype = resolve_precision(name_of(config.precision), device);
   const LabelSet labels = make_label_set(
       config.label_set, config.void_is_class ? VoidPolicy::as_class : VoidPolicy::ignore,
       config.dataset.train);
@@ -195,6 +203,8 @@ void train(const TrainOptions& options) {
     throw InputError("training and validation would see the same images", config.dataset.train,
                      "give the data set folders train and val, or name two data sets");
   }
+  LoaderSource train_source(train_loader), val_source(val_loader);
+  check_accumulation(config, train_source.batches());
   const bool scores_test = has_test_split(config);
   prepare_run_folder(config, options.resume);
 
@@ -204,7 +214,6 @@ void train(const TrainOptions& options) {
   parameters.initialise(config.seed);
   if (weights && !options.resume) load_weights(*weights, parameters);
   weights.reset();  // gives the mapped file back
-  LoaderSource train_source(train_loader), val_source(val_loader);
   ConsoleObserver observer;
   Trainer trainer(graph, graph, parameters, stream, ops, train_source, val_source,
                   trainer_options(config, labels, dtype, train_source.batches()), observer);

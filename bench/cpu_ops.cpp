@@ -247,9 +247,9 @@ void BM_batch_norm_train(benchmark::State& state) {
   const Storage saved_mean = vector(32, 0), saved_inv_std = vector(32, 0);
   const Buffer workspace(Device{}, ops->workspace_bytes(kFull));
   for (auto _ : state) {
-    ops->train({.relu = true}, x.tensor(), one.tensor(), zero.tensor(), mean.tensor(),
-               variance.tensor(), saved_mean.tensor(), saved_inv_std.tensor(), y.tensor(),
-               workspace.data());
+    ops->train({.activation = Activation::relu}, x.tensor(), one.tensor(), zero.tensor(),
+               mean.tensor(), variance.tensor(), saved_mean.tensor(), saved_inv_std.tensor(),
+               y.tensor(), workspace.data());
   }
   report(state, {x.bytes(), x.bytes(), y.bytes()});
 }
@@ -260,8 +260,8 @@ void BM_batch_norm_infer(benchmark::State& state) {
   const Storage x = activations(kFull), y = activations(kFull);
   const Storage one = vector(32, 1), zero = vector(32, 0);
   for (auto _ : state) {
-    ops->infer({.relu = true}, x.tensor(), one.tensor(), zero.tensor(), zero.tensor(), one.tensor(),
-               y.tensor());
+    ops->infer({.activation = Activation::relu}, x.tensor(), one.tensor(), zero.tensor(),
+               zero.tensor(), one.tensor(), y.tensor());
   }
   report(state, {x.bytes(), y.bytes()});
 }
@@ -269,16 +269,16 @@ BENCHMARK(BM_batch_norm_infer)->UseRealTime();
 
 void BM_batch_norm_backward(benchmark::State& state) {
   const auto ops = cpu::make_norm_ops();
-  const Storage x = activations(kFull), y = activations(kFull), dy = activations(kFull);
-  const Storage dx = activations(kFull);
+  const Storage x = activations(kFull), dy = activations(kFull), dx = activations(kFull);
   const Storage one = vector(32, 1), zero = vector(32, 0);
   const Storage dgamma = vector(32, 0), dbeta = vector(32, 0);
   const Buffer workspace(Device{}, ops->workspace_bytes(kFull));
   for (auto _ : state) {
-    ops->backward({.relu = true}, x.tensor(), y.tensor(), dy.tensor(), one.tensor(), zero.tensor(),
-                  one.tensor(), dx.tensor(), dgamma.tensor(), dbeta.tensor(), workspace.data());
+    ops->backward({.activation = Activation::relu}, x.tensor(), dy.tensor(), one.tensor(),
+                  zero.tensor(), zero.tensor(), one.tensor(), dx.tensor(), dgamma.tensor(),
+                  dbeta.tensor(), workspace.data());
   }
-  report(state, {2 * x.bytes(), 2 * y.bytes(), 2 * dy.bytes(), dx.bytes()});
+  report(state, {2 * x.bytes(), 2 * dy.bytes(), dx.bytes()});
 }
 BENCHMARK(BM_batch_norm_backward)->UseRealTime();
 
@@ -333,9 +333,11 @@ void BM_adamw(benchmark::State& state) {
   const StepState step{.lr = 1e-3f};
   for (auto _ : state) {
     ops->adamw({},
-               {p.tensor().as<float>(), g.tensor().as<float>(), m.tensor().as<float>(),
-                v.tensor().as<float>()},
-               {&segment, 1}, &step);
+               {.parameters = p.tensor().as<float>(),
+                .gradients = g.tensor().as<float>(),
+                .moment1 = m.tensor().as<float>(),
+                .moment2 = v.tensor().as<float>()},
+               {&segment, 1}, &step, nullptr);
   }
   report(state, {7 * p.bytes()});
 }

@@ -87,7 +87,7 @@ struct Options {
 void run(const Options& options) {
   const auto [width, height] = parse_size(options.size, "--size");
   const DeviceInfo device = device_info(parse_device(options.device));
-  const DType dtype = resolve_precision(options.precision, device, true);
+  const DType dtype = resolve_precision(options.precision, device);
   Stream stream(device.device);
   Ops ops = make_ops(stream);
   double conv_seconds = 0;

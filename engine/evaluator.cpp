@@ -50,11 +50,13 @@ void Evaluator::reset() {
 void Evaluator::add(const Batch& batch) {
   require(batch.labels.data != nullptr, "an evaluated batch has labels");
   upload_.run(batch);
-  plan_.forward();
-  ops_.confusion->argmax(plan_.output(), prediction_);
-  ops_.confusion->count(prediction_, plan_.labels(), plan_.output().shape.c,
-                        reinterpret_cast<uint64_t*>(counts_.data()));
-  plan_.loss(class_weights_, reinterpret_cast<LossValues*>(losses_.data()));
+  scoring_.run(stream_, [this] {
+    plan_.forward();
+    ops_.confusion->argmax(plan_.output(), prediction_);
+    ops_.confusion->count(prediction_, plan_.labels(), plan_.output().shape.c,
+                          reinterpret_cast<uint64_t*>(counts_.data()));
+    plan_.loss(class_weights_, reinterpret_cast<LossValues*>(losses_.data()));
+  });
   LossValues loss;
   copy_bytes(stream_, &loss, losses_.data(), sizeof loss);
   stream_.synchronize();

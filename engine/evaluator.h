@@ -6,6 +6,7 @@
 #include "engine/batch_upload.h"
 #include "engine/metrics.h"
 #include "engine/plan.h"
+#include "engine/replay.h"
 
 namespace macadam {
 
@@ -39,6 +40,7 @@ class Evaluator {
   Ops& ops_;
   Plan plan_;
   BatchUpload upload_;
+  Replay scoring_;
   Buffer predictions_, host_predictions_, counts_, losses_, weights_;
   Tensor prediction_, class_weights_;
   double loss_sum_ = 0, pixel_sum_ = 0;

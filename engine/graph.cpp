@@ -23,8 +23,8 @@ ConvDesc describe(const ConvLayer& layer, Shape input) {
   desc.dilation = layer.dilation;
   desc.padding = layer.padding;
   desc.groups = layer.groups;
-  desc.bias = layer.bias;
-  desc.relu = layer.relu;
+  desc.bias = layer.shifts();
+  desc.activation = layer.activation;
   return desc;
 }
 

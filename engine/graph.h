@@ -3,6 +3,7 @@
 // A graph is data. It is built by a function of models/, rewritten by passes (rewrite.h) and
 // compiled into a plan (plan.h).
 
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -67,9 +68,15 @@ struct ConvLayer {
   bool bias = true;
   Init init = Init::he_normal;
   // Set by rewrites:
-  bool relu = false;
-  float dropout = 0;  // after the ReLU; 0 = none
+  /// A batch norm behind it that is computed by the weights. Its four parameters follow the
+  /// convolution's own in Node::parameters.
+  std::optional<BatchNormDesc> folded_norm;
+  Activation activation = Activation::identity;
+  float dropout = 0;  // after a ReLU; 0 = none
   uint32_t dropout_id = 0;
+
+  /// Whether something is added to each output channel.
+  bool shifts() const { return bias || folded_norm.has_value(); }
 };
 /// The transpose of a convolution without padding: each input pixel paints a kernel x kernel patch,
 /// patches lie `stride` apart. Output {N, (H-1)*stride+kernel, …}. Weights in files are PyTorch's

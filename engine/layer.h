@@ -36,8 +36,11 @@ class Layer {
   virtual bool backward_reads_output() const { return false; }
   /// The output may be a channel slice of a wider tensor.
   virtual bool writes_slices() const { return true; }
+  /// So may the inputs.
+  virtual bool reads_slices() const { return true; }
   virtual size_t saved_bytes() const { return 0; }
   virtual size_t packed_bytes() const { return 0; }
+  virtual size_t pack_workspace() const { return 0; }
   virtual size_t forward_workspace() const { return 0; }
   /// `gradient_is_slice`: output_gradient will be a channel slice; `accumulates`: some input
   /// gradient will be added to.
@@ -50,7 +53,10 @@ class Layer {
   virtual std::string implementation() const { return {}; }
 
   /// Rewrites parameters for the device; called after every change of them.
-  virtual void pack(const Bindings&) {}
+  virtual void pack(const Bindings& bindings, void* workspace) {
+    static_cast<void>(bindings);
+    static_cast<void>(workspace);
+  }
   virtual void forward(const Bindings& bindings) = 0;
   virtual void backward(const Bindings& bindings) = 0;
 };

@@ -1,6 +1,7 @@
 #include "engine/parameters.h"
 
 #include <cmath>
+#include <limits>
 #include <numbers>
 
 #include "engine/model_file.h"
@@ -89,13 +90,26 @@ Parameters::Parameters(std::span<const ParameterSpec> specs, Stream& stream, boo
   }
 }
 
-float* Parameters::field_data(Field field, size_t index) const {
+const Buffer& Parameters::buffer_of(Field field) const {
   const Buffer& buffer = field == Field::value      ? values_
                          : field == Field::gradient ? gradients_
                          : field == Field::moment1  ? moment1_
                                                     : moment2_;
-  require(index < specs_.size() && static_cast<bool>(buffer), "the parameter's field exists");
-  return reinterpret_cast<float*>(buffer.data()) + offsets_[index];
+  require(static_cast<bool>(buffer), "the parameters have the field");
+  return buffer;
+}
+
+float* Parameters::field_data(Field field, size_t index) const {
+  require(index < specs_.size(), "a parameter's index");
+  return reinterpret_cast<float*>(buffer_of(field).data()) + offsets_[index];
+}
+
+Tensor Parameters::flat(Field field) const {
+  const Buffer& buffer = buffer_of(field);
+  const auto elements = buffer.bytes() / sizeof(float);
+  require(elements <= static_cast<size_t>(std::numeric_limits<int>::max()),
+          "fewer than 2^31 parameters");
+  return Tensor(buffer.data(), {1, 1, 1, static_cast<int>(elements)}, DType::f32, stream_.device());
 }
 
 Tensor Parameters::value(size_t index) const {
@@ -141,18 +155,21 @@ std::vector<ParameterSegment> Parameters::segments(float weight_decay,
   require(lr_scales.empty() || lr_scales.size() == specs_.size(), "one scale a parameter");
   std::vector<ParameterSegment> segments;
   for (size_t i = 0; i < specs_.size(); ++i) {
-    if (!specs_[i].trainable()) continue;
-    const bool decays = specs_[i].role == ParameterRole::conv_weight;
-    segments.push_back({offsets_[i], specs_[i].shape.elements(),
-                        lr_scales.empty() ? 1.0f : lr_scales[i], decays ? weight_decay : 0.0f});
+    ParameterSegment segment{.offset = offsets_[i], .count = specs_[i].shape.elements()};
+    if (specs_[i].role == ParameterRole::conv_weight) segment.weight_decay = weight_decay;
+    if (!lr_scales.empty()) segment.lr_scale = lr_scales[i];
+    if (!specs_[i].trainable()) segment.lr_scale = 0;
+    segments.push_back(segment);
   }
   return segments;
 }
 
 OptimBuffers Parameters::buffers() const {
   require(training(), "parameters made for training");
-  return {reinterpret_cast<float*>(values_.data()), reinterpret_cast<float*>(gradients_.data()),
-          reinterpret_cast<float*>(moment1_.data()), reinterpret_cast<float*>(moment2_.data())};
+  return {.parameters = reinterpret_cast<float*>(values_.data()),
+          .gradients = reinterpret_cast<float*>(gradients_.data()),
+          .moment1 = reinterpret_cast<float*>(moment1_.data()),
+          .moment2 = reinterpret_cast<float*>(moment2_.data())};
 }
 
 size_t Parameters::bytes() const {

@@ -40,15 +40,18 @@ class Parameters {
   /// Requires as many values as the parameter has.
   void write(size_t index, Field field, std::span<const float> values);
 
-  /// One segment a trained parameter, with `weight_decay` (none on biases and norms) and its entry
-  /// of `lr_scales` (one a parameter; all 1 when empty).
+  /// One segment a parameter, with `weight_decay` (none on biases and norms) and its entry of
+  /// `lr_scales` (one a parameter; all 1 when empty). Those that are not trained are frozen.
   std::vector<ParameterSegment> segments(float weight_decay,
                                          std::span<const float> lr_scales = {}) const;
   OptimBuffers buffers() const;
+  /// A field of all parameters, gaps included: the same layout for the same specs.
+  Tensor flat(Field field) const;
   /// Bytes of values, gradients and moments together.
   size_t bytes() const;
 
  private:
+  const Buffer& buffer_of(Field field) const;
   float* field_data(Field field, size_t index) const;
 
   std::vector<ParameterSpec> specs_;

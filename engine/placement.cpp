@@ -61,7 +61,7 @@ class LayoutBuilder {
   }
 
   /// Backwards through the nodes, so that a concatenation is placed before its inputs, which are
-  /// then written straight into it where their layer can and nobody else reads them.
+  /// then written straight into it where their layer can and all that read them can as well.
   void place_values() {
     for (size_t i = nodes_; i-- > 0;) {
       const Node& node = graph_.nodes()[i];
@@ -70,8 +70,7 @@ class LayoutBuilder {
       if (!std::holds_alternative<ConcatLayer>(node.layer)) continue;
       int channel = 0;
       for (Value v : node.inputs) {
-        const bool only_reader = readers_[index(v)] == 1 && v != graph_.output();
-        if (only_reader && writes_slices(v)) {
+        if (!layout_.values[index(v)].placed() && fits_slice(v)) {
           layout_.values[index(v)] = {out.block, out.first_channel + channel, out.pixel_stride};
         }
         channel += graph_.shape(v).c;
@@ -80,11 +79,16 @@ class LayoutBuilder {
     layout_.values[0] = new_place(graph_.input(), 0);
   }
 
-  bool writes_slices(Value v) const {
+  /// Whether a value may be a channel slice: the layer that makes it and all that read it agree.
+  bool fits_slice(Value v) const {
+    if (v == graph_.input() || v == graph_.output()) return false;
     for (size_t i = 0; i < nodes_; ++i) {
-      if (graph_.nodes()[i].output == v) return layers_[i]->writes_slices();
+      const Node& node = graph_.nodes()[i];
+      if (node.output == v && !layers_[i]->writes_slices()) return false;
+      const bool reads = std::find(node.inputs.begin(), node.inputs.end(), v) != node.inputs.end();
+      if (reads && !layers_[i]->reads_slices()) return false;
     }
-    return false;  // the graph's input
+    return true;
   }
 
   void extend_values() {

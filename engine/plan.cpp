@@ -13,7 +13,8 @@ namespace {
 size_t index(Value v) { return static_cast<size_t>(v.id); }
 
 Graph rewrite(const Graph& graph, Mode mode) {
-  return mode == Mode::train ? fuse_dropout(fuse_relu(graph)) : fuse_relu(remove_dropout(graph));
+  if (mode == Mode::train) return fuse_dropout(fuse_activations(graph, true));
+  return fuse_activations(fold_batch_norms(remove_dropout(graph)), false);
 }
 
 /// Turns places into tensors of one arena.
@@ -53,6 +54,7 @@ Plan::Plan(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
   const std::vector<bool> requires_gradient = values_requiring_gradient(graph_);
   std::vector<const Layer*> layers;
   std::vector<size_t> packed_offsets;
+  size_t pack_workspace = 0;  // nothing of the arena is alive while weights are packed
   for (const Node& node : graph_.nodes()) {
     const bool input_gradient = training && requires_gradient[index(node.inputs[0])];
     steps_.push_back({node.name,
@@ -63,6 +65,7 @@ Plan::Plan(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
     layers.push_back(steps_.back().layer.get());
     packed_offsets.push_back(memory_.packed);
     memory_.packed += (layers.back()->packed_bytes() + 255) / 256 * 256;
+    pack_workspace = std::max(pack_workspace, layers.back()->pack_workspace());
   }
 
   const Shape scores = graph_.shape(graph_.output());
@@ -73,8 +76,8 @@ Plan::Plan(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
   }
   const PlanLayout layout = lay_out(graph_, layers, layout_options);
   const MemoryPlacement placement = place_blocks(layout.blocks);
-  memory_.arena = placement.arena;
-  memory_.peak = placement.peak;
+  memory_.arena = std::max(placement.arena, pack_workspace);
+  memory_.peak = std::max(placement.peak, pack_workspace);
 
   const Device device = stream.device();
   arena_ = Buffer(device, memory_.arena);
@@ -114,7 +117,7 @@ Plan::Plan(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
 }
 
 void Plan::pack_weights() {
-  for (Step& step : steps_) step.layer->pack(step.forward);
+  for (Step& step : steps_) step.layer->pack(step.forward, arena_.data());
 }
 
 void Plan::forward() {

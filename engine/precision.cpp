@@ -2,7 +2,7 @@
 
 namespace macadam {
 
-DType resolve_precision(std::string_view precision, const DeviceInfo& device, bool training) {
+DType resolve_precision(std::string_view precision, const DeviceInfo& device) {
   if (precision == "auto") return device.fast_bf16 ? DType::bf16 : DType::f32;
   if (precision == "fp32") return DType::f32;
   if (precision == "bf16") return DType::bf16;
@@ -11,9 +11,6 @@ DType resolve_precision(std::string_view precision, const DeviceInfo& device, bo
   }
   if (!device.device.is_cuda()) {
     throw InputError("fp16 runs on CUDA only", device.device.name(), "use bf16 or fp32");
-  }
-  if (training) {
-    throw InputError("training in fp16 would need loss scaling", "precision", "use bf16 or fp32");
   }
   return DType::f16;
 }

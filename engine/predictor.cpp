@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "engine/rewrite.h"
+
 namespace macadam {
 
 namespace {
@@ -44,15 +46,17 @@ Predictor::Predictor(const Graph& graph, Parameters& parameters, Stream& stream,
     : stream_(stream),
       ops_(ops),
       options_(options),
-      plan_(graph, parameters, stream, ops, plan_options(options)),
+      plan_(without_last_upsampling(graph), parameters, stream, ops, plan_options(options)),
       upload_(plan_, stream, ops, options.normalization),
       window_(plan_.input().shape),
       classes_(plan_.output().shape.c),
       host_window_(Buffer::host_for(stream.device(), static_cast<size_t>(window_.elements()))),
       host_flip_(Buffer::host_for(stream.device(), 1)),
-      host_logits_(Buffer::host_for(stream.device(),
-                                    static_cast<size_t>(plan_.output().shape.elements()) * 4)) {
+      window_scores_(stream.device(), static_cast<size_t>(window_.pixels() * classes_) * 4),
+      host_logits_(Buffer::host_for(stream.device(), window_scores_.bytes())) {
   require(window_.n == 1, "a predictor's graph takes one image");
+  require(graph.shape(graph.output()).h == window_.h && graph.shape(graph.output()).w == window_.w,
+          "a predictor's network scores every pixel");
   plan_.pack_weights();
 }
 
@@ -74,20 +78,29 @@ void Predictor::forward_window(std::span<const uint8_t> rgb, int height, int wid
   batch.images = Tensor(host_window_.data(), window_, DType::u8);
   batch.flips = reinterpret_cast<const uint8_t*>(host_flip_.data());
   upload_.run(batch);
-  plan_.forward();
+  forward_.run(stream_, [this] { plan_.forward(); });
+}
+
+Tensor Predictor::scores_of_window() {
+  const Tensor scores = plan_.output();
+  const Shape shape{1, window_.h, window_.w, classes_};
+  if (scores.shape == shape) return scores;
+  const Tensor full(window_scores_.data(), shape, DType::f32, stream_.device());
+  ops_.upsample->bilinear(scores, full);
+  return full;
 }
 
 void Predictor::window_probabilities(std::span<const uint8_t> rgb, int height, int width, int top,
                                      int left) {
-  const Shape shape = plan_.output().shape;
-  const Buffer device_logits(stream_.device(), static_cast<size_t>(shape.elements()) * 4);
+  const Shape shape{1, window_.h, window_.w, classes_};
   probabilities_.assign(static_cast<size_t>(shape.elements()), 0.0f);
   const int passes = options_.flip ? 2 : 1;
   const float weight = 1.0f / static_cast<float>(passes);
   for (int pass = 0; pass < passes; ++pass) {
     forward_window(rgb, height, width, top, left, pass == 1);
-    const Tensor logits(device_logits.data(), shape, DType::f32, stream_.device());
-    ops_.elementwise->copy(plan_.output(), logits, false);
+    const Tensor logits(window_scores_.data(), shape, DType::f32, stream_.device());
+    const Tensor scores = scores_of_window();
+    if (scores.data != logits.data) ops_.elementwise->copy(scores, logits, false);
     copy_bytes(stream_, host_logits_.data(), logits.data, logits.bytes());
     stream_.synchronize();
     const auto* host = reinterpret_cast<const float*>(host_logits_.data());
@@ -141,12 +154,19 @@ Prediction Predictor::finish(const Tensor& scores, int out_height, int out_width
                              bool keep_scores) {
   const Device device = stream_.device();
   const Shape shape{1, out_height, out_width, classes_};
-  const Buffer resized(device, static_cast<size_t>(shape.elements()) * 4);
   const Buffer mask(device, static_cast<size_t>(shape.pixels()));
-  const Tensor out(resized.data(), shape, DType::f32, device);
   const Tensor classes(mask.data(), {1, out_height, out_width, 1}, DType::u8, device);
-  ops_.upsample->bilinear(scores, out);
-  ops_.confusion->argmax(out, classes);
+  Buffer resized;
+  if (keep_scores) {
+    resized = Buffer(device, static_cast<size_t>(shape.elements()) * 4);
+    const Tensor out(resized.data(), shape, DType::f32, device);
+    ops_.upsample->bilinear(scores, out);
+    ops_.confusion->argmax(out, classes);
+  } else if (scores.shape == shape) {
+    ops_.confusion->argmax(scores, classes);
+  } else {
+    ops_.upsample->bilinear_argmax(scores, classes);
+  }
 
   Prediction prediction;
   prediction.height = out_height;
@@ -168,7 +188,10 @@ Prediction Predictor::run(std::span<const uint8_t> rgb, int height, int width, i
           "three bytes a pixel");
   if (height == window_.h && width == window_.w && !options_.flip) {
     forward_window(rgb, height, width, 0, 0, false);
-    return finish(plan_.output(), out_height, out_width, keep_scores);
+    // One up-sampling can be done together with the choice of the class, two cannot.
+    const bool at_once = !keep_scores && out_height == height && out_width == width;
+    return finish(at_once ? plan_.output() : scores_of_window(), out_height, out_width,
+                  keep_scores);
   }
   blend_windows(rgb, height, width);
   const Buffer uploaded(stream_.device(), blended_.size() * sizeof(float));

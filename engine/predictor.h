@@ -7,6 +7,7 @@
 
 #include "engine/batch_upload.h"
 #include "engine/plan.h"
+#include "engine/replay.h"
 
 namespace macadam {
 
@@ -45,16 +46,20 @@ class Predictor {
   void window_probabilities(std::span<const uint8_t> rgb, int height, int width, int top, int left);
   /// Blended logarithms of probabilities of the whole photo, into blended_.
   void blend_windows(std::span<const uint8_t> rgb, int height, int width);
+  /// The network's scores at the window's size, up-sampled into window_scores_ where the network's
+  /// last layer did that.
+  Tensor scores_of_window();
   Prediction finish(const Tensor& scores, int out_height, int out_width, bool keep_scores);
 
   Stream& stream_;
   Ops& ops_;
   PredictorOptions options_;
-  Plan plan_;
+  Plan plan_;  // without the last up-sampling
   BatchUpload upload_;
+  Replay forward_;
   Shape window_;
   int classes_;
-  Buffer host_window_, host_flip_, host_logits_;
+  Buffer host_window_, host_flip_, window_scores_, host_logits_;
   std::vector<float> probabilities_;  // of one window
   std::vector<float> blended_;        // of the photo
 };

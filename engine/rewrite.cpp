@@ -57,14 +57,40 @@ Graph remove_dropout(const Graph& graph) {
                           output.id < 0 ? output : stands_for[static_cast<size_t>(output.id)]);
 }
 
-Graph fuse_relu(const Graph& graph) {
+Graph fold_batch_norms(const Graph& graph) {
   return fold_into_producer(graph, [](Node& producer, const Node& node) {
+    const auto* norm = std::get_if<BatchNormLayer>(&node.layer);
+    auto* conv = std::get_if<ConvLayer>(&producer.layer);
+    if (norm == nullptr || conv == nullptr || conv->folded_norm ||
+        conv->activation != Activation::identity) {
+      return false;
+    }
+    conv->folded_norm = norm->desc;
+    producer.parameters.insert(producer.parameters.end(), node.parameters.begin(),
+                               node.parameters.end());
+    return true;
+  });
+}
+
+Graph fuse_activations(const Graph& graph, bool training) {
+  return fold_into_producer(graph, [training](Node& producer, const Node& node) {
     const auto* activation = std::get_if<ActivationLayer>(&node.layer);
-    if (activation == nullptr || activation->kind != Activation::relu) return false;
-    if (auto* conv = std::get_if<ConvLayer>(&producer.layer)) return conv->relu = true;
-    if (auto* norm = std::get_if<BatchNormLayer>(&producer.layer)) return norm->desc.relu = true;
-    if (auto* add = std::get_if<AddLayer>(&producer.layer)) return add->relu = true;
-    return false;
+    if (activation == nullptr) return false;
+    const Activation kind = activation->kind;
+    const auto take = [&](Activation& place) {
+      if (place != Activation::identity) return false;
+      place = kind;
+      return true;
+    };
+    if (auto* conv = std::get_if<ConvLayer>(&producer.layer)) {
+      return !(training && gradient_reads_input(kind)) && take(conv->activation);
+    }
+    if (auto* norm = std::get_if<BatchNormLayer>(&producer.layer)) {
+      return take(norm->desc.activation);
+    }
+    auto* add = std::get_if<AddLayer>(&producer.layer);
+    if (add == nullptr || kind != Activation::relu) return false;
+    return add->relu = true;
   });
 }
 
@@ -72,11 +98,24 @@ Graph fuse_dropout(const Graph& graph) {
   return fold_into_producer(graph, [](Node& producer, const Node& node) {
     const auto* dropout = std::get_if<DropoutLayer>(&node.layer);
     auto* conv = std::get_if<ConvLayer>(&producer.layer);
-    if (dropout == nullptr || conv == nullptr || !conv->relu || conv->dropout > 0) return false;
+    if (dropout == nullptr || conv == nullptr || conv->activation != Activation::relu ||
+        conv->dropout > 0) {
+      return false;
+    }
     conv->dropout = dropout->p;
     conv->dropout_id = dropout->id;
     return true;
   });
+}
+
+Graph without_last_upsampling(const Graph& graph) {
+  std::vector<Node> nodes = graph.nodes();
+  if (nodes.empty() || nodes.back().output != graph.output()) return graph;
+  const auto* upsample = std::get_if<UpsampleLayer>(&nodes.back().layer);
+  if (upsample == nullptr || !upsample->bilinear) return graph;
+  const Value scores = nodes.back().inputs[0];
+  nodes.pop_back();
+  return graph.with_nodes(std::move(nodes), scores);
 }
 
 Graph freeze_batch_norms(const Graph& graph, std::string_view prefix) {

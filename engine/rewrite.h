@@ -9,13 +9,22 @@ namespace macadam {
 /// Removes dropout (the identity when a network does not train).
 Graph remove_dropout(const Graph& graph);
 
-/// conv -> ReLU becomes one node wherever the ReLU is the only reader of the convolution; so do
-/// batch norm -> ReLU and add -> ReLU.
-Graph fuse_relu(const Graph& graph);
+/// conv -> batch norm becomes one convolution wherever the norm is its only reader: by the running
+/// statistics a norm is a factor and a shift a channel. For inference.
+Graph fold_batch_norms(const Graph& graph);
+
+/// conv -> activation becomes one node wherever the activation is the only reader of the
+/// convolution; so do batch norm -> activation and add -> ReLU. In training a convolution takes
+/// only activations whose gradient is computed from their output.
+Graph fuse_activations(const Graph& graph, bool training);
 
 /// (conv + ReLU) -> dropout becomes one node wherever the dropout is the only reader. Run after
-/// fuse_relu.
+/// fuse_activations.
 Graph fuse_dropout(const Graph& graph);
+
+/// Without the bilinear up-sampling that makes the class scores, if that is the last layer: for
+/// callers that resize the scores themselves. Not an equivalent graph.
+Graph without_last_upsampling(const Graph& graph);
 
 /// Batch norms of the layers whose names begin with `prefix` use their running statistics in
 /// training (BatchNormDesc::frozen). Not an equivalent graph: a choice of how to train.

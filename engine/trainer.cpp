@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 
 namespace macadam {
 
@@ -13,6 +14,16 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
+// State of the optimiser in a model file: a prefix and the parameter's name.
+constexpr const char* kMoments[] = {"moment1.", "moment2."};
+constexpr Parameters::Field kMomentFields[] = {Parameters::Field::moment1,
+                                               Parameters::Field::moment2};
+constexpr const char* kAverage = "ema.";
+constexpr const char* kUpdates = "updates.";  // a count, as PyTorch's "step"
+
+/// A loss scale that no run comes down to as long as some steps have finite gradients.
+constexpr float kSmallestLossScale = 0x1p-24f;
+
 /// Host copies of one field of all parameters, and the views a model file is written from.
 class Snapshot {
  public:
@@ -20,10 +31,13 @@ class Snapshot {
     for (size_t i = 0; i < parameters.size(); ++i) {
       const ParameterSpec& spec = parameters.specs()[i];
       if (field != Parameters::Field::value && !spec.trainable()) continue;
-      values_.push_back(parameters.read(i, field));
-      for (float v : values_.back()) finite_ = finite_ && std::isfinite(v);
-      views_[prefix + spec.name] = {spec.file_shape(), values_.back()};
+      add(prefix + spec.name, spec.file_shape(), parameters.read(i, field));
     }
+  }
+  void add(const std::string& name, TensorShape shape, std::vector<float> values) {
+    values_.push_back(std::move(values));
+    for (float v : values_.back()) finite_ = finite_ && std::isfinite(v);
+    views_[name] = {std::move(shape), values_.back()};
   }
   const std::map<std::string, ModelTensorView>& views() const { return views_; }
   bool finite() const { return finite_; }
@@ -33,6 +47,38 @@ class Snapshot {
   std::map<std::string, ModelTensorView> views_;
   bool finite_ = true;
 };
+
+/// The optimiser's tensor of that name. Throws InputError when the file has none of that shape.
+const std::vector<float>& optimizer_tensor(const Model& model, const std::string& name,
+                                           const TensorShape& shape,
+                                           const std::filesystem::path& file) {
+  const auto found = model.optimizer.find(name);
+  if (found == model.optimizer.end() || found->second.shape != shape) {
+    throw InputError("the checkpoint lacks optimiser state '" + name + "'", file.string(),
+                     "start a new run with weights = \"" + file.string() + '"');
+  }
+  return found->second.values;
+}
+
+double progress_of(const Model& model, const char* key, const std::filesystem::path& file) {
+  const auto found = model.info.progress.find(key);
+  if (found == model.info.progress.end()) {
+    throw InputError(fmt::format("the checkpoint lacks '{}'", key), file.string(),
+                     "start a new run with weights = \"" + file.string() + '"');
+  }
+  return found->second;
+}
+
+/// `value` as a whole number up to `most`; `name` is what the checkpoint calls it.
+template <typename Count>
+Count count_of(double value, double most, const std::string& name,
+               const std::filesystem::path& file) {
+  if (!(value >= 0 && value <= most)) {
+    throw InputError(fmt::format("the checkpoint's '{}' is {}", name, value), file.string(),
+                     fmt::format("expected 0 to {:.0f}: use another checkpoint", most));
+  }
+  return static_cast<Count>(value);
+}
 
 ParameterShapes shapes_of(const Parameters& parameters) {
   ParameterShapes shapes;
@@ -70,7 +116,12 @@ Trainer::Trainer(const Graph& train_graph, const Graph& val_graph, Parameters& p
       observer_(observer),
       step_(with_frozen_batch_norms(options.fine_tuning, checked(train_graph, options)), parameters,
             stream, ops, options.step),
-      evaluator_(val_graph, parameters, stream, ops, evaluator_options(options.step)) {}
+      evaluator_(val_graph, model_parameters(), stream, ops, evaluator_options(options.step)) {}
+
+Parameters& Trainer::model_parameters() {
+  Parameters* const averages = step_.optimizer().averages();
+  return averages == nullptr ? parameters_ : *averages;
+}
 
 void Trainer::resume() {
   const std::filesystem::path file = options_.folder / "last.safetensors";
@@ -79,28 +130,7 @@ void Trainer::resume() {
   }
   const Model model = load_model(file, ModelPart::everything);
   load_parameters(model, parameters_, file.string());
-  const std::pair<Parameters::Field, std::string> moments[] = {
-      {Parameters::Field::moment1, "moment1."}, {Parameters::Field::moment2, "moment2."}};
-  for (size_t i = 0; i < parameters_.size(); ++i) {
-    const ParameterSpec& spec = parameters_.specs()[i];
-    if (!spec.trainable()) continue;
-    for (const auto& [field, prefix] : moments) {
-      const auto found = model.optimizer.find(prefix + spec.name);
-      if (found == model.optimizer.end() || found->second.shape != spec.file_shape()) {
-        throw InputError("the checkpoint lacks optimiser state '" + prefix + spec.name + "'",
-                         file.string(), "start a new run with weights = \"" + file.string() + '"');
-      }
-      parameters_.write(i, field, found->second.values);
-    }
-  }
-  const auto progress = [&](const char* key) {
-    const auto found = model.info.progress.find(key);
-    if (found == model.info.progress.end()) {
-      throw InputError(fmt::format("the checkpoint lacks '{}'", key), file.string(),
-                       "start a new run with weights = \"" + file.string() + '"');
-    }
-    return found->second;
-  };
+  const auto progress = [&](const char* key) { return progress_of(model, key, file); };
   if (progress("batches") != static_cast<double>(train_.batches())) {
     throw InputError(fmt::format("the run was begun with {} batches an epoch, now there are {}",
                                  progress("batches"), train_.batches()),
@@ -112,43 +142,121 @@ void Trainer::resume() {
   loss_sum_ = progress("loss_sum");
   epoch_seconds_ = progress("epoch_seconds");
   epoch_wait_ = progress("epoch_wait");
+  if (batch_ % options_.step.optimizer.accumulate != 0 && batch_ != train_.batches()) {
+    throw InputError(fmt::format("the checkpoint was taken after batch {} of an epoch", batch_),
+                     file.string(), "resume with the same accumulate");
+  }
   best_score_ = progress("best_score");
   best_epoch_ = static_cast<int64_t>(progress("best_epoch"));
   last_metrics_ = model.info.metrics;
+  restore_optimizer(model, file);
   step_.pack_weights();
 }
 
-void Trainer::save(const std::string& file, bool with_optimizer) {
-  Snapshot values, moments;
-  values.add(parameters_, Parameters::Field::value, "");
-  if (with_optimizer) {
-    moments.add(parameters_, Parameters::Field::moment1, "moment1.");
-    moments.add(parameters_, Parameters::Field::moment2, "moment2.");
+void Trainer::restore_optimizer(const Model& model, const std::filesystem::path& file) {
+  Optimizer& optimizer = step_.optimizer();
+  OptimizerProgress progress = optimizer.progress(0);
+  const auto steps = static_cast<double>(steps_);
+  // Files of older versions do not count: every parameter has taken all steps there.
+  const bool counted = std::ranges::any_of(
+      model.optimizer, [](const auto& tensor) { return tensor.first.starts_with(kUpdates); });
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    const ParameterSpec& spec = parameters_.specs()[i];
+    if (Parameters* const averages = optimizer.averages()) {
+      averages->write(i, Parameters::Field::value,
+                      optimizer_tensor(model, kAverage + spec.name, spec.file_shape(), file));
+    }
+    if (!spec.trainable()) continue;
+    for (size_t m = 0; m < std::size(kMoments); ++m) {
+      parameters_.write(i, kMomentFields[m],
+                        optimizer_tensor(model, kMoments[m] + spec.name, spec.file_shape(), file));
+    }
+    progress.updates[i] = static_cast<uint64_t>(steps_);
+    if (!counted) continue;
+    const std::string name = kUpdates + spec.name;
+    progress.updates[i] = count_of<uint64_t>(
+        static_cast<double>(optimizer_tensor(model, name, {1}, file)[0]), steps, name, file);
   }
-  if (!values.finite() || !moments.finite()) {
-    throw RunError(fmt::format("a weight is not finite after step {}", steps_),
-                   options_.folder.string(),
-                   "lower lr and continue from the last checkpoint with --resume");
+  if (optimizer.loss_scale() != nullptr) {
+    const auto count = [&](const char* key, double most) {
+      return count_of<uint32_t>(progress_of(model, key, file), most, key, file);
+    };
+    GradientState& gradient = progress.gradient;
+    gradient.loss_scale = static_cast<float>(progress_of(model, "loss_scale", file));
+    gradient.good_steps = count("good_steps", GradScaler::kGrowthInterval - 1);
+    gradient.skipped = count("skipped_steps", steps);
+    if (!std::isfinite(gradient.loss_scale) || gradient.loss_scale < kSmallestLossScale) {
+      throw InputError(fmt::format("the checkpoint's 'loss_scale' is {}", gradient.loss_scale),
+                       file.string(), "use another checkpoint");
+    }
   }
+  optimizer.restore(progress, static_cast<uint64_t>(steps_));
+}
+
+ModelInfo Trainer::info() const {
   ModelInfo info = options_.info;
   info.epoch = epoch_;
   info.step = steps_;
   info.metrics = last_metrics_;
-  if (with_optimizer) {
-    info.progress = {{"batches", static_cast<double>(train_.batches())},
-                     {"batch", static_cast<double>(batch_)},
-                     {"loss_sum", loss_sum_},
-                     {"epoch_seconds", epoch_seconds_},
-                     {"epoch_wait", epoch_wait_},
-                     {"best_score", best_score_},
-                     {"best_epoch", static_cast<double>(best_epoch_)}};
+  return info;
+}
+
+void Trainer::check_finite(bool finite) const {
+  if (finite) return;
+  throw RunError(fmt::format("a weight is not finite after step {}", steps_),
+                 options_.folder.string(),
+                 "lower lr and continue from the last checkpoint with --resume");
+}
+
+void Trainer::save_best() {
+  Snapshot values;
+  values.add(model_parameters(), Parameters::Field::value, "");
+  check_finite(values.finite());
+  save_model(options_.folder / "best.safetensors", info(), values.views());
+}
+
+void Trainer::save_last() {
+  Optimizer& optimizer = step_.optimizer();
+  const OptimizerProgress progress = optimizer.progress(static_cast<uint64_t>(steps_));
+  Snapshot values, state;
+  values.add(parameters_, Parameters::Field::value, "");
+  for (size_t m = 0; m < std::size(kMoments); ++m) {
+    state.add(parameters_, kMomentFields[m], kMoments[m]);
   }
-  save_model(options_.folder / file, info, values.views(), moments.views());
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    const ParameterSpec& spec = parameters_.specs()[i];
+    if (!spec.trainable()) continue;
+    state.add(kUpdates + spec.name, {1}, {static_cast<float>(progress.updates[i])});
+  }
+  if (Parameters* const averages = optimizer.averages()) {
+    state.add(*averages, Parameters::Field::value, kAverage);
+  }
+  check_finite(values.finite() && state.finite());
+  ModelInfo about = info();
+  about.progress = {{"batches", static_cast<double>(train_.batches())},
+                    {"batch", static_cast<double>(batch_)},
+                    {"loss_sum", loss_sum_},
+                    {"epoch_seconds", epoch_seconds_},
+                    {"epoch_wait", epoch_wait_},
+                    {"best_score", best_score_},
+                    {"best_epoch", static_cast<double>(best_epoch_)}};
+  if (optimizer.loss_scale() != nullptr) {
+    const GradientState& gradient = progress.gradient;
+    if (gradient.loss_scale < kSmallestLossScale) {
+      throw RunError(
+          fmt::format("the gradients are not finite at any loss scale at step {}", steps_),
+          options_.folder.string(), "train in bf16 or fp32, or lower lr");
+    }
+    about.progress["loss_scale"] = static_cast<double>(gradient.loss_scale);
+    about.progress["good_steps"] = gradient.good_steps;
+    about.progress["skipped_steps"] = gradient.skipped;
+  }
+  save_model(options_.folder / "last.safetensors", about, values.views(), state.views());
 }
 
 void Trainer::checkpoint() {
   log_->flush();
-  save("last.safetensors", true);
+  save_last();
   last_checkpoint_ = Clock::now();
 }
 
@@ -166,7 +274,10 @@ void Trainer::record(const StepResult& result) {
   }
   loss_sum_ += loss;
   ++landed_batches_;
-  log_->step(epoch_ + 1, static_cast<int64_t>(result.step), loss,
+  step_loss_ = result.batch.index == 0 ? loss : step_loss_ + loss;
+  if (!result.batch.last()) return;
+  log_->step(epoch_ + 1, static_cast<int64_t>(result.step),
+             step_loss_ / static_cast<double>(result.batch.count),
              static_cast<double>(options_.learning_rate(static_cast<int64_t>(result.step))));
 }
 
@@ -174,7 +285,7 @@ int64_t Trainer::begin_phase() {
   const FineTuning& tuning = options_.fine_tuning;
   const std::vector<ParameterSpec>& specs = parameters_.specs();
   const std::vector<float> scales = learning_rate_scales(tuning, specs, epoch_);
-  step_.set_learning_rate_scales(scales);
+  step_.optimizer().set_learning_rate_scales(scales, static_cast<uint64_t>(steps_));
   const int64_t end = end_of_phase(tuning, epoch_);
   TrainingObserver::Phase phase{epoch_ + 1, std::min(end, options_.epochs), 0, 0};
   for (size_t i = 0; i < specs.size(); ++i) {
@@ -186,7 +297,7 @@ int64_t Trainer::begin_phase() {
 }
 
 bool Trainer::train_epoch(const std::function<bool()>& stop_requested) {
-  const int64_t batches = train_.batches();
+  const int64_t batches = train_.batches(), accumulate = options_.step.optimizer.accumulate;
   const Clock::time_point start = Clock::now();
   const double seconds_before = epoch_seconds_, wait_before = epoch_wait_;
   landed_batches_ = batch_;
@@ -206,15 +317,18 @@ bool Trainer::train_epoch(const std::function<bool()>& stop_requested) {
     const Batch& batch = train_.next();
     landed_samples_.swap(flying_samples_);
     flying_samples_.assign(batch.samples.begin(), batch.samples.end());
+    const int64_t index = batch_ % accumulate;
+    const BatchOfStep of{index, std::min(accumulate, batches - (batch_ - index))};
     const auto result =
-        step_.run(batch, static_cast<uint64_t>(steps_), options_.learning_rate(steps_));
+        step_.run(batch, static_cast<uint64_t>(steps_), options_.learning_rate(steps_), of);
     if (result) record(*result);
-    ++steps_;
     ++batch_;
     images += batch.n;
+    if (of.last()) ++steps_;
 
-    stopped = stop_requested();
-    const bool due = seconds_since(last_checkpoint_) >= options_.checkpoint_seconds;
+    // A checkpoint holds no half steps.
+    stopped = of.last() && stop_requested();
+    const bool due = of.last() && seconds_since(last_checkpoint_) >= options_.checkpoint_seconds;
     if (batch_ == batches || stopped || due) settle();
     if (stopped || due) checkpoint();
     const double elapsed = seconds_since(start);
@@ -277,7 +391,7 @@ TrainingEnd Trainer::run(const std::function<bool()>& stop_requested) {
       best_score_ = std::isnan(summary.metrics.mean_iou) ? -1 : summary.metrics.mean_iou;
       best_epoch_ = epoch_;
       summary.best = true;
-      save("best.safetensors", false);
+      save_best();
     }
     log_->epoch(summary);
     checkpoint();

@@ -45,7 +45,7 @@ struct TrainerOptions {
   std::filesystem::path folder;  // exists
   int64_t epochs = 30;
   std::function<float(int64_t step)> learning_rate;
-  TrainingStepOptions step;
+  TrainingStepOptions step;  // an epoch's last step may have fewer batches than `accumulate`
   FineTuning fine_tuning;
   AbsentRule absent = AbsentRule::drop;
   int64_t patience = 10;            // epochs without a better mean IoU before stopping; 0: never
@@ -70,8 +70,10 @@ class Trainer {
   void resume();
 
   /// Trains until the last epoch, until `patience` runs out, or until `stop_requested` returns
-  /// true. It is asked after every batch of training and validation; where it stops, a checkpoint
-  /// is written first. A validation that it cuts short is done anew when the run is resumed.
+  /// true. It is asked after every step of training and every batch of validation; where it stops,
+  /// a checkpoint is written first. A validation that it cuts short is done anew when the run is
+  /// resumed. With a moving average of the parameters, that is validated and kept as the best
+  /// model; last.safetensors holds the parameters in training, and the average beside them.
   /// Throws RunError when a loss or a weight is not finite, naming the step and its samples; the
   /// checkpoints on disk stay the last good ones.
   TrainingEnd run(const std::function<bool()>& stop_requested);
@@ -91,7 +93,14 @@ class Trainer {
   /// Empty when it was stopped.
   std::optional<EpochSummary> validate(const std::function<bool()>& stop_requested);
   void record(const StepResult& result);
-  void save(const std::string& file, bool with_optimizer);
+  void restore_optimizer(const Model& model, const std::filesystem::path& file);
+  /// The parameters that predictions are made with.
+  Parameters& model_parameters();
+  /// What the files say of this moment.
+  ModelInfo info() const;
+  void check_finite(bool finite) const;
+  void save_best();
+  void save_last();
   void checkpoint();
 
   Parameters& parameters_;
@@ -105,15 +114,15 @@ class Trainer {
   // Where the run is; all of it is in a checkpoint.
   int64_t epoch_ = 0;                          // finished epochs
   int64_t batch_ = 0;                          // finished batches of the epoch under way
-  int64_t steps_ = 0;                          // finished steps
+  int64_t steps_ = 0;                          // finished optimiser steps
   double loss_sum_ = 0;                        // over the batches of the epoch under way
   double epoch_seconds_ = 0, epoch_wait_ = 0;  // of the epoch under way, before the last start
   double best_score_ = -1;
   int64_t best_epoch_ = 0;
   std::map<std::string, double> last_metrics_;
 
-  std::vector<double> step_losses_;                   // of this process
   int64_t landed_batches_ = 0;                        // of the epoch under way: those in loss_sum_
+  double step_loss_ = 0;                              // sum of the batches of the step under way
   std::vector<int> flying_samples_, landed_samples_;  // of the queued step and the one before
   std::unique_ptr<RunLog> log_;
   Clock::time_point last_checkpoint_ = Clock::now();

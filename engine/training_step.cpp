@@ -9,11 +9,19 @@ T* as(const Buffer& buffer) {
   return reinterpret_cast<T*>(buffer.data());
 }
 
-PlanOptions plan_options(const TrainingStepOptions& options, const StepState* state) {
+OptimizerOptions optimizer_options(const TrainingStepOptions& options) {
+  OptimizerOptions optimizer = options.optimizer;
+  optimizer.loss_scaling = optimizer.loss_scaling || options.dtype == DType::f16;
+  return optimizer;
+}
+
+PlanOptions plan_options(const TrainingStepOptions& options, const StepState* state,
+                         const float* loss_scale) {
   PlanOptions plan;
   plan.mode = Mode::train;
   plan.dtype = options.dtype;
   plan.loss = options.loss;
+  plan.loss->gradient_scale = loss_scale;
   plan.seed = options.seed;
   plan.state = state;
   return plan;
@@ -24,13 +32,15 @@ PlanOptions plan_options(const TrainingStepOptions& options, const StepState* st
 TrainingStep::TrainingStep(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
                            const TrainingStepOptions& options)
     : stream_(stream),
+      accumulates_(options.optimizer.accumulate > 1),
       device_state_(stream.device(), sizeof(StepState)),
       device_losses_(stream.device(), sizeof(LossValues)),
       device_weights_(stream.device(), options.class_weights.size() * sizeof(float)),
       host_states_(Buffer::host_for(stream.device(), 2 * sizeof(StepState))),
       host_losses_(Buffer::host_for(stream.device(), 2 * sizeof(LossValues))),
-      plan_(graph, parameters, stream, ops, plan_options(options, as<StepState>(device_state_))),
-      optimizer_(options.optimizer, parameters, stream, ops),
+      optimizer_(optimizer_options(options), parameters, stream, ops),
+      plan_(graph, parameters, stream, ops,
+            plan_options(options, as<StepState>(device_state_), optimizer_.loss_scale())),
       upload_(plan_, stream, ops, options.normalization) {
   if (!options.class_weights.empty()) {
     const int classes = plan_.output().shape.c;
@@ -45,32 +55,39 @@ TrainingStep::TrainingStep(const Graph& graph, Parameters& parameters, Stream& s
   plan_.pack_weights();
 }
 
-void TrainingStep::compute() {
+void TrainingStep::compute_gradients() {
   plan_.forward();
   plan_.loss(class_weights_, as<LossValues>(device_losses_));
   plan_.backward();
+}
+
+void TrainingStep::update() {
   optimizer_.update(as<StepState>(device_state_));
   plan_.pack_weights();
 }
 
-std::optional<StepResult> TrainingStep::run(const Batch& batch, uint64_t step, float lr) {
+std::optional<StepResult> TrainingStep::run(const Batch& batch, uint64_t step, float lr,
+                                            BatchOfStep of) {
   const size_t slot = turn_;
   turn_ = 1 - turn_;
   upload_.run(batch);
-  as<StepState>(host_states_)[slot] = optimizer_.state(step, lr);
+  as<StepState>(host_states_)[slot] = optimizer_.state(step, lr, of.index, of.count);
   copy_bytes(stream_, device_state_.data(), as<StepState>(host_states_) + slot, sizeof(StepState));
 
-  // The first step runs uncaptured: libraries may still load code.
-  if (warm_ && stream_.device().is_cuda()) {
-    if (!captured_) captured_ = CapturedGraph::record(stream_, [this] { compute(); });
-    captured_.launch(stream_);
+  if (accumulates_) {
+    gradients_.run(stream_, [this] { compute_gradients(); });
+    optimizer_.add_gradients(of.index == 0);
+    if (of.last()) update_.run(stream_, [this] { update(); });
   } else {
-    compute();
-    warm_ = true;
+    whole_step_.run(stream_, [this] {
+      compute_gradients();
+      update();
+    });
   }
   copy_bytes(stream_, as<LossValues>(host_losses_) + slot, device_losses_.data(),
              sizeof(LossValues));
   in_flight_[slot].step = step;
+  in_flight_[slot].batch = of;
   in_flight_[slot].pending = true;
   in_flight_[slot].done.record(stream_);
   return take(1 - slot);
@@ -83,7 +100,7 @@ std::optional<StepResult> TrainingStep::take(size_t slot) {
   if (!flight.pending) return std::nullopt;
   flight.done.synchronize();
   flight.pending = false;
-  return StepResult{flight.step, as<LossValues>(host_losses_)[slot]};
+  return StepResult{flight.step, flight.batch, as<LossValues>(host_losses_)[slot]};
 }
 
 }  // namespace macadam

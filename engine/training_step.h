@@ -1,7 +1,8 @@
 #pragma once
-// One training step: upload, forward, loss, backward, optimiser, weights repacked. On CUDA the
-// step is captured once and replayed as a graph; its loss is read a step late, so that the host
-// never waits for the device inside the loop.
+// One training step: upload, forward, loss, backward, optimiser, weights repacked. A step may take
+// its gradient from several batches. On CUDA the work of a batch is captured once and replayed as a
+// graph; its loss is read a batch late, so that the host never waits for the device inside the
+// loop.
 
 #include <array>
 #include <optional>
@@ -10,11 +11,12 @@
 #include "engine/batch_upload.h"
 #include "engine/optimizer.h"
 #include "engine/plan.h"
+#include "engine/replay.h"
 
 namespace macadam {
 
 struct TrainingStepOptions {
-  DType dtype = DType::f32;
+  DType dtype = DType::f32;  // f16 turns loss scaling on
   LossDesc loss;
   std::vector<float> class_weights;  // one a class, or empty: all 1
   OptimizerOptions optimizer;
@@ -22,8 +24,18 @@ struct TrainingStepOptions {
   uint64_t seed = 0;
 };
 
+/// Which batch of a step: number `index` (from 0) of `count`. The step's gradient is the mean of
+/// the batches' gradients, as if the loss were the mean of their losses.
+struct BatchOfStep {
+  int64_t index = 0, count = 1;
+
+  bool last() const { return index + 1 == count; }
+};
+
+/// Of one batch.
 struct StepResult {
   uint64_t step = 0;
+  BatchOfStep batch;
   LossValues loss;
 };
 
@@ -34,41 +46,42 @@ class TrainingStep {
   TrainingStep(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
                const TrainingStepOptions& options);
 
-  /// Queues step number `step` at learning rate `lr`; returns when `batch` may be reused.
-  /// The result is that of the call before, if there was one since the last finish().
-  std::optional<StepResult> run(const Batch& batch, uint64_t step, float lr);
-  /// Waits for the last queued step and returns its result.
+  /// Queues a batch of step number `step` at learning rate `lr`, and after the last one the
+  /// update; returns when `batch` may be reused. The result is that of the call before, if there
+  /// was one since the last finish(). Requires of.count <= options.optimizer.accumulate, and that
+  /// the batches of a step follow each other.
+  std::optional<StepResult> run(const Batch& batch, uint64_t step, float lr, BatchOfStep of = {});
+  /// Waits for the last queued batch and returns its result.
   std::optional<StepResult> finish();
-  /// See Optimizer::set_learning_rate_scales; holds for the steps queued from now on.
-  void set_learning_rate_scales(std::span<const float> scales) {
-    optimizer_.set_learning_rate_scales(scales);
-  }
   /// Call after the parameters were changed from outside.
   void pack_weights() { plan_.pack_weights(); }
 
   Plan& plan() { return plan_; }
+  Optimizer& optimizer() { return optimizer_; }
 
  private:
   struct InFlight {
     uint64_t step = 0;
+    BatchOfStep batch;
     bool pending = false;
     Event done;
   };
 
-  void compute();
+  void compute_gradients();
+  void update();
   std::optional<StepResult> take(size_t slot);
 
   Stream& stream_;
+  const bool accumulates_;
   Buffer device_state_, device_losses_, device_weights_;
   Buffer host_states_, host_losses_;  // two of each, used in turn
   Tensor class_weights_;
-  Plan plan_;
   Optimizer optimizer_;
+  Plan plan_;
   BatchUpload upload_;
-  CapturedGraph captured_;
+  Replay whole_step_, gradients_, update_;  // the first, or with accumulation the others
   std::array<InFlight, 2> in_flight_;
   size_t turn_ = 0;
-  bool warm_ = false;
 };
 
 }  // namespace macadam

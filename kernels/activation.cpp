@@ -4,6 +4,7 @@ namespace macadam {
 
 std::string_view name_of(Activation kind) {
   switch (kind) {
+    case Activation::identity: return "identity";
     case Activation::relu: return "relu";
     case Activation::relu6: return "relu6";
     case Activation::sigmoid: return "sigmoid";

@@ -11,13 +11,14 @@
 namespace macadam {
 
 enum class Activation : uint8_t {
-  relu,     // max(x, 0)
-  relu6,    // min(max(x, 0), 6)
-  sigmoid,  // 1 / (1 + exp(-x))
-  silu,     // x * sigmoid(x); Elfwing et al., 2018 ("swish")
+  identity,  // x
+  relu,      // max(x, 0)
+  relu6,     // min(max(x, 0), 6)
+  sigmoid,   // 1 / (1 + exp(-x))
+  silu,      // x * sigmoid(x); Elfwing et al., 2018 ("swish")
 };
 
-/// "relu", "relu6", "sigmoid", "silu".
+/// "identity", "relu", "relu6", "sigmoid", "silu".
 std::string_view name_of(Activation kind);
 
 /// Whether the gradient of `kind` is computed from its input x (else from its output y).

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "kernels/activation.h"
 #include "kernels/tensor.h"
 
 namespace macadam {
@@ -26,7 +27,7 @@ struct ConvDesc {
   Padding padding{};
   int groups = 1;
   bool bias = false;
-  bool relu = false;           // y = max(conv + bias, 0) in the forward pass
+  Activation activation = Activation::identity;  // y = activation(conv + bias), forward only
   DType dtype = DType::f32;    // of x, y and their gradients; arithmetic accumulates in fp32
   bool backward = false;       // the backward functions will be called
   bool input_gradient = true;  // ... backward_data among them
@@ -53,9 +54,9 @@ class Convolution {
   /// Rewrites fp32 weights {K,kh,kw,C/g} and bias {1,1,1,K} (null data without bias) into the
   /// layout and dtype that the other functions read. Call after every change of the weights.
   virtual void pack(const Tensor& weights, const Tensor& bias, void* packed) = 0;
-  /// y = conv(x) + bias, then ReLU if the description says so.
+  /// y = activation(conv(x) + bias).
   virtual void forward(const Tensor& x, const void* packed, const Tensor& y, void* workspace) = 0;
-  /// dx = gradient of the input, given dy of the convolution's own output (before any ReLU).
+  /// dx = gradient of the input, given dy of the convolution's own output (before the activation).
   virtual void backward_data(const Tensor& dy, const void* packed, const Tensor& dx,
                              void* workspace) = 0;
   /// dw {K,kh,kw,C/g} and db {1,1,1,K} (ignored without bias), fp32, overwritten.

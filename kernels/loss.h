@@ -30,6 +30,9 @@ struct LossDesc {
   float dice_smooth = 1;
   AbsentClass absent = AbsentClass::skip;
   int ignore = 255;
+  /// In device memory, on the gradient alone; null: 1. Powers of two change no bit of it but the
+  /// exponent.
+  const float* gradient_scale = nullptr;
 };
 
 /// Results in device memory.
@@ -45,7 +48,7 @@ class LossOps {
   virtual size_t workspace_bytes(Shape logits) const = 0;
   /// logits: NxHxWxC, C <= 64. labels: u8 NxHxWx1, each < C or equal to `ignore`; others count as
   /// ignored. class_weights: f32 {1,1,1,C} or null data (all 1). d_logits: the gradient of
-  /// `total`, dtype of logits, or null data for the values alone; it may be the same view as
+  /// `total` times gradient_scale, dtype of logits, or null data for the values alone; it may be the same view as
   /// logits. values: device memory.
   virtual void segmentation(const LossDesc& desc, const Tensor& logits, const Tensor& labels,
                             const Tensor& class_weights, const Tensor& d_logits, LossValues* values,

@@ -1,9 +1,10 @@
 #pragma once
-// Batch normalisation over N, H, W for each channel, with optional fused ReLU.
+// Batch normalisation over N, H, W for each channel, with an activation behind it.
 // Source: Ioffe and Szegedy, 2015; running statistics as PyTorch keeps them.
 
 #include <cstddef>
 
+#include "kernels/activation.h"
 #include "kernels/tensor.h"
 
 namespace macadam {
@@ -11,7 +12,7 @@ namespace macadam {
 struct BatchNormDesc {
   float eps = 1e-5f;
   float momentum = 0.1f;  // PyTorch's sense: running = (1 - momentum) * running + momentum * batch
-  bool relu = false;      // y = max(normalised, 0)
+  Activation activation = Activation::identity;  // y = activation(normalised)
   /// train() normalises by the running statistics and leaves them alone, and backward() takes them
   /// for constants: fine-tuning with the statistics of the pretrained weights.
   bool frozen = false;
@@ -34,12 +35,19 @@ class NormOps {
   virtual void infer(const BatchNormDesc& desc, const Tensor& x, const Tensor& gamma,
                      const Tensor& beta, const Tensor& running_mean, const Tensor& running_var,
                      const Tensor& y) = 0;
-  /// Gradients of train(). `y` is read only with desc.relu (its sign masks dy). dgamma and dbeta
-  /// are overwritten. dx may be the same view as dy.
-  virtual void backward(const BatchNormDesc& desc, const Tensor& x, const Tensor& y,
-                        const Tensor& dy, const Tensor& gamma, const Tensor& saved_mean,
+  /// Gradients of train(). What the activation was given is computed anew from x, so that y need
+  /// not be kept. dgamma and dbeta are overwritten. dx may be the same view as dy.
+  virtual void backward(const BatchNormDesc& desc, const Tensor& x, const Tensor& dy,
+                        const Tensor& gamma, const Tensor& beta, const Tensor& saved_mean,
                         const Tensor& saved_inv_std, const Tensor& dx, const Tensor& dgamma,
                         const Tensor& dbeta, void* workspace) = 0;
+  /// The convolution that equals one with `weights` {K,kh,kw,C/g} and `bias` {1,1,1,K} (null data:
+  /// none) followed by infer(): scale = gamma / sqrt(running_var + eps), folded_weights =
+  /// weights * scale and folded_bias = (bias - running_mean) * scale + beta. All fp32 and dense.
+  virtual void fold(const BatchNormDesc& desc, const Tensor& weights, const Tensor& bias,
+                    const Tensor& gamma, const Tensor& beta, const Tensor& running_mean,
+                    const Tensor& running_var, const Tensor& folded_weights,
+                    const Tensor& folded_bias) = 0;
 };
 
 }  // namespace macadam

@@ -30,6 +30,7 @@ Ops make_cpu_ops() {
   ops.activation = cpu::make_activation_ops();
   ops.channel = cpu::make_channel_ops();
   ops.pool = cpu::make_pool_ops();
+  ops.squeeze_excite = cpu::make_squeeze_excite_ops();
   ops.upsample = cpu::make_upsample_ops();
   ops.elementwise = cpu::make_elementwise_ops();
   ops.loss = cpu::make_loss_ops();
@@ -47,6 +48,7 @@ Ops make_cuda_ops(Stream& stream) {
   ops.activation = cuda::make_activation_ops(stream);
   ops.channel = cuda::make_channel_ops(stream);
   ops.pool = cuda::make_pool_ops(stream);
+  ops.squeeze_excite = cuda::make_squeeze_excite_ops(stream);
   ops.upsample = cuda::make_upsample_ops(stream);
   ops.elementwise = cuda::make_elementwise_ops(stream);
   ops.loss = cuda::make_loss_ops(stream);

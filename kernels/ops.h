@@ -14,6 +14,7 @@
 #include "kernels/norm.h"
 #include "kernels/optim.h"
 #include "kernels/pool.h"
+#include "kernels/squeeze_excite.h"
 #include "kernels/upsample.h"
 
 namespace macadam {
@@ -24,6 +25,7 @@ struct Ops {
   std::unique_ptr<ActivationOps> activation;
   std::unique_ptr<ChannelOps> channel;
   std::unique_ptr<PoolOps> pool;
+  std::unique_ptr<SqueezeExciteOps> squeeze_excite;
   std::unique_ptr<UpsampleOps> upsample;
   std::unique_ptr<ElementwiseOps> elementwise;
   std::unique_ptr<LossOps> loss;

@@ -6,11 +6,23 @@
 
 namespace macadam {
 
+/// Written by the host before each batch.
 struct StepState {
-  uint64_t step = 0;           // counts from 0; keys dropout
-  float lr = 0;                // learning rate of this step
-  float bias_correction1 = 1;  // 1 - beta1^(step+1), Adam only
-  float bias_correction2 = 1;  // 1 - beta2^(step+1), Adam only
+  uint64_t step = 0;          // counts batches from 0; keys dropout
+  uint64_t update = 0;        // optimiser steps before this one, skipped ones among them
+  float lr = 0;               // learning rate of this step
+  float gradient_factor = 1;  // 1 / batches whose gradients were summed
+};
+
+/// What is known of the gradients of a step, and the loss scale. Written by OptimOps::examine, so
+/// that the host never waits for a norm.
+struct GradientState {
+  float loss_scale = 1;     // of the next step: the gradient of the loss is multiplied by it
+  uint32_t good_steps = 0;  // since the loss scale last changed
+  uint32_t skipped = 0;     // steps of the run that made no update
+  uint32_t skip = 0;        // 1: this step makes none
+  float norm = 0;           // of the gradient, unscaled, before clipping
+  float factor = 1;         // on each gradient as it lies in memory
 };
 
 }  // namespace macadam

@@ -1,4 +1,4 @@
-// Convolution with its epilogue: bias, ReLU and dropout.
+// Convolution with its epilogue: bias or a folded batch norm, activation and dropout.
 
 #include "engine/layers/factories.h"
 
@@ -18,13 +18,18 @@ class Conv final : public Layer {
     conv_ = ops_.conv->make(desc);
     input_bytes_ = align(static_cast<size_t>(desc.input.elements()) * size_of(desc.dtype));
     output_bytes_ = align(static_cast<size_t>(desc.output().elements()) * size_of(desc.dtype));
+    weights_bytes_ = align(static_cast<size_t>(desc.weights().elements()) * sizeof(float));
     if (context.training) dropout_ = {layer.dropout, context.seed, layer.dropout_id, context.state};
   }
 
   bool backward_reads_input() const override { return true; }
-  bool backward_reads_output() const override { return layer_.relu; }
+  bool backward_reads_output() const override { return layer_.activation != Activation::identity; }
   bool writes_slices() const override { return false; }
+  bool reads_slices() const override { return false; }
   size_t packed_bytes() const override { return conv_->packed_bytes(); }
+  size_t pack_workspace() const override {
+    return layer_.folded_norm ? weights_bytes_ + sizeof(float) * layer_.out_channels : 0;
+  }
   size_t forward_workspace() const override { return conv_->workspace_bytes(); }
   size_t backward_workspace(bool gradient_is_slice, bool accumulates) const override {
     return align(conv_->workspace_bytes()) + (gradient_is_slice ? output_bytes_ : 0) +
@@ -32,8 +37,21 @@ class Conv final : public Layer {
   }
   std::string implementation() const override { return conv_->implementation(); }
 
-  void pack(const Bindings& b) override {
-    conv_->pack(b.parameters[0], layer_.bias ? b.parameters[1] : Tensor(), b.packed);
+  void pack(const Bindings& b, void* workspace) override {
+    const Tensor& weights = b.parameters[0];
+    const Tensor bias = layer_.bias ? b.parameters[1] : Tensor();
+    if (!layer_.folded_norm) {
+      conv_->pack(weights, bias, b.packed);
+      return;
+    }
+    auto* memory = static_cast<std::byte*>(workspace);
+    const Tensor folded(memory, weights.shape, DType::f32, weights.device);
+    const Tensor shift(memory + weights_bytes_, {1, 1, 1, layer_.out_channels}, DType::f32,
+                       weights.device);
+    const std::span<const Tensor> norm = std::span(b.parameters).last(4);
+    ops_.norm->fold(*layer_.folded_norm, weights, bias, norm[0], norm[1], norm[2], norm[3], folded,
+                    shift);
+    conv_->pack(folded, shift, b.packed);
   }
 
   void forward(const Bindings& b) override {
@@ -49,9 +67,11 @@ class Conv final : public Layer {
       dz = Tensor(scratch, dz.shape, dz.dtype, dz.device);
       scratch += output_bytes_;
     }
-    if (layer_.relu) {
+    if (layer_.activation == Activation::relu) {
       const float scale = dropout_.p > 0 ? dropout_.scale() : 1.0f;
       ops_.activation->relu_backward(b.output, b.output_gradient, dz, scale, false);
+    } else if (layer_.activation != Activation::identity) {
+      ops_.activation->activate_backward(layer_.activation, b.output, b.output_gradient, dz, false);
     } else if (!b.output_gradient.dense()) {
       ops_.elementwise->copy(b.output_gradient, dz, false);
     }
@@ -74,7 +94,7 @@ class Conv final : public Layer {
   Ops& ops_;
   Dropout dropout_;
   std::unique_ptr<Convolution> conv_;
-  size_t input_bytes_ = 0, output_bytes_ = 0;
+  size_t input_bytes_ = 0, output_bytes_ = 0, weights_bytes_ = 0;
 };
 
 }  // namespace

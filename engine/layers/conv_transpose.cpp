@@ -26,6 +26,7 @@ class ConvTranspose final : public Layer {
 
   bool backward_reads_input() const override { return true; }
   bool writes_slices() const override { return false; }
+  bool reads_slices() const override { return false; }
   size_t packed_bytes() const override { return mirror_->packed_bytes(); }
   size_t forward_workspace() const override { return mirror_->workspace_bytes(); }
   size_t backward_workspace(bool gradient_is_slice, bool accumulates) const override {
@@ -34,7 +35,9 @@ class ConvTranspose final : public Layer {
   }
   std::string implementation() const override { return mirror_->implementation(); }
 
-  void pack(const Bindings& b) override { mirror_->pack(b.parameters[0], Tensor(), b.packed); }
+  void pack(const Bindings& b, void*) override {
+    mirror_->pack(b.parameters[0], Tensor(), b.packed);
+  }
 
   void forward(const Bindings& b) override {
     mirror_->backward_data(b.inputs[0], b.packed, b.output, b.workspace);

@@ -1,4 +1,4 @@
-// Batch normalisation with an optional ReLU.
+// Batch normalisation with an activation behind it.
 
 #include "engine/layers/factories.h"
 
@@ -18,7 +18,6 @@ class BatchNorm final : public Layer {
                      ParameterRole::fixed_scale) {}
 
   bool backward_reads_input() const override { return true; }
-  bool backward_reads_output() const override { return desc_.relu; }
   size_t saved_bytes() const override { return training_ ? 2 * vector_bytes() : 0; }
   size_t forward_workspace() const override { return training_ ? workspace_ : 0; }
   size_t backward_workspace(bool, bool) const override {
@@ -43,7 +42,7 @@ class BatchNorm final : public Layer {
     const Tensor dgamma = fixed_scale_
                               ? vector(static_cast<std::byte*>(b.workspace) + workspace_, b)
                               : b.parameter_gradients[0];
-    ops_.norm->backward(desc_, b.inputs[0], b.output, b.output_gradient, b.parameters[0],
+    ops_.norm->backward(desc_, b.inputs[0], b.output_gradient, b.parameters[0], b.parameters[1],
                         saved(b, 0), saved(b, 1), dx, dgamma, b.parameter_gradients[1],
                         b.workspace);
     if (b.input_gradients[0].data != nullptr && !direct) {

@@ -4,40 +4,13 @@
 #include <array>
 #include <memory>
 
-#include "kernels/cpu/class_major.h"
+#include "kernels/cpu/argmax.h"
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/parallel.h"
-#include "kernels/scalar/compare.h"
 
 namespace macadam::cpu {
 
 namespace {
-
-/// Classes transposed together.
-constexpr int kClassBlock = 32;
-
-template <typename T>
-void argmax_block(const T* scores, int64_t stride, int pixels, int classes, uint8_t* result) {
-  alignas(64) ClassRow rows[kClassBlock];
-  alignas(64) ClassRow best;
-  alignas(64) std::array<int, kBlockPixels> winners{};
-  int* const winner = winners.data();
-  for (int first = 0; first < classes; first += kClassBlock) {
-    const int count = std::min(kClassBlock, classes - first);
-    to_class_major(scores + first, stride, pixels, count, rows);
-    if (first == 0) std::copy_n(rows[0], kBlockPixels, best);
-    for (int c = first == 0 ? 1 : 0; c < count; ++c) {
-      const float* row = rows[c];
-#pragma omp simd
-      for (int p = 0; p < kBlockPixels; ++p) {
-        const bool wins = scalar::score_wins(row[p], best[p]);
-        best[p] = wins ? row[p] : best[p];
-        winner[p] = wins ? first + c : winner[p];
-      }
-    }
-  }
-  for (int p = 0; p < pixels; ++p) result[p] = static_cast<uint8_t>(winner[p]);
-}
 
 /// Pixels counted before a task adds its own table to the shared one.
 constexpr int64_t kCountedPixels = 1 << 16;

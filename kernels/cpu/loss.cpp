@@ -55,6 +55,9 @@ struct Problem {
   std::array<float, kMaxClasses> hit{}, miss{};
 
   bool has_dice() const { return desc.dice_weight != 0; }
+  float gradient_scale() const {
+    return desc.gradient_scale == nullptr ? 1.0f : *desc.gradient_scale;
+  }
   int64_t pixels() const { return logits.shape.pixels(); }
 };
 
@@ -184,9 +187,10 @@ float sum_of(const Lanes& lanes) {
 void gradient(const Problem& problem, Block& block) {
   const int classes = problem.classes;
   const float smoothing = problem.desc.label_smoothing;
-  const float ce_scale = problem.weight_sum > 0
-                             ? static_cast<float>(problem.desc.ce_weight / problem.weight_sum)
-                             : 0.0f;
+  const float mean_scale = problem.weight_sum > 0
+                               ? static_cast<float>(problem.desc.ce_weight / problem.weight_sum)
+                               : 0.0f;
+  const float ce_scale = mean_scale * problem.gradient_scale();
   // Dice by the scores, through the softmax: p_c * (q_c - sum_k q_k p_k), q the gradient by p.
   alignas(64) ClassRow dot;
   std::fill_n(dot, kBlockPixels, 0.0f);
@@ -267,7 +271,8 @@ double finish_dice(Problem& problem, int64_t chunks, const Partials& partials) {
   int present = 0;
   for (int c = 0; c < problem.classes; ++c) present += counts(c) ? 1 : 0;
   const int mean_over = absent == AbsentClass::skip ? present : problem.classes;
-  const float scale = problem.desc.dice_weight / static_cast<float>(mean_over);
+  const float scale =
+      problem.desc.dice_weight / static_cast<float>(mean_over) * problem.gradient_scale();
   double loss = 0;
   for (int c = 0; c < problem.classes; ++c) {
     if (!counts(c)) continue;

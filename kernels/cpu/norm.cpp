@@ -98,14 +98,13 @@ void parallel_blocks(const Shape& shape, const Body& body) {
   });
 }
 
-template <bool Relu, typename T>
-void affine_pixels(const T* x, int64_t x_stride, T* y, int64_t y_stride, int64_t pixels,
-                   const float* scale, const float* shift, int channels) {
+template <typename T, typename F>
+void affine_pixels(F activation, const T* x, int64_t x_stride, T* y, int64_t y_stride,
+                   int64_t pixels, const float* scale, const float* shift, int channels) {
   for (int64_t p = 0; p < pixels; ++p, x += x_stride, y += y_stride) {
 #pragma omp simd
     for (int c = 0; c < channels; ++c) {
-      const float value = scalar::Affine{scale[c], shift[c]}(to_float(x[c]));
-      y[c] = from_float<T>(Relu ? scalar::relu(value) : value);
+      y[c] = from_float<T>(activation(scalar::Affine{scale[c], shift[c]}(to_float(x[c]))));
     }
   }
 }
@@ -123,54 +122,68 @@ void normalize(const BatchNormDesc& desc, const Tensor& x, const Tensor& gamma, 
       scale[static_cast<size_t>(c)] = affine.scale;
       shift[static_cast<size_t>(c)] = affine.shift;
     }
-    const auto run = desc.relu ? affine_pixels<true, T> : affine_pixels<false, T>;
-    run(at<const T>(x, pixel) + channel, x.pixel_stride, at<T>(y, pixel) + channel, y.pixel_stride,
-        pixels, scale.data(), shift.data(), channels);
+    scalar::visit_activation(desc.activation, [&](auto activation) {
+      affine_pixels(activation, at<const T>(x, pixel) + channel, x.pixel_stride,
+                    at<T>(y, pixel) + channel, y.pixel_stride, pixels, scale.data(), shift.data(),
+                    channels);
+    });
   });
 }
 
-/// gradient += dy and projection += dy * (x - mean) over `pixels` pixels; with Relu, dy counts
-/// where y > 0.
-template <bool Relu, typename T>
-void sum_gradients(const T* x, int64_t x_stride, const T* y, int64_t y_stride, const T* dy,
-                   int64_t dy_stride, int64_t pixels, const float* mean, float* gradient,
+/// A channel's coefficients for each of `kChannelBlock` channels.
+struct GradientMaps {
+  using Row = std::array<float, kChannelBlock>;
+
+  alignas(64) Row affine_scale, affine_shift;  // from x to what the activation was given
+  alignas(64) Row mean;
+  alignas(64) Row scale, slope, shift;  // scalar::BatchNormGradient
+};
+
+/// gradient += d and projection += d * (x - mean) over `pixels` pixels, d being dy before the
+/// activation.
+template <typename T, typename F>
+void sum_gradients(F activation, const GradientMaps& maps, const T* x, int64_t x_stride,
+                   const T* dy, int64_t dy_stride, int64_t pixels, float* gradient,
                    float* projection, int channels) {
-  const auto term = [](const T& v, const T& d) {
-    return !Relu || to_float(v) > 0.0f ? to_float(d) : 0.0f;
+  const float *a = maps.affine_scale.data(), *b = maps.affine_shift.data();
+  const float* mean = maps.mean.data();
+  const auto term = [&](float in, const T& d, int c) {
+    return activation.gradient_at(scalar::Affine{a[c], b[c]}(in), to_float(d));
   };
   int64_t p = 0;
-  for (; p + 2 <= pixels; p += 2, x += 2 * x_stride, y += 2 * y_stride, dy += 2 * dy_stride) {
-    const T *x1 = x + x_stride, *y1 = y + y_stride, *dy1 = dy + dy_stride;
+  for (; p + 2 <= pixels; p += 2, x += 2 * x_stride, dy += 2 * dy_stride) {
+    const T *x1 = x + x_stride, *dy1 = dy + dy_stride;
 #pragma omp simd
     for (int c = 0; c < channels; ++c) {
-      const float d0 = term(y[c], dy[c]), d1 = term(y1[c], dy1[c]);
+      const float v0 = to_float(x[c]), v1 = to_float(x1[c]);
+      const float d0 = term(v0, dy[c], c), d1 = term(v1, dy1[c], c);
       gradient[c] += d0 + d1;
-      projection[c] += d0 * (to_float(x[c]) - mean[c]) + d1 * (to_float(x1[c]) - mean[c]);
+      projection[c] += d0 * (v0 - mean[c]) + d1 * (v1 - mean[c]);
     }
   }
   if (p < pixels) {
 #pragma omp simd
     for (int c = 0; c < channels; ++c) {
-      const float d = term(y[c], dy[c]);
+      const float v = to_float(x[c]), d = term(v, dy[c], c);
       gradient[c] += d;
-      projection[c] += d * (to_float(x[c]) - mean[c]);
+      projection[c] += d * (v - mean[c]);
     }
   }
 }
 
-/// With Frozen slope and shift are 0, and x is not read.
-template <bool Relu, bool Frozen, typename T>
-void gradient_pixels(const T* x, int64_t x_stride, const T* y, int64_t y_stride, const T* dy,
-                     int64_t dy_stride, T* dx, int64_t dx_stride, int64_t pixels,
-                     const float* scale, const float* slope, const float* shift, int channels) {
-  for (int64_t p = 0; p < pixels; ++p) {
+template <typename T, typename F>
+void gradient_pixels(F activation, const GradientMaps& maps, const T* x, int64_t x_stride,
+                     const T* dy, int64_t dy_stride, T* dx, int64_t dx_stride, int64_t pixels,
+                     int channels) {
+  const float *a = maps.affine_scale.data(), *b = maps.affine_shift.data();
+  const float *scale = maps.scale.data(), *slope = maps.slope.data(), *shift = maps.shift.data();
+  for (int64_t p = 0; p < pixels; ++p, x += x_stride, dy += dy_stride, dx += dx_stride) {
 #pragma omp simd
     for (int c = 0; c < channels; ++c) {
-      const float d = !Relu || to_float(y[c]) > 0.0f ? to_float(dy[c]) : 0.0f;
-      const scalar::BatchNormGradient map{scale[c], slope[c], shift[c]};
-      dx[c] = from_float<T>(map(d, Frozen ? 0.0f : to_float(x[c])));
+      const float in = to_float(x[c]);
+      const float d = activation.gradient_at(scalar::Affine{a[c], b[c]}(in), to_float(dy[c]));
+      dx[c] = from_float<T>(scalar::BatchNormGradient{scale[c], slope[c], shift[c]}(d, in));
     }
-    x += x_stride, y += y_stride, dy += dy_stride, dx += dx_stride;
   }
 }
 
@@ -210,20 +223,47 @@ void save_running(const BatchNormDesc& desc, const Tensor& running_mean, const T
   }
 }
 
-template <bool Relu, bool Frozen, typename T>
-void backward_step(const Tensor& x, const Tensor& y, const Tensor& dy, const Tensor& gamma,
-                   const Tensor& saved_mean, const Tensor& saved_inv_std, const Tensor& dx,
-                   const Tensor& dgamma, const Tensor& dbeta, const Partials& partials) {
+/// What backward() is given, beside the workspace.
+struct BackwardCall {
+  const BatchNormDesc& desc;
+  const Tensor &x, &dy, &gamma, &beta, &saved_mean, &saved_inv_std, &dx, &dgamma, &dbeta;
+
+  /// The coefficients of the channels from `first` on. Those of the gradient need dgamma and dbeta.
+  GradientMaps maps(int first, int channels, bool with_gradient) const {
+    const float *g = gamma.as<float>(), *b = beta.as<float>(), *m = saved_mean.as<float>();
+    const float *inv_std = saved_inv_std.as<float>(), *dg = dgamma.as<float>();
+    const float* db = dbeta.as<float>();
+    const auto count = static_cast<double>(x.shape.pixels());
+    GradientMaps maps;
+    for (int c = 0; c < channels; ++c) {
+      const int k = first + c;
+      const auto i = static_cast<size_t>(c);
+      const scalar::Affine affine = scalar::batch_norm(g[k], b[k], m[k], inv_std[k]);
+      maps.affine_scale[i] = affine.scale, maps.affine_shift[i] = affine.shift;
+      maps.mean[i] = m[k];
+      if (!with_gradient) continue;
+      const scalar::BatchNormGradient map =
+          desc.frozen ? scalar::frozen_batch_norm_gradient(g[k], inv_std[k])
+                      : scalar::batch_norm_gradient(g[k], m[k], inv_std[k], dg[k], db[k], count);
+      maps.scale[i] = map.scale, maps.slope[i] = map.slope, maps.shift[i] = map.shift;
+    }
+    return maps;
+  }
+};
+
+template <typename T, typename F>
+void backward_step(F activation, const BackwardCall& call, const Partials& partials) {
+  const Tensor &x = call.x, &dy = call.dy, &dx = call.dx;
   const int channels = x.shape.c;
-  const float *g = gamma.as<float>(), *mean = saved_mean.as<float>();
-  const float* inv_std = saved_inv_std.as<float>();
-  float *dg = dgamma.as<float>(), *db = dbeta.as<float>();
   parallel_chunks(
       x.shape.pixels(), chunk_pixels(x.shape), [&](int64_t k, int64_t begin, int64_t end) {
         std::fill_n(partials.first(k), 2 * channels, 0.0f);
-        sum_gradients<Relu>(at<const T>(x, begin), x.pixel_stride, at<const T>(y, begin),
-                            y.pixel_stride, at<const T>(dy, begin), dy.pixel_stride, end - begin,
-                            mean, partials.first(k), partials.second(k), channels);
+        for (int c = 0; c < channels; c += kChannelBlock) {
+          const int block = std::min(kChannelBlock, channels - c);
+          sum_gradients(activation, call.maps(c, block, false), at<const T>(x, begin) + c,
+                        x.pixel_stride, at<const T>(dy, begin) + c, dy.pixel_stride, end - begin,
+                        partials.first(k) + c, partials.second(k) + c, block);
+        }
       });
   for (int c = 0; c < channels; ++c) {
     double gradient = 0, projection = 0;
@@ -231,25 +271,13 @@ void backward_step(const Tensor& x, const Tensor& y, const Tensor& dy, const Ten
       gradient += partials.first(k)[c];
       projection += partials.second(k)[c];
     }
-    db[c] = static_cast<float>(gradient);
-    dg[c] = static_cast<float>(projection * inv_std[c]);
+    call.dbeta.as<float>()[c] = static_cast<float>(gradient);
+    call.dgamma.as<float>()[c] = static_cast<float>(projection * call.saved_inv_std.as<float>()[c]);
   }
-  const auto count = static_cast<double>(x.shape.pixels());
   parallel_blocks(x.shape, [&](int64_t pixel, int64_t pixels, int channel, int block) {
-    alignas(64) std::array<float, kChannelBlock> scale, slope, shift;
-    for (int c = 0; c < block; ++c) {
-      const int k = channel + c;
-      const scalar::BatchNormGradient map =
-          Frozen ? scalar::frozen_batch_norm_gradient(g[k], inv_std[k])
-                 : scalar::batch_norm_gradient(g[k], mean[k], inv_std[k], dg[k], db[k], count);
-      const auto i = static_cast<size_t>(c);
-      scale[i] = map.scale, slope[i] = map.slope, shift[i] = map.shift;
-    }
-    gradient_pixels<Relu, Frozen>(at<const T>(x, pixel) + channel, x.pixel_stride,
-                                  at<const T>(y, pixel) + channel, y.pixel_stride,
-                                  at<const T>(dy, pixel) + channel, dy.pixel_stride,
-                                  at<T>(dx, pixel) + channel, dx.pixel_stride, pixels, scale.data(),
-                                  slope.data(), shift.data(), block);
+    gradient_pixels(activation, call.maps(channel, block, true), at<const T>(x, pixel) + channel,
+                    x.pixel_stride, at<const T>(dy, pixel) + channel, dy.pixel_stride,
+                    at<T>(dx, pixel) + channel, dx.pixel_stride, pixels, block);
   });
 }
 
@@ -287,23 +315,36 @@ class CpuNormOps final : public NormOps {
     });
   }
 
-  void backward(const BatchNormDesc& desc, const Tensor& x, const Tensor& y, const Tensor& dy,
-                const Tensor& gamma, const Tensor& saved_mean, const Tensor& saved_inv_std,
+  void backward(const BatchNormDesc& desc, const Tensor& x, const Tensor& dy, const Tensor& gamma,
+                const Tensor& beta, const Tensor& saved_mean, const Tensor& saved_inv_std,
                 const Tensor& dx, const Tensor& dgamma, const Tensor& dbeta,
                 void* workspace) override {
     require(x.shape == dy.shape && x.shape == dx.shape, "batch norm: shapes are equal");
     require(x.dtype == dy.dtype && x.dtype == dx.dtype, "batch norm: dtypes are equal");
-    require(!desc.relu || (y.shape == x.shape && y.dtype == x.dtype), "batch norm: y matches x");
     const Partials partials{static_cast<float*>(workspace), x.shape.c};
+    const BackwardCall call{desc, x, dy, gamma, beta, saved_mean, saved_inv_std, dx, dgamma, dbeta};
     visit_cpu(x.dtype, [&](auto type) {
-      using T = decltype(type);
-      const auto step =
-          desc.frozen ? desc.relu ? backward_step<true, true, T> : backward_step<false, true, T>
-          : desc.relu ? backward_step<true, false, T>
-                      : backward_step<false, false, T>;
-      const Tensor& sign = desc.relu ? y : x;  // without ReLU, y may have no data
-      step(x, sign, dy, gamma, saved_mean, saved_inv_std, dx, dgamma, dbeta, partials);
+      scalar::visit_activation(desc.activation, [&](auto activation) {
+        backward_step<decltype(type)>(activation, call, partials);
+      });
     });
+  }
+
+  void fold(const BatchNormDesc& desc, const Tensor& weights, const Tensor& bias,
+            const Tensor& gamma, const Tensor& beta, const Tensor& running_mean,
+            const Tensor& running_var, const Tensor& folded_weights,
+            const Tensor& folded_bias) override {
+    require(weights.dense() && weights.shape == folded_weights.shape, "fold: weights match");
+    const int64_t per_filter = weights.shape.elements() / weights.shape.n;
+    for (int k = 0; k < weights.shape.n; ++k) {
+      const scalar::Affine map =
+          scalar::batch_norm(gamma.as<float>()[k], beta.as<float>()[k], running_mean.as<float>()[k],
+                             scalar::inverse_std(running_var.as<float>()[k], desc.eps));
+      const float* from = weights.as<float>() + k * per_filter;
+      float* to = folded_weights.as<float>() + k * per_filter;
+      for (int64_t i = 0; i < per_filter; ++i) to[i] = from[i] * map.scale;
+      folded_bias.as<float>()[k] = map(bias.data != nullptr ? bias.as<float>()[k] : 0.0f);
+    }
   }
 };
 

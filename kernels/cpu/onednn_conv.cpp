@@ -170,7 +170,9 @@ class OneDnnConvolution final : public Convolution {
     attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
     dnnl::primitive_attr forward_attr;
     forward_attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
-    if (desc.relu) forward_attr.set_post_ops(relu_post_op());
+    if (desc.activation != Activation::identity) {
+      forward_attr.set_post_ops(post_op(desc.activation));
+    }
 
     const prop_kind kind =
         desc.backward ? prop_kind::forward_training : prop_kind::forward_inference;
@@ -188,7 +190,7 @@ class OneDnnConvolution final : public Convolution {
                          {DNNL_ARG_BIAS, layout_.bias_vector()}});
     if (!desc.backward) return;
 
-    // The hint must not carry the ReLU: its backward is not the convolution's business.
+    // The hint must not carry the activation: its backward is not the convolution's business.
     const auto hint = describe_forward<ForwardDesc>(layout_, engine, kind, desc.bias, attr);
     if (desc.input_gradient) {
       const auto data = describe_data(layout_, engine, hint, attr);
@@ -279,13 +281,22 @@ class OneDnnConvolution final : public Convolution {
     size_t scratch_offset = 0;  // of the reorder's scratchpad in the packed block
   };
 
-  static dnnl::post_ops relu_post_op() {
+  static dnnl::post_ops post_op(Activation activation) {
     dnnl::post_ops ops;
+    const auto append = [&](dnnl::algorithm algorithm, float alpha, float beta) {
 #if DNNL_VERSION_MAJOR >= 3
-    ops.append_eltwise(dnnl::algorithm::eltwise_relu, 0.0f, 0.0f);
+      ops.append_eltwise(algorithm, alpha, beta);
 #else
-    ops.append_eltwise(1.0f, dnnl::algorithm::eltwise_relu, 0.0f, 0.0f);
+      ops.append_eltwise(1.0f, algorithm, alpha, beta);
 #endif
+    };
+    switch (activation) {
+      case Activation::identity: break;
+      case Activation::relu: append(dnnl::algorithm::eltwise_relu, 0, 0); break;
+      case Activation::relu6: append(dnnl::algorithm::eltwise_clip, 0, 6); break;
+      case Activation::sigmoid: append(dnnl::algorithm::eltwise_logistic, 0, 0); break;
+      case Activation::silu: append(dnnl::algorithm::eltwise_swish, 1, 0); break;
+    }
     return ops;
   }
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <memory>
 
+#include "kernels/cpu/argmax.h"
 #include "kernels/cpu/copy_pixels.h"
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/parallel.h"
@@ -150,12 +151,15 @@ void blend_pixel(const float* a, const float* b, float weight, float* to, int n)
 }
 
 /// One output row of few channels: first between the two input rows, where pixels and channels
-/// are one long run, then between neighbouring pixels. Requires out.w >= in.w.
-template <typename X, typename Y>
-void bilinear_row_narrow(const Tensor& x, const Tensor& y, int64_t upper_pixel, int64_t lower_pixel,
-                         float weight_y, int64_t out_pixel) {
-  const int n = y.shape.c, in_w = x.shape.w, out_w = y.shape.w;
-  const int columns = kPiece / n - 2;  // their taps span at most two pixels more
+/// are one long run, then between neighbouring pixels. sink(first column, columns, values) gets the
+/// row in pieces.
+template <typename X, typename Sink>
+void bilinear_pieces(const Tensor& x, int out_w, int64_t upper_pixel, int64_t lower_pixel,
+                     float weight_y, const Sink& sink) {
+  const int n = x.shape.c, in_w = x.shape.w;
+  // Neither the columns of a piece nor the pixels that their taps span exceed its memory.
+  const int most = kPiece / n - 3;
+  const int columns = in_w <= out_w ? most : std::max(1, most * out_w / in_w);
   Piece blended, result;
   for (int begin = 0; begin < out_w; begin += columns) {
     const int end = std::min(out_w, begin + columns);
@@ -178,13 +182,22 @@ void bilinear_row_narrow(const Tensor& x, const Tensor& y, int64_t upper_pixel, 
                   blended.values + (tap.second - first) * n, tap.weight,
                   result.values + (ow - begin) * n, n);
     }
-    for_runs(y.pixel_stride, end - begin, n, [&](int64_t to, int from, int count) {
-      const float* v = result.values + from;
-      Y* out = at<Y>(y, out_pixel + begin) + to;
+    sink(begin, end - begin, result.values);
+  }
+}
+
+template <typename X, typename Y>
+void bilinear_row_narrow(const Tensor& x, const Tensor& y, int64_t upper_pixel, int64_t lower_pixel,
+                         float weight_y, int64_t out_pixel) {
+  const auto store = [&](int first, int columns, const float* values) {
+    for_runs(y.pixel_stride, columns, y.shape.c, [&](int64_t to, int from, int count) {
+      const float* v = values + from;
+      Y* out = at<Y>(y, out_pixel + first) + to;
 #pragma omp simd
       for (int i = 0; i < count; ++i) out[i] = from_float<Y>(v[i]);
     });
-  }
+  };
+  bilinear_pieces<X>(x, y.shape.w, upper_pixel, lower_pixel, weight_y, store);
 }
 
 template <typename X, typename Y>
@@ -197,6 +210,24 @@ void bilinear_blend(const Tensor& x, const Tensor& y) {
     const LinearTap tap = scalar::linear_tap(oh, in.h, out.h);
     run(x, y, pixel_at(in, n, tap.first, 0), pixel_at(in, n, tap.second, 0), tap.weight,
         row * out.w);
+  });
+}
+
+template <typename X>
+void bilinear_classes(const Tensor& x, const Tensor& classes) {
+  const Shape &in = x.shape, &out = classes.shape;
+  parallel_items(int64_t{out.n} * out.h, int64_t{out.w} * in.c, [&](int64_t row) {
+    const int n = static_cast<int>(row / out.h), oh = static_cast<int>(row % out.h);
+    const LinearTap tap = scalar::linear_tap(oh, in.h, out.h);
+    uint8_t* const result = classes.as<uint8_t>() + row * out.w;
+    const auto choose = [&](int first, int columns, const float* values) {
+      for (int p = 0; p < columns; p += kBlockPixels) {
+        const int pixels = std::min(kBlockPixels, columns - p);
+        argmax_block(values + p * in.c, in.c, pixels, in.c, result + first + p);
+      }
+    };
+    bilinear_pieces<X>(x, out.w, pixel_at(in, n, tap.first, 0), pixel_at(in, n, tap.second, 0),
+                       tap.weight, choose);
   });
 }
 
@@ -303,8 +334,7 @@ void bilinear_gather(const Tensor& dy, const Tensor& dx) {
 }
 
 /// The integer formulas of scalar/resize.h hold for extents up to 32767.
-void check(const Tensor& input, const Tensor& output) {
-  const Shape &in = input.shape, &out = output.shape;
+void check(const Shape& in, const Shape& out) {
   require(in.n == out.n && in.c == out.c, "resize: images and channels are equal");
   require(std::max({in.h, in.w, out.h, out.w}) <= 32767, "resize: extents are at most 32767");
 }
@@ -312,13 +342,13 @@ void check(const Tensor& input, const Tensor& output) {
 class CpuUpsampleOps final : public UpsampleOps {
  public:
   void nearest(const Tensor& x, const Tensor& y) override {
-    check(x, y);
+    check(x.shape, y.shape);
     require(x.dtype == y.dtype, "nearest: dtypes are equal");
     with_pixel_copier(y, [&](auto copy) { nearest_copy(x, y, copy); });
   }
 
   void nearest_backward(const Tensor& dy, const Tensor& dx, bool accumulate) override {
-    check(dx, dy);
+    check(dx.shape, dy.shape);
     require(dx.dtype == dy.dtype, "nearest backward: dtypes are equal");
     visit_cpu(dx.dtype, [&](auto type) {
       using T = decltype(type);
@@ -327,14 +357,21 @@ class CpuUpsampleOps final : public UpsampleOps {
   }
 
   void bilinear(const Tensor& x, const Tensor& y) override {
-    check(x, y);
+    check(x.shape, y.shape);
     visit_cpu(x.dtype, [&](auto from) {
       visit_cpu(y.dtype, [&](auto to) { bilinear_blend<decltype(from), decltype(to)>(x, y); });
     });
   }
 
+  void bilinear_argmax(const Tensor& x, const Tensor& classes) override {
+    require(classes.shape.c == 1 && classes.dense(), "bilinear argmax: one class a pixel, dense");
+    require(x.shape.c <= 255, "bilinear argmax: at most 255 classes");
+    check(x.shape, {classes.shape.n, classes.shape.h, classes.shape.w, x.shape.c});
+    visit_cpu(x.dtype, [&](auto type) { bilinear_classes<decltype(type)>(x, classes); });
+  }
+
   void bilinear_backward(const Tensor& dy, const Tensor& dx, bool accumulate) override {
-    check(dx, dy);
+    check(dx.shape, dy.shape);
     visit_cpu(dy.dtype, [&](auto from) {
       visit_cpu(dx.dtype, [&](auto to) {
         using Y = decltype(from);

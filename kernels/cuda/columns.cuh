@@ -24,15 +24,14 @@ struct ColumnLayout {
   bool vectorised = false;
 };
 
-/// The chunks of a sum, a function of the shape alone: at most kShareBlocks blocks, each with four
-/// rounds of work or more for its threads.
-inline int sum_chunks(const Shape& shape) {
+/// The chunks of a sum, a function of the shape alone: at most `blocks`, each with four rounds of
+/// work or more for its threads.
+inline int sum_chunks(const Shape& shape, int blocks = kShareBlocks) {
   const int channel_tiles = (shape.c + kTileChannels - 1) / kTileChannels;
   const int64_t least_pixels =
       int64_t{4} * kThreads * kWidth<bf16> / std::min(shape.c, kTileChannels);
   const int64_t useful = (shape.pixels() + least_pixels - 1) / least_pixels;
-  return static_cast<int>(
-      std::clamp<int64_t>(useful, 1, std::max(1, kShareBlocks / channel_tiles)));
+  return static_cast<int>(std::clamp<int64_t>(useful, 1, std::max(1, blocks / channel_tiles)));
 }
 
 /// Rounds of pixels that a block of a map works off.
@@ -82,11 +81,12 @@ struct ColumnSumsShared {
 };
 
 /// Two sums a channel: source.start<V>(channel, V) gives a functor that is called with
-/// (pixel, a, b) and adds a pixel's two terms; Source::Element is the tensors' storage type.
+/// (pixel, a, b) and adds a pixel's two terms; Source::Element is the tensors' storage type, and
+/// Source::kBlocksPerProcessor what its registers allow.
 /// partials: [chunk][2][channels]. The blocks take turns at the pixels, so that together they sweep
 /// memory once from the first to the last.
 template <int V, typename Source>
-__global__ void __launch_bounds__(kThreads, kShareBlocksPerProcessor)
+__global__ void __launch_bounds__(kThreads, Source::kBlocksPerProcessor)
     column_sums(Source source, ColumnLayout layout, float* partials) {
   auto& sums = shared<ColumnSumsShared<V>>().value;
   const int thread = static_cast<int>(threadIdx.x);

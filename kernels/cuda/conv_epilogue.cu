@@ -1,8 +1,8 @@
 // Floors, in passes over a tensor of y's size: add_bias 2, channel_sums 1.
 
+#include "kernels/cuda/activate.cuh"
 #include "kernels/cuda/columns.cuh"
 #include "kernels/cuda/conv_epilogue.h"
-#include "kernels/scalar/activation.h"
 
 namespace macadam::cuda {
 
@@ -14,30 +14,28 @@ struct AddBias {
 
   View<T> y;
   const T* bias;
-  bool relu;
+  Activation activation;
 
   template <int V>
   struct Apply {
     View<T> y;
     int channel, count;
-    bool relu;
+    Activation activation;
     float bias[V];
 
     __device__ void operator()(int64_t pixel) const {
       float v[V];
       load<V>(y.at(pixel, channel), count, v);
 #pragma unroll
-      for (int i = 0; i < V; ++i) {
-        v[i] += bias[i];
-        if (relu) v[i] = scalar::relu(v[i]);
-      }
+      for (int i = 0; i < V; ++i) v[i] += bias[i];
+      activate(activation, v);
       store<V>(y.at(pixel, channel), count, v);
     }
   };
 
   template <int V>
   __device__ Apply<V> start(int channel, int count) const {
-    Apply<V> apply{y, channel, count, relu, {}};
+    Apply<V> apply{y, channel, count, activation, {}};
     load<V>(bias + channel, count, apply.bias);
     return apply;
   }
@@ -47,6 +45,7 @@ struct AddBias {
 template <typename T>
 struct ChannelSum {
   using Element = T;
+  static constexpr int kBlocksPerProcessor = kShareBlocksPerProcessor;
 
   View<const T> x;
 
@@ -95,11 +94,11 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-void add_bias(Stream& stream, const Tensor& y, const void* bias, bool relu) {
+void add_bias(Stream& stream, const Tensor& y, const void* bias, Activation activation) {
   visit_float(y.dtype, [&](auto type) {
     using T = decltype(type);
     launch_column_map(stream, column_layout({&y}),
-                      AddBias<T>{view<T>(y), static_cast<const T*>(bias), relu});
+                      AddBias<T>{view<T>(y), static_cast<const T*>(bias), activation});
   });
 }
 

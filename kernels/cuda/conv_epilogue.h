@@ -1,18 +1,18 @@
 #pragma once
-// The small kernels around cuDNN's convolutions: bias and ReLU where cuDNN has no better fused
-// plan, the gradient of the bias, and random data to time plans on.
+// The small kernels around cuDNN's convolutions: bias and activation where cuDNN has no better
+// fused plan, the gradient of the bias, and random data to time plans on.
 
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/activation.h"
 #include "kernels/device.h"
 #include "kernels/tensor.h"
 
 namespace macadam::cuda {
 
-/// y = y + bias for every pixel, then max(y, 0) if `relu` (NaN stays). `bias` has y's dtype and is
-/// 16-byte aligned.
-void add_bias(Stream& stream, const Tensor& y, const void* bias, bool relu);
+/// y = activation(y + bias) for every pixel. `bias` has y's dtype and is 16-byte aligned.
+void add_bias(Stream& stream, const Tensor& y, const void* bias, Activation activation);
 
 /// sums[c] = sum of x over all pixels, in fp32 or wider and in an order that depends on the shape
 /// alone. `workspace`: channel_sums_workspace_bytes(x.shape) bytes.

@@ -15,10 +15,14 @@ namespace macadam::cuda {
 std::string library_version();
 
 std::unique_ptr<ConvOps> make_conv_ops(Stream& stream);  // cudnn_conv.cpp
+/// Whether make_depthwise() has a kernel: one 3 x 3 or 5 x 5 filter a channel, stride 1 or 2.
+bool is_depthwise(const ConvDesc& desc);
+std::unique_ptr<Convolution> make_depthwise(Stream& stream, const ConvDesc& desc);
 std::unique_ptr<NormOps> make_norm_ops(Stream& stream);
 std::unique_ptr<ActivationOps> make_activation_ops(Stream& stream);
 std::unique_ptr<ChannelOps> make_channel_ops(Stream& stream);
 std::unique_ptr<PoolOps> make_pool_ops(Stream& stream);
+std::unique_ptr<SqueezeExciteOps> make_squeeze_excite_ops(Stream& stream);
 std::unique_ptr<UpsampleOps> make_upsample_ops(Stream& stream);
 std::unique_ptr<ElementwiseOps> make_elementwise_ops(Stream& stream);
 std::unique_ptr<LossOps> make_loss_ops(Stream& stream);

@@ -106,7 +106,7 @@ class CudnnConvolution final : public Convolution {
     void* bias = static_cast<std::byte*>(weights) + bias_offset();
     const bool fused = has_epilogue(desc_) && !paths_.forward->epilogue;
     forward_->run({x.data, weights, y.data, fused ? bias : nullptr}, aligned(workspace));
-    if (paths_.forward->epilogue) add_bias(stream_, y, bias, desc_.relu);
+    if (paths_.forward->epilogue) add_bias(stream_, y, bias, desc_.activation);
   }
 
   void backward_data(const Tensor& dy, const void* packed, const Tensor& dx,
@@ -310,10 +310,11 @@ class CudnnConvOps final : public ConvOps {
   /// object's. A training and an inference plan of one shape share their forward path.
   static std::string key_of(const ConvDesc& d, ConvDirection direction) {
     const bool forward = direction == ConvDirection::forward;
-    return fmt::format("{}: {} {} {} {}x{} s{} d{} p{},{},{},{} g{} b{} r{}", name_of(direction),
+    return fmt::format("{}: {} {} {} {}x{} s{} d{} p{},{},{},{} g{} b{} {}", name_of(direction),
                        name_of(d.dtype), d.input.text(), d.out_channels, d.kernel_h, d.kernel_w,
                        d.stride, d.dilation, d.padding.left, d.padding.right, d.padding.top,
-                       d.padding.bottom, d.groups, forward && d.bias, forward && d.relu);
+                       d.padding.bottom, d.groups, forward && d.bias,
+                       forward ? name_of(d.activation) : "");
   }
 
   Stream& stream_;

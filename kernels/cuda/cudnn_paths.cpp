@@ -36,7 +36,9 @@ std::string_view name_of(ConvDirection direction) {
 
 std::string ConvPath::name() const { return plan->name() + (epilogue ? " + epilogue" : ""); }
 
-bool has_epilogue(const ConvDesc& desc) { return desc.bias || desc.relu; }
+bool has_epilogue(const ConvDesc& desc) {
+  return desc.bias || desc.activation != Activation::identity;
+}
 
 std::vector<ConvPath> find_paths(const CudnnDevice& device, const ConvDesc& desc,
                                  ConvDirection direction, size_t limit) {
@@ -56,7 +58,8 @@ std::vector<ConvPath> find_paths(const CudnnDevice& device, const ConvDesc& desc
     search(ConvPass::forward, false, limit);
   } else {
     const size_t fused = limit - std::min(epilogue_places, limit / 2);
-    search(desc.relu ? ConvPass::forward_bias_relu : ConvPass::forward_bias, false, fused);
+    if (desc.activation == Activation::relu) search(ConvPass::forward_bias_relu, false, fused);
+    if (desc.activation == Activation::identity) search(ConvPass::forward_bias, false, fused);
     if (paths.size() < limit) search(ConvPass::forward, true, limit - paths.size());
   }
   if (paths.empty()) {

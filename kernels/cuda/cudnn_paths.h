@@ -18,18 +18,19 @@ std::string_view name_of(ConvDirection direction);
 struct ConvPath {
   ConvPass pass = ConvPass::forward;
   std::shared_ptr<const CudnnPlan> plan;
-  bool epilogue = false;  // bias and ReLU by add_bias() after the plan
+  bool epilogue = false;  // bias and activation by add_bias() after the plan
 
   /// "engine 41", "engine 45 + epilogue".
   std::string name() const;
 };
 
-/// Whether bias or ReLU follows the convolution. ReLU alone is run with a bias of zeros.
+/// Whether bias or an activation follows the convolution. An activation alone is run with a bias
+/// of zeros.
 bool has_epilogue(const ConvDesc& desc);
 
 /// Up to `limit` paths in the order to try them: bias and ReLU fused into the convolution first,
-/// then (a few, or all where nothing fuses) as a second kernel. Throws RunError naming the shape
-/// when there is none.
+/// then (a few, or all where nothing fuses) as a second kernel, which takes any activation. Throws
+/// RunError naming the shape when there is none.
 std::vector<ConvPath> find_paths(const CudnnDevice& device, const ConvDesc& desc,
                                  ConvDirection direction, size_t limit);
 

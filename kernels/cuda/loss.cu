@@ -26,7 +26,7 @@ struct SumLayout {
   __host__ __device__ int quantities() const { return 3 * classes + 3; }
 };
 
-/// What the gradient needs of the sums.
+/// What the gradient needs of the sums, times gradient_scale.
 struct GradientTerms {
   float ce_scale;                               // ce_weight / sum of weights
   float hit[kMostClasses], miss[kMostClasses];  // of the Dice mean times dice_weight
@@ -191,6 +191,7 @@ __global__ void __launch_bounds__(kFinishThreads)
   const double ce_sum = memory.sum[3 * classes];
   const double weight_sum = memory.sum[3 * classes + 1];
   const double valid = memory.sum[3 * classes + 2];
+  const float gradient_scale = desc.gradient_scale == nullptr ? 1.0f : *desc.gradient_scale;
   int counted = 0;  // classes that the Dice mean is over
   for (int c = 0; c < classes; ++c) {
     counted += labelled[c] > 0 || desc.absent != AbsentClass::skip ? 1 : 0;
@@ -206,14 +207,15 @@ __global__ void __launch_bounds__(kFinishThreads)
       term.miss *= share_of_mean * desc.dice_weight;
     }
     memory.dice[thread] = term.loss;
-    terms->hit[thread] = term.hit;
-    terms->miss[thread] = term.miss;
+    terms->hit[thread] = term.hit * gradient_scale;
+    terms->miss[thread] = term.miss * gradient_scale;
   }
   __syncthreads();
   if (thread != 0) return;
   const bool weighted = weight_sum > 0;
-  terms->ce_scale =
+  const float ce_scale =
       weighted ? static_cast<float>(static_cast<double>(desc.ce_weight) / weight_sum) : 0.0f;
+  terms->ce_scale = ce_scale * gradient_scale;
   LossValues result;
   result.ce = weighted ? static_cast<float>(ce_sum / weight_sum) : 0.0f;
   for (int c = 0; c < classes; ++c) result.dice += memory.dice[c];

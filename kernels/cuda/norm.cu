@@ -1,13 +1,14 @@
 // Batch normalisation. Floors, in passes over a tensor of x's size: train 3 (x for the statistics,
-// x again, y), infer 2, backward 5 (x and dy for the sums, both again, dx), with ReLU 7 (y twice).
-// Between two passes of one call a tensor smaller than the L2 cache need not be read again.
+// x again, y), infer 2, backward 5 (x and dy for the sums, both again, dx), whatever the
+// activation. Between two passes of one call a tensor smaller than the L2 cache need not be read
+// again.
 
 #include <cmath>
 
+#include "kernels/cuda/activate.cuh"
 #include "kernels/cuda/columns.cuh"
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/norm.h"
-#include "kernels/scalar/activation.h"
 #include "kernels/scalar/normalize.h"
 
 namespace macadam::cuda {
@@ -22,6 +23,7 @@ using scalar::BatchNormGradient;
 template <typename T>
 struct Moments {
   using Element = T;
+  static constexpr int kBlocksPerProcessor = kShareBlocksPerProcessor;
 
   View<const T> x;
 
@@ -77,7 +79,7 @@ struct FinishMoments {
   }
 };
 
-/// y = map(x), then ReLU. `Maps` gives a channel's Affine.
+/// y = activation(map(x)). `Maps` gives a channel's Affine.
 template <typename T, typename Maps>
 struct Normalize {
   using Element = T;
@@ -85,7 +87,7 @@ struct Normalize {
   View<const T> x;
   View<T> y;
   Maps maps;
-  bool relu;
+  Activation activation;
 
   template <int V>
   struct Apply {
@@ -93,23 +95,21 @@ struct Normalize {
     View<T> y;
     Affine map[V];
     int channel, count;
-    bool relu;
+    Activation activation;
 
     __device__ void operator()(int64_t pixel) const {
       float v[V];
       load<V>(x.at(pixel, channel), count, v);
 #pragma unroll
-      for (int i = 0; i < V; ++i) {
-        v[i] = map[i](v[i]);
-        if (relu) v[i] = scalar::relu(v[i]);
-      }
+      for (int i = 0; i < V; ++i) v[i] = map[i](v[i]);
+      activate(activation, v);
       store<V>(y.at(pixel, channel), count, v);
     }
   };
 
   template <int V>
   __device__ Apply<V> start(int channel, int count) const {
-    Apply<V> apply{x, y, {}, channel, count, relu};
+    Apply<V> apply{x, y, {}, channel, count, activation};
 #pragma unroll
     for (int i = 0; i < V; ++i) apply.map[i] = maps(channel + i);
     return apply;
@@ -142,37 +142,49 @@ __global__ void __launch_bounds__(kThreads)
   saved_inv_std[channel] = scalar::inverse_std(var[channel], eps);
 }
 
-/// Loads dy, masked by y > 0 with ReLU.
+/// What the gradients need of a channel's forward pass.
+struct SavedMaps {
+  const float *gamma, *beta, *mean, *inv_std;
+
+  __device__ Affine operator()(int channel) const {
+    return scalar::batch_norm(gamma[channel], beta[channel], mean[channel], inv_std[channel]);
+  }
+};
+
+/// Loads x, and dy as the gradient of what the activation was given.
 template <int V, typename T>
-__device__ void load_gradient(const View<const T>& dy, const View<const T>& y, bool relu,
-                              int64_t pixel, int channel, int count, float (&v)[V]) {
-  load<V>(dy.at(pixel, channel), count, v);
-  if (!relu) return;
-  float out[V];
-  load<V>(y.at(pixel, channel), count, out);
+__device__ void load_gradient(const View<const T>& x, const View<const T>& dy, int64_t pixel,
+                              int channel, int count, Activation activation,
+                              const Affine (&forward)[V], float (&v)[V], float (&g)[V]) {
+  load<V>(x.at(pixel, channel), count, v);
+  load<V>(dy.at(pixel, channel), count, g);
+  if (activation == Activation::identity) return;
+  float given[V];
 #pragma unroll
-  for (int i = 0; i < V; ++i) v[i] = out[i] > 0.0f ? v[i] : 0.0f;
+  for (int i = 0; i < V; ++i) given[i] = forward[i](v[i]);
+  activation_gradient(activation, given, g);
 }
 
 /// Sums of dy and dy * (x - mean).
 template <typename T>
 struct GradientSums {
   using Element = T;
+  static constexpr int kBlocksPerProcessor = kShareBlocksPerProcessor / 2;
 
-  View<const T> x, y, dy;
-  const float* mean;
-  bool relu;
+  View<const T> x, dy;
+  SavedMaps maps;
+  Activation activation;
 
   template <int V>
   struct Adder {
     GradientSums all;
     int channel, count;
+    Affine forward[V];
     float mean[V];
 
     __device__ void operator()(int64_t pixel, float (&a)[V], float (&b)[V]) const {
       float v[V], g[V];
-      load<V>(all.x.at(pixel, channel), count, v);
-      load_gradient<V>(all.dy, all.y, all.relu, pixel, channel, count, g);
+      load_gradient<V>(all.x, all.dy, pixel, channel, count, all.activation, forward, v, g);
 #pragma unroll
       for (int i = 0; i < V; ++i) {
         a[i] += g[i];
@@ -183,12 +195,20 @@ struct GradientSums {
 
   template <int V>
   __device__ Adder<V> start(int channel, int count) const {
-    Adder<V> adder{*this, channel, count, {}};
+    Adder<V> adder{*this, channel, count, {}, {}};
 #pragma unroll
-    for (int i = 0; i < V; ++i) adder.mean[i] = mean[channel + i];
+    for (int i = 0; i < V; ++i) {
+      adder.forward[i] = maps(channel + i);
+      adder.mean[i] = maps.mean[channel + i];
+    }
     return adder;
   }
 };
+
+int gradient_chunks(const Shape& shape) {
+  return sum_chunks(
+      shape, kShareBlocks / kShareBlocksPerProcessor * GradientSums<float>::kBlocksPerProcessor);
+}
 
 struct FinishGradient {
   const float *gamma, *mean, *inv_std;
@@ -208,26 +228,26 @@ struct FinishGradient {
   }
 };
 
-/// `frozen`: the maps do without x.
 template <typename T>
 struct InputGradient {
   using Element = T;
 
-  View<const T> x, y, dy;
+  View<const T> x, dy;
   View<T> dx;
+  SavedMaps maps;
   const BatchNormGradient* map;
-  bool relu, frozen;
+  Activation activation;
 
   template <int V>
   struct Apply {
     InputGradient all;
     BatchNormGradient map[V];
+    Affine forward[V];
     int channel, count;
 
     __device__ void operator()(int64_t pixel) const {
-      float v[V] = {}, g[V];
-      if (!all.frozen) load<V>(all.x.at(pixel, channel), count, v);
-      load_gradient<V>(all.dy, all.y, all.relu, pixel, channel, count, g);
+      float v[V], g[V];
+      load_gradient<V>(all.x, all.dy, pixel, channel, count, all.activation, forward, v, g);
 #pragma unroll
       for (int i = 0; i < V; ++i) v[i] = map[i](g[i], v[i]);
       store<V>(all.dx.at(pixel, channel), count, v);
@@ -236,12 +256,29 @@ struct InputGradient {
 
   template <int V>
   __device__ Apply<V> start(int channel, int count) const {
-    Apply<V> apply{*this, {}, channel, count};
+    Apply<V> apply{*this, {}, {}, channel, count};
 #pragma unroll
-    for (int i = 0; i < V; ++i) apply.map[i] = map[channel + i];
+    for (int i = 0; i < V; ++i) {
+      apply.map[i] = map[channel + i];
+      apply.forward[i] = maps(channel + i);
+    }
     return apply;
   }
 };
+
+/// One filter a block: its weights times the batch norm's scale, and the bias that goes with them.
+__global__ void __launch_bounds__(kThreads)
+    fold_kernel(RunningMaps maps, const float* __restrict__ weights, const float* __restrict__ bias,
+                float* __restrict__ folded_weights, float* __restrict__ folded_bias,
+                int64_t per_filter) {
+  const auto filter = static_cast<int>(blockIdx.x);
+  const Affine map = maps(filter);
+  const int64_t begin = filter * per_filter;
+  for (int64_t i = threadIdx.x; i < per_filter; i += kThreads) {
+    folded_weights[begin + i] = weights[begin + i] * map.scale;
+  }
+  if (threadIdx.x == 0) folded_bias[filter] = map(bias != nullptr ? bias[filter] : 0.0f);
+}
 
 /// The chunks' partial sums, then a map a channel.
 struct Workspace {
@@ -289,7 +326,7 @@ class CudaNormOps final : public NormOps {
                            desc.eps, desc.momentum},
           space.partials);
       launch_column_map(stream_, column_layout({&x, &y}),
-                        Normalize<T, StoredMaps>{in, view<T>(y), {maps}, desc.relu});
+                        Normalize<T, StoredMaps>{in, view<T>(y), {maps}, desc.activation});
     });
   }
 
@@ -299,24 +336,25 @@ class CudaNormOps final : public NormOps {
                            running_var.as<float>(), desc.eps};
     visit_float(x.dtype, [&](auto type) {
       using T = decltype(type);
-      launch_column_map(stream_, column_layout({&x, &y}),
-                        Normalize<T, RunningMaps>{view<const T>(x), view<T>(y), maps, desc.relu});
+      launch_column_map(
+          stream_, column_layout({&x, &y}),
+          Normalize<T, RunningMaps>{view<const T>(x), view<T>(y), maps, desc.activation});
     });
   }
 
-  void backward(const BatchNormDesc& desc, const Tensor& x, const Tensor& y, const Tensor& dy,
-                const Tensor& gamma, const Tensor& saved_mean, const Tensor& saved_inv_std,
+  void backward(const BatchNormDesc& desc, const Tensor& x, const Tensor& dy, const Tensor& gamma,
+                const Tensor& beta, const Tensor& saved_mean, const Tensor& saved_inv_std,
                 const Tensor& dx, const Tensor& dgamma, const Tensor& dbeta,
                 void* workspace) override {
     const Workspace space(workspace, x.shape);
     auto* maps = static_cast<BatchNormGradient*>(space.maps);
-    const Tensor& out = desc.relu ? y : x;  // not read without ReLU
+    const SavedMaps saved{gamma.as<float>(), beta.as<float>(), saved_mean.as<float>(),
+                          saved_inv_std.as<float>()};
     visit_float(x.dtype, [&](auto type) {
       using T = decltype(type);
-      const auto in = view<const T>(x), mask = view<const T>(out), gradient = view<const T>(dy);
-      const ColumnLayout sums = column_layout({&x, &out, &dy}, sum_chunks(x.shape));
-      launch_column_sums(stream_, sums,
-                         GradientSums<T>{in, mask, gradient, saved_mean.as<float>(), desc.relu},
+      const auto in = view<const T>(x), gradient = view<const T>(dy);
+      const ColumnLayout sums = column_layout({&x, &dy}, gradient_chunks(x.shape));
+      launch_column_sums(stream_, sums, GradientSums<T>{in, gradient, saved, desc.activation},
                          space.partials);
       launch_column_finish(
           stream_, sums,
@@ -324,10 +362,22 @@ class CudaNormOps final : public NormOps {
                          dgamma.as<float>(), dbeta.as<float>(), maps,
                          static_cast<double>(sums.pixels), desc.frozen},
           space.partials);
-      launch_column_map(
-          stream_, column_layout({&x, &out, &dy, &dx}),
-          InputGradient<T>{in, mask, gradient, view<T>(dx), maps, desc.relu, desc.frozen});
+      launch_column_map(stream_, column_layout({&x, &dy, &dx}),
+                        InputGradient<T>{in, gradient, view<T>(dx), saved, maps, desc.activation});
     });
+  }
+
+  void fold(const BatchNormDesc& desc, const Tensor& weights, const Tensor& bias,
+            const Tensor& gamma, const Tensor& beta, const Tensor& running_mean,
+            const Tensor& running_var, const Tensor& folded_weights,
+            const Tensor& folded_bias) override {
+    require(weights.dense() && weights.shape == folded_weights.shape, "fold: weights match");
+    const RunningMaps maps{gamma.as<float>(), beta.as<float>(), running_mean.as<float>(),
+                           running_var.as<float>(), desc.eps};
+    const auto filters = static_cast<unsigned>(weights.shape.n);
+    launch(stream_, fold_kernel, filters, kThreads, 0, maps, weights.as<float>(),
+           static_cast<const float*>(bias.data), folded_weights.as<float>(),
+           folded_bias.as<float>(), weights.shape.elements() / weights.shape.n);
   }
 
  private:

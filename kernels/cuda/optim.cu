@@ -1,5 +1,8 @@
 // Optimisers, one launch over all parameters. Floors: SGD 20 bytes a parameter (parameter,
-// gradient and moment read, parameter and moment written), AdamW 28.
+// gradient and moment read, parameter and moment written), AdamW 28; 8 more with moving averages.
+// Where gradients are clipped or the loss is scaled, two launches before it examine them: 4 bytes a
+// parameter, and a block that finishes the sum. What is off costs nothing: averages are a template
+// parameter, and a thread asks once whether the gradients were examined.
 
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/launch.cuh"
@@ -58,69 +61,174 @@ __device__ int segment_of(const ParameterSegment* segments, int count, int64_t e
   return low;
 }
 
-template <bool Aligned>
+/// An update of one parameter's elements.
 struct Sgd {
   SgdDesc desc;
-  OptimBuffers buffers;
 
-  __device__ void operator()(const ParameterSegment& segment, const StepState& state, int64_t at,
-                             int count) const {
-    const float lr = state.lr * segment.lr_scale;
-    Quad p = load_quad<Aligned>(buffers.parameters + at, count);
+  struct Factors {
+    float lr;
+  };
+  __device__ Factors factors(const ParameterSegment& segment, const StepState& state,
+                             uint64_t) const {
+    return {state.lr * segment.lr_scale};
+  }
+
+  template <bool Aligned>
+  __device__ void update(const OptimBuffers& buffers, const ParameterSegment& segment,
+                         const Factors& factors, float gradient_factor, int64_t at, int count,
+                         Quad& p) const {
     const Quad g = load_quad<Aligned>(buffers.gradients + at, count);
     Quad m = load_quad<Aligned>(buffers.moment1 + at, count);
 #pragma unroll
     for (int i = 0; i < kStep; ++i) {
-      scalar::sgd_update(p.lane[i], g.lane[i], m.lane[i], lr, segment.weight_decay, desc.momentum,
-                         desc.nesterov);
+      scalar::sgd_update(p.lane[i], g.lane[i] * gradient_factor, m.lane[i], factors.lr,
+                         segment.weight_decay, desc.momentum, desc.nesterov);
     }
-    store_quad<Aligned>(buffers.parameters + at, p, count);
     store_quad<Aligned>(buffers.moment1 + at, m, count);
   }
 };
 
-template <bool Aligned>
 struct AdamW {
   AdamWDesc desc;
-  OptimBuffers buffers;
+  scalar::LogBetas logs;
 
-  __device__ void operator()(const ParameterSegment& segment, const StepState& state, int64_t at,
-                             int count) const {
-    const scalar::AdamWFactors factors =
-        scalar::adamw_factors(state.lr * segment.lr_scale, segment.weight_decay,
-                              state.bias_correction1, state.bias_correction2);
-    Quad p = load_quad<Aligned>(buffers.parameters + at, count);
+  using Factors = scalar::AdamWFactors;
+  __device__ Factors factors(const ParameterSegment& segment, const StepState& state,
+                             uint64_t updates) const {
+    return scalar::adamw_factors(segment, state, logs, updates);
+  }
+
+  template <bool Aligned>
+  __device__ void update(const OptimBuffers& buffers, const ParameterSegment&,
+                         const Factors& factors, float gradient_factor, int64_t at, int count,
+                         Quad& p) const {
     const Quad g = load_quad<Aligned>(buffers.gradients + at, count);
     Quad m = load_quad<Aligned>(buffers.moment1 + at, count);
     Quad v = load_quad<Aligned>(buffers.moment2 + at, count);
 #pragma unroll
     for (int i = 0; i < kStep; ++i) {
-      scalar::adamw_update(p.lane[i], g.lane[i], m.lane[i], v.lane[i], factors, desc.beta1,
-                           desc.beta2, desc.eps);
+      scalar::adamw_update(p.lane[i], g.lane[i] * gradient_factor, m.lane[i], v.lane[i], factors,
+                           desc.beta1, desc.beta2, desc.eps);
     }
-    store_quad<Aligned>(buffers.parameters + at, p, count);
     store_quad<Aligned>(buffers.moment1 + at, m, count);
     store_quad<Aligned>(buffers.moment2 + at, v, count);
   }
 };
 
-/// The blocks share the flat buffers out in stripes of kThreads * kStep elements. A thread finds
-/// the segment of its elements once a stripe; elements in the gaps are passed over.
-template <typename Update>
-__global__ void __launch_bounds__(kThreads)
-    update_kernel(Update update, const ParameterSegment* __restrict__ segments, int count,
-                  const StepState* __restrict__ state) {
-  constexpr int64_t kStripe = kThreads * kStep;
-  const int64_t end = segments[count - 1].offset + segments[count - 1].count;
-  const StepState now = *state;
+/// Elements that a block takes at once.
+constexpr int64_t kStripe = kThreads * kStep;
+
+__device__ int64_t end_of(const ParameterSegment* __restrict__ segments, int count) {
+  return segments[count - 1].offset + segments[count - 1].count;
+}
+
+/// Calls body(segment, first element, elements) for the quads of all segments. The blocks share the
+/// flat buffers out in stripes of kThreads * kStep elements; a thread finds the segment of its quad
+/// once a stripe, and elements in the gaps are passed over.
+template <typename Body>
+__device__ void for_quads(const ParameterSegment* __restrict__ segments, int count,
+                          const Body& body) {
+  const int64_t end = end_of(segments, count);
   for (int64_t begin = blockIdx.x * kStripe; begin < end; begin += gridDim.x * kStripe) {
     const int64_t at = begin + threadIdx.x * kStep;
     const ParameterSegment segment = segments[segment_of(segments, count, at)];
     const int64_t left = segment.offset + segment.count - at;
-    if (at < segment.offset || left <= 0 || segment.lr_scale == 0.0f) continue;
-    update(segment, now, at, left < kStep ? static_cast<int>(left) : kStep);
+    if (at < segment.offset || left <= 0) continue;
+    body(segment, at, left < kStep ? static_cast<int>(left) : kStep);
   }
 }
+
+template <typename Rule, bool Aligned, bool Averages>
+__global__ void __launch_bounds__(kThreads)
+    update_kernel(Rule rule, OptimBuffers buffers, const ParameterSegment* __restrict__ segments,
+                  int count, const StepState* __restrict__ state,
+                  const GradientState* __restrict__ gradient_state) {
+  if (gradient_state != nullptr && gradient_state->skip != 0) return;
+  const StepState now = *state;
+  const scalar::StepFactors step = scalar::step_factors(now, gradient_state, buffers.average_decay);
+  for_quads(segments, count, [&](const ParameterSegment& segment, int64_t at, int elements) {
+    const bool frozen = segment.lr_scale == 0.0f;
+    if (!Averages && frozen) return;
+    Quad p = load_quad<Aligned>(buffers.parameters + at, elements);
+    if (!frozen) {
+      const auto factors = rule.factors(segment, now, step.updates);
+      rule.template update<Aligned>(buffers, segment, factors, step.gradient, at, elements, p);
+      store_quad<Aligned>(buffers.parameters + at, p, elements);
+    }
+    if (Averages) {
+      Quad average = load_quad<Aligned>(buffers.averages + at, elements);
+#pragma unroll
+      for (int i = 0; i < kStep; ++i) {
+        scalar::average_update(average.lane[i], p.lane[i], step.averaging);
+      }
+      store_quad<Aligned>(buffers.averages + at, average, elements);
+    }
+  });
+}
+
+/// value[0 .. kThreads) summed into value[0], in a fixed order.
+template <typename T>
+__device__ void sum_over_block(T (&value)[kThreads]) {
+  const int thread = static_cast<int>(threadIdx.x);
+  for (int half = kThreads / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (thread < half) value[thread] += value[thread + half];
+  }
+  __syncthreads();
+}
+
+struct SquaresShared {
+  float sum[kThreads];
+};
+
+/// partials[block] = the sum of the squares of the block's unscaled gradients.
+template <bool Aligned>
+__global__ void __launch_bounds__(kThreads)
+    squares_kernel(const float* __restrict__ gradients,
+                   const ParameterSegment* __restrict__ segments, int count,
+                   const StepState* __restrict__ state,
+                   const GradientState* __restrict__ gradient_state, float* partials) {
+  auto& memory = shared<SquaresShared>();
+  if (blockIdx.x * kStripe >= end_of(segments, count)) {
+    if (threadIdx.x == 0) partials[blockIdx.x] = 0;
+    return;
+  }
+  const float factor = scalar::unscaling(*state, gradient_state->loss_scale);
+  float sum = 0;
+  for_quads(segments, count, [&](const ParameterSegment& segment, int64_t at, int elements) {
+    if (segment.lr_scale == 0.0f) return;
+    const Quad g = load_quad<Aligned>(gradients + at, elements);
+#pragma unroll
+    for (int i = 0; i < kStep; ++i) {
+      const float unscaled = g.lane[i] * factor;
+      sum += unscaled * unscaled;
+    }
+  });
+  memory.sum[threadIdx.x] = sum;
+  sum_over_block(memory.sum);
+  if (threadIdx.x == 0) partials[blockIdx.x] = memory.sum[0];
+}
+
+struct ExamineShared {
+  double sum[kThreads];
+};
+
+/// One block: adds up the blocks' sums in double and decides.
+__global__ void __launch_bounds__(kThreads)
+    examine_kernel(ExamineDesc desc, const float* __restrict__ partials, int blocks,
+                   const StepState* __restrict__ state, GradientState* gradient_state) {
+  auto& memory = shared<ExamineShared>();
+  double sum = 0;
+  for (int block = static_cast<int>(threadIdx.x); block < blocks; block += kThreads) {
+    sum += static_cast<double>(partials[block]);
+  }
+  memory.sum[threadIdx.x] = sum;
+  sum_over_block(memory.sum);
+  if (threadIdx.x == 0) scalar::examine(desc, *state, memory.sum[0], *gradient_state);
+}
+
+/// How many parameters there are is known to the device alone, hence a fixed grid.
+constexpr int kBlocks = 2 * kShareBlocks;
 
 bool aligned(const void* data) { return reinterpret_cast<uintptr_t>(data) % sizeof(Quad) == 0; }
 
@@ -128,37 +236,44 @@ class CudaOptimOps final : public OptimOps {
  public:
   explicit CudaOptimOps(Stream& stream) : stream_(stream) {}
 
+  size_t workspace_bytes(int64_t) const override { return kBlocks * sizeof(float); }
+
+  void examine(const ExamineDesc& desc, const float* gradients,
+               std::span<const ParameterSegment> segments, const StepState* state,
+               GradientState* gradient_state, void* workspace) override {
+    auto* partials = static_cast<float*>(workspace);
+    const int blocks = segments.empty() ? 0 : kBlocks;
+    launch(stream_, aligned(gradients) ? squares_kernel<true> : squares_kernel<false>,
+           static_cast<unsigned>(blocks), kThreads, 0, gradients, segments.data(),
+           static_cast<int>(segments.size()), state, gradient_state, partials);
+    launch(stream_, examine_kernel, 1, kThreads, 0, desc, partials, blocks, state, gradient_state);
+  }
+
   void sgd(const SgdDesc& desc, const OptimBuffers& buffers,
-           std::span<const ParameterSegment> segments, const StepState* state) override {
-    if (all_aligned(buffers)) {
-      update(Sgd<true>{desc, buffers}, segments, state);
-    } else {
-      update(Sgd<false>{desc, buffers}, segments, state);
-    }
+           std::span<const ParameterSegment> segments, const StepState* state,
+           const GradientState* gradient_state) override {
+    update(Sgd{desc}, buffers, segments, state, gradient_state);
   }
 
   void adamw(const AdamWDesc& desc, const OptimBuffers& buffers,
-             std::span<const ParameterSegment> segments, const StepState* state) override {
-    if (all_aligned(buffers)) {
-      update(AdamW<true>{desc, buffers}, segments, state);
-    } else {
-      update(AdamW<false>{desc, buffers}, segments, state);
-    }
+             std::span<const ParameterSegment> segments, const StepState* state,
+             const GradientState* gradient_state) override {
+    update(AdamW{desc, scalar::log_betas(desc)}, buffers, segments, state, gradient_state);
   }
 
  private:
-  static bool all_aligned(const OptimBuffers& b) {
-    return aligned(b.parameters) && aligned(b.gradients) && aligned(b.moment1) &&
-           aligned(b.moment2);
-  }
-
-  template <typename Update>
-  void update(const Update& update, std::span<const ParameterSegment> segments,
-              const StepState* state) {
+  template <typename Rule>
+  void update(const Rule& rule, const OptimBuffers& b, std::span<const ParameterSegment> segments,
+              const StepState* state, const GradientState* gradient_state) {
     if (segments.empty()) return;
-    // How many parameters there are is known to the device alone, hence a fixed grid.
-    launch(stream_, update_kernel<Update>, 2 * kShareBlocks, kThreads, 0, update, segments.data(),
-           static_cast<int>(segments.size()), state);
+    const bool quads = aligned(b.parameters) && aligned(b.gradients) && aligned(b.moment1) &&
+                       aligned(b.moment2) && aligned(b.averages);
+    const bool averages = b.averages != nullptr;
+    const auto kernel =
+        quads ? (averages ? update_kernel<Rule, true, true> : update_kernel<Rule, true, false>)
+              : (averages ? update_kernel<Rule, false, true> : update_kernel<Rule, false, false>);
+    launch(stream_, kernel, kBlocks, kThreads, 0, rule, b, segments.data(),
+           static_cast<int>(segments.size()), state, gradient_state);
   }
 
   Stream& stream_;

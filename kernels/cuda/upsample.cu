@@ -1,9 +1,10 @@
-// Resizing. Floors: forward size(x) + size(y), backward size(dy) + size(dx), size(dx) more when it
-// accumulates. (A backward thread reads every output that reads its pixel; neighbouring threads
-// share those reads in the cache.)
+// Resizing. Floors: forward size(x) + size(y), bilinear_argmax size(x) + a byte a pixel, backward
+// size(dy) + size(dx), size(dx) more when it accumulates. (A backward thread reads every output
+// that reads its pixel; neighbouring threads share those reads in the cache.)
 
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/spatial.cuh"
+#include "kernels/scalar/compare.h"
 #include "kernels/scalar/resize.h"
 #include "kernels/upsample.h"
 
@@ -109,12 +110,46 @@ __global__ void __launch_bounds__(kThreads)
   store_channels<Aligned>(dx.at(at.pixel, at.channel), at.count, sum, accumulate);
 }
 
+/// A thread a pixel; the four pixels that it reads are mostly in the cache.
+template <typename T, bool Aligned>
+__global__ void __launch_bounds__(kThreads)
+    bilinear_argmax_kernel(SpatialLayout layout, View<const T> x, int channels, uint8_t* classes,
+                           Extents size, Divisor by_rows, Divisor by_columns) {
+  constexpr int V = kWidth<T>;
+  Place at;
+  if (!layout.place(at)) return;
+  const LinearTap rows = scalar::linear_tap(at.h, size.in_h, size.out_h, by_rows);
+  const LinearTap columns = scalar::linear_tap(at.w, size.in_w, size.out_w, by_columns);
+  const int64_t image = static_cast<int64_t>(at.n) * size.in_h;
+  const int64_t upper = (image + rows.first) * size.in_w;
+  const int64_t lower = (image + rows.second) * size.in_w;
+  int best = 0;
+  float best_score = 0;
+  for (int channel = 0; channel < channels; channel += V) {
+    const int left = channels - channel, count = left < V ? left : V;
+    float a0[V], a1[V], b0[V], b1[V];
+    load_channels<Aligned>(x.at(upper + columns.first, channel), count, a0);
+    load_channels<Aligned>(x.at(upper + columns.second, channel), count, a1);
+    load_channels<Aligned>(x.at(lower + columns.first, channel), count, b0);
+    load_channels<Aligned>(x.at(lower + columns.second, channel), count, b1);
+#pragma unroll
+    for (int i = 0; i < V; ++i) {
+      if (i >= count) break;
+      const float score = scalar::bilinear(a0[i], a1[i], b0[i], b1[i], columns.weight, rows.weight);
+      const bool wins = channel + i == 0 || scalar::score_wins(score, best_score);
+      best = wins ? channel + i : best;
+      best_score = wins ? score : best_score;
+    }
+  }
+  classes[at.pixel] = static_cast<uint8_t>(best);
+}
+
 /// Checks a resize of x to y, and gives its extents.
-Extents extents_of(const Tensor& x, const Tensor& y) {
-  require(x.shape.n == y.shape.n && x.shape.c == y.shape.c, "a resize keeps images and channels");
-  require(x.shape.h <= 32767 && x.shape.w <= 32767 && y.shape.h <= 32767 && y.shape.w <= 32767,
+Extents extents_of(const Shape& x, const Shape& y) {
+  require(x.n == y.n && x.c == y.c, "a resize keeps images and channels");
+  require(x.h <= 32767 && x.w <= 32767 && y.h <= 32767 && y.w <= 32767,
           "a resize is at most 32767 pixels high and wide");
-  return {x.shape.h, x.shape.w, y.shape.h, y.shape.w};
+  return {x.h, x.w, y.h, y.w};
 }
 
 class CudaUpsampleOps final : public UpsampleOps {
@@ -122,7 +157,7 @@ class CudaUpsampleOps final : public UpsampleOps {
   explicit CudaUpsampleOps(Stream& stream) : stream_(stream) {}
 
   void nearest(const Tensor& x, const Tensor& y) override {
-    const Extents size = extents_of(x, y);
+    const Extents size = extents_of(x.shape, y.shape);
     visit_float(x.dtype, [&](auto type) {
       using T = decltype(type);
       const bool aligned = whole_vectors({&x, &y}, kWidth<T>);
@@ -132,7 +167,7 @@ class CudaUpsampleOps final : public UpsampleOps {
   }
 
   void nearest_backward(const Tensor& dy, const Tensor& dx, bool accumulate) override {
-    const Extents size = extents_of(dx, dy);
+    const Extents size = extents_of(dx.shape, dy.shape);
     visit_float(dx.dtype, [&](auto type) {
       using T = decltype(type);
       const bool aligned = whole_vectors({&dy, &dx}, kWidth<T>);
@@ -142,7 +177,7 @@ class CudaUpsampleOps final : public UpsampleOps {
   }
 
   void bilinear(const Tensor& x, const Tensor& y) override {
-    const Extents size = extents_of(x, y);
+    const Extents size = extents_of(x.shape, y.shape);
     visit_float(x.dtype, [&](auto from) {
       visit_float(y.dtype, [&](auto to) {
         using X = decltype(from);
@@ -154,8 +189,22 @@ class CudaUpsampleOps final : public UpsampleOps {
     });
   }
 
+  void bilinear_argmax(const Tensor& x, const Tensor& classes) override {
+    require(classes.shape.c == 1 && classes.dense(), "bilinear argmax: one class a pixel, dense");
+    require(x.shape.c <= 255, "bilinear argmax: at most 255 classes");
+    const Shape scores{classes.shape.n, classes.shape.h, classes.shape.w, x.shape.c};
+    const Extents size = extents_of(x.shape, scores);
+    visit_float(x.dtype, [&](auto type) {
+      using T = decltype(type);
+      const bool aligned = whole_vectors({&x}, kWidth<T>);
+      run(aligned ? bilinear_argmax_kernel<T, true> : bilinear_argmax_kernel<T, false>,
+          classes.shape, 1, view<const T>(x), x.shape.c, classes.as<uint8_t>(), size,
+          size.by_rows(2), size.by_columns(2));
+    });
+  }
+
   void bilinear_backward(const Tensor& dy, const Tensor& dx, bool accumulate) override {
-    const Extents size = extents_of(dx, dy);
+    const Extents size = extents_of(dx.shape, dy.shape);
     visit_float(dy.dtype, [&](auto from) {
       visit_float(dx.dtype, [&](auto to) {
         using Y = decltype(from);

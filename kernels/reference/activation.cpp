@@ -1,3 +1,5 @@
+#include "kernels/reference/activation.h"
+
 #include <algorithm>
 #include <cmath>
 
@@ -24,9 +26,24 @@ Array masked(const Array& x, const Dropout& dropout) {
 
 double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
+/// The gradient of x from `saved`: x for SiLU, else y.
+double gradient_from(Activation kind, double saved, double dy) {
+  switch (kind) {
+    case Activation::identity: return dy;
+    case Activation::relu: return saved > 0 ? dy : 0;
+    case Activation::relu6: return saved > 0 && saved < 6 ? dy : 0;
+    case Activation::sigmoid: return dy * saved * (1 - saved);
+    case Activation::silu: return dy * sigmoid(saved) * (1 + saved * sigmoid(-saved));
+  }
+  throw std::logic_error("requirement violated: an activation");
+}
+
+}  // namespace
+
 double activated(Activation kind, double x) {
   if (std::isnan(x)) return x;
   switch (kind) {
+    case Activation::identity: return x;
     case Activation::relu: return std::max(x, 0.0);
     case Activation::relu6: return std::clamp(x, 0.0, 6.0);
     case Activation::sigmoid: return sigmoid(x);
@@ -35,16 +52,11 @@ double activated(Activation kind, double x) {
   throw std::logic_error("requirement violated: an activation");
 }
 
-/// The gradient of x from `saved`: x for SiLU, else y.
-double activation_gradient(Activation kind, double saved, double dy) {
-  switch (kind) {
-    case Activation::relu: return saved > 0 ? dy : 0;
-    case Activation::relu6: return saved > 0 && saved < 6 ? dy : 0;
-    case Activation::sigmoid: return dy * saved * (1 - saved);
-    case Activation::silu: return dy * sigmoid(saved) * (1 + saved * sigmoid(-saved));
-  }
-  throw std::logic_error("requirement violated: an activation");
+double activation_gradient(Activation kind, double x, double dy) {
+  return gradient_from(kind, gradient_reads_input(kind) ? x : activated(kind, x), dy);
 }
+
+namespace {
 
 class ReferenceActivationOps : public ActivationOps {
  public:
@@ -59,7 +71,7 @@ class ReferenceActivationOps : public ActivationOps {
     const Array given(saved), d_out(dy);
     Array d_in(dx.shape);
     for (size_t i = 0; i < given.values().size(); ++i)
-      d_in.values()[i] = activation_gradient(kind, given.values()[i], d_out.values()[i]);
+      d_in.values()[i] = gradient_from(kind, given.values()[i], d_out.values()[i]);
     d_in.write(dx, accumulate);
   }
 

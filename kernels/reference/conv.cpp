@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/reference/activation.h"
 #include "kernels/reference/array.h"
 #include "kernels/reference/families.h"
 
@@ -62,8 +63,7 @@ class ReferenceConvolution : public Convolution {
     });
     for_each(out.shape(), [&](int n, int h, int v, int k) {
       double& value = out(n, h, v, k);
-      value += bias[k];
-      if (desc_.relu && value < 0) value = 0;
+      value = activated(desc_.activation, value + bias[k]);
     });
     out.write(y);
   }

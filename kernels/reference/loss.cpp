@@ -82,6 +82,7 @@ class ReferenceLossOps : public LossOps {
     if (dice_classes > 0) dice /= dice_classes;
 
     if (d_logits.data) {
+      const double scale = desc.gradient_scale ? double{*desc.gradient_scale} : 1.0;
       Array gradient(logits.shape);
       for (size_t pixel = 0; pixel < pixels; ++pixel) {
         if (!is_valid(pixel)) continue;
@@ -99,7 +100,8 @@ class ReferenceLossOps : public LossOps {
           const double target = (c == l ? 1 - s : 0) + s / static_cast<double>(classes);
           const double d_ce = weight_sum > 0 ? weight[l] * (p - target) / weight_sum : 0;
           gradient.values()[pixel * classes + c] =
-              double{desc.ce_weight} * d_ce + double{desc.dice_weight} * p * (d_p[c] - mean_d_p);
+              scale *
+              (double{desc.ce_weight} * d_ce + double{desc.dice_weight} * p * (d_p[c] - mean_d_p));
         }
       }
       gradient.write(d_logits);

@@ -1,5 +1,6 @@
 #include <cmath>
 
+#include "kernels/reference/activation.h"
 #include "kernels/reference/array.h"
 #include "kernels/reference/families.h"
 
@@ -52,23 +53,21 @@ class ReferenceNormOps : public NormOps {
         .write(y);
   }
 
-  void backward(const BatchNormDesc& desc, const Tensor& x, const Tensor& y, const Tensor& dy,
-                const Tensor& gamma, const Tensor& saved_mean, const Tensor& saved_inv_std,
+  void backward(const BatchNormDesc& desc, const Tensor& x, const Tensor& dy, const Tensor& gamma,
+                const Tensor& beta, const Tensor& saved_mean, const Tensor& saved_inv_std,
                 const Tensor& dx, const Tensor& dgamma, const Tensor& dbeta, void*) override {
-    const Array in(x), g(gamma), mean(saved_mean), inv_std(saved_inv_std);
+    const Array in(x), g(gamma), b(beta), mean(saved_mean), inv_std(saved_inv_std);
     const Shape vector{1, 1, 1, x.shape.c};
     const auto count = static_cast<double>(x.shape.pixels());
 
-    Array d_out(dy);
-    if (desc.relu) {
-      const Array out(y);
-      for_each(x.shape, [&](int n, int h, int w, int c) {
-        if (!(out(n, h, w, c) > 0)) d_out(n, h, w, c) = 0;
-      });
-    }
     const auto normalised = [&](int n, int h, int w, int c) {
       return (in(n, h, w, c) - mean[c]) * inv_std[c];
     };
+    Array d_out(dy);
+    for_each(x.shape, [&](int n, int h, int w, int c) {
+      d_out(n, h, w, c) = activation_gradient(desc.activation, normalised(n, h, w, c) * g[c] + b[c],
+                                              d_out(n, h, w, c));
+    });
 
     Array d_gamma(vector), d_beta(vector);
     for_each(x.shape, [&](int n, int h, int w, int c) {
@@ -86,6 +85,22 @@ class ReferenceNormOps : public NormOps {
     d_beta.write(dbeta);
   }
 
+  void fold(const BatchNormDesc& desc, const Tensor& weights, const Tensor& bias,
+            const Tensor& gamma, const Tensor& beta, const Tensor& running_mean,
+            const Tensor& running_var, const Tensor& folded_weights,
+            const Tensor& folded_bias) override {
+    const Array g(gamma), b(beta), mean(running_mean), inv_std = inverse_std(desc, running_var);
+    Array w(weights), shift(folded_bias.shape);
+    if (bias.data != nullptr) shift = Array(bias);
+    for_each(weights.shape,
+             [&](int k, int h, int v, int c) { w(k, h, v, c) *= g[k] * inv_std[k]; });
+    for (int k = 0; k < weights.shape.n; ++k) {
+      shift[k] = (shift[k] - mean[k]) * g[k] * inv_std[k] + b[k];
+    }
+    w.write(folded_weights);
+    shift.write(folded_bias);
+  }
+
  private:
   static Array inverse_std(const BatchNormDesc& desc, const Tensor& var) {
     Array inv_std(var);
@@ -97,9 +112,8 @@ class ReferenceNormOps : public NormOps {
                          const Array& beta, const Array& mean, const Array& inv_std) {
     Array y(x.shape());
     for_each(x.shape(), [&](int n, int h, int w, int c) {
-      double value = (x(n, h, w, c) - mean[c]) * inv_std[c] * gamma[c] + beta[c];
-      if (desc.relu && value < 0) value = 0;
-      y(n, h, w, c) = value;
+      const double value = (x(n, h, w, c) - mean[c]) * inv_std[c] * gamma[c] + beta[c];
+      y(n, h, w, c) = activated(desc.activation, value);
     });
     return y;
   }

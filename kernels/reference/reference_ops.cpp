@@ -11,6 +11,7 @@ Ops make_reference_ops() {
   ops.activation = reference::make_activation_ops();
   ops.channel = reference::make_channel_ops();
   ops.pool = reference::make_pool_ops();
+  ops.squeeze_excite = reference::make_squeeze_excite_ops();
   ops.upsample = reference::make_upsample_ops();
   ops.elementwise = reference::make_elementwise_ops();
   ops.loss = reference::make_loss_ops();

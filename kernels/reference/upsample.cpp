@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "kernels/reference/array.h"
 #include "kernels/reference/families.h"
@@ -64,6 +65,26 @@ class ReferenceUpsampleOps : public UpsampleOps {
       });
     });
     out.write(y);
+  }
+
+  void bilinear_argmax(const Tensor& x, const Tensor& classes) override {
+    const Array in(x);
+    const Shape size{classes.shape.n, classes.shape.h, classes.shape.w, x.shape.c};
+    Array out(classes.shape);
+    for_each(classes.shape, [&](int n, int h, int w, int) {
+      double best = -std::numeric_limits<double>::infinity();
+      for (int c = 0; c < size.c; ++c) {
+        double score = 0;
+        for_each_bilinear_tap(x.shape, size, h, w, [&](int ih, int iw, double weight) {
+          score += weight * in(n, ih, iw, c);
+        });
+        if (score > best) {  // false for NaN
+          best = score;
+          out(n, h, w, 0) = c;
+        }
+      }
+    });
+    out.write(classes);
   }
 
   void bilinear_backward(const Tensor& dy, const Tensor& dx, bool accumulate) override {

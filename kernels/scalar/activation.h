@@ -32,24 +32,36 @@ MACADAM_HD SigmoidPair sigmoid_pair(float x) {
   return negative ? SigmoidPair{smaller, larger} : SigmoidPair{larger, smaller};
 }
 
-// For each activation, operator() is its value, and gradient() that of x from `saved` (x where
-// gradient_reads_input(), else y) and dy.
+// For each activation, operator() is its value, gradient() that of x from `saved` (x where
+// gradient_reads_input(), else y) and dy, and gradient_at() the same from x.
+
+struct Identity {
+  MACADAM_HD float operator()(float x) const { return x; }
+  MACADAM_HD float gradient(float, float dy) const { return dy; }
+  MACADAM_HD float gradient_at(float, float dy) const { return dy; }
+};
 
 struct Relu {
   float scale = 1;  // of the gradient: Dropout::scale() where dropout follows
 
   MACADAM_HD float operator()(float x) const { return relu(x); }
   MACADAM_HD float gradient(float y, float dy) const { return y > 0.0f ? dy * scale : 0.0f; }
+  MACADAM_HD float gradient_at(float x, float dy) const { return gradient(x, dy); }
 };
 
 struct Relu6 {
   MACADAM_HD float operator()(float x) const { return x >= 6.0f ? 6.0f : relu(x); }
   MACADAM_HD float gradient(float y, float dy) const { return y > 0.0f && y < 6.0f ? dy : 0.0f; }
+  MACADAM_HD float gradient_at(float x, float dy) const { return gradient(x, dy); }
 };
 
 struct Sigmoid {
   MACADAM_HD float operator()(float x) const { return sigmoid_pair(x).value; }
   MACADAM_HD float gradient(float y, float dy) const { return dy * (y * (1.0f - y)); }
+  MACADAM_HD float gradient_at(float x, float dy) const {
+    const SigmoidPair s = sigmoid_pair(x);
+    return dy * (s.value * s.complement);
+  }
 };
 
 struct Silu {
@@ -58,12 +70,14 @@ struct Silu {
     const SigmoidPair s = sigmoid_pair(x);
     return dy * (s.value * (1.0f + x * s.complement));
   }
+  MACADAM_HD float gradient_at(float x, float dy) const { return gradient(x, dy); }
 };
 
 /// Calls f(the activation of that kind).
 template <typename F>
 decltype(auto) visit_activation(Activation kind, F&& f) {
   switch (kind) {
+    case Activation::identity: return f(Identity{});
     case Activation::relu: return f(Relu{});
     case Activation::relu6: return f(Relu6{});
     case Activation::sigmoid: return f(Sigmoid{});

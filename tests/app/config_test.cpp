@@ -67,6 +67,9 @@ lr = 0.02
 weight_decay = 1e-4
 momentum = 0.8
 nesterov = true
+accumulate = 4
+clip_norm = 0.5
+ema = 0.999
 schedule = "poly"
 min_lr = 1e-6
 warmup = 2.5
@@ -118,6 +121,9 @@ void expect_everything(const Config& c) {
   EXPECT_EQ(c.optimizer.weight_decay, 1e-4f);
   EXPECT_EQ(c.optimizer.sgd.momentum, 0.8f);
   EXPECT_TRUE(c.optimizer.sgd.nesterov);
+  EXPECT_EQ(c.optimizer.accumulate, 4);
+  EXPECT_EQ(c.optimizer.clip_norm, 0.5f);
+  EXPECT_EQ(c.optimizer.ema, 0.999f);
   EXPECT_EQ(c.schedule, ScheduleKind::poly);
   EXPECT_EQ(c.min_lr, 1e-6);
   EXPECT_EQ(c.warmup, 2.5);
@@ -158,6 +164,9 @@ TEST(Config, TwoKeysAreEnough) {
   EXPECT_EQ(c.optimizer.kind, OptimizerKind::adamw);
   EXPECT_EQ(c.optimizer.weight_decay, 0.01f);
   EXPECT_EQ(c.lr, 1e-3);
+  EXPECT_EQ(c.optimizer.accumulate, 1);
+  EXPECT_EQ(c.optimizer.clip_norm, 0.f);
+  EXPECT_EQ(c.optimizer.ema, 0.f);
   EXPECT_EQ(c.schedule, ScheduleKind::cosine);
   EXPECT_EQ(c.warmup, 1.0);
   EXPECT_EQ(c.fine_tuning, FineTuning{});
@@ -187,25 +196,47 @@ TEST(Config, TheResolvedConfigurationComesBackTheSame) {
 
 TEST(Config, TheResolvedConfigurationLeavesNothingToDefaults) {
   const std::string resolved = to_toml(parse(minimal));
-  for (const char* key : {"network",       "dataset",
-                          "label_set",     "void",
-                          "size",          "batch",
-                          "epochs",        "loss",
-                          "class_weights", "label_smoothing",
-                          "dice_absent",   "dice_smooth",
-                          "optimizer",     "lr",
-                          "weight_decay",  "betas",
-                          "schedule",      "min_lr",
-                          "warmup",        "freeze",
-                          "encoder_lr",    "freeze_batch_norm",
-                          "precision",     "device",
-                          "seed",          "name",
-                          "runs",          "weights",
-                          "augment",       "checkpoint_seconds",
-                          "mean",          "std",
-                          "range",         "bgr",
-                          "threads",       "cache",
-                          "patience",      "absent"}) {
+  for (const char* key : {"network",
+                          "dataset",
+                          "label_set",
+                          "void",
+                          "size",
+                          "batch",
+                          "epochs",
+                          "loss",
+                          "class_weights",
+                          "label_smoothing",
+                          "dice_absent",
+                          "dice_smooth",
+                          "optimizer",
+                          "lr",
+                          "weight_decay",
+                          "betas",
+                          "accumulate",
+                          "clip_norm",
+                          "ema",
+                          "schedule",
+                          "min_lr",
+                          "warmup",
+                          "freeze",
+                          "encoder_lr",
+                          "freeze_batch_norm",
+                          "precision",
+                          "device",
+                          "seed",
+                          "name",
+                          "runs",
+                          "weights",
+                          "augment",
+                          "checkpoint_seconds",
+                          "mean",
+                          "std",
+                          "range",
+                          "bgr",
+                          "threads",
+                          "cache",
+                          "patience",
+                          "absent"}) {
     EXPECT_NE(("\n" + resolved).find(std::string("\n") + key + " = "), std::string::npos) << key;
   }
 }
@@ -268,6 +299,9 @@ TEST(Config, UnknownKeysNameTheNearest) {
   expect_complaint("patience = 3", {"'early_stopping.patience'"});
   expect_complaint("\n\n[loader]\nthread = 3", {"'loader.thread'", ":6", "'loader.threads'"});
   expect_complaint("[optimiser]\nlr = 3", {"unknown key 'optimiser'", "'optimizer'"});
+  expect_complaint("clip_grad_norm = 1", {"unknown key 'clip_grad_norm'", "'clip_norm'"});
+  expect_complaint("accumulation = 2", {"unknown key 'accumulation'", "'accumulate'"});
+  expect_complaint("ema_decay = 0.9", {"unknown key 'ema_decay'"});
   expect_override_complaint("epoch=3", {"unknown key 'epoch'", "'epoch=3'", "'epochs'"});
   EXPECT_NE(complaint("netwrok = \"a\"\ndataset = \"b\"").find("did you mean 'network'"),
             std::string::npos);
@@ -276,6 +310,8 @@ TEST(Config, UnknownKeysNameTheNearest) {
 TEST(Config, WrongTypesNameTheExpectedOne) {
   expect_complaint("batch = \"four\"", {"'batch' is a string", ":3", "an integer from 1"});
   expect_complaint("batch = 4.0", {"'batch' is a number", "an integer"});
+  expect_complaint("accumulate = 2.5", {"'accumulate' is a number", "an integer"});
+  expect_complaint("ema = true", {"'ema' is true or false", "a number"});
   expect_complaint("lr = true", {"'lr' is true or false", "a number"});
   expect_complaint("size = 256", {"'size' is an integer", "a list of 2 numbers"});
   expect_complaint("size = [1, 2, 3]", {"'size' has 3 values"});
@@ -311,6 +347,9 @@ TEST(Config, ValuesOutOfRangeAreNamed) {
   expect_complaint("seed = -1", {"'seed' is -1"});
   expect_complaint("label_smoothing = 1", {"'label_smoothing' is 1"});
   expect_complaint("betas = [0.9, 1]", {"'betas' holds 1"});
+  expect_complaint("accumulate = 0", {"'accumulate' is 0", "from 1 to"});
+  expect_complaint("clip_norm = -1", {"'clip_norm' is -1"});
+  expect_complaint("ema = 1", {"'ema' is 1", "from 0 to 0.999999"});
   expect_complaint("class_weights = [1, -1]", {"'class_weights' holds -1"});
   expect_complaint("class_weights = [0, 0]", {"no positive weight"});
   expect_complaint("class_weights = []", {"no positive weight"});

@@ -34,17 +34,17 @@ TYPED_TEST_SUITE(ConvEpilogue, FloatTypes);
 
 TYPED_TEST(ConvEpilogue, AddBias) {
   for (const Shape& shape : this->shapes) {
-    for (const bool relu : {false, true}) {
+    for (const Activation activation : {Activation::identity, Activation::relu}) {
       std::vector<TypeParam> memory, bias;
       const Tensor y = this->normal(memory, shape, 1);
       this->normal(bias, {1, 1, 1, shape.c}, 2);
       std::vector<TypeParam> expected = memory;
       for (size_t i = 0; i < expected.size(); ++i) {
         float sum = to_float(expected[i]) + to_float(bias[i % bias.size()]);
-        if (relu && sum < 0) sum = 0;
+        if (activation == Activation::relu && sum < 0) sum = 0;
         expected[i] = scalar::from_float<TypeParam>(sum);
       }
-      emulated::add_bias(this->stream, y, bias.data(), relu);
+      emulated::add_bias(this->stream, y, bias.data(), activation);
       for (size_t i = 0; i < expected.size(); ++i) {
         ASSERT_EQ(to_float(memory[i]), to_float(expected[i])) << shape.text() << " element " << i;
       }

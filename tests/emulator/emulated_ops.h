@@ -5,7 +5,7 @@
 
 namespace macadam::emulated {
 
-/// Every family but convolution, which is cuDNN's: `conv` is null.
+/// Every family; of the convolutions the depthwise ones, the others are cuDNN's.
 Ops make_ops();
 
 }  // namespace macadam::emulated

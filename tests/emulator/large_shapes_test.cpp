@@ -95,12 +95,12 @@ struct NormResult {
         dx(x().shape, x().dtype),
         dgamma(vector(x)),
         dbeta(vector(x)) {
-    const BatchNormDesc desc{.relu = true};
+    const BatchNormDesc desc{.activation = Activation::relu};
     std::vector<std::byte> workspace(ops.norm->workspace_bytes(x().shape));
     ops.norm->train(desc, x(), gamma(), gamma(), running_mean(), running_var(), mean(), inv_std(),
                     y(), workspace.data());
-    ops.norm->backward(desc, x(), y(), dy(), gamma(), mean(), inv_std(), dx(), dgamma(), dbeta(),
-                       workspace.data());
+    ops.norm->backward(desc, x(), dy(), gamma(), gamma(), mean(), inv_std(), dx(), dgamma(),
+                       dbeta(), workspace.data());
   }
 
  private:
@@ -182,27 +182,40 @@ TEST_F(LargeShapes, OptimiserStepsOverManySegments) {
   for (int i = 0; i < 300; ++i) {
     const int64_t count = i == 150 ? 1200000 : 1 + i * 7 % 260;
     segments.push_back({offset, count, i % 5 == 4 ? 0.0f : 1.0f + 0.1f * static_cast<float>(i % 3),
-                        i % 2 == 0 ? 0.01f : 0.0f});
+                        i % 2 == 0 ? 0.01f : 0.0f, static_cast<uint64_t>(i % 3)});
     offset += (count + 63) / 64 * 64 + (i % 4 == 0 ? 64 : 0);
   }
   const Shape shape{1, 1, 1, static_cast<int>(offset)};
-  const StepState state{.step = 3, .lr = 0.01f, .bias_correction1 = 0.4f, .bias_correction2 = 0.1f};
+  const StepState state{.update = 3, .lr = 0.01f};
+  const ExamineDesc clipping{.clip_norm = 100, .loss_scaling = true};
   const Array gradients = Array::normal(shape, DType::f32, 2);
-  const auto run = [&](Ops& ops, const Array& p, const Array& m, const Array& v) {
-    const OptimBuffers buffers{p().as<float>(), gradients().as<float>(), m().as<float>(),
-                               v().as<float>()};
-    ops.optim->adamw({}, buffers, segments, &state);
-    ops.optim->sgd({.nesterov = true}, buffers, segments, &state);
+  const auto run = [&](Ops& ops, const Array& p, const Array& m, const Array& v, const Array& a) {
+    const OptimBuffers buffers{.parameters = p().as<float>(),
+                               .gradients = gradients().as<float>(),
+                               .moment1 = m().as<float>(),
+                               .moment2 = v().as<float>(),
+                               .averages = a().as<float>(),
+                               .average_decay = 0.3f};
+    GradientState gradient{.loss_scale = 8};
+    std::vector<std::byte> workspace(ops.optim->workspace_bytes(offset));
+    ops.optim->examine(clipping, buffers.gradients, segments, &state, &gradient, workspace.data());
+    ops.optim->adamw({}, buffers, segments, &state, &gradient);
+    ops.optim->sgd({.nesterov = true}, buffers, segments, &state, &gradient);
+    return gradient;
   };
-  const Array actual = Array::normal(shape, DType::f32, 1), m(shape, DType::f32),
-              v(shape, DType::f32);
-  const Array expected = Array::normal(shape, DType::f32, 1), m2(shape, DType::f32),
-              v2(shape, DType::f32);
-  run(emulated_, actual, m, v);
-  run(reference_, expected, m2, v2);
+  const auto zeros = [&] { return Array(shape, DType::f32); };
+  const Array actual = Array::normal(shape, DType::f32, 1), m = zeros(), v = zeros(), a = zeros();
+  const Array expected = Array::normal(shape, DType::f32, 1), m2 = zeros(), v2 = zeros(),
+              a2 = zeros();
+  const GradientState found = run(emulated_, actual, m, v, a);
+  const GradientState wanted = run(reference_, expected, m2, v2, a2);
+  EXPECT_NEAR(found.norm, wanted.norm, 1e-6f * wanted.norm);
+  EXPECT_NEAR(found.factor, wanted.factor, 1e-6f * wanted.factor);
+  EXPECT_LT(wanted.factor, 0.9f / 8) << "it clips";
   expect_near(actual, expected, 1e-6f);
   expect_near(m, m2, 1e-6f);
   expect_near(v, v2, 1e-6f);
+  expect_near(a, a2, 1e-6f);
 }
 
 }  // namespace

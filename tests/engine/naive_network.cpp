@@ -216,8 +216,8 @@ void NaiveNetwork::backward_node(size_t i, const StepState& state) {
     Tensor dgamma = parameter_gradient(node, 0);
     std::vector<float> unread(static_cast<size_t>(x.shape.c));  // of a scale that is not trained
     if (dgamma.data == nullptr) dgamma = Tensor(unread.data(), {1, 1, 1, x.shape.c}, DType::f32);
-    ops_.norm->backward(norm->desc, x, y, dy, parameter(node, 0), saved(i, 0), saved(i, 1), part,
-                        dgamma, parameter_gradient(node, 1), nullptr);
+    ops_.norm->backward(norm->desc, x, dy, parameter(node, 0), parameter(node, 1), saved(i, 0),
+                        saved(i, 1), part, dgamma, parameter_gradient(node, 1), nullptr);
     ops_.elementwise->copy(part, dx, true);
   } else if (std::holds_alternative<ConvTransposeLayer>(node.layer)) {
     conv_transpose_backward(node);

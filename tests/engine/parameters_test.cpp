@@ -90,7 +90,7 @@ TEST(Parameters, InitialValuesDependOnSeedAndNameAlone) {
   EXPECT_NE(other.read(6, kValue), parameters.read(0, kValue)) << "another seed";
 }
 
-TEST(Parameters, OnlyTrainedOnesHaveGradientsAndSegments) {
+TEST(Parameters, OnlyTrainedOnesHaveGradientsAndLearn) {
   Stream stream;
   Parameters parameters(example(), stream, true);
   EXPECT_TRUE(parameters.training());
@@ -98,22 +98,28 @@ TEST(Parameters, OnlyTrainedOnesHaveGradientsAndSegments) {
   EXPECT_EQ(parameters.gradient(4).data, nullptr);
   EXPECT_EQ(parameters.gradient(5).data, nullptr);
   const std::vector<ParameterSegment> segments = parameters.segments(0.01f);
-  ASSERT_EQ(segments.size(), 5u);
+  ASSERT_EQ(segments.size(), 7u);
   int64_t end = 0;
-  for (const ParameterSegment& s : segments) {
+  for (size_t p = 0; p < segments.size(); ++p) {
+    const ParameterSegment& s = segments[p];
+    const ParameterSpec& spec = parameters.specs()[p];
     EXPECT_EQ(s.offset % 64, 0);
     EXPECT_GE(s.offset, end);
-    EXPECT_EQ(s.lr_scale, 1.0f);
-    EXPECT_EQ(s.weight_decay, s.count == 8 ? 0.0f : 0.01f) << "convolution weights alone decay";
+    EXPECT_EQ(s.count, spec.shape.elements());
+    EXPECT_EQ(s.lr_scale, spec.trainable() ? 1.0f : 0.0f);
+    EXPECT_EQ(s.weight_decay, spec.role == ParameterRole::conv_weight ? 0.01f : 0.0f)
+        << "convolution weights alone decay";
+    EXPECT_EQ(parameters.flat(kValue).as<float>() + s.offset, parameters.value(p).as<float>());
     end = s.offset + s.count;
   }
+  EXPECT_GE(parameters.flat(kValue).shape.elements(), end);
   const std::vector<float> scales{0.5f, 0, 1, 1, 9, 9, 2};
   const std::vector<ParameterSegment> scaled = parameters.segments(0.01f, scales);
-  ASSERT_EQ(scaled.size(), 5u);
   EXPECT_EQ(scaled[0].lr_scale, 0.5f);
   EXPECT_EQ(scaled[1].lr_scale, 0);
-  EXPECT_EQ(scaled[4].lr_scale, 2) << "those of running statistics are skipped";
-  EXPECT_EQ(scaled[4].weight_decay, 0.01f);
+  EXPECT_EQ(scaled[4].lr_scale, 0) << "running statistics";
+  EXPECT_EQ(scaled[6].lr_scale, 2);
+  EXPECT_EQ(scaled[6].weight_decay, 0.01f);
   Parameters inference(example(), stream, false);
   EXPECT_FALSE(inference.training());
   EXPECT_EQ(inference.gradient(0).data, nullptr);

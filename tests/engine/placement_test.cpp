@@ -20,7 +20,8 @@ size_t id(Value v) { return static_cast<size_t>(v.id); }
 struct Compiled {
   Compiled(const Graph& original, bool training_)
       : training(training_),
-        graph(training ? fuse_dropout(fuse_relu(original)) : fuse_relu(remove_dropout(original))),
+        graph(training ? fuse_dropout(fuse_activations(original, true))
+                       : fuse_activations(fold_batch_norms(remove_dropout(original)), false)),
         ops(make_ops(stream)) {
     const std::vector<bool> required = values_requiring_gradient(graph);
     std::vector<const Layer*> pointers;
@@ -83,6 +84,8 @@ void expect_sound(const Compiled& c) {
     EXPECT_TRUE(layer.writes_slices() || !slice) << what;
     for (Value v : node.inputs) {
       expect_inside(c, l.values[id(v)], v, what + " input");
+      const bool part = l.values[id(v)].pixel_stride != c.graph.shape(v).c;
+      EXPECT_TRUE(layer.reads_slices() || !part) << what;
       expect_alive(c, l.values[id(v)].block, c.forward_time(i), what + " input");
     }
     EXPECT_EQ(l.forward_workspace[n] >= 0, layer.forward_workspace() > 0) << what;
@@ -154,11 +157,30 @@ TEST(Placement, ScoresThatAreReadAgainKeepTheirMemory) {
   Graph g(kInput);
   ConvLayer conv;
   conv.out_channels = 2;
-  const Value a = g.relu(g.batch_norm(g.conv(g.input(), "a", conv), "norm"));
-  g.set_output(g.concat({a, g.conv(g.input(), "b", conv)}));
+  const Value sum = g.add(g.conv(g.input(), "a", conv), g.conv(g.input(), "b", conv));
+  const Value a = g.relu(sum);  // its gradient is computed from its output
+  g.set_output(g.concat({a, g.conv(g.input(), "c", conv)}));
   const Compiled c(g, true);
   EXPECT_EQ(c.layout.values[id(a)].block, c.layout.values[id(g.output())].block);
   EXPECT_NE(c.layout.gradients[id(g.output())].block, c.layout.values[id(g.output())].block);
+}
+
+TEST(Placement, AValueThatOthersReadAsWellLiesInItsConcatenation) {
+  Graph g(kInput);
+  ConvLayer conv;
+  conv.out_channels = 2;
+  const Value skip = g.relu(g.batch_norm(g.conv(g.input(), "a", conv), "norm"));
+  const Value up = g.upsample(g.max_pool(skip), g.input());
+  const Value joined = g.concat({up, skip});
+  g.set_output(g.conv(joined, "head", conv));
+  const PlanLayout pooled = Compiled(g, true).layout;
+  EXPECT_EQ(pooled.values[id(skip)].block, pooled.values[id(joined)].block);
+  EXPECT_EQ(pooled.values[id(skip)].first_channel, 2);
+
+  g.set_output(g.add(g.output(), g.conv(skip, "dense", conv)));  // convolutions read dense tensors
+  const PlanLayout convolved = Compiled(g, true).layout;
+  EXPECT_NE(convolved.values[id(skip)].block, convolved.values[id(joined)].block);
+  EXPECT_EQ(convolved.values[id(up)].block, convolved.values[id(joined)].block);
 }
 
 TEST(Placement, OnlyValuesBehindParametersNeedGradients) {

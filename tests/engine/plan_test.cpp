@@ -76,19 +76,33 @@ void expect_same_loss(const LossValues& got, const LossValues& wanted, double to
   EXPECT_EQ(got.valid_pixels, wanted.valid_pixels);
 }
 
-/// Gradients, and running statistics. What nearly cancels (a convolution in front of a batch norm
-/// has no say in the scale) is measured by the largest gradient of the network.
-void expect_same_gradients(const Parameters& got, const Parameters& wanted, double tolerance) {
+/// How far a parameter's gradient, or its running statistics, are from what is wanted.
+struct Error {
+  double distance = 0, scale = 0;
+};
+
+/// One a parameter. What nearly cancels (a convolution in front of a batch norm has no say in the
+/// scale) is measured by the largest gradient of the network.
+std::vector<Error> gradient_errors(const Parameters& got, const Parameters& wanted) {
   double largest = 0;
   for (size_t p = 0; p < wanted.size(); ++p) {
     if (!wanted.specs()[p].trainable()) continue;
     largest = std::max(largest, norm(wanted.read(p, Parameters::Field::gradient)));
   }
+  std::vector<Error> errors;
   for (size_t p = 0; p < wanted.size(); ++p) {
     const ParameterSpec& spec = wanted.specs()[p];
     const auto field = spec.trainable() ? Parameters::Field::gradient : Parameters::Field::value;
     const std::vector<float> a = got.read(p, field), b = wanted.read(p, field);
-    EXPECT_LE(distance(a, b), tolerance * (norm(b) + 0.01 * largest)) << spec.name;
+    errors.push_back({distance(a, b), norm(b) + 0.01 * largest});
+  }
+  return errors;
+}
+
+void expect_same_gradients(const Parameters& got, const Parameters& wanted, double tolerance) {
+  const std::vector<Error> errors = gradient_errors(got, wanted);
+  for (size_t p = 0; p < errors.size(); ++p) {
+    EXPECT_LE(errors[p].distance, tolerance * errors[p].scale) << wanted.specs()[p].name;
   }
 }
 
@@ -170,8 +184,19 @@ TEST(Plan, Bf16IsNearFp32) {
     SCOPED_TRACE(network.name);
     PlanRunner half(network.graph, cpu_ops(), options_for(Mode::train, DType::bf16));
     PlanRunner single(network.graph, cpu_ops(), options_for(Mode::train));
-    expect_same_loss(half.run(7, 3), single.run(7, 3), 0.02);
-    expect_same_gradients(half.parameters(), single.parameters(), 0.2);
+    // The gradients of one small batch may cancel; those of several do not all.
+    std::vector<Error> sums(half.parameters().size());
+    for (uint32_t seed = 1; seed <= 6; ++seed) {
+      expect_same_loss(half.run(seed, 3), single.run(seed, 3), 0.02);
+      const std::vector<Error> errors = gradient_errors(half.parameters(), single.parameters());
+      for (size_t p = 0; p < errors.size(); ++p) {
+        sums[p].distance += errors[p].distance;
+        sums[p].scale += errors[p].scale;
+      }
+    }
+    for (size_t p = 0; p < sums.size(); ++p) {
+      EXPECT_LE(sums[p].distance, 0.15 * sums[p].scale) << half.parameters().specs()[p].name;
+    }
 
     PlanRunner half_inference(network.graph, cpu_ops(), options_for(Mode::infer, DType::bf16));
     PlanRunner inference(network.graph, cpu_ops(), options_for(Mode::infer));

@@ -28,10 +28,10 @@ TEST(FuseRelu, FoldsIntoConvolutionNormAndAdd) {
   const Value a = g.relu(g.conv(g.input(), "a", conv()));
   const Value b = g.relu(g.batch_norm(a, "n"));
   g.set_output(g.relu(g.add(a, b)));
-  const Graph fused = fuse_relu(g);
+  const Graph fused = fuse_activations(g, true);
   ASSERT_EQ(kinds(fused), "conv batch_norm add");
-  EXPECT_TRUE(std::get<ConvLayer>(fused.nodes()[0].layer).relu);
-  EXPECT_TRUE(std::get<BatchNormLayer>(fused.nodes()[1].layer).desc.relu);
+  EXPECT_EQ(std::get<ConvLayer>(fused.nodes()[0].layer).activation, Activation::relu);
+  EXPECT_EQ(std::get<BatchNormLayer>(fused.nodes()[1].layer).desc.activation, Activation::relu);
   EXPECT_TRUE(std::get<AddLayer>(fused.nodes()[2].layer).relu);
   EXPECT_EQ(fused.nodes()[0].output, a) << "values keep their numbers";
   EXPECT_EQ(fused.output(), g.output());
@@ -44,7 +44,7 @@ TEST(FuseRelu, LeavesAValueThatOthersRead) {
   Graph g(kInput);
   const Value a = g.conv(g.input(), "a", conv());
   g.set_output(g.add(g.relu(a), a));
-  EXPECT_EQ(kinds(fuse_relu(g)), "conv relu add");
+  EXPECT_EQ(kinds(fuse_activations(g, true)), "conv relu add");
 }
 
 TEST(FuseRelu, LeavesTheScores) {
@@ -52,13 +52,81 @@ TEST(FuseRelu, LeavesTheScores) {
   const Value a = g.conv(g.input(), "a", conv());
   g.relu(a);
   g.set_output(a);
-  EXPECT_EQ(kinds(fuse_relu(g)), "conv relu");
+  EXPECT_EQ(kinds(fuse_activations(g, true)), "conv relu");
 }
 
 TEST(FuseRelu, LeavesWhatHasNoActivation) {
   Graph g(kInput);
   g.set_output(g.relu(g.max_pool(g.relu(g.input()))));
-  EXPECT_EQ(kinds(fuse_relu(g)), "relu max_pool relu");
+  EXPECT_EQ(kinds(fuse_activations(g, true)), "relu max_pool relu");
+}
+
+TEST(FuseActivations, ConvolutionsInTrainingTakeThoseWithAGradientFromTheOutput) {
+  Graph g(kInput);
+  Value x = g.input();
+  for (const Activation kind : {Activation::relu6, Activation::sigmoid, Activation::silu}) {
+    x = g.activation(g.conv(x, std::string(name_of(kind)), conv()), kind);
+  }
+  g.set_output(x);
+  EXPECT_EQ(kinds(fuse_activations(g, false)), "conv conv conv");
+  const Graph training = fuse_activations(g, true);
+  EXPECT_EQ(kinds(training), "conv conv conv silu");
+  EXPECT_EQ(std::get<ConvLayer>(training.nodes()[1].layer).activation, Activation::sigmoid);
+}
+
+TEST(FuseActivations, NormsTakeEveryKindOnce) {
+  Graph g(kInput);
+  const Value x = g.activation(g.batch_norm(g.input(), "n"), Activation::silu);
+  g.set_output(g.relu(x));
+  const Graph fused = fuse_activations(g, true);
+  ASSERT_EQ(kinds(fused), "batch_norm relu");
+  EXPECT_EQ(std::get<BatchNormLayer>(fused.nodes()[0].layer).desc.activation, Activation::silu);
+}
+
+TEST(FoldBatchNorms, IntoTheConvolutionBefore) {
+  Graph g(kInput);
+  ConvLayer plain = conv();
+  plain.bias = false;
+  BatchNormDesc norm;
+  norm.eps = 1e-3f;
+  Value x = g.relu(g.batch_norm(g.conv(g.input(), "a", plain), "a_norm", norm));
+  x = g.batch_norm(g.relu(g.conv(x, "b", conv())), "b_norm");  // the ReLU is in between
+  const Value shared = g.conv(x, "c", conv());
+  g.set_output(g.add(g.batch_norm(shared, "c_norm"), shared));  // the sum reads it as well
+  const Graph folded = fuse_activations(fold_batch_norms(g), false);
+  ASSERT_EQ(kinds(folded), "conv conv batch_norm conv batch_norm add");
+  const Node& first = folded.nodes()[0];
+  const auto& layer = std::get<ConvLayer>(first.layer);
+  ASSERT_TRUE(layer.folded_norm.has_value());
+  EXPECT_EQ(layer.folded_norm->eps, 1e-3f);
+  EXPECT_EQ(layer.activation, Activation::relu);
+  EXPECT_TRUE(folded.conv_desc(first).bias);
+  ASSERT_EQ(first.parameters.size(), 5u);
+  EXPECT_EQ(folded.parameters()[static_cast<size_t>(first.parameters[4])].name,
+            "a_norm.running_var");
+  EXPECT_FALSE(std::get<ConvLayer>(folded.nodes()[1].layer).folded_norm.has_value());
+}
+
+TEST(FoldBatchNorms, OnlyOne) {
+  Graph g(kInput);
+  g.set_output(g.batch_norm(g.batch_norm(g.conv(g.input(), "a", conv()), "n"), "m"));
+  EXPECT_EQ(kinds(fold_batch_norms(g)), "conv batch_norm");
+}
+
+TEST(WithoutLastUpsampling, LeavesTheScoresBeforeIt) {
+  Graph g(kInput);
+  const Value small = g.conv(g.max_pool(g.input()), "a", conv());
+  g.set_output(g.upsample(small, g.input(), true));
+  EXPECT_EQ(without_last_upsampling(g).output(), small);
+  EXPECT_EQ(kinds(without_last_upsampling(g)), "max_pool conv");
+
+  Graph nearest(kInput);
+  nearest.set_output(nearest.upsample(nearest.max_pool(nearest.input()), nearest.input()));
+  EXPECT_EQ(without_last_upsampling(nearest).output(), nearest.output());
+
+  Graph none(kInput);
+  none.set_output(none.conv(none.upsample(none.input(), 4, 4, true), "a", conv()));
+  EXPECT_EQ(kinds(without_last_upsampling(none)), kinds(none));
 }
 
 TEST(FuseDropout, FoldsBehindAFusedRelu) {
@@ -66,7 +134,7 @@ TEST(FuseDropout, FoldsBehindAFusedRelu) {
   Value x = g.dropout(g.relu(g.conv(g.input(), "a", conv())), 0.25f);
   x = g.dropout(g.relu(g.conv(x, "b", conv())), 0.5f);
   g.set_output(x);
-  const Graph fused = fuse_dropout(fuse_relu(g));
+  const Graph fused = fuse_dropout(fuse_activations(g, true));
   ASSERT_EQ(kinds(fused), "conv conv");
   const auto& a = std::get<ConvLayer>(fused.nodes()[0].layer);
   const auto& b = std::get<ConvLayer>(fused.nodes()[1].layer);
@@ -79,33 +147,33 @@ TEST(FuseDropout, FoldsBehindAFusedRelu) {
 TEST(FuseDropout, LeavesDropoutThatIsNotBehindAFusedRelu) {
   Graph before(kInput);
   before.set_output(before.relu(before.dropout(before.conv(before.input(), "a", conv()), 0.5f)));
-  EXPECT_EQ(kinds(fuse_dropout(fuse_relu(before))), "conv dropout relu");
+  EXPECT_EQ(kinds(fuse_dropout(fuse_activations(before, true))), "conv dropout relu");
 
   Graph after_norm(kInput);
   after_norm.set_output(
       after_norm.dropout(after_norm.relu(after_norm.batch_norm(after_norm.input(), "n")), 0.5f));
-  EXPECT_EQ(kinds(fuse_dropout(fuse_relu(after_norm))), "batch_norm dropout");
+  EXPECT_EQ(kinds(fuse_dropout(fuse_activations(after_norm, true))), "batch_norm dropout");
 
   Graph shared(kInput);
   const Value a = shared.relu(shared.conv(shared.input(), "a", conv()));
   shared.set_output(shared.add(shared.dropout(a, 0.5f), a));
-  EXPECT_EQ(kinds(fuse_dropout(fuse_relu(shared))), "conv dropout add");
+  EXPECT_EQ(kinds(fuse_dropout(fuse_activations(shared, true))), "conv dropout add");
 
   Graph twice(kInput);
   twice.set_output(
       twice.dropout(twice.dropout(twice.relu(twice.conv(twice.input(), "a", conv())), 0.5f), 0.5f));
-  EXPECT_EQ(kinds(fuse_dropout(fuse_relu(twice))), "conv dropout");
+  EXPECT_EQ(kinds(fuse_dropout(fuse_activations(twice, true))), "conv dropout");
 }
 
 TEST(FreezeBatchNorms, ThoseOfThePrefixAlone) {
   Graph g(kInput);
   const Value a = g.relu(g.batch_norm(g.conv(g.input(), "part.a", conv()), "part.a_norm"));
   g.set_output(g.batch_norm(g.conv(a, "rest.b", conv()), "rest.b_norm"));
-  const Graph frozen = fuse_relu(freeze_batch_norms(g, "part."));
+  const Graph frozen = fuse_activations(freeze_batch_norms(g, "part."), true);
   ASSERT_EQ(kinds(frozen), "conv batch_norm conv batch_norm");
   const auto& first = std::get<BatchNormLayer>(frozen.nodes()[1].layer).desc;
   EXPECT_TRUE(first.frozen);
-  EXPECT_TRUE(first.relu);
+  EXPECT_EQ(first.activation, Activation::relu);
   EXPECT_FALSE(std::get<BatchNormLayer>(frozen.nodes()[3].layer).desc.frozen);
   const Graph all = freeze_batch_norms(g, "");
   EXPECT_TRUE(std::get<BatchNormLayer>(all.nodes()[4].layer).desc.frozen);

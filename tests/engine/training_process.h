@@ -30,6 +30,10 @@ struct Configuration {
   OptimizerKind optimizer = OptimizerKind::adamw;
   DType dtype = DType::f32;
   FineTuning fine_tuning;
+  int64_t accumulate = 1;
+  float clip_norm = 0, ema = 0;
+  bool loss_scaling = false;
+  float ce_weight = 1;
   std::function<float(int64_t)> learning_rate = [](int64_t step) {
     return 2e-3f / static_cast<float>(1 + step);
   };
@@ -78,8 +82,13 @@ class Process {
     options.folder = folder;
     options.epochs = c.epochs;
     options.learning_rate = c.learning_rate;
+    options.step.loss.ce_weight = c.ce_weight;
     options.step.loss.dice_weight = 1;
     options.step.optimizer.kind = c.optimizer;
+    options.step.optimizer.accumulate = c.accumulate;
+    options.step.optimizer.clip_norm = c.clip_norm;
+    options.step.optimizer.ema = c.ema;
+    options.step.optimizer.loss_scaling = c.loss_scaling;
     options.step.dtype = c.dtype;
     options.step.seed = 5;
     options.fine_tuning = c.fine_tuning;

@@ -173,6 +173,119 @@ TEST(TrainingStep, ClassWeightsWeighTheLoss) {
   EXPECT_THROW(Training{too_few}, std::logic_error);
 }
 
+TEST(TrainingStep, ALossScaleChangesNoBit) {
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    TrainingStepOptions scaled = step_options(dtype);
+    scaled.loss.dice_weight = 1;
+    Training plain(scaled);
+    scaled.optimizer.loss_scaling = true;
+    Training with_scale(scaled);
+    EXPECT_EQ(plain.losses(5, 1e-2f), with_scale.losses(5, 1e-2f));
+    EXPECT_EQ(plain.values(), with_scale.values());
+    EXPECT_EQ(with_scale.step.optimizer().progress(5).gradient.good_steps, 5u);
+  }
+}
+
+TEST(TrainingStep, AnOverflowOfTheScaledGradientIsOnlySkipped) {
+  TrainingStepOptions scaled = step_options();
+  scaled.optimizer.loss_scaling = true;
+  scaled.loss.ce_weight = 1e4f;
+  Training training(scaled);
+  OptimizerProgress progress = training.step.optimizer().progress(0);
+  progress.gradient.loss_scale = 0x1p127f;
+  training.step.optimizer().restore(progress, 0);
+  const auto before = training.values();
+  const float loss = training.losses(1, 1e-2f)[0];
+  EXPECT_TRUE(std::isfinite(loss)) << "the loss itself is not scaled";
+  EXPECT_EQ(training.values(), before);
+  progress = training.step.optimizer().progress(1);
+  EXPECT_EQ(progress.gradient.loss_scale, 0x1p126f);
+  EXPECT_EQ(progress.gradient.skipped, 1u);
+  EXPECT_EQ(progress.updates[0], 0u);
+}
+
+/// `training` on the batches [first, first + count) of its batch's samples, as one step.
+void accumulated_step(Training& training, const std::vector<Batch>& batches, uint64_t step,
+                      float lr) {
+  const auto count = static_cast<int64_t>(batches.size());
+  for (int64_t i = 0; i < count; ++i) {
+    training.step.run(batches[static_cast<size_t>(i)], step, lr, {i, count});
+  }
+  const auto last = training.step.finish();
+  ASSERT_TRUE(last);
+  EXPECT_EQ(last->step, step);
+  EXPECT_EQ(last->batch.index, count - 1);
+  EXPECT_TRUE(last->batch.last());
+}
+
+TEST(TrainingStep, TheSameBatchTwiceIsThatBatch) {
+  for (const OptimizerKind kind : {OptimizerKind::adamw, OptimizerKind::sgd}) {
+    TrainingStepOptions options = step_options();
+    options.optimizer.kind = kind;
+    Training once(options, 0);
+    options.optimizer.accumulate = 2;
+    Training twice(options, 0);
+    once.losses(3, 1e-2f);
+    for (uint64_t step = 0; step < 3; ++step) {
+      accumulated_step(twice, {twice.batch, twice.batch}, step, 1e-2f);
+    }
+    EXPECT_EQ(once.values(), twice.values()) << "(g + g) / 2 is g, to the last bit";
+  }
+}
+
+// A mean over pixels is the mean of two halves with as many labelled pixels.
+TEST(TrainingStep, TwoHalfBatchesAreAWholeOne) {
+  TrainingStepOptions options = step_options();
+  options.optimizer.kind = OptimizerKind::sgd;
+  Training whole(options, 0);
+  const Shape half{kInput.n / 2, kInput.h, kInput.w, 3};
+  auto* labels = whole.batch.labels.as<uint8_t>();
+  std::replace(labels, labels + kInput.pixels(), uint8_t{255}, uint8_t{0});
+  std::vector<Batch> halves(2, whole.batch);
+  for (size_t i = 0; i < 2; ++i) {
+    Batch& batch = halves[i];
+    batch.n = half.n;
+    batch.images =
+        Tensor(whole.batch.images.as<uint8_t>() + static_cast<int64_t>(i) * half.elements(), half,
+               DType::u8);
+    batch.labels = Tensor(labels + static_cast<int64_t>(i) * half.pixels(),
+                          {half.n, half.h, half.w, 1}, DType::u8);
+    batch.flips = whole.batch.flips + i * static_cast<size_t>(half.n);
+  }
+  options.optimizer.accumulate = 2;
+  const Graph graph = small_unet(half, kClasses, 0);
+  Stream stream;
+  Ops ops = make_ops(stream);
+  Parameters parameters(graph.parameters(), stream, true);
+  parameters.initialise(7);
+  TrainingStep step(graph, parameters, stream, ops, options);
+  const std::vector<float> losses = whole.losses(3, 0.1f);
+  for (uint64_t i = 0; i < 3; ++i) {
+    float sum = 0;
+    for (const int64_t k : {0, 1}) {
+      step.run(halves[static_cast<size_t>(k)], i, 0.1f, {k, 2});
+      sum += step.finish()->loss.total;
+    }
+    EXPECT_NEAR(sum / 2, losses[i], 1e-5f);
+  }
+  const auto expected = whole.values();
+  double moved = 0;
+  for (size_t p = 0; p < parameters.size(); ++p) {
+    const std::vector<float> values = parameters.read(p, Parameters::Field::value);
+    const std::vector<float> initial = initial_values(parameters.specs()[p], 7);
+    for (size_t i = 0; i < values.size(); ++i) {
+      ASSERT_NEAR(values[i], expected[p][i], 1e-5f) << parameters.specs()[p].name;
+      moved = std::max(moved, static_cast<double>(std::abs(values[i] - initial[i])));
+    }
+  }
+  EXPECT_GT(moved, 1e-3) << "the comparison means something";
+}
+
+TEST(TrainingStep, RefusesMoreBatchesAStepThanItWasMadeFor) {
+  Training training(step_options());
+  EXPECT_THROW(training.step.run(training.batch, 0, 1e-3f, {0, 2}), std::logic_error);
+}
+
 TEST(TrainingStep, RefusesABatchOfAnotherShape) {
   Training training(step_options());
   training.batch.images.shape.w /= 2;

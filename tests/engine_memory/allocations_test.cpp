@@ -75,6 +75,34 @@ TEST_P(AllocationFree, ATrainingStepHasNone) {
   }
 }
 
+TEST_P(AllocationFree, AStepWithEverythingOnHasNone) {
+  const Graph graph = small_resnet(kInput, kClasses);
+  Stream stream;
+  Ops ops = make_ops(stream);
+  Parameters parameters(graph.parameters(), stream, true);
+  parameters.initialise(1);
+  TrainingStepOptions options;
+  options.dtype = GetParam();
+  options.optimizer.accumulate = 2;
+  options.optimizer.clip_norm = 1;
+  options.optimizer.ema = 0.99f;
+  options.optimizer.loss_scaling = true;
+  TrainingStep step(graph, parameters, stream, ops, options);
+  MemorySource source(kInput.n, kInput, kClasses, 1);
+  source.start(0, 0);
+  const Batch batch = source.next();
+  const auto steps = [&](uint64_t first, uint64_t end) {
+    for (uint64_t s = first; s < end; ++s) {
+      for (const int64_t i : {0, 1}) step.run(batch, s, 1e-3f, {i, 2});
+    }
+  };
+  steps(0, 2);
+  AllocationCount count;
+  steps(2, 2 + kSteps);
+  step.finish();
+  expect_none("accumulated, clipped, scaled and averaged", count.stop());
+}
+
 TEST_P(AllocationFree, AnEvaluatedBatchHasNone) {
   const Graph graph = build_network({"unet_mini", kClasses, {}}, kInput);
   Stream stream;

@@ -23,7 +23,7 @@ class Backend {
 };
 
 /// The backend called "Cpu" (oneDNN and OpenMP), "Emulated" (the CUDA kernels, run by the block
-/// emulator; no convolutions) or "Cuda" (the first GPU); null when this build or machine lacks it.
+/// emulator; of the convolutions the depthwise ones) or "Cuda" (the first GPU); null when this build or machine lacks it.
 /// Each is made once in a process.
 Backend* find_backend(const std::string& name);
 

@@ -18,7 +18,7 @@ std::string name_of_desc(const ConvDesc& d) {
             std::to_string(p.bottom);
   if (d.groups != 1) name += "_groups" + std::to_string(d.groups);
   if (d.bias) name += "_bias";
-  if (d.relu) name += "_relu";
+  if (d.activation != Activation::identity) name += "_" + std::string(name_of(d.activation));
   return name;
 }
 
@@ -55,7 +55,7 @@ OpCase conv_case(std::string op, const ConvDesc& desc, std::vector<Operand> oper
 
 /// What the backward passes differentiate: the convolution without its ReLU.
 ConvDesc training(ConvDesc desc) {
-  desc.relu = false;
+  desc.activation = Activation::identity;
   desc.backward = true;
   return desc;
 }
@@ -65,14 +65,26 @@ std::vector<ConvDesc> descriptions() {
   const Padding tf_stride2{.left = 0, .right = 1, .top = 0, .bottom = 1};
   return {
       {.input = {1, 1, 1, 1}, .out_channels = 1, .kernel_h = 1, .kernel_w = 1, .bias = true},
-      {.input = {2, 5, 9, 3}, .out_channels = 8, .padding = same, .bias = true, .relu = true},
-      {.input = {1, 17, 23, 3}, .out_channels = 32, .padding = same, .bias = true, .relu = true},
+      {.input = {2, 5, 9, 3},
+       .out_channels = 8,
+       .padding = same,
+       .bias = true,
+       .activation = Activation::relu},
+      {.input = {1, 17, 23, 3},
+       .out_channels = 32,
+       .padding = same,
+       .bias = true,
+       .activation = Activation::relu},
       {.input = {2, 16, 32, 32}, .out_channels = 64, .padding = same},
-      {.input = {1, 16, 32, 64}, .out_channels = 32, .padding = same, .bias = true, .relu = true},
+      {.input = {1, 16, 32, 64},
+       .out_channels = 32,
+       .padding = same,
+       .bias = true,
+       .activation = Activation::relu},
       {.input = {3, 5, 9, 64}, .out_channels = 19, .kernel_h = 1, .kernel_w = 1, .bias = true},
       {.input = {1, 5, 9, 33}, .out_channels = 31, .padding = same, .bias = true},
       {.input = {2, 5, 9, 11}, .out_channels = 5},
-      {.input = {1, 1, 7, 8}, .out_channels = 12, .padding = same, .relu = true},
+      {.input = {1, 1, 7, 8}, .out_channels = 12, .padding = same, .activation = Activation::relu},
       {.input = {1, 3, 9, 8}, .out_channels = 8, .kernel_h = 1, .padding = {1, 1, 0, 0}},
       {.input = {2, 17, 23, 12}, .out_channels = 8, .stride = 2, .padding = same},
       {.input = {2, 16, 32, 3},
@@ -94,14 +106,14 @@ std::vector<ConvDesc> descriptions() {
        .dilation = 4,
        .padding = Padding::all(4),
        .bias = true,
-       .relu = true},
+       .activation = Activation::relu},
       {.input = {2, 5, 9, 12}, .out_channels = 8, .padding = same, .groups = 4},
       {.input = {1, 5, 9, 64},
        .out_channels = 64,
        .padding = same,
        .groups = 2,
        .bias = true,
-       .relu = true},
+       .activation = Activation::relu},
       {.input = {2, 16, 32, 32}, .out_channels = 32, .padding = same, .groups = 32},
       {.input = {1, 5, 9, 19}, .out_channels = 19, .padding = same, .groups = 19, .bias = true},
       {.input = {1, 17, 23, 24},
@@ -112,7 +124,7 @@ std::vector<ConvDesc> descriptions() {
        .padding = {1, 2, 1, 2},
        .groups = 24,
        .bias = true,
-       .relu = true},
+       .activation = Activation::relu},
   };
 }
 
@@ -155,10 +167,18 @@ OpCase conv_backward_weights(const ConvDesc& desc) {
 
 std::vector<OpCase> conv_cases() {
   std::vector<OpCase> cases;
+  for (const Activation activation : {Activation::relu6, Activation::sigmoid, Activation::silu})
+    for (const DType dtype : kFloatTypes)
+      cases.push_back(conv_forward({.input = {2, 5, 9, 24},
+                                    .out_channels = 40,
+                                    .padding = Padding::all(1),
+                                    .bias = true,
+                                    .activation = activation,
+                                    .dtype = dtype}));
   for (ConvDesc desc : descriptions())
     for (const DType dtype : kFloatTypes) {
       desc.dtype = dtype;
-      desc.backward = !desc.relu;  // a fused ReLU belongs to inference
+      desc.backward = desc.activation == Activation::identity;  // fused: inference
       cases.push_back(conv_forward(desc));
       cases.push_back(conv_backward_data(desc));
       cases.push_back(conv_backward_weights(desc));

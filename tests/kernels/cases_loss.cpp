@@ -57,6 +57,11 @@ std::vector<LossCase> losses() {
        .desc = both,
        .labelled = 8,
        .other = 8},
+      {.name = "scaled",
+       .logits = {2, 5, 9, 11},
+       .desc = both,
+       .labelled = 11,
+       .gradient_scale = 300},
       {.name = "label_254", .logits = {2, 5, 9, 8}, .desc = both, .labelled = 8, .other = 254},
       {.name = "ignored_class",
        .logits = {2, 5, 9, 5},
@@ -74,7 +79,9 @@ OpCase segmentation_loss(const LossCase& loss, DType dtype, bool gradient, bool 
     op.workspace_bytes = ops.loss->workspace_bytes(loss.logits);
     op.call = [=, &ops](const Arguments& a) {
       const Tensor& logits = a("logits");
-      ops.loss->segmentation(loss.desc, logits, a("labels"), a.optional("weights"),
+      LossDesc desc = loss.desc;
+      desc.gradient_scale = a.pointer<float>("gradient_scale");
+      ops.loss->segmentation(desc, logits, a("labels"), a.optional("weights"),
                              in_place ? logits : a.optional("dlogits"),
                              a.pointer<LossValues>("values"), a.workspace());
     };
@@ -95,11 +102,15 @@ OpCase segmentation_loss(const LossCase& loss, DType dtype, bool gradient, bool 
                    input("labels", labels_shape, DType::u8, labels(loss.labelled, loss.other))},
       .prepare = prepare,
       .forward = nullptr};
+  if (loss.gradient_scale != 1)
+    op.operands.push_back(input("gradient_scale", {1, 1, 1, 1}, DType::f32,
+                                values({static_cast<double>(loss.gradient_scale)})));
   if (loss.class_weights)
     op.operands.push_back(input("weights", {1, 1, 1, loss.logits.c}, DType::f32, uniform(0.2, 3)));
   if (gradient && !in_place) {
     op.operands.push_back(output("dlogits", loss.logits, dtype).loose(kLossSlack));
-    op.forward = std::make_shared<OpCase>(segmentation_loss(loss, dtype, false));
+    if (loss.gradient_scale == 1)  // else it is no derivative
+      op.forward = std::make_shared<OpCase>(segmentation_loss(loss, dtype, false));
   }
   return op;
 }

@@ -6,8 +6,9 @@ namespace {
 constexpr double kStatisticsSlack = 4;  // sums over all pixels, in any order
 
 std::string name_of_case(Shape shape, const BatchNormDesc& desc, Variant variant) {
-  return shape.text() + (desc.frozen ? "_frozen" : "") + (desc.relu ? "_relu" : "") +
-         variant.suffix();
+  const bool plain = desc.activation == Activation::identity;
+  return shape.text() + (desc.frozen ? "_frozen" : "") +
+         (plain ? "" : "_" + std::string(name_of(desc.activation))) + variant.suffix();
 }
 
 Operand vector_input(std::string name, Shape shape, Fill fill) {
@@ -84,23 +85,23 @@ OpCase batch_norm_backward(Shape shape, DType dtype, const BatchNormDesc& desc, 
     PreparedOp op;
     op.workspace_bytes = ops.norm->workspace_bytes(shape);
     op.call = [=, &ops](const Arguments& a) {
-      ops.norm->backward(desc, a("x"), a("y"), a("dy"), a("gamma"), a("saved_mean"),
+      ops.norm->backward(desc, a("x"), a("dy"), a("gamma"), a("beta"), a("saved_mean"),
                          a("saved_inv_std"), a.either("dx", "dy"), a("dgamma"), a("dbeta"),
                          a.workspace());
     };
     return op;
   };
-  OpCase op{.op = "batch_norm_backward",
-            .name = name_of_case(shape, desc, variant),
-            .dtype = dtype,
-            .operands = {activation(input("x", shape, dtype, normal()), variant, 0),
-                         activation(input("y", shape, dtype, normal()), variant, 1),
-                         vector_input("gamma", shape, normal()),
-                         vector_input("saved_mean", shape, normal()),
-                         vector_input("saved_inv_std", shape, normal()),
-                         vector_output("dgamma", shape), vector_output("dbeta", shape)},
-            .prepare = prepare,
-            .forward = std::make_shared<OpCase>(batch_norm_train(shape, dtype, desc))};
+  OpCase op{
+      .op = "batch_norm_backward",
+      .name = name_of_case(shape, desc, variant),
+      .dtype = dtype,
+      .operands = {activation(input("x", shape, dtype, normal()), variant, 0),
+                   vector_input("gamma", shape, normal()), vector_input("beta", shape, normal()),
+                   vector_input("saved_mean", shape, normal()),
+                   vector_input("saved_inv_std", shape, normal()), vector_output("dgamma", shape),
+                   vector_output("dbeta", shape)},
+      .prepare = prepare,
+      .forward = std::make_shared<OpCase>(batch_norm_train(shape, dtype, desc))};
   if (variant.in_place) {
     op.operands.push_back(activation(update("dy", shape, dtype, normal()), variant, 2));
   } else {
@@ -111,6 +112,32 @@ OpCase batch_norm_backward(Shape shape, DType dtype, const BatchNormDesc& desc, 
 }
 
 namespace {
+
+OpCase batch_norm_fold(Shape weights, bool bias) {
+  const auto prepare = [](Ops& ops) {
+    PreparedOp op;
+    op.call = [&ops](const Arguments& a) {
+      ops.norm->fold({.eps = 1e-3f}, a("w"), a.optional("b"), a("gamma"), a("beta"),
+                     a("running_mean"), a("running_var"), a("folded_w"), a("folded_b"));
+    };
+    return op;
+  };
+  const Shape filters{1, 1, 1, weights.n};
+  OpCase op{
+      .op = "batch_norm_fold",
+      .name = weights.text() + (bias ? "_bias" : ""),
+      .dtype = DType::f32,
+      .operands = {input("w", weights, DType::f32, normal()),
+                   vector_input("gamma", filters, uniform(0.5, 2)),
+                   vector_input("beta", filters, normal()),
+                   vector_input("running_mean", filters, normal()),
+                   vector_input("running_var", filters, uniform(0.5, 2)),
+                   output("folded_w", weights, DType::f32), vector_output("folded_b", filters)},
+      .prepare = prepare,
+      .forward = nullptr};
+  if (bias) op.operands.push_back(vector_input("b", filters, normal()));
+  return op;
+}
 
 /// Channels whose values lie far from zero: cancellation ruins a variance taken as
 /// E[x^2] - E[x]^2 in fp32.
@@ -124,10 +151,11 @@ OpCase batch_norm_far_from_zero() {
   return op;
 }
 
-/// ReLU without values near its kink, for finite differences: every channel is all on or all off.
-OpCase batch_norm_separated_relu(bool frozen) {
+/// Activations without values near their kinks, for finite differences: every channel is all on or
+/// all off.
+OpCase batch_norm_separated(Activation activation, bool frozen) {
   const Shape shape{2, 5, 9, 5};
-  OpCase op = batch_norm_backward(shape, DType::f32, {.relu = true, .frozen = frozen});
+  OpCase op = batch_norm_backward(shape, DType::f32, {.activation = activation, .frozen = frozen});
   OpCase forward = *op.forward;
   for (Operand& operand : forward.operands) {
     if (operand.name == "gamma") operand.fill = uniform(0.1, 0.2);
@@ -143,12 +171,25 @@ OpCase batch_norm_separated_relu(bool frozen) {
 }  // namespace
 
 std::vector<OpCase> norm_cases() {
-  std::vector<OpCase> cases{batch_norm_far_from_zero(), batch_norm_separated_relu(false),
-                            batch_norm_separated_relu(true)};
+  std::vector<OpCase> cases{batch_norm_far_from_zero()};
+  for (const Activation activation :
+       {Activation::relu, Activation::relu6, Activation::sigmoid, Activation::silu}) {
+    for (const bool frozen : {false, true})
+      cases.push_back(batch_norm_separated(activation, frozen));
+    for (const DType dtype : kFloatTypes) {
+      const BatchNormDesc desc{.activation = activation};
+      cases.push_back(batch_norm_train({2, 5, 9, 24}, dtype, desc));
+      cases.push_back(batch_norm_infer({2, 5, 9, 24}, dtype, desc));
+      cases.push_back(batch_norm_backward({2, 5, 9, 24}, dtype, desc));
+    }
+  }
+  for (const bool bias : {false, true})
+    for (const Shape& weights : {Shape{1, 1, 1, 1}, Shape{19, 3, 3, 7}, Shape{64, 5, 5, 1}})
+      cases.push_back(batch_norm_fold(weights, bias));
   const BatchNormDesc plain;
-  const BatchNormDesc fused{.eps = 1e-3f, .momentum = 0.01f, .relu = true};
+  const BatchNormDesc fused{.eps = 1e-3f, .momentum = 0.01f, .activation = Activation::relu};
   const BatchNormDesc frozen{.frozen = true};
-  const BatchNormDesc frozen_fused{.eps = 1e-3f, .relu = true, .frozen = true};
+  const BatchNormDesc frozen_fused{.eps = 1e-3f, .activation = Activation::relu, .frozen = true};
   for (const DType dtype : kFloatTypes) {
     for (const ShapeVariant& s : element_shapes()) {
       const Variant variant{.layout = s.layout};

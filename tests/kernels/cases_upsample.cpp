@@ -111,10 +111,32 @@ OpCase bilinear_backward(const ResizeCase& r, DType from, DType to, Variant vari
                 .forward = std::make_shared<OpCase>(bilinear(r, to, from))};
 }
 
+namespace {
+
+OpCase bilinear_argmax(const ResizeCase& r, DType dtype, Variant variant) {
+  const auto prepare = [](Ops& ops) {
+    PreparedOp op;
+    op.call = [&ops](const Arguments& a) { ops.upsample->bilinear_argmax(a("x"), a("classes")); };
+    return op;
+  };
+  return OpCase{.op = "bilinear_argmax",
+                .name = name_of_case(r, variant),
+                .dtype = dtype,
+                .operands = {laid_out(input("x", r.input, dtype, normal()), variant.layout, 0),
+                             output("classes", {r.input.n, r.output_h, r.output_w, 1}, DType::u8)},
+                .prepare = prepare,
+                .forward = nullptr};
+}
+
+}  // namespace
+
 std::vector<OpCase> upsample_cases() {
   std::vector<OpCase> cases;
   for (const DType dtype : kFloatTypes) {
+    cases.push_back(bilinear_argmax({{1, 3, 40, 255}, 7, 9}, dtype, {}));
+    cases.push_back(bilinear_argmax({{1, 3, 300, 8}, 5, 700}, dtype, {}));
     for (const SizedCase& s : sizes()) {
+      cases.push_back(bilinear_argmax(s.resize, dtype, {.layout = s.layout}));
       const Variant variant{.layout = s.layout};
       const Variant adding{.layout = s.layout, .accumulate = true};
       cases.push_back(nearest(s.resize, dtype, variant));

@@ -141,7 +141,8 @@ class CudaConv : public Cuda {
     bound.desc.input = {2, 64, 96, 32};
     bound.desc.out_channels = 64;
     bound.desc.padding = Padding::all(1);
-    bound.desc.bias = bound.desc.relu = bound.desc.backward = true;
+    bound.desc.bias = bound.desc.backward = true;
+    bound.desc.activation = Activation::relu;
     bound.desc.dtype = DType::f32;
     bound.conv = ops.make(bound.desc);
     bound.x = random(bound.desc.input);

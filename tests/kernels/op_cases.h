@@ -2,6 +2,7 @@
 // The one table of cases. Correctness on every backend, gradients and timings read it; the
 // builders below it make the same cases at any size, for benchmarks at those of real networks.
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,10 +14,12 @@ namespace macadam::testbed {
 std::vector<OpCase> all_op_cases();
 
 std::vector<OpCase> conv_cases();
+std::vector<OpCase> depthwise_cases();
 std::vector<OpCase> norm_cases();
 std::vector<OpCase> activation_cases();
 std::vector<OpCase> channel_cases();
 std::vector<OpCase> pool_cases();
+std::vector<OpCase> squeeze_excite_cases();
 std::vector<OpCase> upsample_cases();
 std::vector<OpCase> elementwise_cases();
 std::vector<OpCase> loss_cases();
@@ -70,6 +73,9 @@ OpCase channel_scale_backward(Shape shape, DType dtype, Wanted wanted, Variant v
 OpCase channel_add_bias(Shape shape, DType dtype, Variant variant = {});
 OpCase channel_sum(Shape shape, DType dtype, Variant variant = {});
 
+OpCase squeeze_excite_gates(const SqueezeExciteDesc& desc, bool training);
+OpCase squeeze_excite_backward(const SqueezeExciteDesc& desc);
+
 OpCase max_pool(Shape input, DType dtype, const PoolDesc& desc, Variant variant = {});
 OpCase max_pool_backward(Shape input, DType dtype, const PoolDesc& desc, Variant variant = {});
 OpCase average_pool(Shape input, DType dtype, const PoolDesc& desc, Variant variant = {});
@@ -99,15 +105,26 @@ struct LossCase {
   int labelled = 1;
   int other = 255;
   double scale = 2;  // standard deviation of the logits
+  float gradient_scale = 1;
 };
 OpCase segmentation_loss(const LossCase& loss, DType dtype, bool gradient, bool in_place = false);
 
 OpCase argmax(Shape scores, DType dtype);
 OpCase confusion_count(Shape labels, int classes);
 
-OpCase sgd(const std::vector<ParameterSegment>& segments, const SgdDesc& desc, std::string name);
-OpCase adamw(const std::vector<ParameterSegment>& segments, const AdamWDesc& desc, uint64_t step,
-             std::string name);
+/// What an update is made of besides the rule.
+struct OptimCase {
+  std::string name;
+  std::vector<ParameterSegment> segments;
+  StepState state;
+  std::optional<GradientState> gradient;  // none: the gradients were not examined
+  float average_decay = 0;                // 0: no moving averages
+  Layout layout = Layout::dense;
+};
+OpCase sgd(const OptimCase& optim, const SgdDesc& desc);
+OpCase adamw(const OptimCase& optim, const AdamWDesc& desc);
+/// Gradients are whole numbers, so that every order of summation gives the same norm.
+OpCase examine(const OptimCase& optim, const ExamineDesc& desc, const Fill& gradients);
 
 OpCase prepare_images(Shape images, DType dtype, bool flips, const Normalization& normalization,
                       const std::string& name);

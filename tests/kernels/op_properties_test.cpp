@@ -186,7 +186,8 @@ TEST_P(OpProperty, GatheredAndSummedGradientsRepeatBitForBit) {
        {max_pool_backward(shape, DType::f32, pool), average_pool_backward(shape, DType::f32, pool),
         nearest_backward(resize, DType::f32), bilinear_backward(resize, DType::f32, DType::f32),
         channel_sum(shape, DType::f32), channel_mean({1, 61, 67, 40}, DType::f32),
-        channel_scale_backward({2, 61, 67, 40}, DType::f32, Wanted::all)}) {
+        channel_scale_backward({2, 61, 67, 40}, DType::f32, Wanted::all),
+        squeeze_excite_backward({.images = 5, .channels = 96, .hidden = 4})}) {
     const Values inputs = make_inputs(op);
     EXPECT_EQ(run(op, inputs), run(op, inputs)) << op.full_name();
   }

@@ -33,8 +33,9 @@ bool uses_f16(const OpCase& op) {
 /// Whether a backend has the op at all: the CPU has no fp16, and no convolutions without oneDNN;
 /// the emulator has none of cuDNN's convolutions.
 bool offers(const std::string& backend, const OpCase& op) {
-  const bool is_conv = op.op.starts_with("conv_");
-  if (backend == "Emulated") return !is_conv;
+  [[maybe_unused]] const bool is_conv =
+      op.op.starts_with("conv_") || op.op.starts_with("depthwise_");
+  if (backend == "Emulated") return !op.op.starts_with("conv_");
   if (backend == "Cuda") return true;
 #if !defined(MACADAM_HAS_ONEDNN)
   if (is_conv) return false;

@@ -87,7 +87,7 @@ TEST_P(GoldenBatchNorm, ReferenceAgreesWithPyTorch) {
   const Shape shape{a[0], a[1], a[2], a[3]};
   const BatchNormDesc desc{.eps = static_cast<float>(settings[0]),
                            .momentum = static_cast<float>(settings[1]),
-                           .relu = a[4] != 0};
+                           .activation = a[4] != 0 ? Activation::relu : Activation::identity};
   const Values given = golden.read({"x", "gamma", "beta", "running_mean", "running_var"});
   const Values trained = check(batch_norm_train(shape, DType::f32, desc), given,
                                golden.read({"y", "running_mean", "running_var"}));
@@ -196,7 +196,7 @@ std::vector<float> with_gap(const double* packed) {
 
 /// Runs the golden's three steps; `step(buffers, state)` is the optimiser.
 template <typename Step>
-void expect_three_steps(Golden& golden, float lr, double beta1, double beta2, Step&& step) {
+void expect_three_steps(Golden& golden, float lr, Step&& step) {
   std::vector<float> parameters = with_gap(golden.next().values.data());
   const std::vector<double> gradients = golden.next().values;
   const std::vector<double> after = golden.next().values;
@@ -204,12 +204,12 @@ void expect_three_steps(Golden& golden, float lr, double beta1, double beta2, St
   constexpr size_t size = kFirst + kSecond;
   for (size_t t = 0; t < 3; ++t) {
     const std::vector<float> gradient = with_gap(&gradients[t * size]);
-    const auto done = static_cast<double>(t + 1);
-    const StepState state{.step = t,
-                          .lr = lr,
-                          .bias_correction1 = static_cast<float>(1 - std::pow(beta1, done)),
-                          .bias_correction2 = static_cast<float>(1 - std::pow(beta2, done))};
-    step(OptimBuffers{parameters.data(), gradient.data(), moment1.data(), moment2.data()}, state);
+    const StepState state{.step = t, .update = t, .lr = lr};
+    step(OptimBuffers{.parameters = parameters.data(),
+                      .gradients = gradient.data(),
+                      .moment1 = moment1.data(),
+                      .moment2 = moment2.data()},
+         state);
     const std::vector<float> expected = with_gap(&after[t * size]);
     for (size_t i = 0; i < parameters.size(); ++i)
       ASSERT_NEAR(parameters[i], expected[i], 1e-6 * (1 + std::abs(expected[i])))
@@ -224,9 +224,9 @@ TEST_P(GoldenSgd, ReferenceAgreesWithPyTorch) {
   const std::vector<double> settings = golden.next().values;
   const SgdDesc desc{.momentum = static_cast<float>(settings[1]), .nesterov = settings[2] != 0};
   const Ops ops = make_reference_ops();
-  expect_three_steps(golden, static_cast<float>(settings[0]), 0, 0,
+  expect_three_steps(golden, static_cast<float>(settings[0]),
                      [&](const OptimBuffers& buffers, const StepState& state) {
-                       ops.optim->sgd(desc, buffers, kSegments, &state);
+                       ops.optim->sgd(desc, buffers, kSegments, &state, nullptr);
                      });
 }
 
@@ -240,9 +240,9 @@ TEST(GoldenAdamW, ReferenceAgreesWithPyTorch) {
                        .beta2 = static_cast<float>(settings[2]),
                        .eps = static_cast<float>(settings[3])};
   const Ops ops = make_reference_ops();
-  expect_three_steps(golden, static_cast<float>(settings[0]), settings[1], settings[2],
+  expect_three_steps(golden, static_cast<float>(settings[0]),
                      [&](const OptimBuffers& buffers, const StepState& state) {
-                       ops.optim->adamw(desc, buffers, kSegments, &state);
+                       ops.optim->adamw(desc, buffers, kSegments, &state, nullptr);
                      });
 }
 

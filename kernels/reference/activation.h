@@ -1,0 +1,13 @@
+#pragma once
+// The activations in double, for every reference op that has one behind it.
+
+#include "kernels/activation.h"
+
+namespace macadam::reference {
+
+double activated(Activation kind, double x);
+
+/// The gradient of x, from x and the gradient of activated(kind, x).
+double activation_gradient(Activation kind, double x, double dy);
+
+}  // namespace macadam::reference
