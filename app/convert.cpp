@@ -97,7 +97,17 @@ void export_model(const ConvertOptions& options) {
                  : "for any batch and size");
 }
 
-void convert(const ConvertOptions& options) {
+/// What `names` would have changed is not made here: better an error than an option without effect.
+void refuse(const CLI::App& command, std::initializer_list<const char*> names,
+            std::string_view conversion) {
+  for (const char* name : names) {
+    if (command.count(name) == 0) continue;
+    throw InputError(fmt::format("{} has no effect on {}", name, conversion), "convert",
+                     "leave it out");
+  }
+}
+
+void convert(const ConvertOptions& options, const CLI::App& command) {
   const std::string extension = fs::path(options.destination).extension().string();
   if (extension != ".safetensors" && extension != ".onnx") {
     throw InputError(fmt::format("'{}' is no format to write", extension), options.destination,
@@ -109,11 +119,19 @@ void convert(const ConvertOptions& options) {
                      "give the new file another name");
   }
   if (is_model_file(options.source)) {
+    refuse(command,
+           {"--network", "--option", "--label-set", "--void", "--dataset", "--seed", "--partial"},
+           "what is a model already");
+    if (extension == ".safetensors") {
+      refuse(command, {"--size", "--argmax", "--static", "--keep-batch-norm"},
+             "PyTorch's parameters");
+    }
     export_model(options);
   } else if (extension == ".onnx") {
     throw InputError("only a Macadam model becomes ONNX", options.source,
                      "convert the weights to .safetensors first");
   } else {
+    refuse(command, {"--argmax", "--static", "--keep-batch-norm"}, "a model, only on ONNX");
     import_weights(options);
   }
 }
@@ -146,7 +164,7 @@ void add_convert(CLI::App& app) {
   command->add_flag("--static", options->fixed, "ONNX: one batch of one image of one size");
   command->add_flag("--keep-batch-norm", options->keep_norms,
                     "ONNX: do not fold batch norms into convolutions");
-  command->callback([options] { convert(*options); });
+  command->callback([options, command] { convert(*options, *command); });
 }
 
 }  // namespace macadam

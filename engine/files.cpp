@@ -30,7 +30,7 @@ std::string_view remedy_for(int code) {
     case EPERM: return "allow this user to use it, or choose another folder";
     case EROFS: return "choose a folder on a writable file system";
     case ENOENT:
-    case ENOTDIR: return "check the path and create its folder first";
+    case ENOTDIR: return "check the path; the folder of a new file must exist";
     case EISDIR: return "name a file rather than a folder";
     case ENAMETOOLONG: return "choose a shorter name";
     case EMFILE:

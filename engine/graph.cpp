@@ -35,6 +35,7 @@ struct KindName {
   std::string_view operator()(const ActivationLayer& layer) const { return name_of(layer.kind); }
   std::string_view operator()(const DropoutLayer&) const { return "dropout"; }
   std::string_view operator()(const DropPathLayer&) const { return "drop_path"; }
+  std::string_view operator()(const SqueezeExciteLayer&) const { return "squeeze_excite"; }
   std::string_view operator()(const MaxPoolLayer&) const { return "max_pool"; }
   std::string_view operator()(const AveragePoolLayer&) const { return "average_pool"; }
   std::string_view operator()(const GlobalAveragePoolLayer&) const { return "global_average"; }
@@ -213,6 +214,9 @@ int64_t Graph::macs() const {
 int64_t Graph::macs(const Node& node) const {
   if (std::holds_alternative<ConvLayer>(node.layer)) return conv_desc(node).macs();
   if (std::holds_alternative<ConvTransposeLayer>(node.layer)) return mirrored_desc(node).macs();
+  if (const auto* gates = std::get_if<SqueezeExciteLayer>(&node.layer)) {
+    return 2 * shape(node.output).elements() * gates->hidden;
+  }
   return 0;
 }
 

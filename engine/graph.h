@@ -112,6 +112,11 @@ struct AveragePoolLayer {
 struct GlobalAveragePoolLayer {};
 /// The first input times the second, {N, 1, 1, C}, broadcast over the pixels.
 struct ScaleLayer {};
+/// sigmoid(W2 activation(W1 x + b1) + b2) of means {N, 1, 1, C}. Only rewrites make it.
+struct SqueezeExciteLayer {
+  int hidden = 0;
+  Activation activation = Activation::silu;
+};
 struct UpsampleLayer {
   int height = 0, width = 0;
   bool bilinear = false;
@@ -125,7 +130,7 @@ struct AddLayer {
 using LayerSpec =
     std::variant<ConvLayer, ConvTransposeLayer, BatchNormLayer, ActivationLayer, DropoutLayer,
                  DropPathLayer, MaxPoolLayer, AveragePoolLayer, GlobalAveragePoolLayer, ScaleLayer,
-                 UpsampleLayer, ConcatLayer, AddLayer>;
+                 SqueezeExciteLayer, UpsampleLayer, ConcatLayer, AddLayer>;
 
 struct Node {
   std::string name;  // of the layer, for people and parameter names; may be empty

@@ -13,8 +13,8 @@ namespace {
 size_t index(Value v) { return static_cast<size_t>(v.id); }
 
 Graph rewrite(const Graph& graph, Mode mode) {
-  if (mode == Mode::train) return fuse_dropout(fuse_activations(graph, true));
-  return fuse_activations(fold_batch_norms(remove_dropout(graph)), false);
+  if (mode == Mode::train) return fuse_dropout(fuse_activations(fuse_squeeze_excite(graph), true));
+  return fuse_activations(fuse_squeeze_excite(fold_batch_norms(remove_dropout(graph))), false);
 }
 
 /// Turns places into tensors of one arena.

@@ -72,6 +72,65 @@ Graph fold_batch_norms(const Graph& graph) {
   });
 }
 
+Graph fuse_squeeze_excite(const Graph& graph) {
+  const std::vector<int> readers = count_readers(graph);
+  std::vector<const Node*> makers(static_cast<size_t>(graph.values()), nullptr);
+  for (const Node& node : graph.nodes()) makers[static_cast<size_t>(node.output.id)] = &node;
+  const auto only_read = [&](Value v) { return readers[static_cast<size_t>(v.id)] == 1; };
+  const auto maker_of = [&](const Node& node) {
+    return only_read(node.inputs[0]) ? makers[static_cast<size_t>(node.inputs[0].id)] : nullptr;
+  };
+  // The convolution before `node`, if it is a matrix product with a bias.
+  const auto product = [&](const Node& node) -> const Node* {
+    const Node* maker = maker_of(node);
+    const auto* conv = maker == nullptr ? nullptr : std::get_if<ConvLayer>(&maker->layer);
+    if (conv == nullptr || conv->kernel_h != 1 || conv->kernel_w != 1 || conv->stride != 1 ||
+        conv->groups != 1 || conv->padding != Padding{} || !conv->bias || conv->folded_norm ||
+        conv->activation != Activation::identity) {
+      return nullptr;
+    }
+    return maker;
+  };
+
+  std::vector<bool> absorbed(static_cast<size_t>(graph.values()), false);
+  std::vector<std::pair<Value, Node>> fused;  // by the value of the sigmoid
+  for (const Node& node : graph.nodes()) {
+    const auto* sigmoid = std::get_if<ActivationLayer>(&node.layer);
+    const Shape shape = graph.shape(node.output);
+    if (sigmoid == nullptr || sigmoid->kind != Activation::sigmoid || shape.h * shape.w != 1) {
+      continue;
+    }
+    const Node* excite = product(node);
+    const Node* middle = excite == nullptr ? nullptr : maker_of(*excite);
+    const auto* activation =
+        middle == nullptr ? nullptr : std::get_if<ActivationLayer>(&middle->layer);
+    const Node* squeeze = activation == nullptr ? nullptr : product(*middle);
+    if (squeeze == nullptr || !only_read(squeeze->inputs[0]) ||
+        graph.shape(squeeze->inputs[0]).c != shape.c) {
+      continue;
+    }
+    Node gates = *squeeze;
+    gates.layer =
+        SqueezeExciteLayer{std::get<ConvLayer>(squeeze->layer).out_channels, activation->kind};
+    gates.output = node.output;
+    gates.parameters.insert(gates.parameters.end(), excite->parameters.begin(),
+                            excite->parameters.end());
+    for (const Node* part : {squeeze, middle, excite}) {
+      absorbed[static_cast<size_t>(part->output.id)] = true;
+    }
+    fused.emplace_back(node.output, std::move(gates));
+  }
+
+  std::vector<Node> nodes;
+  for (const Node& node : graph.nodes()) {
+    if (absorbed[static_cast<size_t>(node.output.id)]) continue;
+    const auto gates = std::find_if(fused.begin(), fused.end(),
+                                    [&](const auto& pair) { return pair.first == node.output; });
+    nodes.push_back(gates == fused.end() ? node : gates->second);
+  }
+  return graph.with_nodes(std::move(nodes), graph.output());
+}
+
 Graph fuse_activations(const Graph& graph, bool training) {
   return fold_into_producer(graph, [training](Node& producer, const Node& node) {
     const auto* activation = std::get_if<ActivationLayer>(&node.layer);

@@ -15,6 +15,7 @@ std::unique_ptr<Layer> make(const MaxPoolLayer& layer, const LayerContext& conte
 std::unique_ptr<Layer> make(const AveragePoolLayer& layer, const LayerContext& context);
 std::unique_ptr<Layer> make(const GlobalAveragePoolLayer& layer, const LayerContext& context);
 std::unique_ptr<Layer> make(const ScaleLayer& layer, const LayerContext& context);
+std::unique_ptr<Layer> make(const SqueezeExciteLayer& layer, const LayerContext& context);
 std::unique_ptr<Layer> make(const UpsampleLayer& layer, const LayerContext& context);
 std::unique_ptr<Layer> make(const ConcatLayer& layer, const LayerContext& context);
 std::unique_ptr<Layer> make(const AddLayer& layer, const LayerContext& context);

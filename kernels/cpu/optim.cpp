@@ -54,6 +54,27 @@ void run_step(const OptimBuffers& buffers, std::span<const ParameterSegment> seg
   });
 }
 
+/// In lanes that are added up at the end.
+double sum_of_squares(const float* gradients, int64_t count, float factor) {
+  constexpr int64_t kLanes = 64;
+  alignas(64) float lanes[kLanes] = {};
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+#pragma omp simd
+    for (int64_t l = 0; l < kLanes; ++l) {
+      const float g = gradients[i + l] * factor;
+      lanes[l] += g * g;
+    }
+  }
+  for (int64_t l = 0; i + l < count; ++l) {
+    const float g = gradients[i + l] * factor;
+    lanes[l] += g * g;
+  }
+  double sum = 0;
+  for (const float lane : lanes) sum += static_cast<double>(lane);
+  return sum;
+}
+
 class CpuOptimOps final : public OptimOps {
  public:
   size_t workspace_bytes(int64_t elements) const override {
@@ -70,13 +91,8 @@ class CpuOptimOps final : public OptimOps {
     for_pieces(segments,
                [&](int64_t k, const ParameterSegment& segment, int64_t begin, int64_t end) {
                  if (segment.lr_scale == 0) return;
-                 float sum = 0;
-#pragma omp simd reduction(+ : sum)
-                 for (int64_t i = begin; i < end; ++i) {
-                   const float g = gradients[i] * factor;
-                   sum += g * g;
-                 }
-                 sums[static_cast<size_t>(k)] += static_cast<double>(sum);
+                 const double sum = sum_of_squares(gradients + begin, end - begin, factor);
+                 sums[static_cast<size_t>(k)] += sum;
                });
     double sum = 0;
     for (const double part : sums) sum += part;

@@ -3,13 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include "kernels/cuda/conv_epilogue.h"
+#include "kernels/cuda/cuda_check.h"
 #include "kernels/cuda/cuda_ops.h"
-#include "kernels/cuda/cudnn_paths.h"
+#include "kernels/cuda/cudnn_tuner.h"
 #include "kernels/cuda/stopwatch.h"
 #include "kernels/error.h"
 
@@ -159,62 +160,13 @@ class CudnnConvolution final : public Convolution {
 };
 
 /// Times paths on the GPU, on random data: kernels run faster on zeros.
-class ConvTimer {
+class TimedTrials final : public ConvTrials {
  public:
-  ConvTimer(std::shared_ptr<const CudnnDevice> device, Stream& stream, const ConvDesc& desc)
+  TimedTrials(std::shared_ptr<const CudnnDevice> device, Stream& stream, const ConvDesc& desc)
       : device_(std::move(device)), stream_(stream), desc_(desc), stopwatch_(stream) {}
 
-  /// The fastest; of those that are about as fast, the one with the smallest workspace. Paths that
-  /// fail are left out. Without memory for a trial it is the one with the smallest workspace.
-  ConvPath best(ConvDirection direction, const std::vector<ConvPath>& candidates) {
-    const auto smaller = [](const ConvPath& a, const ConvPath& b) {
-      return a.plan->workspace_bytes() < b.plan->workspace_bytes();
-    };
-    if (candidates.size() == 1) return candidates.front();
-    try {
-      prepare(direction, candidates);
-    } catch (const RunError&) {
-      return *std::min_element(candidates.begin(), candidates.end(), smaller);
-    }
-    struct Trial {
-      const ConvPath* path;
-      float milliseconds;
-    };
-    std::vector<Trial> trials;
-    std::string why;
-    for (const ConvPath& path : candidates) {
-      try {
-        trials.push_back({&path, measure(direction, path)});
-      } catch (const RunError& error) {
-        why = error.what();
-      }
-    }
-    if (trials.empty()) {
-      throw RunError(fmt::format("no cuDNN plan ran for the {}", name_of(direction)), why,
-                     "check the driver and cuDNN, or use --device cpu");
-    }
-    const float fastest = std::min_element(trials.begin(), trials.end(), [](auto& a, auto& b) {
-                            return a.milliseconds < b.milliseconds;
-                          })->milliseconds;
-    std::erase_if(trials, [&](const Trial& t) { return t.milliseconds > fastest * about_as_fast; });
-    return *std::min_element(trials.begin(), trials.end(), [&](auto& a, auto& b) {
-              return smaller(*a.path, *b.path);
-            })->path;
-  }
-
- private:
-  static constexpr float about_as_fast = 1.03f;
-  static constexpr float trial_milliseconds = 3;
-  static constexpr int most_repeats = 20;
-
-  static ConvPaths only(ConvDirection direction, const ConvPath& path) {
-    ConvPaths paths;
-    paths.of(direction) = path;
-    return paths;
-  }
-
   /// Memory for any of the candidates, with random values in all that a convolution reads.
-  void prepare(ConvDirection direction, const std::vector<ConvPath>& candidates) {
+  void prepare(ConvDirection direction, std::span<const ConvPath> candidates) override {
     size_t workspace = 0, packed = 0;
     for (const ConvPath& path : candidates) {
       const CudnnConvolution conv(device_, stream_, desc_, only(direction, path));
@@ -232,13 +184,7 @@ class ConvTimer {
     db_ = Buffer(stream_.device(), desc_.out_channels * sizeof(float));
   }
 
-  Buffer random(const Shape& shape, DType dtype, uint32_t seed) {
-    Buffer buffer(stream_.device(), static_cast<size_t>(shape.elements()) * size_of(dtype));
-    fill_random(stream_, buffer.data(), dtype, shape.elements(), seed);
-    return buffer;
-  }
-
-  float measure(ConvDirection direction, const ConvPath& path) {
+  float measure(ConvDirection direction, const ConvPath& path) override {
     CudnnConvolution conv(device_, stream_, desc_, only(direction, path));
     const Tensor x(x_.data(), desc_.input, desc_.dtype, stream_.device());
     const Tensor y(y_.data(), desc_.output(), desc_.dtype, stream_.device());
@@ -265,6 +211,22 @@ class ConvTimer {
     return milliseconds(repeats);
   }
 
+ private:
+  static constexpr float trial_milliseconds = 3;
+  static constexpr int most_repeats = 20;
+
+  static ConvPaths only(ConvDirection direction, const ConvPath& path) {
+    ConvPaths paths;
+    paths.of(direction) = path;
+    return paths;
+  }
+
+  Buffer random(const Shape& shape, DType dtype, uint32_t seed) {
+    Buffer buffer(stream_.device(), static_cast<size_t>(shape.elements()) * size_of(dtype));
+    fill_random(stream_, buffer.data(), dtype, shape.elements(), seed);
+    return buffer;
+  }
+
   std::shared_ptr<const CudnnDevice> device_;
   Stream& stream_;
   ConvDesc desc_;
@@ -272,10 +234,22 @@ class ConvTimer {
   Buffer x_, y_, packed_, dw_, db_, workspace_;
 };
 
+/// What plans depend on besides their convolution. The driver compiles some of them.
+std::string text_of(Device device) {
+  const DeviceInfo info = device_info(device);
+  int driver = 0;
+  check(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
+  return fmt::format("{}, compute capability {}.{}, driver {}.{}, cuDNN {}", info.name,
+                     info.compute_capability / 10, info.compute_capability % 10, driver / 1000,
+                     driver / 10 % 100, cudnn_version());
+}
+
 class CudnnConvOps final : public ConvOps {
  public:
   explicit CudnnConvOps(Stream& stream)
-      : stream_(stream), device_(std::make_shared<const CudnnDevice>(stream)) {}
+      : stream_(stream),
+        device_(std::make_shared<const CudnnDevice>(stream)),
+        tuner_(device_, PlanCache(cache_folder(), text_of(stream.device()))) {}
 
   std::unique_ptr<Convolution> make(const ConvDesc& desc) override {
     require(
@@ -283,43 +257,26 @@ class CudnnConvOps final : public ConvOps {
         "channels that the groups divide");
     const Shape output = desc.output();
     require(output.h > 0 && output.w > 0, "a convolution with a non-empty output");
-    ConvTimer timer(device_, stream_, desc);
+    // cuDNN has few engines for these and slow ones. They are not timed against the kernel here,
+    // which packs the weights in another order than they do: a direction could not change sides
+    // without a second copy of the weights.
+    if (is_depthwise(desc)) return make_depthwise(stream_, desc);
+
+    TimedTrials trials(device_, stream_, desc);
+    const auto choose = [&](ConvDirection direction) {
+      return tuner_.choose(desc, direction, trials);
+    };
     ConvPaths paths;
-    paths.forward = choose(timer, desc, ConvDirection::forward);
-    if (desc.backward) paths.weights = choose(timer, desc, ConvDirection::weights);
-    if (desc.backward && desc.input_gradient) {
-      paths.data = choose(timer, desc, ConvDirection::data);
-    }
+    paths.forward = choose(ConvDirection::forward);
+    if (desc.backward) paths.weights = choose(ConvDirection::weights);
+    if (desc.backward && desc.input_gradient) paths.data = choose(ConvDirection::data);
     return std::make_unique<CudnnConvolution>(device_, stream_, desc, paths);
   }
 
  private:
-  /// Heuristics rarely put the best plan later; PyTorch settled on ten as well.
-  static constexpr size_t candidates = 10;
-
-  /// The best path, searched and timed once in the life of this object.
-  ConvPath choose(ConvTimer& timer, const ConvDesc& desc, ConvDirection direction) {
-    const std::string key = key_of(desc, direction);
-    if (const auto known = chosen_.find(key); known != chosen_.end()) return known->second;
-    const ConvPath path = timer.best(direction, find_paths(*device_, desc, direction, candidates));
-    chosen_.emplace(key, path);
-    return path;
-  }
-
-  /// Everything that a path depends on, except the device and cuDNN's version, which are this
-  /// object's. A training and an inference plan of one shape share their forward path.
-  static std::string key_of(const ConvDesc& d, ConvDirection direction) {
-    const bool forward = direction == ConvDirection::forward;
-    return fmt::format("{}: {} {} {} {}x{} s{} d{} p{},{},{},{} g{} b{} {}", name_of(direction),
-                       name_of(d.dtype), d.input.text(), d.out_channels, d.kernel_h, d.kernel_w,
-                       d.stride, d.dilation, d.padding.left, d.padding.right, d.padding.top,
-                       d.padding.bottom, d.groups, forward && d.bias,
-                       forward ? name_of(d.activation) : "");
-  }
-
   Stream& stream_;
   std::shared_ptr<const CudnnDevice> device_;
-  std::map<std::string, ConvPath> chosen_;
+  ConvTuner tuner_;
 };
 
 }  // namespace

@@ -1,9 +1,11 @@
 #pragma once
-// What the convolutions need of cuDNN's graph API, without cuDNN's types: cudnn_graph.cpp alone
-// includes cudnn.h. A graph here is one convolution pass, with bias and ReLU fused where asked.
+// What the convolutions need of cuDNN's graph API, without cuDNN's types: those stay behind
+// cudnn_descriptor.h. A graph here is one convolution pass, with bias and ReLU fused where asked.
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,7 +27,11 @@ enum class ConvPass : uint8_t {
 /// "forward", "forward+bias", "forward+bias+relu", "data gradient", "weight gradient".
 std::string_view name_of(ConvPass pass);
 
-/// Device addresses, 16-byte aligned, dense NHWC (weights KRSC), all in the convolution's dtype.
+/// Bytes; cuDNN's plans are made for operands that lie so.
+inline constexpr int64_t operand_alignment = 16;
+
+/// Device addresses, aligned to operand_alignment, dense NHWC (weights KRSC), all in the
+/// convolution's dtype.
 struct ConvOperands {
   void* x = nullptr;
   void* w = nullptr;
@@ -60,6 +66,20 @@ class CudnnDevice {
   std::unique_ptr<Impl> impl_;
 };
 
+/// What tells a plan from the others of its graph: enough to build it again.
+struct PlanRecipe {
+  /// A choice that an engine leaves open, by cuDNN's number for it: tile size, splits, stages, …
+  struct Knob {
+    int type = 0;
+    int64_t value = 0;
+    bool operator==(const Knob&) const = default;
+  };
+  int64_t engine = 0;
+  std::vector<Knob> knobs;
+
+  bool operator==(const PlanRecipe&) const = default;
+};
+
 /// One engine, finalised for one graph on one device. Immutable.
 class CudnnPlan {
  public:
@@ -72,6 +92,7 @@ class CudnnPlan {
   size_t workspace_bytes() const;
   /// "engine 34".
   std::string name() const;
+  PlanRecipe recipe() const;
   const Impl& impl() const { return *impl_; }
 
  private:
@@ -85,6 +106,11 @@ class CudnnPlan {
 /// the result is empty and `why`, if given, receives cuDNN's last reason.
 std::vector<CudnnPlan> find_plans(const CudnnDevice& device, const ConvDesc& desc, ConvPass pass,
                                   size_t limit, std::string* why = nullptr);
+
+/// The plan of a recipe, in a small part of the time that find_plans() takes. None when cuDNN does
+/// not build it (any more), or when find_plans() would have left its engine out.
+std::optional<CudnnPlan> build_plan(const CudnnDevice& device, const ConvDesc& desc, ConvPass pass,
+                                    const PlanRecipe& recipe);
 
 /// Runs a plan. cuDNN's variant pack is rebuilt only when an address changed since the last call.
 class CudnnExecution {

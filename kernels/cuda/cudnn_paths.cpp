@@ -14,6 +14,28 @@ namespace {
 /// Of the places on the list, how many are kept for the second-kernel form.
 constexpr size_t epilogue_places = 3;
 
+/// Part of every key: to be raised when find_paths() proposes other paths than before, so that the
+/// choices of old are not taken for the best of the new.
+constexpr int candidates_version = 1;
+
+/// The pass that runs a direction, with what follows it in a kernel of its own or without; none
+/// where there is no such pass.
+std::optional<ConvPass> pass_of(const ConvDesc& desc, ConvDirection direction, bool epilogue) {
+  if (direction == ConvDirection::forward && has_epilogue(desc)) {
+    if (epilogue) return ConvPass::forward;
+    if (desc.activation == Activation::relu) return ConvPass::forward_bias_relu;
+    if (desc.activation == Activation::identity) return ConvPass::forward_bias;
+    return std::nullopt;
+  }
+  if (epilogue) return std::nullopt;
+  switch (direction) {
+    case ConvDirection::forward: return ConvPass::forward;
+    case ConvDirection::data: return ConvPass::data;
+    case ConvDirection::weights: return ConvPass::weights;
+  }
+  return std::nullopt;
+}
+
 std::string text_of(const ConvDesc& desc) {
   const Padding& pad = desc.padding;
   return fmt::format(
@@ -44,23 +66,19 @@ std::vector<ConvPath> find_paths(const CudnnDevice& device, const ConvDesc& desc
                                  ConvDirection direction, size_t limit) {
   std::vector<ConvPath> paths;
   std::string why;
-  const auto search = [&](ConvPass pass, bool epilogue, size_t count) {
-    for (CudnnPlan& plan : find_plans(device, desc, pass, count, &why)) {
-      paths.push_back({pass, std::make_shared<const CudnnPlan>(std::move(plan)), epilogue});
+  const auto search = [&](bool epilogue, size_t count) {
+    const std::optional<ConvPass> pass = pass_of(desc, direction, epilogue);
+    if (!pass) return;
+    for (CudnnPlan& plan : find_plans(device, desc, *pass, count, &why)) {
+      paths.push_back({*pass, std::make_shared<const CudnnPlan>(std::move(plan)), epilogue});
     }
   };
 
-  if (direction == ConvDirection::data) {
-    search(ConvPass::data, false, limit);
-  } else if (direction == ConvDirection::weights) {
-    search(ConvPass::weights, false, limit);
-  } else if (!has_epilogue(desc)) {
-    search(ConvPass::forward, false, limit);
+  if (direction == ConvDirection::forward && has_epilogue(desc)) {
+    search(false, limit - std::min(epilogue_places, limit / 2));
+    if (paths.size() < limit) search(true, limit - paths.size());
   } else {
-    const size_t fused = limit - std::min(epilogue_places, limit / 2);
-    if (desc.activation == Activation::relu) search(ConvPass::forward_bias_relu, false, fused);
-    if (desc.activation == Activation::identity) search(ConvPass::forward_bias, false, fused);
-    if (paths.size() < limit) search(ConvPass::forward, true, limit - paths.size());
+    search(false, limit);
   }
   if (paths.empty()) {
     throw RunError(
@@ -69,6 +87,26 @@ std::vector<ConvPath> find_paths(const CudnnDevice& device, const ConvDesc& desc
         "use another precision (fp16 or fp32), or --device cpu");
   }
   return paths;
+}
+
+std::string path_key(const ConvDesc& desc, ConvDirection direction) {
+  const bool forward = direction == ConvDirection::forward;
+  const Padding& pad = desc.padding;
+  return fmt::format("{}: {} {} {} {}x{} s{} d{} p{},{},{},{} g{} {} {} a{} v{}",
+                     name_of(direction), name_of(desc.dtype), desc.input.text(), desc.out_channels,
+                     desc.kernel_h, desc.kernel_w, desc.stride, desc.dilation, pad.left, pad.right,
+                     pad.top, pad.bottom, desc.groups, forward && desc.bias ? "bias" : "-",
+                     forward ? name_of(desc.activation) : "-", operand_alignment,
+                     candidates_version);
+}
+
+std::optional<ConvPath> restore_path(const CudnnDevice& device, const ConvDesc& desc,
+                                     ConvDirection direction, const TunedPlan& tuned) {
+  const std::optional<ConvPass> pass = pass_of(desc, direction, tuned.epilogue);
+  if (!pass) return std::nullopt;
+  std::optional<CudnnPlan> plan = build_plan(device, desc, *pass, tuned.recipe);
+  if (!plan || plan->workspace_bytes() != tuned.workspace_bytes) return std::nullopt;
+  return ConvPath{*pass, std::make_shared<const CudnnPlan>(std::move(*plan)), tuned.epilogue};
 }
 
 }  // namespace macadam::cuda

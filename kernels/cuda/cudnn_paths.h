@@ -2,10 +2,13 @@
 // The ways in which cuDNN can run one direction of a convolution.
 
 #include <memory>
+#include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "kernels/cuda/cudnn_graph.h"
+#include "kernels/cuda/cudnn_plan_cache.h"
 
 namespace macadam::cuda {
 
@@ -33,5 +36,14 @@ bool has_epilogue(const ConvDesc& desc);
 /// RunError naming the shape when there is none.
 std::vector<ConvPath> find_paths(const CudnnDevice& device, const ConvDesc& desc,
                                  ConvDirection direction, size_t limit);
+
+/// All that the best path depends on, except the device and cuDNN's version. Training and inference
+/// with one shape share their forward path. One line.
+std::string path_key(const ConvDesc& desc, ConvDirection direction);
+
+/// The path that was found best before. None when cuDNN does not build the plan as it was, or when
+/// find_paths() would not propose it.
+std::optional<ConvPath> restore_path(const CudnnDevice& device, const ConvDesc& desc,
+                                     ConvDirection direction, const TunedPlan& tuned);
 
 }  // namespace macadam::cuda

@@ -247,6 +247,15 @@ TEST_F(Convert, WrongNetworksAndOptions) {
   refused({"--size", "16x16"}, {"16x16", "at least 32"});
 }
 
+TEST_F(Convert, OptionsWithoutEffect) {
+  expect_refused({model(), "made/x.onnx", "--network", "unet"}, {"--network", "leave it out"});
+  expect_refused({model(), "made/x.onnx", "--partial"}, {"--partial", "leave it out"});
+  expect_refused({model(), "made/x.safetensors", "--argmax"}, {"--argmax", "leave it out"});
+  expect_refused({model(), "made/x.safetensors", "--size", "64x32"}, {"--size", "leave it out"});
+  expect_refused({"encoder.safetensors", "made/x.safetensors", "--static"},
+                 {"--static", "leave it out"});
+}
+
 TEST_F(Convert, FilesThatAreNoWeights) {
   const std::string cut = read_text(golden("zip.pth"));
   write_text(folder() / "cut.pth", cut.substr(0, cut.size() / 2));

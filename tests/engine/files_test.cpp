@@ -89,7 +89,7 @@ TEST(Files, MissingFolderAndFoldersAsTargetsAreErrors) {
   TemporaryFolder folder;
   const std::string message =
       message_of<RunError>([&] { write_file_atomically(folder / "no" / "file", "x"); });
-  EXPECT_NE(message.find("create its folder"), std::string::npos) << message;
+  EXPECT_NE(message.find("folder of a new file must exist"), std::string::npos) << message;
   message_of<RunError>([&] { write_file_atomically(folder.path(), "x"); });
   EXPECT_TRUE(folder.entries().empty());
 }

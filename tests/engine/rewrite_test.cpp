@@ -83,6 +83,50 @@ TEST(FuseActivations, NormsTakeEveryKindOnce) {
   EXPECT_EQ(std::get<BatchNormLayer>(fused.nodes()[0].layer).desc.activation, Activation::silu);
 }
 
+/// means -> 1x1 convolution -> activation -> 1x1 convolution -> sigmoid.
+struct Gates {
+  Graph graph{kInput};
+  Value means, squeezed, gates;
+
+  explicit Gates(bool bias) {
+    ConvLayer layer = conv();
+    layer.kernel_h = layer.kernel_w = 1;
+    layer.padding = {};
+    layer.bias = bias;
+    Graph& g = graph;
+    means = g.global_average_pool(g.input());
+    layer.out_channels = 2;
+    squeezed = g.activation(g.conv(means, "squeeze", layer), Activation::silu);
+    layer.out_channels = kInput.c;
+    gates = g.activation(g.conv(squeezed, "excite", layer), Activation::sigmoid);
+    g.set_output(g.scale(g.input(), gates));
+  }
+};
+
+TEST(FuseSqueezeExcite, OneNodeOfFour) {
+  const Gates g(true);
+  const Graph fused = fuse_squeeze_excite(g.graph);
+  ASSERT_EQ(kinds(fused), "global_average squeeze_excite scale");
+  const Node& node = fused.nodes()[1];
+  EXPECT_EQ(node.inputs, std::vector<Value>{g.means});
+  EXPECT_EQ(node.output, g.gates);
+  EXPECT_EQ(node.parameters, (std::vector<int>{0, 1, 2, 3}));
+  EXPECT_EQ(std::get<SqueezeExciteLayer>(node.layer).hidden, 2);
+  EXPECT_EQ(std::get<SqueezeExciteLayer>(node.layer).activation, Activation::silu);
+  EXPECT_EQ(fused.macs(), g.graph.macs());
+}
+
+TEST(FuseSqueezeExcite, LeavesWhatOthersReadOrHasNoBias) {
+  const std::string apart = "global_average conv silu conv sigmoid scale";
+  EXPECT_EQ(kinds(fuse_squeeze_excite(Gates(false).graph)), apart);
+  Gates shared(true);
+  shared.graph.add(shared.squeezed, shared.squeezed);
+  EXPECT_EQ(kinds(fuse_squeeze_excite(shared.graph)), apart + " add");
+  Gates means(true);
+  means.graph.add(means.means, means.means);
+  EXPECT_EQ(kinds(fuse_squeeze_excite(means.graph)), apart + " add");
+}
+
 TEST(FoldBatchNorms, IntoTheConvolutionBefore) {
   Graph g(kInput);
   ConvLayer plain = conv();

@@ -30,7 +30,7 @@ const std::map<std::string, std::set<std::string>> kDoors{
 /// Where a vendor's header may be included: files whose path begins so.
 const std::map<std::string, std::vector<std::string>> kVendorHeaders{
     {"oneapi/dnnl/", {"kernels/cpu/onednn_conv.cpp"}},
-    {"cudnn", {"kernels/cuda/cudnn_graph.cpp"}},
+    {"cudnn", {"kernels/cuda/cudnn_descriptor.h"}},
     {"cuda", {"kernels/cuda/"}},
     {"stb/", {"loader/stb.cpp"}},
     {"stb_image", {"loader/stb.cpp"}},
@@ -40,6 +40,14 @@ const std::map<std::string, std::vector<std::string>> kVendorHeaders{
     {"nlohmann/", {"engine/", "app/", "models/onnx_export.cpp"}},
     {"onnx/", {"models/onnx/serialise.cpp"}},
     {"google/protobuf/", {"models/onnx/serialise.cpp"}},
+};
+
+/// Headers that show a vendor's types, and who may include them.
+const std::map<std::string, std::set<std::string>> kPrivateHeaders{
+    {"kernels/cuda/cudnn_descriptor.h",
+     {"kernels/cuda/cudnn_graph.cpp", "kernels/cuda/cudnn_operations.h"}},
+    {"kernels/cuda/cudnn_operations.h",
+     {"kernels/cuda/cudnn_graph.cpp", "kernels/cuda/cudnn_operations.cpp"}},
 };
 
 struct Include {
@@ -104,6 +112,18 @@ TEST(Doors, VendorHeadersStayInTheirFile) {
         const bool home = std::any_of(homes.begin(), homes.end(),
                                       [&](const std::string& h) { return file.rfind(h, 0) == 0; });
         EXPECT_TRUE(home) << file << " includes <" << include.path << ">";
+      }
+    }
+  }
+}
+
+TEST(Doors, HeadersWithVendorTypesStayPrivate) {
+  for (const auto& [header, readers] : kPrivateHeaders) {
+    EXPECT_TRUE(sources().count(header)) << header;
+    for (const auto& [file, includes] : sources()) {
+      for (const Include& include : includes) {
+        if (include.path != header) continue;
+        EXPECT_TRUE(readers.count(file)) << file << " includes " << header;
       }
     }
   }

@@ -1,0 +1,494 @@
+#include "bench/op_cases.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <memory>
+
+namespace macadam::bench {
+
+namespace {
+
+/// Makes the cases of one table: sizes, dtype and the list that they are added to.
+class Table {
+ public:
+  Table(const Extents& extents, DType dtype)
+      : extents_(extents),
+        dtype_(dtype),
+        full_{extents.batch, extents.height, extents.width, 32},
+        half_{extents.batch, extents.height / 2, extents.width / 2, 64} {}
+
+  std::vector<OpCase> take() {
+    add_elementwise();
+    add_activations();
+    add_norm();
+    add_channel();
+    add_squeeze_excite();
+    add_pool();
+    add_upsample();
+    add_depthwise();
+    add_loss();
+    add_confusion();
+    add_optim();
+    add_augment();
+    return std::move(cases_);
+  }
+
+ private:
+  void add(std::string name, std::function<Call(Workbench&)> make) {
+    cases_.push_back({std::move(name), false, std::move(make)});
+  }
+  void add_pointwise(std::string name, std::function<Call(Workbench&)> make) {
+    cases_.push_back({std::move(name), true, std::move(make)});
+  }
+
+  Shape image(int channels) const {
+    return {extents_.batch, extents_.height, extents_.width, channels};
+  }
+  /// A map as wide as the one in which an up-sampled map and a skip connection lie side by side.
+  Shape joined() const { return image(96); }
+
+  void add_elementwise();
+  void add_activations();
+  void add_norm();
+  void add_channel();
+  void add_squeeze_excite();
+  void add_pool();
+  void add_upsample();
+  void add_depthwise();
+  void add_loss();
+  void add_confusion();
+  void add_optim();
+  void add_augment();
+
+  const Extents extents_;
+  const DType dtype_;
+  const Shape full_, half_;
+  std::vector<OpCase> cases_;
+};
+
+void Table::add_elementwise() {
+  const Shape shape = full_;
+  const DType dtype = dtype_;
+  for (const bool accumulate : {false, true}) {
+    add_pointwise(fmt::format("copy/accumulate:{:d}", accumulate), [=](Workbench& w) {
+      const Tensor x = w.random(shape, dtype), y = w.random(shape, dtype);
+      return Call{[=, &ops = w.ops()] { ops.elementwise->copy(x, y, accumulate); },
+                  x.bytes() + (accumulate ? 2 : 1) * y.bytes()};
+    });
+  }
+  add_pointwise("copy_from_f32", [=](Workbench& w) {
+    const Tensor x = w.random(shape, DType::f32), y = w.random(shape, dtype);
+    return Call{[=, &ops = w.ops()] { ops.elementwise->copy(x, y, false); }, x.bytes() + y.bytes()};
+  });
+  // A skip connection into its slice of the joined tensor, and back out of it.
+  for (const bool out : {false, true}) {
+    add_pointwise(fmt::format("copy_slice/out:{:d}", out), [=, wide = joined()](Workbench& w) {
+      const Tensor dense = w.random(shape, dtype);
+      const Tensor slice = w.random(wide, dtype).channels(64, shape.c);
+      return Call{[=, &ops = w.ops()] {
+                    out ? ops.elementwise->copy(slice, dense, false)
+                        : ops.elementwise->copy(dense, slice, false);
+                  },
+                  2 * dense.bytes()};
+    });
+  }
+  add_pointwise("add_relu", [=](Workbench& w) {
+    const Tensor a = w.random(shape, dtype), b = w.random(shape, dtype), y = w.random(shape, dtype);
+    return Call{[=, &ops = w.ops()] { ops.elementwise->add(a, b, y, true); }, 3 * y.bytes()};
+  });
+  add_pointwise("fill", [=](Workbench& w) {
+    const Tensor y = w.random(shape, dtype);
+    return Call{[=, &ops = w.ops()] { ops.elementwise->fill(y, 0.5f); }, y.bytes()};
+  });
+}
+
+void Table::add_activations() {
+  const Shape shape = full_;
+  const DType dtype = dtype_;
+  for (const Activation kind : {Activation::relu, Activation::silu}) {
+    add_pointwise(fmt::format("{}", name_of(kind)), [=](Workbench& w) {
+      const Tensor x = w.random(shape, dtype), y = w.random(shape, dtype);
+      return Call{[=, &ops = w.ops()] { ops.activation->activate(kind, x, y); }, 2 * x.bytes()};
+    });
+  }
+  add_pointwise("silu_backward", [=](Workbench& w) {
+    const Tensor x = w.random(shape, dtype), dy = w.random(shape, dtype),
+                 dx = w.random(shape, dtype);
+    return Call{[=, &ops = w.ops()] {
+                  ops.activation->activate_backward(Activation::silu, x, dy, dx, false);
+                },
+                3 * x.bytes()};
+  });
+  // With slice:1, dy is the slice that a skip connection's gradient is.
+  for (const bool slice : {false, true}) {
+    add_pointwise(fmt::format("relu_backward/slice:{:d}", slice), [=,
+                                                                   wide = joined()](Workbench& w) {
+      const Tensor y = w.random(shape, dtype), dx = w.random(shape, dtype);
+      const Tensor dy =
+          slice ? w.random(wide, dtype).channels(64, shape.c) : w.random(shape, dtype);
+      return Call{[=, &ops = w.ops()] { ops.activation->relu_backward(y, dy, dx, 1.25f, false); },
+                  3 * y.bytes()};
+    });
+  }
+  for (const bool backward : {false, true}) {
+    add_pointwise(backward ? "dropout_backward" : "dropout", [=](Workbench& w) {
+      const Tensor x = w.random(shape, dtype), y = w.random(shape, dtype);
+      const StepState step{.step = 3};
+      const Dropout dropout{.p = 0.2f,
+                            .seed = 11,
+                            .layer = 2,
+                            .state = w.copy_of(std::span<const StepState>(&step, 1))};
+      return Call{[=, &ops = w.ops()] {
+                    backward ? ops.activation->dropout_backward(x, y, dropout, false)
+                             : ops.activation->dropout(x, y, dropout);
+                  },
+                  2 * x.bytes()};
+    });
+  }
+  add_pointwise("drop_path", [=](Workbench& w) {
+    const Tensor x = w.random(shape, dtype), y = w.random(shape, dtype);
+    const StepState step{.step = 3};
+    // Nothing is dropped: what is would not be read.
+    const Dropout dropout{
+        .p = 0, .seed = 11, .layer = 2, .state = w.copy_of(std::span<const StepState>(&step, 1))};
+    return Call{[=, &ops = w.ops()] { ops.activation->drop_path(x, y, dropout, false); },
+                2 * x.bytes()};
+  });
+}
+
+void Table::add_norm() {
+  const DType dtype = dtype_;
+  const BatchNormDesc desc{.activation = Activation::relu};
+  for (const Shape shape : {full_, half_}) {
+    const int c = shape.c;
+    add(fmt::format("batch_norm_train/channels:{}", c), [=](Workbench& w) {
+      const Tensor x = w.random(shape, dtype), y = w.random(shape, dtype);
+      const Tensor gamma = w.vector(c, 1), beta = w.vector(c, 0);
+      const Tensor mean = w.vector(c, 0), variance = w.vector(c, 1);
+      const Tensor saved_mean = w.vector(c, 0), saved_inv_std = w.vector(c, 0);
+      std::byte* workspace = w.memory(w.ops().norm->workspace_bytes(shape));
+      return Call{[=, &ops = w.ops()] {
+                    ops.norm->train(desc, x, gamma, beta, mean, variance, saved_mean, saved_inv_std,
+                                    y, workspace);
+                  },
+                  3 * x.bytes()};
+    });
+    add(fmt::format("batch_norm_backward/channels:{}", c), [=](Workbench& w) {
+      const Tensor x = w.random(shape, dtype), dy = w.random(shape, dtype),
+                   dx = w.random(shape, dtype);
+      const Tensor one = w.vector(c, 1), zero = w.vector(c, 0);
+      const Tensor dgamma = w.vector(c, 0), dbeta = w.vector(c, 0);
+      std::byte* workspace = w.memory(w.ops().norm->workspace_bytes(shape));
+      return Call{[=, &ops = w.ops()] {
+                    ops.norm->backward(desc, x, dy, one, zero, zero, one, dx, dgamma, dbeta,
+                                       workspace);
+                  },
+                  5 * x.bytes()};
+    });
+  }
+  add_pointwise("batch_norm_infer", [=, shape = full_](Workbench& w) {
+    const Tensor x = w.random(shape, dtype), y = w.random(shape, dtype);
+    const Tensor one = w.vector(shape.c, 1), zero = w.vector(shape.c, 0);
+    return Call{[=, &ops = w.ops()] { ops.norm->infer(desc, x, one, zero, zero, one, y); },
+                2 * x.bytes()};
+  });
+}
+
+void Table::add_channel() {
+  const Shape shape = half_;
+  const Shape means{shape.n, 1, 1, shape.c};
+  const DType dtype = dtype_;
+  add("channel_mean", [=](Workbench& w) {
+    const Tensor x = w.random(shape, dtype), y = w.random(means, dtype);
+    std::byte* workspace = w.memory(w.ops().channel->workspace_bytes(shape));
+    return Call{[=, &ops = w.ops()] { ops.channel->mean(x, y, workspace); }, x.bytes()};
+  });
+  add_pointwise("channel_mean_backward", [=](Workbench& w) {
+    const Tensor dx = w.random(shape, dtype), dy = w.random(means, dtype);
+    return Call{[=, &ops = w.ops()] { ops.channel->mean_backward(dy, dx, false); }, dx.bytes()};
+  });
+  add_pointwise("channel_scale", [=](Workbench& w) {
+    const Tensor x = w.random(shape, dtype), y = w.random(shape, dtype),
+                 factors = w.random(means, dtype);
+    return Call{[=, &ops = w.ops()] { ops.channel->scale(x, factors, y); }, 2 * x.bytes()};
+  });
+  add("channel_scale_backward", [=](Workbench& w) {
+    const Tensor x = w.random(shape, dtype), dy = w.random(shape, dtype),
+                 dx = w.random(shape, dtype);
+    const Tensor factors = w.random(means, dtype), dfactors = w.random(means, dtype);
+    std::byte* workspace = w.memory(w.ops().channel->workspace_bytes(shape));
+    return Call{[=, &ops = w.ops()] {
+                  ops.channel->scale_backward(x, factors, dy, dx, false, dfactors, workspace);
+                },
+                3 * x.bytes()};
+  });
+  add_pointwise("channel_add_bias", [=](Workbench& w) {
+    const Tensor x = w.random(shape, dtype), y = w.random(shape, dtype),
+                 bias = w.vector(shape.c, 0.5f);
+    return Call{[=, &ops = w.ops()] { ops.channel->add_bias(x, bias, y); }, 2 * x.bytes()};
+  });
+  add("channel_sum", [=](Workbench& w) {
+    const Tensor x = w.random(shape, dtype), sums = w.vector(shape.c, 0);
+    std::byte* workspace = w.memory(w.ops().channel->workspace_bytes(shape));
+    return Call{[=, &ops = w.ops()] { ops.channel->sum(x, sums, workspace); }, x.bytes()};
+  });
+}
+
+/// Of EfficientNet-B0's last blocks. Little is moved: what counts is latency.
+void Table::add_squeeze_excite() {
+  const SqueezeExciteDesc desc{
+      .images = extents_.batch, .channels = 1152, .hidden = 48, .dtype = dtype_};
+  const Shape w1{desc.hidden, 1, 1, desc.channels}, w2{desc.channels, 1, 1, desc.hidden};
+  auto parameters = [=](Workbench& w) {
+    return SqueezeExciteParameters{w.random(w1, DType::f32), w.vector(desc.hidden, 0.1f),
+                                   w.random(w2, DType::f32), w.vector(desc.channels, 0.1f)};
+  };
+  for (const bool backward : {false, true}) {
+    add(backward ? "squeeze_excite_backward" : "squeeze_excite", [=](Workbench& w) {
+      const SqueezeExciteParameters weights = parameters(w), gradients = parameters(w);
+      std::byte* packed = w.memory(w.ops().squeeze_excite->packed_bytes(desc));
+      std::byte* workspace = w.memory(w.ops().squeeze_excite->workspace_bytes(desc));
+      w.ops().squeeze_excite->pack(desc, weights, packed);
+      const Tensor means = w.random(desc.vectors(), desc.dtype),
+                   gates = w.random(desc.vectors(), desc.dtype),
+                   dgates = w.random(desc.vectors(), desc.dtype),
+                   dmeans = w.random(desc.vectors(), desc.dtype),
+                   squeezed = w.random(desc.squeezed(), DType::f32);
+      const size_t packed_bytes = w.ops().squeeze_excite->packed_bytes(desc);
+      if (!backward) {
+        return Call{[=, &ops = w.ops()] {
+                      ops.squeeze_excite->gates(desc, means, packed, squeezed, gates);
+                    },
+                    packed_bytes + means.bytes() + gates.bytes()};
+      }
+      return Call{[=, &ops = w.ops()] {
+                    ops.squeeze_excite->backward(desc, means, packed, squeezed, gates, dgates,
+                                                 dmeans, gradients, workspace);
+                  },
+                  packed_bytes + gradients.w1.bytes() + gradients.w2.bytes() + 4 * means.bytes()};
+    });
+  }
+}
+
+void Table::add_pool() {
+  const Shape in = full_, out = PoolDesc{}.output(full_);
+  const DType dtype = dtype_;
+  add("max_pool", [=](Workbench& w) {
+    const Tensor x = w.random(in, dtype), y = w.random(out, dtype), index = w.integers(out, 4);
+    return Call{[=, &ops = w.ops()] { ops.pool->max({}, x, y, index); },
+                x.bytes() + y.bytes() + index.bytes()};
+  });
+  for (const bool accumulate : {false, true}) {
+    add(fmt::format("max_pool_backward/accumulate:{:d}", accumulate), [=](Workbench& w) {
+      const Tensor dx = w.random(in, dtype), dy = w.random(out, dtype), index = w.integers(out, 4);
+      return Call{[=, &ops = w.ops()] { ops.pool->max_backward({}, dy, index, dx, accumulate); },
+                  dy.bytes() + index.bytes() + (accumulate ? 2 : 1) * dx.bytes()};
+    });
+  }
+  add("average_pool", [=](Workbench& w) {
+    const Tensor x = w.random(in, dtype), y = w.random(out, dtype);
+    return Call{[=, &ops = w.ops()] { ops.pool->average({}, x, y); }, x.bytes() + y.bytes()};
+  });
+  add("average_pool_backward", [=](Workbench& w) {
+    const Tensor dx = w.random(in, dtype), dy = w.random(out, dtype);
+    return Call{[=, &ops = w.ops()] { ops.pool->average_backward({}, dy, dx, false); },
+                dx.bytes() + dy.bytes()};
+  });
+}
+
+void Table::add_upsample() {
+  const DType dtype = dtype_;
+  // With slice:1, the large map is the slice of the joined tensor.
+  auto large = [wide = joined(), dense = image(half_.c), dtype](Workbench& w, bool slice) {
+    return slice ? w.random(wide, dtype).channels(0, dense.c) : w.random(dense, dtype);
+  };
+  for (const bool slice : {false, true}) {
+    add(fmt::format("nearest/slice:{:d}", slice), [=, small = half_](Workbench& w) {
+      const Tensor x = w.random(small, dtype), y = large(w, slice);
+      return Call{[=, &ops = w.ops()] { ops.upsample->nearest(x, y); }, x.bytes() + y.bytes()};
+    });
+    add(fmt::format("nearest_backward/slice:{:d}", slice), [=, small = half_](Workbench& w) {
+      const Tensor dx = w.random(small, dtype), dy = large(w, slice);
+      return Call{[=, &ops = w.ops()] { ops.upsample->nearest_backward(dy, dx, false); },
+                  dx.bytes() + dy.bytes()};
+    });
+  }
+  for (const int channels : {8, 19, 64}) {
+    const Shape big = image(channels), small{big.n, big.h / 2, big.w / 2, channels};
+    add(fmt::format("bilinear/channels:{}", channels), [=](Workbench& w) {
+      const Tensor x = w.random(small, dtype), y = w.random(big, dtype);
+      return Call{[=, &ops = w.ops()] { ops.upsample->bilinear(x, y); }, x.bytes() + y.bytes()};
+    });
+    add(fmt::format("bilinear_backward/channels:{}", channels), [=](Workbench& w) {
+      const Tensor dx = w.random(small, dtype), dy = w.random(big, dtype);
+      return Call{[=, &ops = w.ops()] { ops.upsample->bilinear_backward(dy, dx, false); },
+                  dx.bytes() + dy.bytes()};
+    });
+    if (channels == 64) continue;
+    add(fmt::format("bilinear_argmax/classes:{}", channels), [=, mask = image(1)](Workbench& w) {
+      const Tensor x = w.random(small, dtype), classes = w.integers(mask, channels);
+      return Call{[=, &ops = w.ops()] { ops.upsample->bilinear_argmax(x, classes); },
+                  x.bytes() + classes.bytes()};
+    });
+  }
+}
+
+void Table::add_depthwise() {
+  struct Filter {
+    int size, stride;
+  };
+  for (const Filter filter : {Filter{3, 1}, Filter{3, 2}, Filter{5, 1}}) {
+    const ConvDesc desc{.input = half_,
+                        .out_channels = half_.c,
+                        .kernel_h = filter.size,
+                        .kernel_w = filter.size,
+                        .stride = filter.stride,
+                        .padding = Padding::all(filter.size / 2),
+                        .groups = half_.c,
+                        .dtype = dtype_,
+                        .backward = true};
+    for (const std::string direction : {"forward", "backward_data", "backward_weights"}) {
+      add(fmt::format("depthwise_{}/filter:{}/stride:{}", direction, filter.size, filter.stride),
+          [=](Workbench& w) {
+            const std::shared_ptr<Convolution> conv = w.ops().conv->make(desc);
+            const Tensor x = w.random(desc.input, desc.dtype),
+                         y = w.random(desc.output(), desc.dtype),
+                         weights = w.random(desc.weights(), DType::f32);
+            std::byte* packed = w.memory(conv->packed_bytes());
+            std::byte* workspace = w.memory(conv->workspace_bytes());
+            conv->pack(weights, {}, packed);
+            std::function<void()> run;
+            if (direction == "forward") {
+              run = [=] { conv->forward(x, packed, y, workspace); };
+            } else if (direction == "backward_data") {
+              run = [=] { conv->backward_data(y, packed, x, workspace); };
+            } else {
+              run = [=] { conv->backward_weights(x, y, weights, {}, workspace); };
+            }
+            return Call{run, x.bytes() + y.bytes()};
+          });
+    }
+  }
+}
+
+void Table::add_loss() {
+  const DType dtype = dtype_;
+  for (const int classes : {8, 11, 19}) {
+    for (const bool dice : {false, true}) {
+      add(fmt::format("loss/classes:{}/dice:{:d}", classes, dice), [=, shape = image(classes),
+                                                                    mask = image(1)](Workbench& w) {
+        const Tensor logits = w.random(shape, dtype), gradient = w.random(shape, dtype),
+                     labels = w.integers(mask, classes);
+        std::byte* workspace = w.memory(w.ops().loss->workspace_bytes(shape));
+        auto* values = reinterpret_cast<LossValues*>(w.memory(sizeof(LossValues)));
+        const LossDesc desc{.dice_weight = dice ? 1.0f : 0.0f};
+        // Dice's gradient needs the sums over the batch, cross-entropy's the number of pixels.
+        return Call{[=, &ops = w.ops()] {
+                      ops.loss->segmentation(desc, logits, labels, {}, gradient, values, workspace);
+                    },
+                    (dice ? 2 : 1) * logits.bytes() + 2 * labels.bytes() + gradient.bytes()};
+      });
+    }
+  }
+}
+
+void Table::add_confusion() {
+  const Shape mask = image(1);
+  for (const int classes : {8, 19}) {
+    add(fmt::format("argmax/classes:{}", classes),
+        [=, shape = image(classes), dtype = dtype_](Workbench& w) {
+          const Tensor scores = w.random(shape, dtype), result = w.integers(mask, classes);
+          return Call{[=, &ops = w.ops()] { ops.confusion->argmax(scores, result); },
+                      scores.bytes() + result.bytes()};
+        });
+  }
+  add("confusion_count", [=](Workbench& w) {
+    const Tensor a = w.integers(mask, 8), b = w.integers(mask, 8);
+    auto* counts = reinterpret_cast<uint64_t*>(w.memory(64 * sizeof(uint64_t)));
+    return Call{[=, &ops = w.ops()] { ops.confusion->count(a, b, 8, counts); }, 2 * a.bytes()};
+  });
+}
+
+void Table::add_optim() {
+  constexpr int kSegments = 64, kAlignment = 64;
+  const int64_t each = extents_.parameters / (kSegments * kAlignment) * kAlignment;
+  const int64_t count = kSegments * each;
+  const Shape flat{1, 1, 1, static_cast<int>(count)};
+  struct Inputs {
+    OptimBuffers buffers;
+    std::span<const ParameterSegment> segments;
+    const StepState* state;
+  };
+  auto inputs = [=](Workbench& w, bool second_moment, bool averages) {
+    std::vector<ParameterSegment> segments(kSegments);
+    for (int i = 0; i < kSegments; ++i) {
+      segments[static_cast<size_t>(i)] = {.offset = i * each, .count = each, .weight_decay = 0.01f};
+    }
+    const StepState state{.lr = 1e-3f};
+    auto buffer = [&] { return w.random(flat, DType::f32).as<float>(); };
+    const OptimBuffers buffers{.parameters = buffer(),
+                               .gradients = buffer(),
+                               .moment1 = w.vector(flat.c, 0).as<float>(),
+                               .moment2 = second_moment ? w.vector(flat.c, 0).as<float>() : nullptr,
+                               .averages = averages ? buffer() : nullptr,
+                               .average_decay = 0.999f};
+    return Inputs{buffers,
+                  {w.copy_of(std::span<const ParameterSegment>(segments)), kSegments},
+                  w.copy_of(std::span<const StepState>(&state, 1))};
+  };
+  const auto parameters = static_cast<size_t>(count);
+  add_pointwise("sgd", [=](Workbench& w) {
+    const Inputs in = inputs(w, false, false);
+    return Call{
+        [=, &ops = w.ops()] { ops.optim->sgd({}, in.buffers, in.segments, in.state, nullptr); },
+        20 * parameters};
+  });
+  for (const bool averages : {false, true}) {
+    add_pointwise(fmt::format("adamw/averages:{:d}", averages), [=](Workbench& w) {
+      const Inputs in = inputs(w, true, averages);
+      return Call{
+          [=, &ops = w.ops()] { ops.optim->adamw({}, in.buffers, in.segments, in.state, nullptr); },
+          (averages ? 36 : 28) * parameters};
+    });
+  }
+  add("examine_gradients", [=](Workbench& w) {
+    const Inputs in = inputs(w, false, false);
+    const GradientState state;
+    auto* gradient_state = w.copy_of(std::span<const GradientState>(&state, 1));
+    std::byte* workspace = w.memory(w.ops().optim->workspace_bytes(count));
+    return Call{[=, &ops = w.ops()] {
+                  ops.optim->examine({.clip_norm = 1}, in.buffers.gradients, in.segments, in.state,
+                                     gradient_state, workspace);
+                },
+                4 * parameters};
+  });
+}
+
+void Table::add_augment() {
+  for (const bool flip : {false, true}) {
+    add_pointwise(fmt::format("prepare_images/flip:{:d}", flip), [=, shape = image(3),
+                                                                  dtype = dtype_](Workbench& w) {
+      const std::vector<uint8_t> each(static_cast<size_t>(shape.n), flip ? 1 : 0);
+      const uint8_t* flips = w.copy_of(std::span<const uint8_t>(each));
+      const Tensor images = w.integers(shape, 256), x = w.random(shape, dtype);
+      return Call{[=, &ops = w.ops()] { ops.augment->prepare_images(images, flips, {}, x); },
+                  images.bytes() + x.bytes()};
+    });
+  }
+  add_pointwise("prepare_labels", [=, shape = image(1)](Workbench& w) {
+    const std::vector<uint8_t> each(static_cast<size_t>(shape.n), 1);
+    const uint8_t* flips = w.copy_of(std::span<const uint8_t>(each));
+    const Tensor labels = w.integers(shape, 8), out = w.integers(shape, 8);
+    return Call{[=, &ops = w.ops()] { ops.augment->prepare_labels(labels, flips, out); },
+                2 * labels.bytes()};
+  });
+}
+
+}  // namespace
+
+std::vector<OpCase> op_cases(const Extents& extents, DType dtype) {
+  return Table(extents, dtype).take();
+}
+
+}  // namespace macadam::bench

@@ -1,0 +1,201 @@
+#include "kernels/cuda/cudnn_plan_cache.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <array>
+#include <cctype>
+#include <cerrno>
+#include <charconv>
+#include <cmath>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <system_error>
+#include <utility>
+
+#include "kernels/error.h"
+
+namespace macadam::cuda {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::string_view format_line = "macadam convolution plans, format 1";
+constexpr std::string_view columns_line =
+    "# convolution = engine, knob:value..., bias, workspace bytes, milliseconds";
+constexpr std::string_view separator = " = ";
+constexpr std::string_view fused = "fused", apart = "apart", no_knobs = "-";
+
+/// A file beyond this is not one of ours, or has outgrown its use: it is begun anew.
+constexpr uintmax_t most_bytes = uintmax_t{16} << 20;
+
+/// The part of `text` before `end`, which is taken off together with it; all without an `end`.
+std::string_view take(std::string_view& text, std::string_view end) {
+  const size_t at = text.find(end);
+  const std::string_view part = text.substr(0, at);
+  text.remove_prefix(at == std::string_view::npos ? text.size() : at + end.size());
+  return part;
+}
+
+/// A number and nothing else.
+template <typename T>
+bool parse_number(std::string_view text, T& value) {
+  const char* end = text.data() + text.size();
+  const auto [at, error] = std::from_chars(text.data(), end, value);
+  return error == std::errc() && at == end;
+}
+
+bool parse_knobs(std::string_view text, std::vector<PlanRecipe::Knob>& knobs) {
+  if (text == no_knobs) return true;
+  while (!text.empty()) {
+    std::string_view value = take(text, ",");
+    const std::string_view type = take(value, ":");
+    PlanRecipe::Knob knob;
+    if (!parse_number(type, knob.type) || !parse_number(value, knob.value)) return false;
+    knobs.push_back(knob);
+  }
+  return !knobs.empty();
+}
+
+std::optional<TunedPlan> parse_plan(std::string_view text) {
+  TunedPlan plan;
+  const std::string_view engine = take(text, " "), knobs = take(text, " ");
+  const std::string_view bias = take(text, " "), workspace = take(text, " ");
+  plan.epilogue = bias == apart;
+  const bool sound = parse_number(engine, plan.recipe.engine) &&
+                     parse_knobs(knobs, plan.recipe.knobs) && (bias == fused || bias == apart) &&
+                     parse_number(workspace, plan.workspace_bytes) &&
+                     parse_number(text, plan.milliseconds) && std::isfinite(plan.milliseconds) &&
+                     plan.milliseconds >= 0;
+  return sound ? std::optional(plan) : std::nullopt;
+}
+
+std::string text_of(const std::vector<PlanRecipe::Knob>& knobs) {
+  if (knobs.empty()) return std::string(no_knobs);
+  std::string text;
+  for (const PlanRecipe::Knob& knob : knobs) {
+    text += fmt::format("{}{}:{}", text.empty() ? "" : ",", knob.type, knob.value);
+  }
+  return text;
+}
+
+/// "nvidia-h200-compute-capability-9.0-cudnn-9.19.0.plans"; what a name cannot hold is told apart
+/// by the line in the file.
+std::string file_name(std::string_view device) {
+  constexpr size_t longest = 200;
+  std::string name;
+  for (const char c : device.substr(0, longest)) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (std::isalnum(byte) != 0 || c == '.') {
+      name += static_cast<char>(std::tolower(byte));
+    } else if (!name.empty() && name.back() != '-') {
+      name += '-';
+    }
+  }
+  return name + ".plans";
+}
+
+TunedPlans read_plans(const fs::path& file, std::string_view device) {
+  std::error_code error;
+  if (!fs::is_regular_file(file, error) || fs::file_size(file, error) > most_bytes || error) {
+    return {};
+  }
+  std::ifstream stream(file, std::ios::binary);
+  const std::string text{std::istreambuf_iterator<char>(stream), {}};
+  return parse_tuned_plans(text, device).value_or(TunedPlans());
+}
+
+bool write_all(int descriptor, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t written = ::write(descriptor, text.data(), text.size());
+    if (written < 0 && errno != EINTR) return false;
+    if (written > 0) text.remove_prefix(static_cast<size_t>(written));
+  }
+  return true;
+}
+
+/// Readers see the old file or the new one. Nothing waits for the disk: what a power cut leaves is
+/// parsed like any other file. Failing, it leaves all as it was.
+void replace_file(const fs::path& file, std::string_view text) {
+  std::error_code ignored;
+  fs::create_directories(file.parent_path(), ignored);
+  std::string temporary = file.string() + ".XXXXXX";
+  const int descriptor = ::mkostemp(temporary.data(), O_CLOEXEC);
+  if (descriptor < 0) return;
+  const bool written = write_all(descriptor, text);
+  const bool closed = ::close(descriptor) == 0;
+  if (!written || !closed || ::rename(temporary.c_str(), file.c_str()) != 0) {
+    ::unlink(temporary.c_str());
+  }
+}
+
+/// An environment variable; none where it is not set.
+std::optional<std::string> variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value != nullptr ? std::optional<std::string>(value) : std::nullopt;
+}
+
+}  // namespace
+
+std::string to_text(const TunedPlans& plans, std::string_view device) {
+  std::string text = fmt::format("{}\n{}\n{}\n", format_line, device, columns_line);
+  for (const auto& [key, plan] : plans) {
+    text += fmt::format("{}{}{} {} {} {} {}\n", key, separator, plan.recipe.engine,
+                        text_of(plan.recipe.knobs), plan.epilogue ? apart : fused,
+                        plan.workspace_bytes, plan.milliseconds);
+  }
+  return text;
+}
+
+std::optional<TunedPlans> parse_tuned_plans(std::string_view text, std::string_view device) {
+  if (!text.ends_with('\n')) return std::nullopt;  // cut off
+  if (take(text, "\n") != format_line || take(text, "\n") != device ||
+      take(text, "\n") != columns_line) {
+    return std::nullopt;
+  }
+  TunedPlans plans;
+  while (!text.empty()) {
+    std::string_view line = take(text, "\n");
+    const std::string_view key = take(line, separator);
+    const std::optional<TunedPlan> plan = parse_plan(line);
+    if (key.empty() || !plan) return std::nullopt;
+    plans.insert_or_assign(std::string(key), *plan);
+  }
+  return plans;
+}
+
+fs::path cache_folder() {
+  if (const auto folder = variable("MACADAM_CACHE")) return *folder;
+  // The XDG base directory specification: a relative path is to be ignored.
+  const fs::path caches = variable("XDG_CACHE_HOME").value_or("");
+  if (caches.is_absolute()) return caches / "macadam";
+  const fs::path home = variable("HOME").value_or("");
+  return home.is_absolute() ? home / ".cache/macadam" : fs::path();
+}
+
+PlanCache::PlanCache(const fs::path& folder, std::string_view device) : device_(device) {
+  require(device.find('\n') == std::string_view::npos, "a device's text is one line");
+  if (folder.empty()) return;
+  file_ = folder / file_name(device);
+  plans_ = read_plans(file_, device_);
+}
+
+const TunedPlan* PlanCache::find(const std::string& key) const {
+  const auto known = plans_.find(key);
+  return known == plans_.end() ? nullptr : &known->second;
+}
+
+void PlanCache::store(const std::string& key, const TunedPlan& plan) {
+  require(!key.empty() && key.find('\n') == std::string::npos && key.find('=') == std::string::npos,
+          "a key is one line without '='");
+  plans_.insert_or_assign(key, plan);
+  if (file_.empty()) return;
+  TunedPlans all = plans_;
+  all.merge(read_plans(file_, device_));  // what others have found meanwhile
+  replace_file(file_, to_text(all, device_));
+}
+
+}  // namespace macadam::cuda

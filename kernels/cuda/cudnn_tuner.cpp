@@ -1,0 +1,85 @@
+#include "kernels/cuda/cudnn_tuner.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include "kernels/error.h"
+
+namespace macadam::cuda {
+
+namespace {
+
+/// Heuristics rarely put the best plan later; PyTorch settled on ten as well.
+constexpr size_t most_candidates = 10;
+
+constexpr float about_as_fast = 1.03f;
+
+bool smaller(const ConvPath* a, const ConvPath* b) {
+  return a->plan->workspace_bytes() < b->plan->workspace_bytes();
+}
+
+}  // namespace
+
+BestPath best_path(ConvDirection direction, std::span<const ConvPath> candidates,
+                   ConvTrials& trials) {
+  require(!candidates.empty(), "at least one path to choose from");
+  if (candidates.size() == 1) return {candidates.front(), std::nullopt};
+  try {
+    trials.prepare(direction, candidates);
+  } catch (const RunError&) {
+    const auto least =
+        std::min_element(candidates.begin(), candidates.end(),
+                         [](const ConvPath& a, const ConvPath& b) { return smaller(&a, &b); });
+    return {*least, std::nullopt};
+  }
+
+  std::vector<std::pair<const ConvPath*, float>> measured;
+  float fastest = std::numeric_limits<float>::infinity();
+  std::string why;
+  for (const ConvPath& path : candidates) {
+    try {
+      const float milliseconds = trials.measure(direction, path);
+      measured.emplace_back(&path, milliseconds);
+      fastest = std::min(fastest, milliseconds);
+    } catch (const RunError& error) {
+      why = error.what();
+    }
+  }
+  if (measured.empty()) {
+    throw RunError(fmt::format("no cuDNN plan ran for the {}", name_of(direction)), why,
+                   "check the driver and cuDNN, or use --device cpu");
+  }
+  std::erase_if(measured, [&](const auto& m) { return m.second > fastest * about_as_fast; });
+  const auto& [path, milliseconds] =
+      *std::min_element(measured.begin(), measured.end(),
+                        [](const auto& a, const auto& b) { return smaller(a.first, b.first); });
+  return {*path, milliseconds};
+}
+
+ConvTuner::ConvTuner(std::shared_ptr<const CudnnDevice> device, PlanCache cache)
+    : device_(std::move(device)), cache_(std::move(cache)) {}
+
+ConvPath ConvTuner::choose(const ConvDesc& desc, ConvDirection direction, ConvTrials& trials) {
+  const std::string key = path_key(desc, direction);
+  if (const auto known = chosen_.find(key); known != chosen_.end()) return known->second;
+
+  if (const TunedPlan* tuned = cache_.find(key)) {
+    if (const auto path = restore_path(*device_, desc, direction, *tuned)) {
+      return chosen_.emplace(key, *path).first->second;
+    }
+  }
+  const std::vector<ConvPath> candidates = find_paths(*device_, desc, direction, most_candidates);
+  const BestPath best = best_path(direction, candidates, trials);
+  // A choice made for lack of memory holds for today only.
+  if (best.milliseconds || candidates.size() == 1) {
+    cache_.store(key, {best.path.plan->recipe(), best.path.epilogue,
+                       best.path.plan->workspace_bytes(), best.milliseconds.value_or(0.0f)});
+  }
+  return chosen_.emplace(key, best.path).first->second;
+}
+
+}  // namespace macadam::cuda

@@ -1,0 +1,53 @@
+#pragma once
+// Which plan a direction of a convolution runs: the one that a cache knows, else the best of those
+// that were tried out. How they are tried is the caller's: on a GPU, or by a test's script.
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "kernels/cuda/cudnn_paths.h"
+#include "kernels/cuda/cudnn_plan_cache.h"
+
+namespace macadam::cuda {
+
+/// Tries out the paths of one convolution.
+class ConvTrials {
+ public:
+  virtual ~ConvTrials() = default;
+  /// Called before measure(). Throws RunError when there is no memory to try `candidates`.
+  virtual void prepare(ConvDirection direction, std::span<const ConvPath> candidates) = 0;
+  /// Milliseconds of one run. Throws RunError when the path does not run here.
+  virtual float measure(ConvDirection direction, const ConvPath& path) = 0;
+};
+
+struct BestPath {
+  ConvPath path;
+  std::optional<float> milliseconds;  // none: the choice was made without measuring
+};
+
+/// The fastest; of those that are about as fast (3 %), the one with the smallest workspace, and of
+/// equals the first. Paths that fail are left out. Without memory for trials it is the path with
+/// the smallest workspace. Requires candidates; a single one is not measured. Throws RunError when
+/// all fail.
+BestPath best_path(ConvDirection direction, std::span<const ConvPath> candidates,
+                   ConvTrials& trials);
+
+class ConvTuner {
+ public:
+  /// `cache`: of this device.
+  ConvTuner(std::shared_ptr<const CudnnDevice> device, PlanCache cache);
+
+  /// The best path, searched and tried once in the life of this object and of the cache's file.
+  /// Throws RunError naming the shape when there is none.
+  ConvPath choose(const ConvDesc& desc, ConvDirection direction, ConvTrials& trials);
+
+ private:
+  std::shared_ptr<const CudnnDevice> device_;
+  PlanCache cache_;
+  std::map<std::string, ConvPath> chosen_;
+};
+
+}  // namespace macadam::cuda
