@@ -1,8 +1,10 @@
 // How long one training step takes, and how much of it is convolution: UNet-mini (or any network
-// of the registry) on random data in host memory, nothing loaded from disk. Prints one JSON object.
+// of the registry) on random data in host memory, nothing loaded from disk. Prints one JSON object
+// a measurement. Steps are queued one behind the other as in training: a time is that of a chain of
+// them and one wait at its end, divided by their number.
 //
 //   bench_training_step [--network NAME] [--batch N] [--size WxH] [--classes N] [--precision P]
-//                       [--device D] [--seconds S]
+//                       [--device D] [--seconds S] [--on-request]
 
 #include "engine/training_step.h"
 
@@ -10,12 +12,11 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
-#include <random>
 #include <vector>
 
 #include "app/options.h"
+#include "bench/measuring.h"
 #include "engine/precision.h"
 #include "kernels/backend_version.h"
 #include "models/network.h"
@@ -23,11 +24,10 @@
 namespace {
 
 using namespace macadam;
-using Clock = std::chrono::steady_clock;
+using bench::Clock, bench::seconds_since;
 
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
+constexpr double kChainSeconds = 0.25;  // beside which one wait for the device is nothing
+constexpr int kLongestChain = 200;
 
 /// Sums the time inside convolutions (CPU only: elsewhere calls return before the work is done).
 class TimedConvolution final : public Convolution {
@@ -82,72 +82,114 @@ struct Options {
   std::string network = "unet_mini", size = "512x256", precision = "auto", device = "auto";
   int batch = 4, classes = 8;
   double seconds = 15;
+  bool on_request = false;
 };
 
-void run(const Options& options) {
-  const auto [width, height] = parse_size(options.size, "--size");
-  const DeviceInfo device = device_info(parse_device(options.device));
-  const DType dtype = resolve_precision(options.precision, device);
-  Stream stream(device.device);
-  Ops ops = make_ops(stream);
-  double conv_seconds = 0;
-  ops.conv = std::make_unique<TimedConvOps>(std::move(ops.conv), conv_seconds);
+/// A network in training on one batch.
+class Training {
+ public:
+  explicit Training(const Options& options)
+      : options_(options),
+        size_(parse_size(options.size, "--size")),
+        device_(device_info(parse_device(options.device))),
+        dtype_(resolve_precision(options.precision, device_)),
+        stream_(device_.device),
+        ops_(timed_ops()),
+        graph_(build_network({options.network, options.classes, {}},
+                             {options.batch, size_.second, size_.first, 3})),
+        parameters_(graph_.parameters(), stream_, true),
+        step_(make_step()) {
+    const Shape images{options.batch, size_.second, size_.first, 3};
+    const Shape labels{images.n, images.h, images.w, 1};
+    images_ = Buffer::host_for(device_.device, static_cast<size_t>(images.elements()));
+    labels_ = Buffer::host_for(device_.device, static_cast<size_t>(labels.elements()));
+    bench::fill_random({images_.data(), images_.bytes()}, 256, 1);
+    bench::fill_random({labels_.data(), labels_.bytes()}, static_cast<unsigned>(options.classes),
+                       2);
+    batch_.n = options.batch;
+    batch_.images = Tensor(images_.data(), images, DType::u8);
+    batch_.labels = Tensor(labels_.data(), labels, DType::u8);
 
-  const Graph graph =
-      build_network({options.network, options.classes, {}}, {options.batch, height, width, 3});
-  Parameters parameters(graph.parameters(), stream, true);
-  parameters.initialise(1);
-  TrainingStepOptions step_options;
-  step_options.dtype = dtype;
-  step_options.seed = 1;
-  TrainingStep step(graph, parameters, stream, ops, step_options);
-
-  const Shape images{options.batch, height, width, 3}, labels{options.batch, height, width, 1};
-  const Buffer image_bytes =
-      Buffer::host_for(device.device, static_cast<size_t>(images.elements()));
-  const Buffer label_bytes =
-      Buffer::host_for(device.device, static_cast<size_t>(labels.elements()));
-  std::mt19937 random(1);
-  for (size_t i = 0; i < image_bytes.bytes(); ++i) {
-    image_bytes.data()[i] = static_cast<std::byte>(random());
+    chain_seconds(3);
+    const double once = chain_seconds(1);
+    chain_ = std::clamp(static_cast<int>(kChainSeconds / once), 1, kLongestChain);
   }
-  for (size_t i = 0; i < label_bytes.bytes(); ++i) {
-    label_bytes.data()[i] =
-        static_cast<std::byte>(random() % static_cast<unsigned>(options.classes));
+
+  void measure() {
+    std::vector<double> times, shares;
+    const Clock::time_point begin = Clock::now();
+    while (times.size() < 3 || seconds_since(begin) < options_.seconds) {
+      conv_seconds_ = 0;
+      const double seconds = chain_seconds(chain_);
+      times.push_back(seconds / chain_);
+      shares.push_back(1 - conv_seconds_ / seconds);
+    }
+    std::sort(times.begin(), times.end());
+    std::sort(shares.begin(), shares.end());
+    print(times, shares);
   }
-  Batch batch;
-  batch.n = options.batch;
-  batch.images = Tensor(image_bytes.data(), images, DType::u8);
-  batch.labels = Tensor(label_bytes.data(), labels, DType::u8);
 
-  uint64_t number = 0;
-  for (int i = 0; i < 3; ++i) step.run(batch, number++, 1e-3f);
-  step.finish();
+ private:
+  Ops timed_ops() {
+    Ops ops = make_ops(stream_);
+    // On CUDA it would tell nothing, and hide from the plan what cuDNN can fuse.
+    if (!device_.device.is_cuda()) {
+      ops.conv = std::make_unique<TimedConvOps>(std::move(ops.conv), conv_seconds_);
+    }
+    return ops;
+  }
 
-  std::vector<double> steps, shares;
-  const Clock::time_point begin = Clock::now();
-  while (steps.size() < 3 || seconds_since(begin) < options.seconds) {
-    conv_seconds = 0;
+  TrainingStep make_step() {
+    parameters_.initialise(1);
+    TrainingStepOptions options;
+    options.dtype = dtype_;
+    options.seed = 1;
+    return {graph_, parameters_, stream_, ops_, options};
+  }
+
+  double chain_seconds(int steps) {
     const Clock::time_point start = Clock::now();
-    step.run(batch, number++, 1e-3f);
-    step.finish();
-    steps.push_back(seconds_since(start));
-    shares.push_back(1 - conv_seconds / steps.back());
+    for (int i = 0; i < steps; ++i) step_.run(batch_, number_++, 1e-3f);
+    step_.finish();
+    return seconds_since(start);
   }
-  std::sort(steps.begin(), steps.end());
-  std::sort(shares.begin(), shares.end());
-  const PlanMemory& memory = step.plan().memory();
-  fmt::print(
-      R"({{"program":"macadam","network":"{}","batch":{},"size":[{},{}],"precision":"{}","device":"{}",)"
-      R"("library":"{}","steps":{},"milliseconds":{:.2f},"milliseconds_min":{:.2f},)"
-      R"("share_outside_convolution":{},"arena_mib":{:.1f},"arena_over_peak":{:.3f}}})"
-      "\n",
-      options.network, options.batch, height, width, precision_name(dtype), device.name,
-      backend_version(device.device), steps.size(), 1e3 * steps[steps.size() / 2], 1e3 * steps[0],
-      device.device.is_cuda() ? "null" : fmt::format("{:.3f}", shares[shares.size() / 2]),
-      static_cast<double>(memory.arena) / 1048576.0,
-      static_cast<double>(memory.arena) / static_cast<double>(memory.peak));
-}
+
+  void print(std::span<const double> times, std::span<const double> shares) {
+    const PlanMemory& memory = step_.plan().memory();
+    const double median = bench::percentile(times, 0.5);
+    // A step computes each convolution three times: forward and two gradients.
+    const double flops = 3 * 2 * static_cast<double>(graph_.macs());
+    fmt::print(
+        R"({{"program":"macadam","network":"{}","batch":{},"size":[{},{}],"precision":"{}",)"
+        R"("device":"{}","library":"{}","steps":{},"milliseconds":{:.4f},"milliseconds_min":{:.4f},)"
+        R"("images_per_second":{:.3f},"flops":{:.6e},"tflops":{:.4f},)"
+        R"("share_outside_convolution":{},"memory_mib":{:.1f},"arena_mib":{:.1f},)"
+        R"("arena_over_peak":{:.3f}}})"
+        "\n",
+        options_.network, options_.batch, size_.second, size_.first, precision_name(dtype_),
+        device_.name, backend_version(device_.device), times.size() * static_cast<size_t>(chain_),
+        1e3 * median, 1e3 * times[0], options_.batch / median, flops, 1e-12 * flops / median,
+        device_.device.is_cuda() ? "null" : fmt::format("{:.3f}", bench::percentile(shares, 0.5)),
+        static_cast<double>(memory.arena + memory.packed + parameters_.bytes()) / 1048576.0,
+        static_cast<double>(memory.arena) / 1048576.0,
+        static_cast<double>(memory.arena) / static_cast<double>(memory.peak));
+  }
+
+  const Options options_;
+  const std::pair<int, int> size_;  // width, height
+  const DeviceInfo device_;
+  const DType dtype_;
+  Stream stream_;
+  double conv_seconds_ = 0;
+  Ops ops_;
+  const Graph graph_;
+  Parameters parameters_;
+  TrainingStep step_;
+  Buffer images_, labels_;
+  Batch batch_;
+  uint64_t number_ = 0;
+  int chain_ = 1;
+};
 
 }  // namespace
 
@@ -161,9 +203,11 @@ int main(int argc, char** argv) {
   app.add_option("--precision", options.precision)->capture_default_str();
   app.add_option("--device", options.device)->capture_default_str();
   app.add_option("--seconds", options.seconds, "Of timed steps")->capture_default_str();
+  app.add_flag("--on-request", options.on_request, "Measure at each line of standard input");
   CLI11_PARSE(app, argc, argv);
   try {
-    run(options);
+    Training training(options);
+    bench::run_measurements(options.on_request, [&] { training.measure(); });
   } catch (const std::exception& error) {
     std::fprintf(stderr, "bench_training_step: error: %s\n", error.what());
     return 1;

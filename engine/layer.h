@@ -69,6 +69,7 @@ struct LayerContext {
   DType dtype = DType::f32;
   bool training = false;
   bool input_gradient = false;       // of the first input
+  bool parameter_gradients = false;  // of any parameter
   uint64_t seed = 0;                 // of dropout
   const StepState* state = nullptr;  // device memory; training only
 };

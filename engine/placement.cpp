@@ -19,7 +19,7 @@ class LayoutBuilder {
     readers_.assign(values, 0);
     layout_.values.resize(values);
     layout_.gradients.resize(values);
-    layout_.requires_gradient = values_requiring_gradient(graph);
+    layout_.requires_gradient = options.requires_gradient;
     layout_.saved.assign(nodes_, -1);
     layout_.forward_workspace.assign(nodes_, -1);
     layout_.backward_workspace.assign(nodes_, -1);
@@ -184,10 +184,22 @@ class LayoutBuilder {
 
 }  // namespace
 
-std::vector<bool> values_requiring_gradient(const Graph& graph) {
+std::vector<bool> parameters_requiring_gradient(const Graph& graph,
+                                                const std::vector<bool>& frozen) {
+  std::vector<bool> required;
+  for (size_t p = 0; p < graph.parameters().size(); ++p) {
+    const bool stays = !frozen.empty() && frozen[p];
+    required.push_back(graph.parameters()[p].trainable() && !stays);
+  }
+  return required;
+}
+
+std::vector<bool> values_requiring_gradient(const Graph& graph,
+                                            const std::vector<bool>& parameters) {
   std::vector<bool> required(static_cast<size_t>(graph.values()), false);
   for (const Node& node : graph.nodes()) {
-    bool any = !node.parameters.empty();
+    bool any = std::any_of(node.parameters.begin(), node.parameters.end(),
+                           [&](int p) { return parameters[static_cast<size_t>(p)]; });
     for (Value v : node.inputs) any = any || required[index(v)];
     required[index(node.output)] = any;
   }

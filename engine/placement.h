@@ -32,13 +32,20 @@ struct PlanLayout {
 
 struct LayoutOptions {
   bool training = false;
+  std::vector<bool> requires_gradient;  // see values_requiring_gradient; training only
   size_t element_bytes = 4;
   size_t labels_bytes = 0;  // 0: no loss
   size_t loss_workspace_bytes = 0;
 };
 
-/// Which values need gradients: those that depend on a trained parameter.
-std::vector<bool> values_requiring_gradient(const Graph& graph);
+/// Which parameters get a gradient: the trained ones that are not `frozen` (by parameter; empty:
+/// none is).
+std::vector<bool> parameters_requiring_gradient(const Graph& graph,
+                                                const std::vector<bool>& frozen);
+
+/// Which values need gradients: those that depend on a parameter that gets one.
+std::vector<bool> values_requiring_gradient(const Graph& graph,
+                                            const std::vector<bool>& parameters);
 
 /// `layers` are the compiled layers of graph.nodes(), in order.
 PlanLayout lay_out(const Graph& graph, const std::vector<const Layer*>& layers,

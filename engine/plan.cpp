@@ -51,15 +51,19 @@ Plan::Plan(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
   const bool training = options.mode == Mode::train;
   require(!training || (options.loss && parameters.training()), "training needs a loss");
 
-  const std::vector<bool> requires_gradient = values_requiring_gradient(graph_);
+  const std::vector<bool> learns = parameters_requiring_gradient(graph_, options.frozen);
+  const std::vector<bool> requires_gradient = values_requiring_gradient(graph_, learns);
   std::vector<const Layer*> layers;
   std::vector<size_t> packed_offsets;
   size_t pack_workspace = 0;  // nothing of the arena is alive while weights are packed
   for (const Node& node : graph_.nodes()) {
     const bool input_gradient = training && requires_gradient[index(node.inputs[0])];
+    const bool parameter_gradients =
+        training && std::any_of(node.parameters.begin(), node.parameters.end(),
+                                [&](int p) { return learns[static_cast<size_t>(p)]; });
     steps_.push_back({node.name,
                       make_layer({graph_, node, ops, options.dtype, training, input_gradient,
-                                  options.seed, options.state}),
+                                  parameter_gradients, options.seed, options.state}),
                       {},
                       {}});
     layers.push_back(steps_.back().layer.get());
@@ -69,7 +73,7 @@ Plan::Plan(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
   }
 
   const Shape scores = graph_.shape(graph_.output());
-  LayoutOptions layout_options{training, size_of(options.dtype), 0, 0};
+  LayoutOptions layout_options{training, requires_gradient, size_of(options.dtype), 0, 0};
   if (options.loss) {
     layout_options.labels_bytes = static_cast<size_t>(scores.pixels());
     layout_options.loss_workspace_bytes = ops.loss->workspace_bytes(scores);

@@ -24,6 +24,8 @@ struct PlanOptions {
   std::optional<LossDesc> loss;      // train: required; infer: set it to measure a validation loss
   uint64_t seed = 0;                 // of dropout
   const StepState* state = nullptr;  // device memory; train only
+  /// By parameter; empty: none. No gradient is computed for these, nor through what only they make.
+  std::vector<bool> frozen;
 };
 
 /// Bytes, known before anything runs.
@@ -61,7 +63,8 @@ class Plan {
   /// Loss of output() against labels(); in train mode its gradient too. `values`: device memory;
   /// `class_weights`: fp32 {1,1,1,C} or null data.
   void loss(const Tensor& class_weights, LossValues* values);
-  /// Gradients of all trained parameters into Parameters::gradient. Train mode, after loss().
+  /// Gradients of all trained parameters that are not frozen, into Parameters::gradient (what is
+  /// there for the others means nothing). Train mode, after loss().
   void backward();
 
   const PlanMemory& memory() const { return memory_; }

@@ -1,5 +1,7 @@
 #include "engine/training_step.h"
 
+#include <algorithm>
+
 namespace macadam {
 
 namespace {
@@ -31,7 +33,11 @@ PlanOptions plan_options(const TrainingStepOptions& options, const StepState* st
 
 TrainingStep::TrainingStep(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
                            const TrainingStepOptions& options)
-    : stream_(stream),
+    : graph_(graph),
+      parameters_(parameters),
+      stream_(stream),
+      ops_(ops),
+      normalization_(options.normalization),
       accumulates_(options.optimizer.accumulate > 1),
       device_state_(stream.device(), sizeof(StepState)),
       device_losses_(stream.device(), sizeof(LossValues)),
@@ -39,11 +45,10 @@ TrainingStep::TrainingStep(const Graph& graph, Parameters& parameters, Stream& s
       host_states_(Buffer::host_for(stream.device(), 2 * sizeof(StepState))),
       host_losses_(Buffer::host_for(stream.device(), 2 * sizeof(LossValues))),
       optimizer_(optimizer_options(options), parameters, stream, ops),
-      plan_(graph, parameters, stream, ops,
-            plan_options(options, as<StepState>(device_state_), optimizer_.loss_scale())),
-      upload_(plan_, stream, ops, options.normalization) {
+      plan_options_(plan_options(options, as<StepState>(device_state_), optimizer_.loss_scale())) {
+  compile();
   if (!options.class_weights.empty()) {
-    const int classes = plan_.output().shape.c;
+    const int classes = plan_->output().shape.c;
     require(options.class_weights.size() == static_cast<size_t>(classes), "one weight a class");
     copy_bytes(stream, device_weights_.data(), options.class_weights.data(),
                device_weights_.bytes());
@@ -52,25 +57,43 @@ TrainingStep::TrainingStep(const Graph& graph, Parameters& parameters, Stream& s
         Tensor(device_weights_.data(), {1, 1, 1, classes}, DType::f32, stream.device());
   }
   for (InFlight& slot : in_flight_) slot.done = Event(stream.device());
-  plan_.pack_weights();
+}
+
+void TrainingStep::compile() {
+  upload_.reset();
+  plan_.reset();  // before the next one asks for memory
+  plan_.emplace(graph_, parameters_, stream_, ops_, plan_options_);
+  upload_.emplace(*plan_, stream_, ops_, normalization_);
+  plan_->pack_weights();
+  for (Replay* replay : {&whole_step_, &gradients_, &update_}) *replay = Replay();
+}
+
+void TrainingStep::freeze(const std::vector<bool>& frozen) {
+  require(!in_flight_[0].pending && !in_flight_[1].pending, "no step in flight");
+  const bool any = std::find(frozen.begin(), frozen.end(), true) != frozen.end();
+  const std::vector<bool> wanted = any ? frozen : std::vector<bool>();
+  if (wanted == plan_options_.frozen) return;
+  plan_options_.frozen = wanted;
+  stream_.synchronize();
+  compile();
 }
 
 void TrainingStep::compute_gradients() {
-  plan_.forward();
-  plan_.loss(class_weights_, as<LossValues>(device_losses_));
-  plan_.backward();
+  plan_->forward();
+  plan_->loss(class_weights_, as<LossValues>(device_losses_));
+  plan_->backward();
 }
 
 void TrainingStep::update() {
   optimizer_.update(as<StepState>(device_state_));
-  plan_.pack_weights();
+  plan_->pack_weights();
 }
 
 std::optional<StepResult> TrainingStep::run(const Batch& batch, uint64_t step, float lr,
                                             BatchOfStep of) {
   const size_t slot = turn_;
   turn_ = 1 - turn_;
-  upload_.run(batch);
+  upload_->run(batch);
   as<StepState>(host_states_)[slot] = optimizer_.state(step, lr, of.index, of.count);
   copy_bytes(stream_, device_state_.data(), as<StepState>(host_states_) + slot, sizeof(StepState));
 

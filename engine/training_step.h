@@ -54,9 +54,12 @@ class TrainingStep {
   /// Waits for the last queued batch and returns its result.
   std::optional<StepResult> finish();
   /// Call after the parameters were changed from outside.
-  void pack_weights() { plan_.pack_weights(); }
+  void pack_weights() { plan_->pack_weights(); }
+  /// From now on, computes no gradients for these (by parameter; see PlanOptions::frozen). The
+  /// plan is compiled anew when they differ from those before. Requires that no result is pending.
+  void freeze(const std::vector<bool>& frozen);
 
-  Plan& plan() { return plan_; }
+  Plan& plan() { return *plan_; }
   Optimizer& optimizer() { return optimizer_; }
 
  private:
@@ -67,18 +70,24 @@ class TrainingStep {
     Event done;
   };
 
+  void compile();
   void compute_gradients();
   void update();
   std::optional<StepResult> take(size_t slot);
 
+  Graph graph_;
+  Parameters& parameters_;
   Stream& stream_;
+  Ops& ops_;
+  Normalization normalization_;
   const bool accumulates_;
   Buffer device_state_, device_losses_, device_weights_;
   Buffer host_states_, host_losses_;  // two of each, used in turn
   Tensor class_weights_;
   Optimizer optimizer_;
-  Plan plan_;
-  BatchUpload upload_;
+  PlanOptions plan_options_;
+  std::optional<Plan> plan_;
+  std::optional<BatchUpload> upload_;
   Replay whole_step_, gradients_, update_;  // the first, or with accumulation the others
   std::array<InFlight, 2> in_flight_;
   size_t turn_ = 0;

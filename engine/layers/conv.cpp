@@ -10,10 +10,11 @@ constexpr size_t align(size_t bytes) { return (bytes + 255) / 256 * 256; }
 
 class Conv final : public Layer {
  public:
-  Conv(const ConvLayer& layer, const LayerContext& context) : layer_(layer), ops_(context.ops) {
+  Conv(const ConvLayer& layer, const LayerContext& context)
+      : layer_(layer), ops_(context.ops), learns_(context.parameter_gradients) {
     ConvDesc desc = context.graph.conv_desc(context.node);
     desc.dtype = context.dtype;
-    desc.backward = context.training;
+    desc.backward = context.training && (learns_ || context.input_gradient);
     desc.input_gradient = context.input_gradient;
     conv_ = ops_.conv->make(desc);
     input_bytes_ = align(static_cast<size_t>(desc.input.elements()) * size_of(desc.dtype));
@@ -22,7 +23,7 @@ class Conv final : public Layer {
     if (context.training) dropout_ = {layer.dropout, context.seed, layer.dropout_id, context.state};
   }
 
-  bool backward_reads_input() const override { return true; }
+  bool backward_reads_input() const override { return learns_; }
   bool backward_reads_output() const override { return layer_.activation != Activation::identity; }
   bool writes_slices() const override { return false; }
   bool reads_slices() const override { return false; }
@@ -75,8 +76,10 @@ class Conv final : public Layer {
     } else if (!b.output_gradient.dense()) {
       ops_.elementwise->copy(b.output_gradient, dz, false);
     }
-    const Tensor db = layer_.bias ? b.parameter_gradients[1] : Tensor();
-    conv_->backward_weights(b.inputs[0], dz, b.parameter_gradients[0], db, b.workspace);
+    if (learns_) {
+      const Tensor db = layer_.bias ? b.parameter_gradients[1] : Tensor();
+      conv_->backward_weights(b.inputs[0], dz, b.parameter_gradients[0], db, b.workspace);
+    }
 
     const Tensor& dx = b.input_gradients[0];
     if (dx.data == nullptr) return;
@@ -92,6 +95,7 @@ class Conv final : public Layer {
  private:
   ConvLayer layer_;
   Ops& ops_;
+  bool learns_;
   Dropout dropout_;
   std::unique_ptr<Convolution> conv_;
   size_t input_bytes_ = 0, output_bytes_ = 0, weights_bytes_ = 0;

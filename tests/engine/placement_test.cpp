@@ -23,17 +23,18 @@ struct Compiled {
         graph(training ? fuse_dropout(fuse_activations(original, true))
                        : fuse_activations(fold_batch_norms(remove_dropout(original)), false)),
         ops(make_ops(stream)) {
-    const std::vector<bool> required = values_requiring_gradient(graph);
+    const std::vector<bool> learns = parameters_requiring_gradient(graph, {});
+    const std::vector<bool> required = values_requiring_gradient(graph, learns);
     std::vector<const Layer*> pointers;
     for (const Node& node : graph.nodes()) {
       const bool input_gradient = training && required[id(node.inputs[0])];
-      layers.push_back(
-          make_layer({graph, node, ops, DType::f32, training, input_gradient, 0, &state}));
+      layers.push_back(make_layer(
+          {graph, node, ops, DType::f32, training, input_gradient, training, 0, &state}));
       pointers.push_back(layers.back().get());
     }
     const Shape scores = graph.shape(graph.output());
-    layout =
-        lay_out(graph, pointers, {training, kElement, static_cast<size_t>(scores.pixels()), 1000});
+    layout = lay_out(graph, pointers,
+                     {training, required, kElement, static_cast<size_t>(scores.pixels()), 1000});
   }
 
   int nodes() const { return static_cast<int>(graph.nodes().size()); }
@@ -190,7 +191,8 @@ TEST(Placement, OnlyValuesBehindParametersNeedGradients) {
   conv.out_channels = 4;
   const Value y = g.conv(pooled, "conv", conv);
   g.set_output(g.upsample(y, kInput.h, kInput.w));
-  const std::vector<bool> required = values_requiring_gradient(g);
+  const std::vector<bool> required =
+      values_requiring_gradient(g, parameters_requiring_gradient(g, {}));
   EXPECT_FALSE(required[0]);
   EXPECT_FALSE(required[id(pooled)]);
   EXPECT_TRUE(required[id(y)]);

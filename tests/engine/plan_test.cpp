@@ -204,6 +204,32 @@ TEST(Plan, Bf16IsNearFp32) {
   }
 }
 
+// The first half of the parameters is frozen: the others' gradients keep every bit, what only the
+// frozen ones make is not kept for a backward pass, and their gradients are not touched.
+TEST(Plan, FrozenParametersCostNoBackwardPass) {
+  for (const Network& network : networks()) {
+    SCOPED_TRACE(network.name);
+    PlanOptions options = options_for(Mode::train);
+    PlanRunner whole(network.graph, cpu_ops(), options);
+    whole.run(7, 3);
+    const size_t count = whole.parameters().size();
+    for (size_t p = 0; p < count; ++p) options.frozen.push_back(p < count / 2);
+    PlanRunner part(network.graph, cpu_ops(), options);
+    part.run(7, 3);
+    EXPECT_LT(part.plan().memory().peak, whole.plan().memory().peak);
+    for (size_t p = 0; p < count; ++p) {
+      if (!whole.parameters().specs()[p].trainable()) continue;
+      const std::vector<float> gradient = part.parameters().read(p, Parameters::Field::gradient);
+      const std::vector<float> wanted = whole.parameters().read(p, Parameters::Field::gradient);
+      if (p >= count / 2) {
+        EXPECT_EQ(gradient, wanted) << whole.parameters().specs()[p].name;
+      } else if (p == 0) {
+        EXPECT_NE(gradient, wanted);
+      }
+    }
+  }
+}
+
 // The loss along a direction d: (L(p + h d) - L(p - h d)) / 2h against the inner product of d and
 // the gradient, one parameter at a time; once along the gradient itself, once along random signs.
 TEST(Plan, GradientsMatchFiniteDifferences) {

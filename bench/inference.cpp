@@ -1,0 +1,147 @@
+// How long one image takes: from the network's input in device memory to one class a pixel there,
+// the device waited for after each, as a request is served. On CUDA a captured graph. Prints one
+// JSON object a measurement.
+//
+//   bench_inference [--network NAME] [--size WxH] [--classes N] [--precision P] [--device D]
+//                   [--seconds S] [--on-request]
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cstdio>
+#include <vector>
+
+#include "app/options.h"
+#include "bench/measuring.h"
+#include "engine/batch_upload.h"
+#include "engine/plan.h"
+#include "engine/precision.h"
+#include "engine/replay.h"
+#include "engine/rewrite.h"
+#include "kernels/backend_version.h"
+#include "models/network.h"
+
+namespace {
+
+using namespace macadam;
+using bench::Clock, bench::seconds_since;
+
+struct Options {
+  std::string network = "unet_mini", size = "2048x1024", precision = "auto", device = "auto";
+  int classes = 8;
+  double seconds = 5;
+  bool on_request = false;
+};
+
+PlanOptions plan_options(DType dtype) {
+  PlanOptions options;
+  options.dtype = dtype;
+  return options;
+}
+
+/// A network in use on one image, up to the choice of the classes.
+class Inference {
+ public:
+  explicit Inference(const Options& options)
+      : options_(options),
+        size_(parse_size(options.size, "--size")),
+        device_(device_info(parse_device(options.device))),
+        dtype_(resolve_precision(options.precision, device_)),
+        stream_(device_.device),
+        ops_(make_ops(stream_)),
+        graph_(build_network({options.network, options.classes, {}},
+                             {1, size_.second, size_.first, 3})),
+        parameters_(graph_.parameters(), stream_, false),
+        plan_(without_last_upsampling(graph_), parameters_, stream_, ops_, plan_options(dtype_)),
+        mask_(device_.device, static_cast<size_t>(size_.first) * static_cast<size_t>(size_.second)),
+        classes_(mask_.data(), {1, size_.second, size_.first, 1}, DType::u8, device_.device) {
+    parameters_.initialise(1);
+    plan_.pack_weights();
+    fill_input();
+    for (int i = 0; i < 3; ++i) run();
+  }
+
+  void measure() {
+    std::vector<double> times;
+    const Clock::time_point begin = Clock::now();
+    while (times.size() < 3 || seconds_since(begin) < options_.seconds) {
+      const Clock::time_point start = Clock::now();
+      run();
+      times.push_back(seconds_since(start));
+    }
+    std::sort(times.begin(), times.end());
+    fmt::print(
+        R"({{"program":"macadam","network":"{}","size":[{},{}],"precision":"{}","device":"{}",)"
+        R"("library":"{}","images":{},"p50_ms":{:.4f},"p95_ms":{:.4f},"min_ms":{:.4f},)"
+        R"("memory_mib":{:.1f}}})"
+        "\n",
+        options_.network, size_.second, size_.first, precision_name(dtype_), device_.name,
+        backend_version(device_.device), times.size(), 1e3 * bench::percentile(times, 0.5),
+        1e3 * bench::percentile(times, 0.95), 1e3 * times[0],
+        static_cast<double>(plan_.memory().arena + plan_.memory().packed + parameters_.bytes()) /
+            1048576.0);
+  }
+
+ private:
+  void fill_input() {
+    const Shape shape{1, size_.second, size_.first, 3};
+    const Buffer image = Buffer::host_for(device_.device, static_cast<size_t>(shape.elements()));
+    bench::fill_random({image.data(), image.bytes()}, 256, 1);
+    Batch batch;
+    batch.n = 1;
+    batch.images = Tensor(image.data(), shape, DType::u8);
+    BatchUpload upload(plan_, stream_, ops_, {});
+    upload.run(batch);
+    stream_.synchronize();
+  }
+
+  void run() {
+    replay_.run(stream_, [this] {
+      plan_.forward();
+      const Tensor& scores = plan_.output();
+      if (scores.shape.h == classes_.shape.h && scores.shape.w == classes_.shape.w) {
+        ops_.confusion->argmax(scores, classes_);
+      } else {
+        ops_.upsample->bilinear_argmax(scores, classes_);
+      }
+    });
+    stream_.synchronize();
+  }
+
+  const Options options_;
+  const std::pair<int, int> size_;  // width, height
+  const DeviceInfo device_;
+  const DType dtype_;
+  Stream stream_;
+  Ops ops_;
+  const Graph graph_;
+  Parameters parameters_;
+  Plan plan_;
+  Buffer mask_;
+  const Tensor classes_;
+  Replay replay_;
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("Times inference on one image.");
+  Options options;
+  app.add_option("--network", options.network)->capture_default_str();
+  app.add_option("--size", options.size, "Width x height")->capture_default_str();
+  app.add_option("--classes", options.classes)->capture_default_str();
+  app.add_option("--precision", options.precision)->capture_default_str();
+  app.add_option("--device", options.device)->capture_default_str();
+  app.add_option("--seconds", options.seconds, "Of timed images")->capture_default_str();
+  app.add_flag("--on-request", options.on_request, "Measure at each line of standard input");
+  CLI11_PARSE(app, argc, argv);
+  try {
+    Inference inference(options);
+    bench::run_measurements(options.on_request, [&] { inference.measure(); });
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "bench_inference: error: %s\n", error.what());
+    return 1;
+  }
+  return 0;
+}
