@@ -10,9 +10,12 @@
 #include "app/commands.h"
 #include "app/config.h"
 #include "app/console.h"
+#include "app/profile.h"
 #include "app/run_folder.h"
 #include "app/scoring.h"
+#include "engine/files.h"
 #include "engine/precision.h"
+#include "engine/step_profile.h"
 #include "engine/text.h"
 #include "engine/trainer.h"
 #include "loader/loader_source.h"
@@ -27,6 +30,7 @@ struct TrainOptions {
   std::string config;
   std::vector<std::string> overrides;
   bool resume = false;
+  int64_t profile = 0;  // steps
 };
 
 class ConsoleObserver final : public TrainingObserver {
@@ -182,6 +186,34 @@ void load_weights(const WeightImport& weights, Parameters& parameters) {
   say(text);
 }
 
+/// Shows where the time of a step goes. Leaves no run, only the trace beside where it would be.
+void profile_training(const Config& config, const LabelSet& labels, DType dtype, const Graph& graph,
+                      const std::optional<WeightImport>& weights, const DeviceInfo& device,
+                      LoaderSource& source, int64_t steps) {
+  if (config.optimizer.accumulate > 1) {
+    throw InputError("a profile is of one batch a step", "accumulate", "profile with accumulate=1");
+  }
+  const std::filesystem::path file = run_folder(config).string() + ".trace.json";
+  Stream stream(device.device);
+  Ops ops = make_ops(stream);
+  Parameters parameters(graph.parameters(), stream, true);
+  parameters.initialise(config.seed);
+  if (weights) load_weights(*weights, parameters);
+  const TrainerOptions options = trainer_options(config, labels, dtype, source.batches());
+  TrainingStep step(with_frozen_batch_norms(options.fine_tuning, graph), parameters, stream, ops,
+                    options.step);
+  std::vector<bool> frozen;
+  for (float scale : learning_rate_scales(options.fine_tuning, parameters.specs(), 0)) {
+    frozen.push_back(scale == 0);
+  }
+  step.freeze(frozen);
+  const StepProfile profile =
+      profile_steps(step, source, steps, options.learning_rate(0), stream, ops);
+  std::filesystem::create_directories(file.parent_path());
+  write_file_atomically(file, chrome_trace(profile));
+  fmt::print("{}trace of a step: {}\n", profile_table(profile), file.string());
+}
+
 void train(const TrainOptions& options) {
   Config config = load_config(options.config, options.overrides);
   const DeviceInfo device = device_info(parse_device(config.device));
@@ -206,7 +238,10 @@ void train(const TrainOptions& options) {
   LoaderSource train_source(train_loader), val_source(val_loader);
   check_accumulation(config, train_source.batches());
   const bool scores_test = has_test_split(config);
-  prepare_run_folder(config, options.resume);
+  if (options.profile > 0) {
+    profile_training(config, labels, dtype, graph, weights, device, train_source, options.profile);
+    return;
+  }
 
   Stream stream(device.device);
   Ops ops = make_ops(stream);
@@ -214,6 +249,7 @@ void train(const TrainOptions& options) {
   parameters.initialise(config.seed);
   if (weights && !options.resume) load_weights(*weights, parameters);
   weights.reset();  // gives the mapped file back
+  prepare_run_folder(config, options.resume);
   ConsoleObserver observer;
   Trainer trainer(graph, graph, parameters, stream, ops, train_source, val_source,
                   trainer_options(config, labels, dtype, train_source.batches()), observer);
@@ -249,7 +285,15 @@ void add_train(CLI::App& app) {
   auto options = std::make_shared<TrainOptions>();
   command->add_option("config", options->config, "TOML file")->required();
   command->add_option("overrides", options->overrides, "key=value, over the file's values");
-  command->add_flag("--resume", options->resume, "Continue from the run's last checkpoint");
+  auto* resume =
+      command->add_flag("--resume", options->resume, "Continue from the run's last checkpoint");
+  command
+      ->add_option("--profile", options->profile,
+                   "Train this many steps only, and show where their time goes, layer by layer")
+      ->check(CLI::Range(int64_t{1}, int64_t{1000}))
+      ->expected(0, 1)
+      ->default_str("10")
+      ->excludes(resume);
   command->callback([options] { train(*options); });
 }
 

@@ -58,6 +58,7 @@ class Optimizer {
 
   /// Before step `step`; waits for those queued.
   OptimizerProgress progress(uint64_t step) const;
+  const OptimizerOptions& options() const { return options_; }
   /// Goes on with step `step`. The factors on the learning rate stay as they are.
   void restore(const OptimizerProgress& progress, uint64_t step);
 

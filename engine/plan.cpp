@@ -65,7 +65,8 @@ Plan::Plan(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
                       make_layer({graph_, node, ops, options.dtype, training, input_gradient,
                                   parameter_gradients, options.seed, options.state}),
                       {},
-                      {}});
+                      {},
+                      parameter_gradients});
     layers.push_back(steps_.back().layer.get());
     packed_offsets.push_back(memory_.packed);
     memory_.packed += (layers.back()->packed_bytes() + 255) / 256 * 256;
@@ -120,12 +121,47 @@ Plan::Plan(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
   }
 }
 
-void Plan::pack_weights() {
-  for (Step& step : steps_) step.layer->pack(step.forward, arena_.data());
+namespace {
+
+bool lies_inside(const Tensor& part, const Tensor& whole) {
+  const auto* begin = static_cast<const std::byte*>(whole.data);
+  const auto* at = static_cast<const std::byte*>(part.data);
+  return at >= begin && at < begin + static_cast<size_t>(whole.pixel_stride) *
+                                         static_cast<size_t>(whole.shape.pixels()) *
+                                         size_of(whole.dtype);
 }
 
-void Plan::forward() {
-  for (Step& step : steps_) step.layer->forward(step.forward);
+}  // namespace
+
+bool Plan::Step::runs(Pass pass) const {
+  switch (pass) {
+    case Pass::pack: return layer->packed_bytes() > 0;
+    case Pass::forward: return true;
+    case Pass::backward: return backward.output_gradient.data != nullptr;
+  }
+  throw std::logic_error("requirement violated: a pass");
+}
+
+template <typename Visit>
+void Plan::for_each_call(Pass pass, const Visit& visit) const {
+  for (size_t k = 0; k < steps_.size(); ++k) {
+    const size_t i = pass == Pass::backward ? steps_.size() - 1 - k : k;
+    if (steps_[i].runs(pass)) visit(i);
+  }
+}
+
+void Plan::pack_weights(Timeline* timeline) {
+  for_each_call(Pass::pack, [&](size_t i) {
+    steps_[i].layer->pack(steps_[i].forward, arena_.data());
+    if (timeline != nullptr) timeline->mark();
+  });
+}
+
+void Plan::forward(Timeline* timeline) {
+  for_each_call(Pass::forward, [&](size_t i) {
+    steps_[i].layer->forward(steps_[i].forward);
+    if (timeline != nullptr) timeline->mark();
+  });
 }
 
 void Plan::loss(const Tensor& class_weights, LossValues* values) {
@@ -134,13 +170,57 @@ void Plan::loss(const Tensor& class_weights, LossValues* values) {
                           loss_workspace_);
 }
 
-void Plan::backward() {
+void Plan::backward(Timeline* timeline) {
   require(options_.mode == Mode::train, "a plan made for training");
-  for (size_t i = steps_.size(); i-- > 0;) {
-    if (steps_[i].backward.output_gradient.data != nullptr) {
-      steps_[i].layer->backward(steps_[i].backward);
+  for_each_call(Pass::backward, [&](size_t i) {
+    steps_[i].layer->backward(steps_[i].backward);
+    if (timeline != nullptr) timeline->mark();
+  });
+}
+
+PlanCall Plan::call(Pass pass, size_t position) const {
+  const Step& step = steps_[position];
+  const Node& node = graph_.nodes()[position];
+  const Bindings& b = pass == Pass::backward ? step.backward : step.forward;
+  const auto packed = static_cast<int64_t>(step.layer->packed_bytes());
+  const auto bytes = [](const Tensor& tensor) {
+    return tensor.data == nullptr ? int64_t{0} : static_cast<int64_t>(tensor.bytes());
+  };
+  const auto all = [&](const std::vector<Tensor>& tensors) {
+    int64_t sum = 0;
+    for (const Tensor& tensor : tensors) sum += bytes(tensor);
+    return sum;
+  };
+  PlanCall call{node.name, std::string(kind_of(node.layer)), static_cast<int>(position), 0, packed};
+  if (std::holds_alternative<ConcatLayer>(node.layer)) {
+    // What lies in place already is not moved.
+    const std::vector<Tensor>& parts = pass == Pass::backward ? b.input_gradients : b.inputs;
+    const Tensor& whole = pass == Pass::backward ? b.output_gradient : b.output;
+    for (const Tensor& part : parts) call.bytes += lies_inside(part, whole) ? 0 : 2 * bytes(part);
+    return call;
+  }
+  if (pass == Pass::pack) {
+    call.bytes += all(b.parameters);
+  } else if (pass == Pass::forward) {
+    call.flops = 2 * graph_.macs(node);
+    call.bytes += all(b.inputs) + bytes(b.output);
+  } else {
+    const bool input_gradient = b.input_gradients[0].data != nullptr;
+    call.flops = 2 * graph_.macs(node) * (int{step.learns} + int{input_gradient});
+    call.bytes += bytes(b.output_gradient) + (step.learns ? all(b.parameter_gradients) : 0);
+    if (step.layer->backward_reads_input()) call.bytes += all(b.inputs);
+    if (step.layer->backward_reads_output()) call.bytes += bytes(b.output);
+    for (size_t k = 0; k < b.input_gradients.size(); ++k) {
+      call.bytes += bytes(b.input_gradients[k]) * (b.accumulate[k] ? 2 : 1);
     }
   }
+  return call;
+}
+
+std::vector<PlanCall> Plan::calls(Pass pass) const {
+  std::vector<PlanCall> list;
+  for_each_call(pass, [&](size_t i) { list.push_back(call(pass, i)); });
+  return list;
 }
 
 std::vector<PlanLayer> Plan::layers() const {

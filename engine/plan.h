@@ -13,6 +13,7 @@
 #include "engine/parameters.h"
 #include "kernels/device.h"
 #include "kernels/ops.h"
+#include "kernels/timeline.h"
 
 namespace macadam {
 
@@ -43,6 +44,17 @@ struct PlanLayer {
   int64_t macs = 0;
 };
 
+/// A part of a step that calls every layer once.
+enum class Pass : uint8_t { pack, forward, backward };
+
+/// One call of a pass, for profiles.
+struct PlanCall {
+  std::string name, kind;
+  int layer = -1;     // position in Plan::layers(); -1: none of them
+  int64_t flops = 0;  // of its multiply-adds, two each
+  int64_t bytes = 0;  // of the tensors that it has to read or write, each once
+};
+
 class Plan {
  public:
   /// Requires: the graph's output is set, and `parameters` were made from the graph's
@@ -57,25 +69,38 @@ class Plan {
   /// Class scores NxHxWxC; in train mode they are gone after loss().
   const Tensor& output() const { return output_; }
 
+  // With a timeline, each of the three marks it after every call of calls().
+
   /// Rewrites the parameters for the device. Call after every change of them.
-  void pack_weights();
-  void forward();
+  void pack_weights(Timeline* timeline = nullptr);
+  void forward(Timeline* timeline = nullptr);
   /// Loss of output() against labels(); in train mode its gradient too. `values`: device memory;
   /// `class_weights`: fp32 {1,1,1,C} or null data.
   void loss(const Tensor& class_weights, LossValues* values);
   /// Gradients of all trained parameters that are not frozen, into Parameters::gradient (what is
   /// there for the others means nothing). Train mode, after loss().
-  void backward();
+  void backward(Timeline* timeline = nullptr);
 
   const PlanMemory& memory() const { return memory_; }
   std::vector<PlanLayer> layers() const;
+  /// What a pass consists of, in the order in which it runs.
+  std::vector<PlanCall> calls(Pass pass) const;
 
  private:
   struct Step {
     std::string name;
     std::unique_ptr<Layer> layer;
     Bindings forward, backward;  // they differ in the workspace
+    bool learns = false;         // some parameter gets a gradient
+
+    /// Whether the pass has anything to do here.
+    bool runs(Pass pass) const;
   };
+
+  /// Runs a pass, or lists it: visit(position in steps_).
+  template <typename Visit>
+  void for_each_call(Pass pass, const Visit& visit) const;
+  PlanCall call(Pass pass, size_t position) const;
 
   Ops& ops_;
   PlanOptions options_;

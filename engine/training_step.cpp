@@ -116,6 +116,46 @@ std::optional<StepResult> TrainingStep::run(const Batch& batch, uint64_t step, f
   return take(1 - slot);
 }
 
+void TrainingStep::run_marked(const Batch& batch, uint64_t step, float lr, Timeline& timeline) {
+  require(!accumulates_ && !in_flight_[0].pending && !in_flight_[1].pending,
+          "a step of one batch, and no other");
+  auto* state = as<StepState>(host_states_);
+  *state = optimizer_.state(step, lr, 0, 1);
+  copy_bytes(stream_, device_state_.data(), state, sizeof(StepState));
+  timeline.clear();
+  timeline.mark();
+  upload_->run(batch);
+  timeline.mark();
+  plan_->forward(&timeline);
+  plan_->loss(class_weights_, as<LossValues>(device_losses_));
+  timeline.mark();
+  plan_->backward(&timeline);
+  optimizer_.update(as<StepState>(device_state_));
+  timeline.mark();
+  plan_->pack_weights(&timeline);
+  stream_.synchronize();
+}
+
+std::vector<StepCall> TrainingStep::calls() const {
+  std::vector<StepCall> list;
+  const auto add = [&](const std::string& pass, Pass which) {
+    for (PlanCall& call : plan_->calls(which)) list.push_back({pass, std::move(call)});
+  };
+  const auto bytes = [](const Tensor& tensor) { return static_cast<int64_t>(tensor.bytes()); };
+  const int64_t pixels = plan_->input().shape.elements();
+  list.push_back({"upload", {"", "upload", -1, 0, pixels + bytes(plan_->input())}});
+  add("forward", Pass::forward);
+  const int64_t scores = bytes(plan_->output());
+  list.push_back({"loss", {"", "loss", -1, 0, 2 * scores + bytes(plan_->labels())}});
+  add("backward", Pass::backward);
+  // Parameters and moments read and written, gradients read.
+  const bool adamw = optimizer_.options().kind == OptimizerKind::adamw;
+  list.push_back(
+      {"update", {"", "optimizer", -1, 0, graph_.parameter_count() * (adamw ? 28 : 20)}});
+  add("pack", Pass::pack);
+  return list;
+}
+
 std::optional<StepResult> TrainingStep::finish() { return take(1 - turn_); }
 
 std::optional<StepResult> TrainingStep::take(size_t slot) {

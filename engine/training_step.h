@@ -6,6 +6,7 @@
 
 #include <array>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "engine/batch_upload.h"
@@ -39,6 +40,12 @@ struct StepResult {
   LossValues loss;
 };
 
+/// A part of a step, for profiles.
+struct StepCall {
+  std::string pass;  // "upload", "forward", "loss", "backward", "update", "pack"
+  PlanCall call;
+};
+
 class TrainingStep {
  public:
   /// Requires parameters of `graph` made for training, with their initial values. `parameters`,
@@ -53,6 +60,11 @@ class TrainingStep {
   std::optional<StepResult> run(const Batch& batch, uint64_t step, float lr, BatchOfStep of = {});
   /// Waits for the last queued batch and returns its result.
   std::optional<StepResult> finish();
+  /// The step of one batch, call by call, marked on `timeline`: first a mark, then one after each
+  /// of calls(). Waits for it. Requires accumulate = 1 and nothing in flight.
+  void run_marked(const Batch& batch, uint64_t step, float lr, Timeline& timeline);
+  /// What run_marked() marks: the plan's calls by pass, "loss", "update" and "upload" between them.
+  std::vector<StepCall> calls() const;
   /// Call after the parameters were changed from outside.
   void pack_weights() { plan_->pack_weights(); }
   /// From now on, computes no gradients for these (by parameter; see PlanOptions::frozen). The

@@ -41,9 +41,11 @@ void destroy_stream(void* stream) noexcept;
 void synchronize_stream(void* stream);
 void wait_event(void* stream, void* event);
 void* create_event(int device);
+void* create_timed_event(int device);
 void destroy_event(void* event) noexcept;
 void record_event(void* event, void* stream);
 void synchronize_event(void* event);
+double milliseconds_between(void* begin, void* end);  // events made by create_timed_event, done
 void copy_async(void* stream, void* destination, const void* source, size_t bytes);
 void zero_async(void* stream, void* destination, size_t bytes);
 void begin_capture(void* stream);

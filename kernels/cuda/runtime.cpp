@@ -114,6 +114,20 @@ void* create_event(int device) {
   return event;
 }
 
+void* create_timed_event(int device) {
+  select(device);
+  cudaEvent_t event = nullptr;
+  check(cudaEventCreate(&event), "cudaEventCreate");
+  return event;
+}
+
+double milliseconds_between(void* begin, void* end) {
+  float milliseconds = 0;
+  check(cudaEventElapsedTime(&milliseconds, event_of(begin), event_of(end)),
+        "cudaEventElapsedTime");
+  return static_cast<double>(milliseconds);
+}
+
 void destroy_event(void* event) noexcept { cudaEventDestroy(event_of(event)); }
 
 void record_event(void* event, void* stream) {

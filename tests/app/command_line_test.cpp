@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "program.h"
@@ -176,6 +177,34 @@ TEST_F(CommandLine, StepsOfSeveralBatchesClippedAndAveraged) {
       {"'clip_norm'"});
   expect_input_error(macadam(folder(), {"train", "run.toml", "name=a", "accumulate=1000"}),
                      {"accumulate", "use at most " + std::to_string(batches)});
+}
+
+TEST_F(CommandLine, AProfileShowsEveryLayerAndLeavesNoRun) {
+  const ProgramResult result =
+      macadam(folder(), {"train", "run.toml", "name=profiled", "--profile", "2"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_FALSE(fs::exists(folder() / "runs/profiled"));
+  for (const char* word : {"down1.conv1", "after down1.conv2", "max_pool", "loss", "optimizer",
+                           "by kind", "medians of 2 steps", "profiled.trace.json"}) {
+    EXPECT_NE(result.out.find(word), std::string::npos) << word << " in\n" << result.out;
+  }
+  const Json trace = Json::parse(read_text(folder() / "runs/profiled.trace.json"));
+  double end = 0;
+  std::map<std::string, int> calls;
+  for (const Json& event : trace["traceEvents"]) {
+    EXPECT_EQ(event["ph"], "X");
+    EXPECT_GE(event["ts"].get<double>(), end) << "in the order in which they ran";
+    end = event["ts"].get<double>();
+    ++calls[event["cat"].get<std::string>()];
+  }
+  EXPECT_EQ(calls["upload"], 1);
+  EXPECT_EQ(calls["update"], 1);
+  EXPECT_EQ(calls["forward"], calls["backward"]);
+  EXPECT_GT(calls["pack"], 10);
+
+  expect_input_error(
+      macadam(folder(), {"train", "run.toml", "name=profiled", "--profile", "accumulate=2"}),
+      {"accumulate"});
 }
 
 TEST_F(CommandLine, TrainingInFp16NeedsCuda) {

@@ -71,6 +71,31 @@ class Training {
   TrainingStep step;
 };
 
+TEST(TrainingStep, AMarkedStepIsTheSameStep) {
+  Training plain(step_options()), marked(step_options());
+  Timeline timeline(marked.stream);
+  for (uint64_t i = 0; i < 3; ++i) {
+    plain.step.run(plain.batch, i, 1e-2f);
+    plain.step.finish();
+    marked.step.run_marked(marked.batch, i, 1e-2f, timeline);
+  }
+  EXPECT_EQ(marked.values(), plain.values());
+
+  const std::vector<StepCall> calls = marked.step.calls();
+  const std::vector<double> marks = timeline.milliseconds();
+  ASSERT_EQ(marks.size(), calls.size() + 1);
+  EXPECT_EQ(marks.front(), 0);
+  EXPECT_TRUE(std::is_sorted(marks.begin(), marks.end()));
+  int64_t flops = 0;
+  for (const StepCall& call : calls) {
+    flops += call.call.flops;
+    EXPECT_GE(call.call.bytes, 0);
+  }
+  // Forward, weights and data each cost the multiply-adds once; the image wants no gradient.
+  const Node& first = marked.graph.nodes().front();
+  EXPECT_EQ(flops, 6 * marked.graph.macs() - 2 * marked.graph.macs(first));
+}
+
 TEST(TrainingStep, OverfitsFourImages) {
   for (const DType dtype : {DType::f32, DType::bf16}) {
     Training training(step_options(dtype), 0.05f);

@@ -1,0 +1,33 @@
+#pragma once
+// Points in a stream's queue and the times at which the device reached them: what a profile is made
+// of. On the CPU, where work is done when its call returns, it reads the clock.
+
+#include <chrono>
+#include <vector>
+
+#include "kernels/device.h"
+
+namespace macadam {
+
+class Timeline {
+ public:
+  explicit Timeline(Stream& stream);
+  Timeline(const Timeline&) = delete;
+  Timeline& operator=(const Timeline&) = delete;
+  ~Timeline();
+
+  /// Marks a point.
+  void mark();
+  /// Waits for all of them. Milliseconds from the first mark to each.
+  std::vector<double> milliseconds();
+  /// Forgets the marks.
+  void clear() { marks_ = 0; }
+
+ private:
+  Stream& stream_;
+  size_t marks_ = 0;
+  std::vector<void*> events_;  // CUDA: made when first needed, then used again
+  std::vector<std::chrono::steady_clock::time_point> times_;
+};
+
+}  // namespace macadam
