@@ -57,6 +57,11 @@ class Layer {
     static_cast<void>(bindings);
     static_cast<void>(workspace);
   }
+  /// The casts that pack() consists of, where it does nothing else; else none.
+  virtual std::vector<Convolution::Cast> pack_casts(const Bindings& bindings) const {
+    static_cast<void>(bindings);
+    return {};
+  }
   virtual void forward(const Bindings& bindings) = 0;
   virtual void backward(const Bindings& bindings) = 0;
 };

@@ -86,7 +86,15 @@ Plan::Plan(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
 
   const Device device = stream.device();
   arena_ = Buffer(device, memory_.arena);
-  packed_ = Buffer(device, memory_.packed);
+  if (options.weights_of != nullptr) {
+    const Plan& other = *options.weights_of;
+    require(other.options_.mode == options.mode && other.options_.dtype == options.dtype &&
+                other.memory_.packed == memory_.packed && other.steps_.size() == steps_.size(),
+            "weights of a plan of the same graph");
+    packed_ = other.packed_;
+  } else {
+    packed_ = std::make_shared<const Buffer>(device, memory_.packed);
+  }
   const Arena arena(arena_.data(), placement, options.dtype, device);
 
   for (size_t i = 0; i < steps_.size(); ++i) {
@@ -105,12 +113,13 @@ Plan::Plan(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
       b.parameter_gradients.push_back(parameters.gradient(static_cast<size_t>(p)));
     }
     b.saved = arena.block(layout.saved[i]);
-    b.packed = packed_.data() + packed_offsets[i];
+    b.packed = packed_->data() + packed_offsets[i];
     b.workspace = arena.block(layout.forward_workspace[i]);
     steps_[i].forward = b;
     b.workspace = arena.block(layout.backward_workspace[i]);
     steps_[i].backward = std::move(b);
   }
+  if (options.weights_of == nullptr) collect_casts(stream);
   input_ = arena.tensor(layout.values[0], graph_.shape(graph_.input()));
   output_ = arena.tensor(layout.values[index(graph_.output())], scores);
   output_gradient_ = arena.tensor(layout.gradients[index(graph_.output())], scores);
@@ -135,7 +144,7 @@ bool lies_inside(const Tensor& part, const Tensor& whole) {
 
 bool Plan::Step::runs(Pass pass) const {
   switch (pass) {
-    case Pass::pack: return layer->packed_bytes() > 0;
+    case Pass::pack: return layer->packed_bytes() > 0 && !cast;
     case Pass::forward: return true;
     case Pass::backward: return backward.output_gradient.data != nullptr;
   }
@@ -150,7 +159,30 @@ void Plan::for_each_call(Pass pass, const Visit& visit) const {
   }
 }
 
+void Plan::collect_casts(Stream& stream) {
+  std::vector<CastSegment> segments;
+  for (Step& step : steps_) {
+    for (const Convolution::Cast& cast : step.layer->pack_casts(step.forward)) {
+      require(cast.to.dtype == options_.dtype, "weights are cast to the plan's dtype");
+      segments.push_back(
+          {cast.from.as<float>(), cast.to.data, cast.from.shape.elements(), cast_vectors_});
+      cast_vectors_ += segments.back().vectors();
+      step.cast = true;
+    }
+  }
+  cast_count_ = segments.size();
+  casts_ = Buffer(stream.device(), cast_count_ * sizeof(CastSegment));
+  copy_bytes(stream, casts_.data(), segments.data(), casts_.bytes());
+  stream.synchronize();  // `segments` dies here
+}
+
 void Plan::pack_weights(Timeline* timeline) {
+  require(options_.weights_of == nullptr, "a plan with weights of its own");
+  if (cast_count_ > 0) {
+    const auto* first = reinterpret_cast<const CastSegment*>(casts_.data());
+    ops_.elementwise->cast_all({first, cast_count_}, options_.dtype, cast_vectors_);
+    if (timeline != nullptr) timeline->mark();
+  }
   for_each_call(Pass::pack, [&](size_t i) {
     steps_[i].layer->pack(steps_[i].forward, arena_.data());
     if (timeline != nullptr) timeline->mark();
@@ -219,6 +251,10 @@ PlanCall Plan::call(Pass pass, size_t position) const {
 
 std::vector<PlanCall> Plan::calls(Pass pass) const {
   std::vector<PlanCall> list;
+  if (pass == Pass::pack && cast_count_ > 0) {
+    const auto element = static_cast<int64_t>(sizeof(float) + size_of(options_.dtype));
+    list.push_back({"", "cast", -1, 0, cast_vectors_ * CastSegment::kVector * element});
+  }
   for_each_call(pass, [&](size_t i) { list.push_back(call(pass, i)); });
   return list;
 }

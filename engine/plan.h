@@ -19,12 +19,17 @@ namespace macadam {
 
 enum class Mode : uint8_t { train, infer };
 
+class Plan;
+
 struct PlanOptions {
   Mode mode = Mode::infer;
   DType dtype = DType::f32;          // of activations and their gradients
   std::optional<LossDesc> loss;      // train: required; infer: set it to measure a validation loss
   uint64_t seed = 0;                 // of dropout
   const StepState* state = nullptr;  // device memory; train only
+  /// A plan of the same graph, dtype, mode and device, whose packed weights this one reads instead
+  /// of packing its own: replicas on several streams. Only that plan packs, while none is running.
+  const Plan* weights_of = nullptr;
   /// By parameter; empty: none. No gradient is computed for these, nor through what only they make.
   std::vector<bool> frozen;
 };
@@ -71,7 +76,8 @@ class Plan {
 
   // With a timeline, each of the three marks it after every call of calls().
 
-  /// Rewrites the parameters for the device. Call after every change of them.
+  /// Rewrites the parameters for the device. Call after every change of them. Requires weights of
+  /// its own (PlanOptions::weights_of).
   void pack_weights(Timeline* timeline = nullptr);
   void forward(Timeline* timeline = nullptr);
   /// Loss of output() against labels(); in train mode its gradient too. `values`: device memory;
@@ -92,6 +98,7 @@ class Plan {
     std::unique_ptr<Layer> layer;
     Bindings forward, backward;  // they differ in the workspace
     bool learns = false;         // some parameter gets a gradient
+    bool cast = false;           // packed by casts_
 
     /// Whether the pass has anything to do here.
     bool runs(Pass pass) const;
@@ -101,12 +108,17 @@ class Plan {
   template <typename Visit>
   void for_each_call(Pass pass, const Visit& visit) const;
   PlanCall call(Pass pass, size_t position) const;
+  void collect_casts(Stream& stream);
 
   Ops& ops_;
   PlanOptions options_;
   Graph graph_;
   std::vector<Step> steps_;
-  Buffer arena_, packed_;
+  Buffer arena_;
+  std::shared_ptr<const Buffer> packed_;
+  Buffer casts_;  // CastSegments of the layers that are packed by casts alone, in one launch
+  size_t cast_count_ = 0;
+  int64_t cast_vectors_ = 0;
   PlanMemory memory_;
   Tensor input_, labels_, output_, output_gradient_;
   void* loss_workspace_ = nullptr;

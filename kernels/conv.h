@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "kernels/activation.h"
 #include "kernels/tensor.h"
@@ -44,6 +45,11 @@ struct ConvDesc {
 /// `packed` has packed_bytes(), both 64-byte aligned device memory of the caller.
 class Convolution {
  public:
+  /// A part of pack().
+  struct Cast {
+    Tensor from, to;
+  };
+
   virtual ~Convolution() = default;
 
   virtual size_t workspace_bytes() const = 0;
@@ -54,6 +60,14 @@ class Convolution {
   /// Rewrites fp32 weights {K,kh,kw,C/g} and bias {1,1,1,K} (null data without bias) into the
   /// layout and dtype that the other functions read. Call after every change of the weights.
   virtual void pack(const Tensor& weights, const Tensor& bias, void* packed) = 0;
+  /// The casts that pack() consists of, where it does nothing else; else none. Many layers' casts
+  /// are one launch (ElementwiseOps::cast_all).
+  virtual std::vector<Cast> casts(const Tensor& weights, const Tensor& bias, void* packed) const {
+    static_cast<void>(weights);
+    static_cast<void>(bias);
+    static_cast<void>(packed);
+    return {};
+  }
   /// y = activation(conv(x) + bias).
   virtual void forward(const Tensor& x, const void* packed, const Tensor& y, void* workspace) = 0;
   /// dx = gradient of the input, given dy of the convolution's own output (before the activation).

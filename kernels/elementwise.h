@@ -2,9 +2,25 @@
 // Copy (which is concat, slice and cast), add and fill. Tensors of a call share one shape and may
 // be channel slices; dtypes may differ, except that u8 only copies to u8.
 
+#include <cstdint>
+#include <span>
+
 #include "kernels/tensor.h"
 
 namespace macadam {
+
+/// One of the casts of cast_all(): `count` elements from fp32, both addresses 16-byte aligned.
+struct CastSegment {
+  static constexpr int kVector = 8;  // elements that are cast at once
+
+  const float* from = nullptr;
+  void* to = nullptr;
+  int64_t count = 0;
+  int64_t first = 0;  // vectors of all segments before this one
+
+  /// Vectors of this segment; the last may be cut short.
+  constexpr int64_t vectors() const { return (count + kVector - 1) / kVector; }
+};
 
 class ElementwiseOps {
  public:
@@ -13,6 +29,9 @@ class ElementwiseOps {
   /// y = x, rounded to y's dtype. Concatenation and slicing along channels are copies between
   /// Tensor::channels views. Added to y if `accumulate` (floating point only).
   virtual void copy(const Tensor& x, const Tensor& y, bool accumulate) = 0;
+  /// Casts to `to` (a floating-point dtype) all at once. `segments` lie in device memory; their
+  /// `first` ascend from 0, and `vectors` is the sum of their vectors().
+  virtual void cast_all(std::span<const CastSegment> segments, DType to, int64_t vectors) = 0;
   /// y = a + b; with `relu`, max(a + b, 0). y may be the same view as a or b.
   virtual void add(const Tensor& a, const Tensor& b, const Tensor& y, bool relu) = 0;
   /// y = value.

@@ -55,6 +55,11 @@ class Conv final : public Layer {
     conv_->pack(folded, shift, b.packed);
   }
 
+  std::vector<Convolution::Cast> pack_casts(const Bindings& b) const override {
+    if (layer_.folded_norm) return {};
+    return conv_->casts(b.parameters[0], layer_.bias ? b.parameters[1] : Tensor(), b.packed);
+  }
+
   void forward(const Bindings& b) override {
     conv_->forward(b.inputs[0], b.packed, b.output, b.workspace);
     if (dropout_.p > 0) ops_.activation->dropout(b.output, b.output, dropout_);

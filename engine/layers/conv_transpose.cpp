@@ -39,6 +39,10 @@ class ConvTranspose final : public Layer {
     mirror_->pack(b.parameters[0], Tensor(), b.packed);
   }
 
+  std::vector<Convolution::Cast> pack_casts(const Bindings& b) const override {
+    return mirror_->casts(b.parameters[0], Tensor(), b.packed);
+  }
+
   void forward(const Bindings& b) override {
     mirror_->backward_data(b.inputs[0], b.packed, b.output, b.workspace);
     if (layer_.bias) ops_.channel->add_bias(b.output, b.parameters[1], b.output);

@@ -82,6 +82,17 @@ class CpuElementwiseOps final : public ElementwiseOps {
     });
   }
 
+  void cast_all(std::span<const CastSegment> segments, DType to, int64_t) override {
+    visit_cpu(to, [&](auto type) {
+      using Y = decltype(type);
+      for (const CastSegment& s : segments) {
+        parallel_chunks(s.count, kTaskElements, [&](int64_t, int64_t begin, int64_t end) {
+          convert_run(s.from + begin, static_cast<Y*>(s.to) + begin, end - begin);
+        });
+      }
+    });
+  }
+
   void add(const Tensor& a, const Tensor& b, const Tensor& y, bool relu) override {
     require(a.shape == y.shape && b.shape == y.shape, "add: shapes are equal");
     const bool dense = a.dense() && b.dense() && y.dense();

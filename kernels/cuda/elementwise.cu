@@ -1,5 +1,6 @@
 // Copy, add and fill. Floors: a copy moves size(x) + size(y) bytes, an accumulating one
-// size(x) + 2 size(y), an add size(a) + size(b) + size(y), a fill size(y).
+// size(x) + 2 size(y), an add size(a) + size(b) + size(y), a fill size(y), cast_all the bytes of
+// all segments on both sides.
 
 #include <type_traits>
 
@@ -144,6 +145,47 @@ struct Fill {
   }
 };
 
+/// A thread a vector; it finds the vector's segment by bisection.
+template <typename T>
+__global__ void __launch_bounds__(kThreads)
+    cast_kernel(const CastSegment* __restrict__ segments, int count, int64_t vectors) {
+  constexpr int V = CastSegment::kVector;
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  if (i >= vectors) return;
+  int low = 0, high = count - 1;
+  while (low < high) {
+    const int middle = (low + high + 1) / 2;
+    if (segments[middle].first <= i) {
+      low = middle;
+    } else {
+      high = middle - 1;
+    }
+  }
+  const CastSegment segment = segments[low];
+  const int64_t at = (i - segment.first) * V, left = segment.count - at;
+  float v[V];
+  if (left >= V) {
+    float half[V / 2];
+#pragma unroll
+    for (int part = 0; part < 2; ++part) {
+      load<V / 2>(segment.from + at + part * (V / 2), V / 2, half);
+#pragma unroll
+      for (int k = 0; k < V / 2; ++k) v[part * (V / 2) + k] = half[k];
+    }
+  } else {
+    for (int k = 0; k < V; ++k) v[k] = k < left ? segment.from[at + k] : 0.0f;
+  }
+  T* const to = static_cast<T*>(segment.to) + at;
+  if constexpr (kWidth<T> == V) {
+    store<V>(to, left < V ? static_cast<int>(left) : V, v);
+  } else {
+#pragma unroll
+    for (int k = 0; k < V; ++k) {
+      if (k < left) to[k] = narrow<T>(v[k]);
+    }
+  }
+}
+
 class CudaElementwiseOps final : public ElementwiseOps {
  public:
   explicit CudaElementwiseOps(Stream& stream) : stream_(stream) {}
@@ -160,6 +202,13 @@ class CudaElementwiseOps final : public ElementwiseOps {
         using Y = decltype(to);
         launch_map(stream_, {&x, &y}, Copy<X, Y>{view<const X>(x), view<Y>(y), accumulate});
       });
+    });
+  }
+
+  void cast_all(std::span<const CastSegment> segments, DType to, int64_t vectors) override {
+    visit_float(to, [&](auto type) {
+      launch(stream_, cast_kernel<decltype(type)>, blocks_for(vectors), kThreads, 0,
+             segments.data(), static_cast<int>(segments.size()), vectors);
     });
   }
 

@@ -204,6 +204,104 @@ TEST(Plan, Bf16IsNearFp32) {
   }
 }
 
+TEST(Plan, ReplicasReadTheWeightsOfOne) {
+  const Graph graph = small_efficientnet(kInput, kClasses);
+  Stream stream, other_stream;
+  Ops ops = make_ops(stream), other_ops = make_ops(other_stream);
+  Parameters parameters(graph.parameters(), stream, false);
+  set_hashed_values(parameters);
+  PlanOptions options;
+  options.dtype = DType::bf16;
+  Plan first(graph, parameters, stream, ops, options);
+  options.weights_of = &first;
+  Plan replica(graph, parameters, other_stream, other_ops, options);
+  EXPECT_THROW(replica.pack_weights(), std::logic_error);
+  first.pack_weights();
+  for (Plan* plan : {&first, &replica}) {
+    auto* x = plan->input().as<bf16>();
+    for (int64_t i = 0; i < plan->input().shape.elements(); ++i) {
+      x[i] = scalar::to_bf16(hashed_uniform(3, static_cast<uint32_t>(i), 1.0f));
+    }
+    plan->forward();
+  }
+  EXPECT_EQ(scores_of(first), scores_of(replica));
+  EXPECT_NE(first.output().data, replica.output().data);
+}
+
+/// Weights that are packed by being copied, as CUDA's convolutions do.
+class CopyingConvolution final : public Convolution {
+ public:
+  explicit CopyingConvolution(const ConvDesc& desc)
+      : desc_(desc),
+        inner_(cpu_ops().conv->make(desc)),
+        packed_(Device{}, inner_->packed_bytes()) {}
+
+  size_t workspace_bytes() const override { return inner_->workspace_bytes(); }
+  size_t packed_bytes() const override {
+    return static_cast<size_t>(desc_.weights().elements() + desc_.out_channels) * sizeof(float) +
+           64;
+  }
+  std::string implementation() const override { return "copies"; }
+  void pack(const Tensor&, const Tensor&, void*) override { ADD_FAILURE() << "packed one by one"; }
+  std::vector<Cast> casts(const Tensor& weights, const Tensor& bias, void* packed) const override {
+    std::vector<Cast> list{{weights, weights_in(packed)}};
+    if (desc_.bias) list.push_back({bias, bias_in(packed)});
+    return list;
+  }
+  void forward(const Tensor& x, const void* packed, const Tensor& y, void* workspace) override {
+    repack(packed);
+    inner_->forward(x, packed_.data(), y, workspace);
+  }
+  void backward_data(const Tensor& dy, const void* packed, const Tensor& dx,
+                     void* workspace) override {
+    repack(packed);
+    inner_->backward_data(dy, packed_.data(), dx, workspace);
+  }
+  void backward_weights(const Tensor& x, const Tensor& dy, const Tensor& dw, const Tensor& db,
+                        void* workspace) override {
+    inner_->backward_weights(x, dy, dw, db, workspace);
+  }
+
+ private:
+  Tensor weights_in(const void* packed) const {
+    return Tensor(const_cast<void*>(packed), desc_.weights(), DType::f32);
+  }
+  Tensor bias_in(const void* packed) const {
+    const auto bytes = (weights_in(packed).bytes() + 63) / 64 * 64;
+    return Tensor(static_cast<std::byte*>(const_cast<void*>(packed)) + bytes,
+                  {1, 1, 1, desc_.out_channels}, DType::f32);
+  }
+  void repack(const void* packed) {
+    inner_->pack(weights_in(packed), desc_.bias ? bias_in(packed) : Tensor(), packed_.data());
+  }
+
+  ConvDesc desc_;
+  std::unique_ptr<Convolution> inner_;
+  Buffer packed_;
+};
+
+class CopyingConvOps final : public ConvOps {
+ public:
+  std::unique_ptr<Convolution> make(const ConvDesc& desc) override {
+    return std::make_unique<CopyingConvolution>(desc);
+  }
+};
+
+TEST(Plan, CastsOfAllLayersAreOneCall) {
+  for (const Network& network : networks()) {
+    SCOPED_TRACE(network.name);
+    Ops ops = cpu_ops();
+    ops.conv = std::make_unique<CopyingConvOps>();
+    PlanRunner together(network.graph, std::move(ops), options_for(Mode::train));
+    PlanRunner apart(network.graph, cpu_ops(), options_for(Mode::train));
+    EXPECT_EQ(together.run(7, 3).total, apart.run(7, 3).total);
+    const std::vector<PlanCall> calls = together.plan().calls(Pass::pack);
+    ASSERT_FALSE(calls.empty());
+    EXPECT_EQ(calls.front().kind, "cast");
+    for (const PlanCall& call : calls) EXPECT_NE(call.kind, "conv");
+  }
+}
+
 // The first half of the parameters is frozen: the others' gradients keep every bit, what only the
 // frozen ones make is not kept for a backward pass, and their gradients are not touched.
 TEST(Plan, FrozenParametersCostNoBackwardPass) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -32,7 +33,6 @@ class OpProperty : public ::testing::TestWithParam<const char*> {
   }
   Values run(const OpCase& op) { return run(op, make_inputs(op)); }
 
- private:
   Backend* backend_ = nullptr;
 };
 
@@ -43,6 +43,46 @@ INSTANTIATE_TEST_SUITE_P(Emulated, OpProperty, ::testing::Values("Emulated"));
 #if defined(MACADAM_HAS_CUDA)
 INSTANTIATE_TEST_SUITE_P(Cuda, OpProperty, ::testing::Values("Cuda"));
 #endif
+
+// Many segments of odd lengths, against one copy each.
+TEST_P(OpProperty, CastAllIsACopyOfEachSegment) {
+  Stream& stream = backend_->stream;
+  for (const DType to : kFloatTypes) {
+    if (to == DType::f16 && std::string(GetParam()) == "Cpu") continue;
+    constexpr std::array<int64_t, 9> kCounts{1, 7, 8, 9, 300, 4096, 17, 64, 1025};
+    constexpr size_t kRoom = 4352;  // elements from segment to segment
+    std::vector<float> source(kCounts.size() * kRoom);
+    for (size_t i = 0; i < source.size(); ++i) source[i] = std::sin(static_cast<float>(i)) * 3;
+    const Buffer from(stream.device(), source.size() * sizeof(float));
+    const Buffer got(stream.device(), source.size() * sizeof(float)),
+        wanted(stream.device(), got.bytes());
+    copy_bytes(stream, from.data(), source.data(), from.bytes());
+    for (const Buffer* buffer : {&got, &wanted})
+      zero_bytes(stream, buffer->data(), buffer->bytes());
+    std::vector<CastSegment> segments;
+    int64_t vectors = 0;
+    for (size_t s = 0; s < kCounts.size(); ++s) {
+      const Shape shape{1, 1, 1, static_cast<int>(kCounts[s])};
+      std::byte* const x = from.data() + s * kRoom * sizeof(float);
+      const size_t offset = s * kRoom * size_of(to);
+      backend_->ops.elementwise->copy(Tensor(x, shape, DType::f32, stream.device()),
+                                      Tensor(wanted.data() + offset, shape, to, stream.device()),
+                                      false);
+      segments.push_back(
+          {reinterpret_cast<const float*>(x), got.data() + offset, kCounts[s], vectors});
+      vectors += segments.back().vectors();
+    }
+    const Buffer table(stream.device(), segments.size() * sizeof(CastSegment));
+    copy_bytes(stream, table.data(), segments.data(), table.bytes());
+    backend_->ops.elementwise->cast_all(
+        {reinterpret_cast<const CastSegment*>(table.data()), segments.size()}, to, vectors);
+    std::vector<std::byte> a(got.bytes()), b(got.bytes());
+    copy_bytes(stream, a.data(), got.data(), a.size());
+    copy_bytes(stream, b.data(), wanted.data(), b.size());
+    stream.synchronize();
+    EXPECT_EQ(a, b) << name_of(to) << ": nothing beyond the segments either";
+  }
+}
 
 /// The fraction of elements that dropout keeps of a tensor of ones.
 double kept_fraction(const std::vector<double>& dropped) {
