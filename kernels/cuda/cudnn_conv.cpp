@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <utility>
+#include <vector>
 
 #include "kernels/cuda/conv_epilogue.h"
 #include "kernels/cuda/cuda_check.h"
@@ -23,7 +24,8 @@ constexpr size_t alignment = 256;  // of every part of packed and workspace memo
 constexpr size_t aligned(size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
 
 std::byte* aligned(void* data) {
-  return reinterpret_cast<std::byte*>(aligned(reinterpret_cast<size_t>(data)));
+  const auto address = reinterpret_cast<size_t>(data);
+  return static_cast<std::byte*>(data) + (aligned(address) - address);
 }
 
 /// The paths of one convolution; gradients only where they were asked for.
@@ -87,17 +89,17 @@ class CudnnConvolution final : public Convolution {
   }
 
   void pack(const Tensor& weights, const Tensor& bias, void* packed) override {
-    require(weights.shape == desc_.weights() && weights.dense(), "weights {K,kh,kw,C/g}");
-    elementwise_->copy(weights, Tensor(packed, weights.shape, desc_.dtype, stream_.device()),
-                       false);
-    if (!has_epilogue(desc_)) return;
-    std::byte* target = static_cast<std::byte*>(packed) + bias_offset();
-    if (desc_.bias) {
-      require(bias.shape == Shape{1, 1, 1, desc_.out_channels}, "a bias {1,1,1,K}");
-      elementwise_->copy(bias, Tensor(target, bias.shape, desc_.dtype, stream_.device()), false);
-    } else {
-      zero_bytes(stream_, target, desc_.out_channels * size_of(desc_.dtype));
+    for (const Cast& cast : all_casts(weights, bias, packed)) {
+      elementwise_->copy(cast.from, cast.to, false);
     }
+    if (packs_zeros()) {
+      zero_bytes(stream_, static_cast<std::byte*>(packed) + bias_offset(),
+                 desc_.out_channels * size_of(desc_.dtype));
+    }
+  }
+
+  std::vector<Cast> casts(const Tensor& weights, const Tensor& bias, void* packed) const override {
+    return packs_zeros() ? std::vector<Cast>() : all_casts(weights, bias, packed);
   }
 
   void forward(const Tensor& x, const void* packed, const Tensor& y, void* workspace) override {
@@ -143,6 +145,20 @@ class CudnnConvolution final : public Convolution {
             "x as the convolution was made for");
     require(y.shape == desc_.output() && y.dtype == desc_.dtype && y.dense(),
             "y as the convolution was made for");
+  }
+  /// An activation without a bias runs with one of zeros.
+  bool packs_zeros() const { return has_epilogue(desc_) && !desc_.bias; }
+
+  std::vector<Cast> all_casts(const Tensor& weights, const Tensor& bias, void* packed) const {
+    require(weights.shape == desc_.weights() && weights.dense(), "weights {K,kh,kw,C/g}");
+    std::vector<Cast> casts{
+        {weights, Tensor(packed, weights.shape, desc_.dtype, stream_.device())}};
+    if (desc_.bias) {
+      require(bias.shape == Shape{1, 1, 1, desc_.out_channels}, "a bias {1,1,1,K}");
+      std::byte* target = static_cast<std::byte*>(packed) + bias_offset();
+      casts.push_back({bias, Tensor(target, bias.shape, desc_.dtype, stream_.device())});
+    }
+    return casts;
   }
   /// Where the bias lies behind the packed weights.
   size_t bias_offset() const {

@@ -7,8 +7,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <fstream>
-#include <iterator>
 #include <memory>
 #include <string>
 #include <vector>
@@ -17,19 +15,17 @@
 #include "kernels/cuda/cudnn_graph.h"
 #include "kernels/cuda/cudnn_plan_check.h"
 #include "kernels/error.h"
+#include "tests/kernels/described_h200.h"
 #include "tests/kernels/op_cases.h"
 
 namespace macadam {
 namespace {
 
-std::string h200() {
-  std::ifstream file(MACADAM_SOURCE_DIR "/tests/golden/cudnn_device_h200.json");
-  return {std::istreambuf_iterator<char>(file), {}};
-}
+using testbed::described_h200;
 
 /// The H200's description with the compute capability of another GPU, times 100.
 std::string device_of_capability(int version) {
-  std::string json = h200();
+  std::string json = described_h200();
   const std::string key = "\"deviceVer\":";
   json.replace(json.find(key) + key.size(), 3, std::to_string(version));
   return json;
@@ -64,7 +60,7 @@ std::vector<ConvDesc> unet_mini(int batch, int height, int width, DType dtype) {
 class CudnnPlans : public testing::TestWithParam<DType> {};
 
 TEST_P(CudnnPlans, UnetMiniTrainsAndInfers) {
-  const std::string device = h200();
+  const std::string device = described_h200();
   size_t shapes = 0, plans = 0, fewest = 1000;
   size_t largest_workspace = 0;
   const auto count = [&](const ConvDesc& desc) {
@@ -118,7 +114,7 @@ class PlanningConvOps final : public ConvOps {
                           void*) override {}
   };
 
-  std::string device_ = h200();
+  std::string device_ = described_h200();
   size_t directions_ = 0;
 };
 
@@ -136,12 +132,12 @@ TEST(CudnnPlanCheck, EveryCaseOfTheOpTableHasPlans) {
 
 TEST(CudnnPlanCheck, ReportsTheDirectionsAskedFor) {
   ConvDesc desc = conv({4, 64, 64, 64}, 64, 3, Padding::all(1), DType::bf16);
-  EXPECT_EQ(cuda::check_plans(desc, h200(), 1).size(), 1u);
+  EXPECT_EQ(cuda::check_plans(desc, described_h200(), 1).size(), 1u);
   desc.backward = true;
   desc.input_gradient = false;
-  EXPECT_EQ(cuda::check_plans(desc, h200(), 1).size(), 2u);
+  EXPECT_EQ(cuda::check_plans(desc, described_h200(), 1).size(), 2u);
   desc.input_gradient = true;
-  const auto reports = cuda::check_plans(desc, h200(), 1);
+  const auto reports = cuda::check_plans(desc, described_h200(), 1);
   ASSERT_EQ(reports.size(), 3u);
   EXPECT_EQ(reports[0].direction, "forward");
   EXPECT_EQ(reports[1].direction, "weight gradient");
@@ -169,10 +165,11 @@ TEST(CudnnPlanCheck, AConvolutionWithoutPlanIsAnErrorThatNamesIt) {
 }
 
 TEST(CudnnPlanCheck, ADescriptionSurvivesBeingWritten) {
-  const std::string written = cuda::CudnnDevice::described(h200()).json();
+  const std::string written = cuda::CudnnDevice::described(described_h200()).json();
   EXPECT_NE(written.find("NVIDIA H200"), std::string::npos) << written;
   const ConvDesc desc = conv({4, 64, 64, 64}, 64, 3, Padding::all(1), DType::bf16);
-  const auto before = cuda::check_plans(desc, h200()), after = cuda::check_plans(desc, written);
+  const auto before = cuda::check_plans(desc, described_h200()),
+             after = cuda::check_plans(desc, written);
   EXPECT_EQ(after.at(0).plans, before.at(0).plans);
   EXPECT_EQ(after.at(0).first, before.at(0).first);
 }

@@ -34,6 +34,8 @@ const std::map<std::string, std::vector<std::string>> kVendorHeaders{
     {"cuda", {"kernels/cuda/"}},
     {"stb/", {"loader/stb.cpp"}},
     {"stb_image", {"loader/stb.cpp"}},
+    {"jpeglib", {"loader/jpeg.cpp"}},
+    {"libdeflate", {"loader/deflate.cpp"}},
     {"toml++/", {"app/config_source.cpp", "loader/dataset_file.cpp"}},
     {"CLI/", {"app/"}},
     {"hdf5", {"models/weights/hdf5_file.cpp"}},

@@ -1,0 +1,330 @@
+// How a plan is chosen, kept and built again: plans are cuDNN's, for an H200 that is only
+// described; their times come from the test.
+
+#if defined(MACADAM_HAS_CUDA)
+
+#include "kernels/cuda/cudnn_tuner.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <functional>
+#include <iterator>
+#include <set>
+
+#include "kernels/cuda/cuda_ops.h"
+#include "kernels/error.h"
+#include "tests/engine/temporary_folder.h"
+#include "tests/kernels/described_h200.h"
+#include "tests/kernels/environment.h"
+
+namespace macadam::cuda {
+namespace {
+
+using testing::TemporaryFolder;
+
+std::shared_ptr<const CudnnDevice> h200() {
+  static const auto device =
+      std::make_shared<const CudnnDevice>(CudnnDevice::described(testbed::described_h200()));
+  return device;
+}
+
+ConvDesc conv(int channels = 64, DType dtype = DType::bf16) {
+  ConvDesc desc;
+  desc.input = {8, 128, 256, channels};
+  desc.out_channels = 64;
+  desc.padding = Padding::all(1);
+  desc.dtype = dtype;
+  desc.backward = true;
+  return desc;
+}
+
+/// Times by the order of calls; a negative one is a path that fails.
+class ScriptedTrials final : public ConvTrials {
+ public:
+  explicit ScriptedTrials(std::vector<float> times = {}) : times_(std::move(times)) {}
+
+  void prepare(ConvDirection, std::span<const ConvPath>) override {
+    ++prepared;
+    if (no_memory) throw RunError("not enough memory", "", "");
+  }
+  float measure(ConvDirection, const ConvPath& path) override {
+    const size_t i = measured.size();
+    measured.push_back(path.plan.get());
+    const float time = i < times_.size() ? times_[i] : 1.0f;
+    if (time < 0) throw RunError("it failed", "", "");
+    return time;
+  }
+
+  bool no_memory = false;
+  int prepared = 0;
+  std::vector<const CudnnPlan*> measured;
+
+ private:
+  std::vector<float> times_;
+};
+
+/// One path for each of several workspace sizes, in descending order.
+std::vector<ConvPath> paths_by_workspace(size_t count) {
+  std::map<size_t, ConvPath, std::greater<>> found;
+  for (const ConvPath& path : find_paths(*h200(), conv(), ConvDirection::weights, 40)) {
+    found.emplace(path.plan->workspace_bytes(), path);
+  }
+  std::vector<ConvPath> paths;
+  for (const auto& [bytes, path] : found) {
+    if (paths.size() < count) paths.push_back(path);
+  }
+  if (paths.size() < count) throw std::runtime_error("too few plans of different workspaces");
+  return paths;
+}
+
+TEST(BestPath, IsTheFastestBeyondThreePercent) {
+  const auto paths = paths_by_workspace(3);
+  ScriptedTrials trials({1.0f, 1.04f, 1.05f});
+  const BestPath best = best_path(ConvDirection::weights, paths, trials);
+  EXPECT_EQ(best.path.plan, paths[0].plan);
+  EXPECT_EQ(best.milliseconds, 1.0f);
+}
+
+TEST(BestPath, IsTheSmallestAmongTheAboutAsFast) {
+  const auto paths = paths_by_workspace(4);
+  ScriptedTrials trials({1.0f, 1.01f, 1.02f, 1.2f});
+  const BestPath best = best_path(ConvDirection::weights, paths, trials);
+  EXPECT_EQ(best.path.plan, paths[2].plan);
+  EXPECT_EQ(best.milliseconds, 1.02f);
+}
+
+TEST(BestPath, OfEqualsIsTheFirst) {
+  const ConvPath path = paths_by_workspace(1).front();
+  std::vector<ConvPath> copies;
+  for (int i = 0; i < 3; ++i) {
+    auto same = build_plan(*h200(), conv(), path.pass, path.plan->recipe());
+    copies.push_back({path.pass, std::make_shared<const CudnnPlan>(std::move(*same))});
+  }
+  ScriptedTrials trials({1.02f, 1.0f, 1.01f});
+  EXPECT_EQ(best_path(ConvDirection::weights, copies, trials).path.plan, copies[0].plan);
+}
+
+TEST(BestPath, LeavesOutWhatFails) {
+  const auto paths = paths_by_workspace(3);
+  ScriptedTrials trials({-1.0f, 2.0f, 3.0f});
+  EXPECT_EQ(best_path(ConvDirection::weights, paths, trials).path.plan, paths[1].plan);
+  ScriptedTrials failing({-1.0f, -1.0f, -1.0f});
+  try {
+    best_path(ConvDirection::weights, paths, failing);
+    FAIL() << "a path was chosen";
+  } catch (const RunError& error) {
+    const std::string text = error.what();
+    EXPECT_NE(text.find("weight gradient"), std::string::npos) << text;
+    EXPECT_NE(text.find("it failed"), std::string::npos) << text;
+  }
+}
+
+TEST(BestPath, IsTheSmallestWithoutMemoryForTrials) {
+  const auto paths = paths_by_workspace(3);
+  ScriptedTrials trials;
+  trials.no_memory = true;
+  const BestPath best = best_path(ConvDirection::weights, paths, trials);
+  EXPECT_EQ(best.path.plan, paths[2].plan);
+  EXPECT_FALSE(best.milliseconds.has_value());
+  EXPECT_TRUE(trials.measured.empty());
+}
+
+TEST(BestPath, ASinglePathIsNotTried) {
+  ScriptedTrials trials;
+  const BestPath best = best_path(ConvDirection::weights, paths_by_workspace(1), trials);
+  EXPECT_FALSE(best.milliseconds.has_value());
+  EXPECT_EQ(trials.prepared, 0);
+}
+
+TEST(PathKey, TellsApartAllThatDecides) {
+  const std::vector<std::function<void(ConvDesc&)>> changes{
+      [](ConvDesc& d) { d.input.n = 4; },        [](ConvDesc& d) { d.input.h = 64; },
+      [](ConvDesc& d) { d.input.w = 128; },      [](ConvDesc& d) { d.input.c = 32; },
+      [](ConvDesc& d) { d.out_channels = 32; },  [](ConvDesc& d) { d.kernel_h = 1; },
+      [](ConvDesc& d) { d.kernel_w = 1; },       [](ConvDesc& d) { d.stride = 2; },
+      [](ConvDesc& d) { d.dilation = 2; },       [](ConvDesc& d) { d.padding.left = 0; },
+      [](ConvDesc& d) { d.padding.right = 0; },  [](ConvDesc& d) { d.padding.top = 0; },
+      [](ConvDesc& d) { d.padding.bottom = 0; }, [](ConvDesc& d) { d.groups = 4; },
+      [](ConvDesc& d) { d.dtype = DType::f16; }, [](ConvDesc&) {},
+  };
+  std::set<std::string> keys;
+  for (const auto direction :
+       {ConvDirection::forward, ConvDirection::data, ConvDirection::weights}) {
+    for (const auto& change : changes) {
+      ConvDesc desc = conv();
+      change(desc);
+      const std::string key = path_key(desc, direction);
+      EXPECT_TRUE(keys.insert(key).second) << key;
+      EXPECT_EQ(key.find_first_of("=\n"), std::string::npos) << key;
+    }
+  }
+}
+
+TEST(PathKey, TakesTheEpilogueForForwardAlone) {
+  ConvDesc plain = conv(), biased = conv(), relu = conv();
+  biased.bias = relu.bias = true;
+  relu.activation = Activation::relu;
+  ConvDesc unbiased_relu = relu;
+  unbiased_relu.bias = false;
+  std::set<std::string> forward, data, weights;
+  for (const ConvDesc& desc : {plain, biased, relu, unbiased_relu}) {
+    forward.insert(path_key(desc, ConvDirection::forward));
+    data.insert(path_key(desc, ConvDirection::data));
+    weights.insert(path_key(desc, ConvDirection::weights));
+  }
+  EXPECT_EQ(forward.size(), 4u);
+  EXPECT_EQ(data.size(), 1u);
+  EXPECT_EQ(weights.size(), 1u);
+  ConvDesc inference = plain;
+  inference.backward = inference.input_gradient = false;
+  EXPECT_EQ(path_key(inference, ConvDirection::forward), path_key(plain, ConvDirection::forward));
+}
+
+class PlanRecipes : public ::testing::TestWithParam<DType> {};
+
+TEST_P(PlanRecipes, BuildThePlansTheyAreOf) {
+  size_t built = 0;
+  for (const int channels : {3, 19, 64}) {
+    for (const ConvPass pass : {ConvPass::forward, ConvPass::forward_bias,
+                                ConvPass::forward_bias_relu, ConvPass::data, ConvPass::weights}) {
+      const ConvDesc desc = conv(channels, GetParam());
+      for (const CudnnPlan& plan : find_plans(*h200(), desc, pass, 10)) {
+        const auto again = build_plan(*h200(), desc, pass, plan.recipe());
+        ASSERT_TRUE(again.has_value()) << plan.name() << ", " << name_of(pass);
+        EXPECT_EQ(again->recipe(), plan.recipe());
+        EXPECT_EQ(again->workspace_bytes(), plan.workspace_bytes());
+        EXPECT_EQ(again->name(), plan.name());
+        ++built;
+      }
+    }
+  }
+  EXPECT_GT(built, 50u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Types, PlanRecipes, ::testing::Values(DType::bf16, DType::f16, DType::f32),
+                         [](const auto& dtype) { return std::string(name_of(dtype.param)); });
+
+TEST(PlanRecipe, OfNoPlanBuildsNone) {
+  const PlanRecipe good = find_plans(*h200(), conv(), ConvPass::forward, 1).front().recipe();
+  ASSERT_TRUE(build_plan(*h200(), conv(), ConvPass::forward, good).has_value());
+  ASSERT_FALSE(good.knobs.empty());
+  PlanRecipe value = good, type = good;
+  value.knobs[0].value = -77;
+  type.knobs[0].type = 9999;
+  for (const PlanRecipe& bad : {PlanRecipe{-1, {}}, PlanRecipe{1 << 30, {}},
+                                PlanRecipe{good.engine, {{-3, 1}}}, value, type}) {
+    EXPECT_FALSE(build_plan(*h200(), conv(), ConvPass::forward, bad).has_value());
+  }
+}
+
+TEST(PlanRecipe, OfAnInexactEngineBuildsNone) {
+  // What serves 16 bits best would serve fp32 too, by rounding it to TF32.
+  for (const ConvPass pass : {ConvPass::forward, ConvPass::data, ConvPass::weights}) {
+    const int64_t engine = find_plans(*h200(), conv(), pass, 1).front().recipe().engine;
+    EXPECT_TRUE(build_plan(*h200(), conv(), pass, {engine, {}}).has_value()) << name_of(pass);
+    const ConvDesc exact = conv(64, DType::f32);
+    EXPECT_FALSE(build_plan(*h200(), exact, pass, {engine, {}}).has_value()) << name_of(pass);
+  }
+}
+
+TEST(ConvTuner, TriesOnceInItsLife) {
+  ConvTuner tuner(h200(), PlanCache({}, "H200"));
+  ScriptedTrials trials({2.0f, 1.0f}), none;
+  const ConvPath path = tuner.choose(conv(), ConvDirection::weights, trials);
+  EXPECT_EQ(path.plan.get(), trials.measured.at(1));
+  EXPECT_EQ(tuner.choose(conv(), ConvDirection::weights, none).plan, path.plan);
+  EXPECT_TRUE(none.measured.empty());
+}
+
+TEST(ConvTuner, FindsTheChoiceOfAnEarlierRun) {
+  const TemporaryFolder folder;
+  ConvDesc biased = conv();
+  biased.bias = true;
+  biased.activation = Activation::silu;  // nothing fuses it: the path has a second kernel
+  std::vector<std::string> names;
+  std::vector<PlanRecipe> recipes;
+  for (const bool first : {true, false}) {
+    ConvTuner tuner(h200(), PlanCache(folder.path(), "H200"));
+    for (const auto direction :
+         {ConvDirection::forward, ConvDirection::data, ConvDirection::weights}) {
+      ScriptedTrials trials({5, 4, 3, 2, 1, 2, 3, 4, 5, 6});
+      const ConvPath path = tuner.choose(biased, direction, trials);
+      EXPECT_EQ(path.epilogue, direction == ConvDirection::forward);
+      EXPECT_EQ(trials.measured.empty(), !first);
+      if (first) {
+        names.push_back(path.name());
+        recipes.push_back(path.plan->recipe());
+      } else {
+        EXPECT_EQ(path.name(), names[static_cast<size_t>(direction)]);
+        EXPECT_EQ(path.plan->recipe(), recipes[static_cast<size_t>(direction)]);
+      }
+    }
+  }
+  ScriptedTrials elsewhere;
+  ConvTuner(h200(), PlanCache(folder.path(), "H100"))
+      .choose(biased, ConvDirection::forward, elsewhere);
+  EXPECT_FALSE(elsewhere.measured.empty());
+}
+
+TEST(ConvTuner, TriesAgainWhenTheKnownPlanIsNotItself) {
+  const TemporaryFolder folder;
+  const auto direction = ConvDirection::weights;
+  const std::string key = path_key(conv(), direction);
+  ScriptedTrials trials;
+  ConvTuner(h200(), PlanCache(folder.path(), "H200")).choose(conv(), direction, trials);
+  const TunedPlan good = *PlanCache(folder.path(), "H200").find(key);
+  EXPECT_EQ(good.milliseconds, 1.0f);
+
+  TunedPlan workspace = good, engine = good, knob = good, epilogue = good;
+  workspace.workspace_bytes += 1;
+  engine.recipe.engine = 1 << 20;
+  knob.recipe.knobs = {{-1, -1}};
+  epilogue.epilogue = true;
+  for (const TunedPlan& bad : {workspace, engine, knob, epilogue}) {
+    PlanCache(folder.path(), "H200").store(key, bad);
+    ScriptedTrials again;
+    ConvTuner(h200(), PlanCache(folder.path(), "H200")).choose(conv(), direction, again);
+    EXPECT_FALSE(again.measured.empty());
+    EXPECT_EQ(*PlanCache(folder.path(), "H200").find(key), good);
+  }
+}
+
+TEST(ConvTuner, DoesNotKeepAChoiceMadeForLackOfMemory) {
+  const TemporaryFolder folder;
+  ScriptedTrials poor;
+  poor.no_memory = true;
+  ConvTuner(h200(), PlanCache(folder.path(), "H200")).choose(conv(), ConvDirection::weights, poor);
+  EXPECT_TRUE(folder.entries().empty());
+}
+
+// What only a GPU can tell.
+TEST(CudaConvOps, FindTheChoicesOfAnEarlierRun) {
+  if (list_devices().empty()) GTEST_SKIP() << "no CUDA device";
+  const TemporaryFolder folder;
+  const testbed::Variable cache("MACADAM_CACHE", folder.path().string());
+  Stream stream(Device{DeviceKind::cuda, 0});
+  const auto file = [&] {
+    std::ifstream opened(folder.path() / folder.entries().at(0));
+    return std::string(std::istreambuf_iterator<char>(opened), {});
+  };
+  const std::string first = make_conv_ops(stream)->make(conv())->implementation();
+  const std::string times = file();
+  EXPECT_EQ(make_conv_ops(stream)->make(conv())->implementation(), first);
+  EXPECT_EQ(file(), times) << "timed again";
+}
+
+TEST(CudaConvOps, RunDepthwiseConvolutionsOnTheirOwnKernel) {
+  if (list_devices().empty()) GTEST_SKIP() << "no CUDA device";
+  Stream stream(Device{DeviceKind::cuda, 0});
+  ConvDesc desc = conv();
+  desc.groups = 64;
+  ASSERT_TRUE(is_depthwise(desc));
+  const std::string text = make_conv_ops(stream)->make(desc)->implementation();
+  EXPECT_EQ(text.find("cuDNN"), std::string::npos) << text;
+}
+
+}  // namespace
+}  // namespace macadam::cuda
+
+#endif
