@@ -12,6 +12,7 @@ namespace {
 
 constexpr double kReplaySeconds = 2e-3;  // long beside the launch of a graph
 constexpr int kReplays = 21, kMostRounds = 64;
+constexpr size_t kMostSets = 256;
 
 CapturedGraph capture(Stream& stream, const std::vector<Call>& calls, int rounds) {
   return CapturedGraph::record(stream, [&] {
@@ -32,7 +33,9 @@ double seconds_of(Stream& stream, cuda::Stopwatch& watch, CapturedGraph& graph) 
 std::vector<Call> in_turns(Workbench& bench, const std::function<Call(Workbench&)>& make) {
   std::vector<Call> calls;
   const size_t before = bench.bytes();
-  while (calls.size() < 2 || bench.bytes() - before < kFootprint) calls.push_back(make(bench));
+  while (calls.size() < 2 || (calls.size() < kMostSets && bench.bytes() - before < kFootprint)) {
+    calls.push_back(make(bench));
+  }
   return calls;
 }
 

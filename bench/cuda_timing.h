@@ -13,7 +13,8 @@ namespace macadam::bench {
 /// nothing that a call reads lies there from the call before.
 constexpr size_t kFootprint = size_t{512} << 20;
 
-/// The same call on as many sets of tensors as kFootprint needs, two at least.
+/// The same call on as many sets of tensors as kFootprint needs: 2 at least, and at most 256, which
+/// is less than that only for ops on a few kilobytes.
 std::vector<Call> in_turns(Workbench& bench, const std::function<Call(Workbench&)>& make);
 
 /// Seconds of one of the calls, in turns: the median over replays of a captured graph. The calls

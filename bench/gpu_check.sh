@@ -4,29 +4,38 @@
 #
 #   bench/gpu_check.sh OUT [section...]
 #
-# Sections, in this order unless some are named; one that has passed into OUT is not run again
-# (FORCE=1 runs it anyway), so that an interrupted check is resumed by the same command:
-#   build      the programs in $BUILD run here; else they are built there
+# Sections, in this order unless some are named; one that has passed into OUT is not run again. A
+# section that its time limit cuts short keeps what it has measured, and the same command goes on
+# from there (FORCE=1 begins anew):
+#   build      the programs in $BUILD (or in $BUILD.tar.gz) run here; else they are built there
 #   tests      every test binary; a CUDA test that is skipped is a failure here
-#   sanitizer  compute-sanitizer memcheck and racecheck over the kernel tests
-#   kernels    the Google Benchmark suites, their CUDA cases
+#   kernels    bench_cuda_ops: every kernel against the bandwidth of a copy, and convolutions
+#   peers      training steps of four networks, in turns with PyTorch eager and torch.compile
+#   inference  latency of one image, in turns with PyTorch, and ONNX Runtime and TensorRT if there
 #   training   UNet-mini for a few epochs at bf16 and fp32, and its evaluation
-#   peers      the same network in PyTorch
+#   profile    where the time of a step goes, layer by layer
 #   real       UNet-mini on CamVid ($CAMVID) until it segments
-# and, where there is no GPU, to prepare a $BUILD that can be carried to one:
-#   bundle     builds for any x86-64-v3 machine, stripped, with the libraries that it needs
+#   sanitizer  compute-sanitizer memcheck and racecheck over the kernel tests
+# and, on another machine, to prepare programs that can be carried to one with a GPU:
+#   bundle     builds for any x86-64-v3 machine into $BUILD.tar.gz, with the libraries it needs
 #
 # OUT receives results.json, report.md and log.txt. Environment:
-#   BUILD      build folder (build/gpu)          CAMVID     a CamVid folder in SegNet layout
+#   BUILD      build folder (build/gpu)          CAMVID       a CamVid folder in SegNet layout
 #   WORK       scratch (/tmp/macadam_gpu_check)  SECONDS_MAX  a section's limit (530)
-#   CUDNN_PATH cuDNN, where it is neither PyTorch's nor in /usr/local/cuda
+#   PYTHON     the Python with PyTorch (python3) CUDNN_PATH   cuDNN, where it is neither PyTorch's
+#   DEVICE     cuda; cpu tries the script                     nor in /usr/local/cuda
+#              itself, at small sizes
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=$(realpath -m "${BUILD:-$root/build/gpu}")
 work=${WORK:-/tmp/macadam_gpu_check}
 report="$root/bench/gpu_report.py"
-all_sections=(build tests sanitizer kernels training peers real)
+all_sections=(build tests kernels peers inference training profile real sanitizer)
+device=${DEVICE:-cuda}
+python=${PYTHON:-python3}
+export PYTHONDONTWRITEBYTECODE=1
+seconds_max=${SECONDS_MAX:-530}
 
 fail() {
   echo "gpu_check: error: $*" >&2
@@ -42,7 +51,7 @@ program() {
 # The libraries that the programs find at run time: carried ones, CUDA's, PyTorch's cuDNN.
 set_library_path() {
   local wheel
-  wheel=$(python3 -c 'import nvidia.cudnn as c; print(list(c.__path__)[0])' 2>/dev/null || true)
+  wheel=$("$python" -c 'import nvidia.cudnn as c; print(list(c.__path__)[0])' 2>/dev/null || true)
   if [[ -z ${CUDNN_PATH:-} && -n $wheel && -d $wheel/lib ]]; then
     export CUDNN_PATH=$wheel
   fi
@@ -55,14 +64,17 @@ set_library_path() {
   export LD_LIBRARY_PATH=$path${LD_LIBRARY_PATH:-}
 }
 
-# Tests hold the absolute path of the sources; a carried build finds them through a link.
-link_sources() {
-  local built_from
-  built_from=$(sed -n 's/^CMAKE_HOME_DIRECTORY:INTERNAL=//p' "$build/CMakeCache.txt")
-  if [[ -n $built_from && ! -e $built_from ]]; then
-    mkdir -p "$(dirname "$built_from")"
-    ln -s "$root" "$built_from"
-  fi
+# Tests hold the absolute paths of sources and programs; a carried build finds them through links.
+link_old_places() {
+  local key place old
+  for key in CMAKE_HOME_DIRECTORY CMAKE_CACHEFILE_DIR; do
+    if [[ $key == CMAKE_HOME_DIRECTORY ]]; then place=$root; else place=$build; fi
+    old=$(sed -n "s/^$key:INTERNAL=//p" "$build/CMakeCache.txt")
+    if [[ -n $old && ! -e $old ]]; then
+      mkdir -p "$(dirname "$old")"
+      ln -s "$place" "$old"
+    fi
+  done
 }
 
 # compile FOLDER option...
@@ -75,48 +87,176 @@ compile() {
 }
 
 section_bundle() {
-  local folder=$work/bundle file
-  compile "$folder" -DMACADAM_NATIVE=OFF -DCMAKE_CXX_FLAGS=-march=x86-64-v3 \
+  local folder=$work/release carried=$dir/carried file
+  compile "$folder" -DMACADAM_NATIVE=OFF -DCMAKE_CXX_FLAGS=-march=x86-64-v3 -DMACADAM_HDF5=OFF \
     "-DMACADAM_CUDA_ARCHITECTURES=${ARCHITECTURES:-90}"
-  mkdir -p "$build/lib"
-  cp "$folder/CMakeCache.txt" "$build"
+  rm -rf "$carried"
+  mkdir -p "$carried/lib" "$(dirname "$build")"
+  cp "$folder/CMakeCache.txt" "$carried"
   for file in "$folder"/{macadam,test_*,bench_*}; do
-    [[ -x $file && -f $file ]] || continue
-    strip -o "$build/$(basename "$file")" "$file"
+    # What needs no GPU has been seen here.
+    if [[ ! -f $file || ! -x $file || $file == */bench_cpu_ops || $file == */test_emulator ]]; then
+      continue
+    fi
+    strip -o "$carried/$(basename "$file")" "$file"
     ldd "$file" | awk '$3 ~ /^\// {print $3}'
   done | sort -u |
-    grep -vE '/(libc|libm|libdl|librt|libpthread|libstdc\+\+|libgcc_s|libcud[a-z]*|libnv[a-z]*)\.so' |
-    xargs -r cp -Lt "$build/lib"
-  du -sh "$build"
-  echo '{}' >"$work/bundle.json"
+    grep -vE '/lib(c|m|dl|rt|pthread|stdc\+\+|gcc_s|cud[a-z]*|nv[a-z]*)\.so' |
+    xargs -r cp -Lt "$carried/lib"
+  tar -C "$carried" -czf "$build.tar.gz" .
+  du -sh "$carried" "$build.tar.gz"
 }
 
 section_build() {
-  nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader ||
-    fail "nvidia-smi: no GPU here: this check is for a machine that has one"
-  local how=carried
-  if ! "$build/test_kernels" --gtest_list_tests >/dev/null 2>"$work/build_error"; then
-    cat "$work/build_error"
-    how="built here"
+  if [[ $device == cuda ]]; then
+    nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader ||
+      fail "nvidia-smi: no GPU here: this check is for a machine that has one"
+  fi
+  if [[ ! -e $build && -f $build.tar.gz ]]; then
+    mkdir -p "$build"
+    tar -C "$build" -xzf "$build.tar.gz"
+  fi
+  echo carried >"$dir/how"
+  if ! "$build/test_kernels" --gtest_list_tests >/dev/null 2>"$dir/error"; then
+    cat "$dir/error"
+    [[ $device == cuda ]] || fail "$build: no programs that run here: build them first"
+    echo "built here" >"$dir/how"
     compile "$build" -DMACADAM_CUDA_ARCHITECTURES=native
   fi
   "$build/test_kernels" --gtest_list_tests >/dev/null
-  python3 "$report" machine "$how" >"$work/build.json"
 }
+collect_build() { python3 "$report" machine "$(cat "$dir/how")"; }
 
 section_tests() {
-  local file failed=0
-  rm -f "$work"/gtest_*.json
+  local file found=0
   for file in "$build"/test_*; do
     [[ -x $file && -f $file ]] || continue
+    found=1
+    [[ ! -f $dir/$(basename "$file").json ]] || continue
     echo "--- $(basename "$file")"
-    (cd "$work" && "$file" --gtest_brief=1 "--gtest_output=json:$work/gtest_$(basename "$file").json") ||
-      failed=1
+    (cd "$dir" && "$file" --gtest_brief=1 "--gtest_output=json:$dir/$(basename "$file").json") ||
+      true # what failed is in the file
   done
-  compgen -G "$work/gtest_*.json" >/dev/null || fail "no test binary in $build"
-  python3 "$report" tests "$work"/gtest_*.json >"$work/tests.json" || failed=1
-  return "$failed"
+  [[ $found == 1 ]] || fail "no test binary in $build"
 }
+collect_tests() { python3 "$report" tests "$dir"/*.json; }
+
+section_kernels() {
+  local bench part
+  bench=$(program "bench_${device}_ops")
+  declare -A cases=([bf16]='/bf16/|^copy/[0-9]' [fp32]='/f32/' [convolutions]='^convolution_')
+  if [[ $device == cpu ]]; then cases=([some]='^(copy_roof|relu/|argmax)'); fi
+  for part in "${!cases[@]}"; do
+    [[ ! -f $dir/$part.json ]] || continue
+    "$bench" "--benchmark_filter=${cases[$part]}" "--benchmark_out=$dir/$part.part" \
+      --benchmark_out_format=json
+    mv "$dir/$part.part" "$dir/$part.json"
+  done
+}
+collect_kernels() { python3 "$report" benchmarks "$dir"/*.json; }
+
+# peer SCRIPT option...: a side-by-side run into $dir, which goes on where the last one was cut.
+peer() {
+  local script=$1
+  shift
+  if [[ $device == cpu ]]; then
+    set -- "$@" --device cpu --networks unet_mini --size 64x32 --rounds 1 --seconds 0.1 --no-compile
+  fi
+  TORCHINDUCTOR_CACHE_DIR=$work/inductor "$python" "$root/bench/peers/$script" "$build" -o "$dir" \
+    --time-limit $((seconds_max - 20)) "$@"
+}
+
+section_peers() {
+  if [[ $device == cpu ]]; then set -- --batches 1; fi
+  peer gpu_training.py "$@"
+}
+collect_peers() { python3 "$report" files "$dir"; }
+
+section_inference() {
+  cp "$work"/peers/scores_*.json "$dir" 2>/dev/null || true
+  peer gpu_inference.py --seconds 0.4
+}
+collect_inference() { python3 "$report" files "$dir"; }
+
+# train NAME DATASET HEIGHT WIDTH LABELS key=value...: a run in $dir/runs/NAME, and eval_NAME.json.
+train() {
+  local name=$1 dataset=$2 height=$3 width=$4 labels=$5
+  shift 5
+  [[ ! -f $dir/eval_$name.json ]] || return 0
+  cat >"$dir/$name.toml" <<TOML
+network   = "unet_mini"
+dataset   = "$dataset"
+label_set = "$labels"
+size      = [$height, $width]
+batch     = 8
+seed      = 1
+name      = "$name"
+device    = "$device"
+TOML
+  if [[ -f $dir/runs/$name/last.safetensors ]]; then
+    set -- "$@" --resume
+  else
+    rm -rf "$dir/runs/$name"
+  fi
+  (cd "$dir" && "$(program macadam)" train "$name.toml" "$@" &&
+    "$(program macadam)" eval "runs/$name/best.safetensors" "$dataset" --json >"eval_$name.part")
+  mv "$dir/eval_$name.part" "$dir/eval_$name.json"
+}
+
+# Sets `data`: the data set of the sections training and profile, with its size and labels.
+find_data() {
+  if [[ -n ${CAMVID:-} ]]; then
+    data=("$CAMVID" 360 480 camvid11)
+    return
+  fi
+  local size=1024x512 images=200
+  data=("$work/streets" 512 1024 categories8)
+  if [[ $device == cpu ]]; then size=64x32 images=16 data=("$work/streets" 32 64 categories8); fi
+  [[ -d ${data[0]} ]] ||
+    "$(program macadam)" synth "${data[0]}" --images "$images" --size "$size" --seed 1
+}
+
+section_training() {
+  local data precision
+  find_data
+  for precision in bf16 fp32; do
+    train "short_$precision" "${data[@]}" "precision=$precision" epochs=4
+  done
+}
+collect_training() { python3 "$report" runs "$dir" short_bf16 short_fp32; }
+
+section_profile() {
+  local data network macadam networks=(unet_mini vgg16_unet)
+  macadam=$(program macadam)
+  if ! "$macadam" train --help | grep -q -- --profile; then
+    echo "this build has no macadam train --profile"
+    return
+  fi
+  if [[ $device == cpu ]]; then networks=(unet_mini); fi
+  find_data
+  for network in "${networks[@]}"; do
+    cat >"$dir/$network.toml" <<TOML
+network   = "$network"
+dataset   = "${data[0]}"
+label_set = "${data[3]}"
+size      = [${data[1]}, ${data[2]}]
+batch     = 8
+name      = "$network"
+device    = "$device"
+TOML
+    (cd "$dir" && "$macadam" train "$network.toml" --profile 10 >"$network.part")
+    mv "$dir/$network.part" "$dir/$network.txt"
+    cat "$dir/$network.txt"
+  done
+}
+collect_profile() { python3 "$report" texts "$dir"; }
+
+section_real() {
+  [[ -n ${CAMVID:-} ]] || fail "CAMVID: not set: name a CamVid folder in SegNet layout"
+  [[ -d $CAMVID ]] || fail "$CAMVID: no such folder"
+  train camvid "$CAMVID" 360 480 camvid11 "epochs=${EPOCHS:-60}"
+}
+collect_real() { python3 "$report" runs "$dir" camvid; }
 
 section_sanitizer() {
   local tool test name status failed=0
@@ -128,91 +268,32 @@ section_sanitizer() {
     [racecheck]='Cuda/*norm*:Cuda/*loss*:Cuda/*confusion*:Cuda/*pool*:Cuda/*upsample*:Cuda/*augment*'
     [convolutions]='Cuda/*conv_*_2x5x9x*'
   )
-  : >"$work/sanitizer.tsv"
   # A third of the cases of each, taken in turns from the whole table.
   export GTEST_TOTAL_SHARDS=${SANITIZER_SHARDS:-3} GTEST_SHARD_INDEX=0
   for name in memcheck racecheck convolutions; do
+    [[ ! -f $dir/$name.txt ]] || continue
     status=passed
     timeout 170 "$tool" --tool "${name/convolutions/memcheck}" --error-exitcode 9 \
       --print-limit 20 "$test" --gtest_brief=1 "--gtest_filter=${filter[$name]}" \
-      >"$work/$name.log" 2>&1 || status="exit $?"
-    grep -qE '\[  PASSED  \] [1-9]' "$work/$name.log" || status="$status, no test passed"
-    tail -25 "$work/$name.log"
-    printf '%s\t%s\n' "$name" "$status" >>"$work/sanitizer.tsv"
+      >"$dir/$name.log" 2>&1 || status="exit $?"
+    grep -qE '\[  PASSED  \] [1-9]' "$dir/$name.log" || status="$status, no test passed"
+    tail -25 "$dir/$name.log"
+    echo "$status" >"$dir/$name.txt"
     [[ $status == passed ]] || failed=1
   done
-  python3 "$report" table "$work/sanitizer.tsv" >"$work/sanitizer.json"
   return "$failed"
 }
-
-section_kernels() {
-  local file cases=${KERNEL_FILTER:-[Cc]uda} found=0
-  rm -f "$work"/bench_*.json
-  for file in "$build"/bench_*; do
-    [[ -x $file && -f $file ]] || continue
-    "$file" --benchmark_list_tests "--benchmark_filter=$cases" 2>/dev/null | grep -q . || continue
-    found=1
-    "$file" "--benchmark_filter=$cases" --benchmark_min_time=0.2 \
-      "--benchmark_out=$work/$(basename "$file").json" --benchmark_out_format=json
-  done
-  [[ $found == 1 ]] || fail "no bench_* in $build has a case that matches '$cases'"
-  python3 "$report" benchmarks "$work"/bench_*.json >"$work/kernels.json"
-}
-
-# train NAME DATASET HEIGHT WIDTH LABELS key=value...: a run in $work/runs/NAME, and eval_NAME.json.
-train() {
-  local name=$1 dataset=$2 height=$3 width=$4 labels=$5
-  shift 5
-  cat >"$work/$name.toml" <<TOML
-network   = "unet_mini"
-dataset   = "$dataset"
-label_set = "$labels"
-size      = [$height, $width]
-batch     = 8
-seed      = 1
-name      = "$name"
-device    = "cuda"
-TOML
-  rm -rf "$work/runs/$name"
-  (cd "$work" && "$(program macadam)" train "$name.toml" "$@" &&
-    "$(program macadam)" eval "runs/$name/best.safetensors" "$dataset" --json >"eval_$name.json")
-}
-
-section_training() {
-  program macadam >/dev/null
-  local dataset=$work/streets height=512 width=1024 labels=categories8 precision
-  if [[ -n ${CAMVID:-} ]]; then
-    dataset=$CAMVID height=360 width=480 labels=camvid11
-  elif [[ ! -d $dataset ]]; then
-    "$build/macadam" synth "$dataset" --images 200 --size 1024x512 --seed 1
-  fi
-  for precision in bf16 fp32; do
-    train "short_$precision" "$dataset" "$height" "$width" "$labels" "precision=$precision" epochs=4
-  done
-  python3 "$report" runs "$work" short_bf16 short_fp32 >"$work/training.json"
-}
-
-section_peers() {
-  python3 -c 'import torch; assert torch.cuda.is_available()' ||
-    fail "PyTorch with CUDA: not here: install it, or leave out the section 'peers'"
-  python3 "$root/bench/peers/unet_mini_torch.py" --height 512 --width 1024 --batch 8 \
-    >"$work/peers.json"
-  cat "$work/peers.json"
-}
-
-section_real() {
-  [[ -n ${CAMVID:-} ]] || fail "CAMVID: not set: name a CamVid folder in SegNet layout"
-  [[ -d $CAMVID ]] || fail "$CAMVID: no such folder"
-  train camvid "$CAMVID" 360 480 camvid11 "epochs=${EPOCHS:-60}"
-  python3 "$report" runs "$work" camvid >"$work/real.json"
-}
+collect_sanitizer() { python3 "$report" texts "$dir"; }
 
 if [[ ${1:-} == --section ]]; then # one section, under the time limit that the loop below sets
+  dir=$work/$2
+  mkdir -p "$dir"
   set_library_path
   if [[ $2 != build && $2 != bundle ]]; then
     [[ -f $build/CMakeCache.txt ]] || fail "$build: no build: run the section 'build' first"
-    link_sources
+    link_old_places
   fi
+  export MACADAM_CACHE=${MACADAM_CACHE:-$work/cache}
   "section_$2"
   exit
 fi
@@ -227,26 +308,41 @@ for section in "${sections[@]}"; do
     fail "$section: no such section: use ${all_sections[*]} or bundle"
 done
 
+# run SECTION: under the time limit, what it measured merged into OUT. 0: passed.
+run() {
+  local section=$1 status=0 started
+  dir=$work/$section
+  case $(python3 "$report" state "$out" "$section") in
+    passed)
+      if [[ ${FORCE:-0} != 1 ]]; then
+        echo "=== $section: passed before"
+        return 0
+      fi
+      rm -rf "$dir"
+      ;;
+    cut) if [[ ${FORCE:-0} == 1 ]]; then rm -rf "$dir"; fi ;;
+    *) rm -rf "$dir" ;;
+  esac
+  mkdir -p "$dir"
+  echo "=== $section"
+  started=$(date +%s)
+  timeout --kill-after=10 "$seconds_max" "${BASH_SOURCE[0]}" --section "$section" 2>&1 |
+    tee "$work/$section.log" || status=$?
+  { echo "=== $section (exit $status)" && cat "$work/$section.log"; } >>"$out/log.txt"
+  echo '{}' >"$work/$section.json"
+  if declare -F "collect_$section" >/dev/null; then
+    "collect_$section" >"$work/$section.json" || { [[ $status != 0 ]] || status=1; }
+  fi
+  python3 "$report" merge "$out" "$section" "$status" $(($(date +%s) - started)) \
+    "$work/$section.json" "$work/$section.log"
+  if [[ $status != 0 ]]; then echo "=== $section: $(python3 "$report" state "$out" "$section")"; fi
+  return "$status"
+}
+
 export WORK=$work BUILD=$build
 result=0
 for section in "${sections[@]}"; do
-  if [[ ${FORCE:-0} != 1 ]] && python3 "$report" passed "$out" "$section"; then
-    echo "=== $section: passed before"
-    continue
-  fi
-  echo "=== $section"
-  rm -f "$work/$section.json"
-  started=$(date +%s)
-  status=0
-  timeout --kill-after=10 "${SECONDS_MAX:-530}" "${BASH_SOURCE[0]}" --section "$section" 2>&1 |
-    tee "$work/$section.log" || status=$?
-  { echo "=== $section (exit $status)" && cat "$work/$section.log"; } >>"$out/log.txt"
-  python3 "$report" merge "$out" "$section" "$status" $(($(date +%s) - started)) \
-    "$work/$section.json" "$work/$section.log"
-  if [[ $status != 0 ]]; then
-    echo "=== $section: FAILED (exit $status)"
-    result=1
-  fi
+  run "$section" || result=1
 done
 cat "$out/report.md"
 exit $result

@@ -2,9 +2,13 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
+
+CUT = {75, 124, 137}  # exit statuses of a section that ran out of time
+NETWORKS = ("unet_mini", "unet", "vgg16_unet", "resnet34_unet")
 
 
 def output_of(*command):
@@ -23,12 +27,17 @@ def machine(how):
     return {"gpu": gpu, "nvcc": nvcc.splitlines()[-2] if nvcc else None, "programs": how}
 
 
+def existing(files):
+    """Without a shell's pattern that fits none."""
+    return (file for file in map(Path, files) if file.exists())
+
+
 def tests(files):
     """Counts of GoogleTest; a CUDA test that was skipped counts as failed."""
     binaries, failures = {}, []
-    for file in files:
+    for file in existing(files):
         count = {"run": 0, "skipped": 0, "failed": 0, "cuda": 0}
-        for suite in json.loads(Path(file).read_text())["testsuites"]:
+        for suite in json.loads(file.read_text())["testsuites"]:
             for test in suite["testsuite"]:
                 name = f"{suite['name']}.{test['name']}"
                 skipped = test.get("result") == "SKIPPED"
@@ -41,7 +50,7 @@ def tests(files):
                 if failed:
                     first = (test.get("failures") or [{"failure": "skipped"}])[0]["failure"]
                     failures.append({"test": name, "failure": first[:600]})
-        binaries[Path(file).stem.removeprefix("gtest_")] = count
+        binaries[file.stem] = count
     if not any(count["cuda"] for count in binaries.values()):
         failures.append({"test": "Cuda*", "failure": "no CUDA test in this build"})
     return {"binaries": binaries, "failures": failures}
@@ -52,20 +61,26 @@ def benchmarks(files):
     scale = {"ns": 1e-3, "us": 1, "ms": 1e3, "s": 1e6}
     known = {"name", "run_name", "run_type", "repetitions", "repetition_index", "threads",
              "iterations", "real_time", "cpu_time", "time_unit", "family_index",
-             "per_family_instance_index", "label"}
-    cases = []
-    for file in files:
-        for case in json.loads(Path(file).read_text())["benchmarks"]:
-            entry = {"name": case["name"], "us": case["real_time"] * scale[case["time_unit"]]}
-            entry |= {key: value for key, value in case.items() if key not in known}
-            cases.append(entry)
-    return {"cases": cases}
+             "per_family_instance_index", "label", "us"}
+    cases, failures = [], []
+    for file in existing(files):
+        for case in json.loads(file.read_text())["benchmarks"]:
+            name = re.sub(r"/(iterations:1|manual_time|real_time)\b", "", case["name"])
+            if case.get("error_occurred"):
+                failures.append({"case": name, "failure": case["error_message"]})
+                continue
+            entry = {"name": name, "us": case["real_time"] * scale[case["time_unit"]]}
+            cases.append(entry | {key: value for key, value in case.items() if key not in known})
+    return {"cases": cases, "failures": failures}
 
 
-def runs(folder, names):
-    """The last epoch, the best speed and the evaluation of training runs."""
+def runs(folder, *names):
+    """The last epoch, the best speed and the evaluation of those training runs that have ended."""
     result = {}
     for name in names:
+        evaluation = Path(folder, f"eval_{name}.json")
+        if not evaluation.exists():
+            continue
         with open(Path(folder, "runs", name, "results.csv"), newline="") as file:
             rows = [{key: float(value) for key, value in row.items()}
                     for row in csv.DictReader(file)]
@@ -75,13 +90,18 @@ def runs(folder, names):
             "last": rows[-1],
             "images_per_second": max(row["images_per_second"] for row in rows),
             "data_wait_share": sum(row["data_wait_seconds"] for row in rows) / seconds,
-            "evaluation": json.loads(Path(folder, f"eval_{name}.json").read_text()),
+            "evaluation": json.loads(evaluation.read_text()),
         }
     return {"runs": result}
 
 
-def table(file):
-    return dict(line.split("\t", 1) for line in Path(file).read_text().splitlines())
+def files_of(folder):
+    """The JSON files of a folder: name -> content."""
+    return {file.stem: json.loads(file.read_text()) for file in sorted(Path(folder).glob("*.json"))}
+
+
+def texts(folder):
+    return {file.stem: file.read_text().strip() for file in sorted(Path(folder).glob("*.txt"))}
 
 
 def read_results(out):
@@ -89,77 +109,227 @@ def read_results(out):
     return json.loads(file.read_text()) if file.exists() else {}
 
 
+def state(out, section):
+    """passed, cut, failed or none."""
+    return read_results(out).get(section, {}).get("state", "none")
+
+
 def merge(out, section, status, seconds, data_file, log_file):
+    status = int(status)
     results = read_results(out)
-    entry = {"passed": status == "0", "exit": int(status), "seconds": int(seconds)}
-    if Path(data_file).exists():
-        entry["data"] = json.loads(Path(data_file).read_text() or "{}")
-    if status != "0":
+    before = results.get(section, {})
+    took = int(seconds) + (before["seconds"] if before.get("state") == "cut" else 0)
+    entry = {"state": "passed" if status == 0 else "cut" if status in CUT else "failed",
+             "exit": status, "seconds": took}
+    text = Path(data_file).read_text()
+    entry["data"] = json.loads(text) if text.strip() else {}
+    if status != 0:
         entry["log_end"] = Path(log_file).read_text(errors="replace").splitlines()[-15:]
     results[section] = entry
+    results.pop("goals", None)
+    results["goals"] = goals(results)
     Path(out, "results.json").write_text(json.dumps(results, indent=1) + "\n")
     Path(out, "report.md").write_text(markdown(results))
 
 
-def markdown_data(section, data):
+def data_of(results, section):
+    return results.get(section, {}).get("data") or {}
+
+
+def goal(what, wanted, measured=None, met=None):
+    verdict = "not measured" if measured is None else "met" if met else "not met"
+    return {"goal": what, "wanted": wanted, "measured": measured, "verdict": verdict}
+
+
+def training_goals(peers):
+    """The worst of the batch sizes counts."""
+    for peer, wanted in (("eager", 1.5), ("compile", 1.2)):
+        for network in NETWORKS:
+            found = {entry["batch"]: entry["ratios"][peer]["median"]
+                     for name, entry in peers.items()
+                     if name.startswith("training_") and entry["network"] == network
+                     and peer in entry["ratios"]}
+            text = ", ".join(f"{ratio:.2f}x (batch {batch})"
+                             for batch, ratio in sorted(found.items()))
+            yield goal(f"training step of {network} against PyTorch {peer}", f">= {wanted}x",
+                       text or None, found and min(found.values()) >= wanted)
+    most = peers.get("matrix_rate", {}).get("tflops")
+    shares = {entry["batch"]: entry["sides"]["macadam"]["tflops"] / most
+              for name, entry in peers.items()
+              if name.startswith("training_vgg16_unet_") and most}
+    yield goal("training of vgg16_unet, share of the matrix rate", ">= 55 %",
+               ", ".join(f"{100 * share:.1f} % (batch {batch})"
+                         for batch, share in sorted(shares.items())) or None,
+               shares and min(shares.values()) >= 0.55)
+
+
+def inference_goals(inference):
+    for precision in ("bf16", "fp16", "fp32"):
+        for network in NETWORKS:
+            entry = inference.get(f"inference_{network}_{precision}")
+            what = f"latency of {network}, {precision}, against the best peer"
+            if entry is None:
+                yield goal(what, ">= 1x")
+            else:
+                yield goal(what, ">= 1x",
+                           f"{entry['ratio']['median']:.2f}x ({entry['best_peer']})",
+                           entry["ratio"]["median"] >= 1)
+
+
+def kernel_goal(cases):
+    what = "element-wise kernels, share of a copy's bandwidth"
+    shares = [(case["roof_share"], case["name"]) for case in cases if case.get("elementwise")]
+    if not shares:
+        return goal(what, ">= 80 %")
+    enough = sum(share >= 0.8 for share, _ in shares)
+    low, name = min(shares)
+    return goal(what, ">= 80 %", f"{enough} of {len(shares)}; lowest {100 * low:.0f} % ({name})",
+                enough == len(shares))
+
+
+def goals(results):
+    """What the engine is built for beside what was measured."""
+    found = [*training_goals(data_of(results, "peers")),
+             *inference_goals(data_of(results, "inference")),
+             kernel_goal(data_of(results, "kernels").get("cases", []))]
+    waits = {name: run["data_wait_share"]
+             for name, run in data_of(results, "training").get("runs", {}).items()}
+    found.append(goal("GPU waiting for data", "< 2 %",
+                      ", ".join(f"{100 * share:.2f} % ({name})" for name, share in waits.items())
+                      or None, waits and max(waits.values()) < 0.02))
+    for section, what in (("tests", "all tests pass, CUDA's among them"),
+                          ("sanitizer", "no error of memory and no race")):
+        seen = results.get(section, {}).get("state")
+        found.append(goal(what, "yes", {"passed": "yes", "failed": "no"}.get(seen),
+                          seen == "passed"))
+    return found
+
+
+def peers_table(data):
+    if "matrix_rate" in data:
+        rate = data["matrix_rate"]
+        yield (f"bf16 product of {rate['n']} x {rate['n']} matrices: {rate['tflops']:.4g} TFLOP/s "
+               f"({rate['device']}, PyTorch {rate['torch']}).\n")
+    yield "| network | batch | side | ms | images/s | TFLOP/s | of a product | MiB | Macadam is |"
+    yield "|---|--:|---|--:|--:|--:|--:|--:|--:|"
+    most = data.get("matrix_rate", {}).get("tflops", float("nan"))
+    for name, entry in data.items():
+        if not name.startswith("training_"):
+            continue
+        for side, m in entry["sides"].items():
+            ratio = entry["ratios"].get(side)
+            yield (f"| {entry['network']} | {entry['batch']} | {side} | {m['milliseconds']:.2f} | "
+                   f"{m['images_per_second']:.1f} | {m['tflops']:.4g} | "
+                   f"{100 * m['tflops'] / most:.1f} % | {m['memory_mib']:.0f} | "
+                   + (f"{ratio['median']:.2f}x as fast |" if ratio else "|"))
+        for peer, text in entry["failures"].items():
+            yield f"| {entry['network']} | {entry['batch']} | {peer} | {text.splitlines()[0]} |"
+
+
+def inference_table(data):
+    yield "| network | precision | side | p50, ms | p95, ms | Macadam is |"
+    yield "|---|---|---|--:|--:|--:|"
+    for name, entry in data.items():
+        if not name.startswith("inference_"):
+            continue
+        for side, m in entry["sides"].items():
+            ratio = f"{entry['ratio']['median']:.2f}x as fast" if side == entry["best_peer"] else ""
+            yield (f"| {entry['network']} | {entry['precision']} | {side} | {m['p50_ms']:.3f} | "
+                   f"{m['p95_ms']:.3f} | {ratio} |")
+        for peer, text in entry["failures"].items():
+            yield f"| {entry['network']} | {entry['precision']} | {peer} | {text.splitlines()[0]} |"
+
+
+def scores_lines(data):
+    for name, entry in data.items():
+        if name.startswith("scores_"):
+            yield (f"- {entry['network']}: scores as PyTorch's within "
+                   + ", ".join(f"{error:.1e} ({precision})"
+                               for precision, error in entry["error"].items()))
+
+
+def kernels_table(data):
+    def cell(case, key, factor=1, unit=""):
+        return f"{factor * case[key]:.4g}{unit}" if key in case else ""
+    yield "| case | us | MB | GB/s | of a copy | TFLOP/s |\n|---|--:|--:|--:|--:|--:|"
+    for case in data["cases"]:
+        yield (f"| {case['name']} | {case['us']:.1f} | {cell(case, 'bytes', 1e-6)} | "
+               f"{cell(case, 'GBps')} | {cell(case, 'roof_share', 100, ' %')} | "
+               f"{cell(case, 'TFLOPs')} |")
+    for failure in data["failures"]:
+        yield f"| {failure['case']} | {failure['failure']} |"
+
+
+def runs_table(data):
+    yield "| run | epochs | images/s | waiting for data | train loss | val loss |"
+    yield "|---|--:|--:|--:|--:|--:|"
+    for name, run in data["runs"].items():
+        last = run["last"]
+        yield (f"| {name} | {run['epochs']} | {run['images_per_second']:.1f} | "
+               f"{100 * run['data_wait_share']:.1f}% | {last['train_loss']:.4f} | "
+               f"{last['val_loss']:.4f} |")
+    for name, run in data["runs"].items():
+        yield f"\n{name}, evaluation:\n```json\n{json.dumps(run['evaluation'])[:2000]}\n```"
+
+
+def tests_table(data):
+    yield "| binary | run | of these CUDA | skipped | failed |\n|---|--:|--:|--:|--:|"
+    for name, c in data["binaries"].items():
+        yield f"| {name} | {c['run']} | {c['cuda']} | {c['skipped']} | {c['failed']} |"
+    yield ""
+    for failure in data["failures"][:50]:
+        yield f"- {failure['test']}: {failure['failure'].splitlines()[0]}"
+
+
+def section_lines(section, data):
     if section == "build":
         yield from (f"- {key}: {value}" for key, value in data["gpu"].items())
         yield f"- {data['nvcc']}; programs {data['programs']}"
     elif section == "tests":
-        yield "| binary | run | of these CUDA | skipped | failed |\n|---|--:|--:|--:|--:|"
-        for name, c in data["binaries"].items():
-            yield f"| {name} | {c['run']} | {c['cuda']} | {c['skipped']} | {c['failed']} |"
-        yield ""
-        for failure in data["failures"][:50]:
-            yield f"- {failure['test']}: {failure['failure'].splitlines()[0]}"
+        yield from tests_table(data)
     elif section == "sanitizer":
         yield from (f"- {name}: {status}" for name, status in data.items())
     elif section == "kernels":
-        yield "| case | us | counters |\n|---|--:|---|"
-        for case in data["cases"]:
-            counters = ", ".join(f"{key} {value:.4g}" for key, value in case.items()
-                                 if key not in ("name", "us") and isinstance(value, (int, float)))
-            yield f"| {case['name']} | {case['us']:.1f} | {counters} |"
+        yield from kernels_table(data)
+    elif section in ("peers", "inference"):
+        yield from (peers_table if section == "peers" else inference_table)(data)
+        yield ""
+        yield from scores_lines(data)
     elif section in ("training", "real"):
-        yield "| run | epochs | images/s | waiting for data | train loss | val loss |"
-        yield "|---|--:|--:|--:|--:|--:|"
-        for name, run in data["runs"].items():
-            last = run["last"]
-            yield (f"| {name} | {run['epochs']} | {run['images_per_second']:.1f} | "
-                   f"{100 * run['data_wait_share']:.1f}% | {last['train_loss']:.4f} | "
-                   f"{last['val_loss']:.4f} |")
-        for name, run in data["runs"].items():
-            yield f"\n{name}, evaluation:\n```json\n{json.dumps(run['evaluation'])[:2000]}\n```"
-    elif section == "peers":
-        yield "| PyTorch " + data["torch"] + " | images/s |\n|---|--:|"
-        yield from (f"| {name} | {speed:.1f} |" for name, speed in data["images_per_second"].items())
+        yield from runs_table(data)
+    elif section == "profile":
+        yield from (f"{network}\n```\n{text}\n```" for network, text in data.items())
 
 
 def markdown(results):
-    lines = ["# GPU check", ""]
+    lines = ["# GPU check", "", "| goal | wanted | measured | |", "|---|---|---|---|"]
+    lines += [f"| {g['goal']} | {g['wanted']} | {g['measured'] or ''} | {g['verdict']} |"
+              for g in results.get("goals", [])]
+    lines.append("")
     for section, entry in results.items():
-        state = "passed" if entry["passed"] else f"FAILED (exit {entry['exit']})"
-        lines += [f"## {section}: {state}, {entry['seconds']} s", ""]
-        if entry.get("data"):
-            lines += list(markdown_data(section, entry["data"])) + [""]
-        if not entry["passed"]:
+        if section == "goals":
+            continue
+        how = {"cut": "cut short: run it again", "failed": f"FAILED (exit {entry['exit']})"}
+        lines += [f"## {section}: {how.get(entry['state'], 'passed')}, {entry['seconds']} s", ""]
+        if entry["data"]:
+            lines += [*section_lines(section, entry["data"]), ""]
+        if entry["state"] != "passed":
             lines += ["```", *entry["log_end"], "```", ""]
     return "\n".join(lines)
 
 
 def main(command, *arguments):
-    if command == "passed":
-        out, section = arguments
-        return 0 if read_results(out).get(section, {}).get("passed") else 1
+    if command == "state":
+        print(state(*arguments))
+        return 0
     if command == "merge":
         merge(*arguments)
         return 0
-    if command == "runs":
-        result = runs(arguments[0], arguments[1:])
-    elif command in ("tests", "benchmarks"):
-        result = globals()[command](arguments)
+    if command in ("tests", "benchmarks"):
+        result = {"tests": tests, "benchmarks": benchmarks}[command](arguments)
     else:
-        result = {"machine": machine, "table": table}[command](*arguments)
+        collect = {"machine": machine, "runs": runs, "files": files_of, "texts": texts}[command]
+        result = collect(*arguments)
     json.dump(result, sys.stdout, indent=1)
     return 1 if result.get("failures") else 0
 

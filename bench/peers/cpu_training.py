@@ -5,7 +5,7 @@
 
 Both take random data that is in memory already, AdamW and cross-entropy, bf16 (PyTorch: autocast,
 channels_last), and all cores. The figure is the median over rounds of the ratio within a round.
-Runs under the Python that has PyTorch; networks on pretrained encoders are those of
+Runs under the Python that has PyTorch; networks that torch_networks.py lacks are those of
 segmentation_models_pytorch there.
 """
 
@@ -20,12 +20,12 @@ import time
 import torch
 from torch.nn import functional as F
 
-from unet_mini_torch import UNetMini
+import torch_networks
 
 
 def torch_model(options):
-    if options.network == "unet_mini":
-        return UNetMini(options.classes)
+    if options.network in torch_networks.NETWORKS:
+        return torch_networks.NETWORKS[options.network](options.classes)
     import segmentation_models_pytorch as smp  # pylint: disable=import-outside-toplevel
     encoder = options.network.removesuffix("_unet")
     if encoder.startswith("efficientnet"):

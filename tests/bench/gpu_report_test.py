@@ -1,0 +1,101 @@
+"""bench/gpu_report.py: partial results are kept, and a goal is met only by what was measured."""
+
+import json
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
+sys.dont_write_bytecode = True
+import gpu_report as report  # pylint: disable=wrong-import-position
+
+
+def training(network, batch, eager, compiled, tflops):
+    return {"network": network, "batch": batch, "failures": {},
+            "ratios": {"eager": {"median": eager}, "compile": {"median": compiled}},
+            "sides": {"macadam": {"milliseconds": 1, "images_per_second": 1, "tflops": tflops,
+                                  "memory_mib": 1}}}
+
+
+class Merge(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.out = Path(self.folder.name)
+        self.addCleanup(self.folder.cleanup)
+
+    def merge(self, section, status, data, seconds=10):
+        (self.out / "data").write_text(json.dumps(data) if data is not None else "")
+        (self.out / "log").write_text("first\nlast line of the log\n")
+        report.merge(self.out, section, status, seconds, self.out / "data", self.out / "log")
+        return json.loads((self.out / "results.json").read_text())
+
+    def verdict(self, results, text):
+        found = [g for g in results["goals"] if text in g["goal"]]
+        self.assertEqual(len(found), 1, text)
+        return found[0]["verdict"]
+
+    def test_a_cut_section_keeps_its_data_and_goes_on(self):
+        self.assertEqual(report.state(self.out, "peers"), "none")
+        data = {"training_unet_b8": training("unet", 8, 1.6, 1.1, 1)}
+        self.merge("peers", 124, data)
+        self.assertEqual(report.state(self.out, "peers"), "cut")
+        self.assertIn("| unet | 8 | macadam |", (self.out / "report.md").read_text())
+        results = self.merge("peers", 0, data, 5)
+        self.assertEqual(report.state(self.out, "peers"), "passed")
+        self.assertEqual(results["peers"]["seconds"], 15)
+
+    def test_a_failed_section_shows_the_end_of_its_log(self):
+        self.merge("kernels", 1, None)
+        self.assertEqual(report.state(self.out, "kernels"), "failed")
+        self.assertIn("last line of the log", (self.out / "report.md").read_text())
+
+    def test_the_worst_batch_decides(self):
+        data = {"matrix_rate": {"n": 8192, "tflops": 100, "device": "gpu", "torch": "2"},
+                "training_vgg16_unet_b8": training("vgg16_unet", 8, 1.6, 1.3, 60),
+                "training_vgg16_unet_b16": training("vgg16_unet", 16, 1.4, 1.2, 54)}
+        results = self.merge("peers", 0, data)
+        self.assertEqual(self.verdict(results, "vgg16_unet against PyTorch eager"), "not met")
+        self.assertEqual(self.verdict(results, "vgg16_unet against PyTorch compile"), "met")
+        self.assertEqual(self.verdict(results, "share of the matrix rate"), "not met")
+        self.assertEqual(self.verdict(results, "resnet34_unet against PyTorch eager"),
+                         "not measured")
+
+    def test_kernels_count_only_where_they_are_elementwise(self):
+        case = {"name": "relu/bf16", "us": 1, "roof_share": 0.9, "elementwise": 1.0}
+        other = case | {"name": "loss/bf16", "roof_share": 0.5, "elementwise": 0.0}
+        results = self.merge("kernels", 0, {"cases": [case, other], "failures": []})
+        self.assertEqual(self.verdict(results, "element-wise"), "met")
+        slow = case | {"name": "silu/bf16", "roof_share": 0.7}
+        results = self.merge("kernels", 0, {"cases": [case, slow], "failures": []})
+        self.assertEqual(self.verdict(results, "element-wise"), "not met")
+
+    def test_nothing_measured_meets_nothing(self):
+        results = self.merge("build", 0, {"gpu": {}, "nvcc": None, "programs": "carried"})
+        self.assertEqual({g["verdict"] for g in results["goals"]}, {"not measured"})
+
+
+class Collect(unittest.TestCase):
+    def test_a_skipped_cuda_test_is_a_failure(self):
+        suites = {"testsuites": [{"name": "Cuda/Op", "testsuite": [
+            {"name": "a", "result": "SKIPPED"}, {"name": "b", "result": "COMPLETED"}]}]}
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "test_kernels.json")
+            file.write_text(json.dumps(suites))
+            found = report.tests([file])
+        self.assertEqual(found["binaries"]["test_kernels"],
+                         {"run": 2, "skipped": 1, "failed": 1, "cuda": 2})
+        self.assertEqual([f["test"] for f in found["failures"]], ["Cuda/Op.a"])
+
+    def test_names_of_benchmarks_lose_how_they_were_timed(self):
+        case = {"name": "relu/bf16/iterations:1/manual_time", "real_time": 2.0, "time_unit": "us",
+                "GBps": 3000.0}
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "bf16.json")
+            file.write_text(json.dumps({"benchmarks": [case]}))
+            found = report.benchmarks([file])
+        self.assertEqual(found["cases"], [{"name": "relu/bf16", "us": 2.0, "GBps": 3000.0}])
+
+
+if __name__ == "__main__":
+    unittest.main()
