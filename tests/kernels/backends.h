@@ -23,8 +23,8 @@ class Backend {
 };
 
 /// The backend called "Cpu" (oneDNN and OpenMP), "Emulated" (the CUDA kernels, run by the block
-/// emulator; of the convolutions the depthwise ones) or "Cuda" (the first GPU); null when this build or machine lacks it.
-/// Each is made once in a process.
+/// emulator; of the convolutions the depthwise ones) or "Cuda" (the first GPU); null when this
+/// build or machine lacks it. Each is made once in a process.
 Backend* find_backend(const std::string& name);
 
 }  // namespace macadam::testbed
