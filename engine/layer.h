@@ -38,6 +38,8 @@ class Layer {
   virtual bool writes_slices() const { return true; }
   /// So may the inputs.
   virtual bool reads_slices() const { return true; }
+  /// Backward, one input's gradient may be made in the memory of the output's.
+  virtual bool backward_in_place() const { return false; }
   virtual size_t saved_bytes() const { return 0; }
   virtual size_t packed_bytes() const { return 0; }
   virtual size_t pack_workspace() const { return 0; }

@@ -134,6 +134,9 @@ class LayoutBuilder {
       extend(dy, t);
       const bool concat = std::holds_alternative<ConcatLayer>(node.layer);
       bool accumulates = false;
+      // Its own layer is the last to read it.
+      bool reusable =
+          layers_[i]->backward_in_place() && dy.pixel_stride == graph_.shape(node.output).c;
       int channel = 0;
       for (size_t k = 0; k < node.inputs.size(); ++k) {
         const Value v = node.inputs[k];
@@ -144,6 +147,9 @@ class LayoutBuilder {
             accumulates = true;
           } else if (concat) {
             dx = {dy.block, dy.first_channel + channel, dy.pixel_stride};
+          } else if (reusable) {
+            dx = dy;
+            reusable = false;
           } else {
             dx = new_place(v, t);
           }

@@ -13,6 +13,7 @@ class Activate final : public Layer {
 
   bool backward_reads_input() const override { return gradient_reads_input(kind_); }
   bool backward_reads_output() const override { return !gradient_reads_input(kind_); }
+  bool backward_in_place() const override { return true; }
   void forward(const Bindings& b) override {
     ops_.activation->activate(kind_, b.inputs[0], b.output);
   }
@@ -34,6 +35,7 @@ class DropoutMask final : public Layer {
     require(context.training, "inference graphs have no dropout");
   }
 
+  bool backward_in_place() const override { return true; }
   void forward(const Bindings& b) override {
     ops_.activation->dropout(b.inputs[0], b.output, dropout_);
   }
@@ -55,6 +57,7 @@ class DropPath final : public Layer {
     require(context.training, "inference graphs drop nothing");
   }
 
+  bool backward_in_place() const override { return true; }
   void forward(const Bindings& b) override {
     ops_.activation->drop_path(b.inputs[0], b.output, dropout_, false);
   }

@@ -41,17 +41,20 @@ class Add final : public Layer {
   Add(const AddLayer& layer, const LayerContext& context) : relu_(layer.relu), ops_(context.ops) {}
 
   bool backward_reads_output() const override { return relu_; }
+  bool backward_in_place() const override { return true; }
   void forward(const Bindings& b) override {
     ops_.elementwise->add(b.inputs[0], b.inputs[1], b.output, relu_);
   }
   void backward(const Bindings& b) override {
+    const Tensor* sum = relu_ ? nullptr : &b.output_gradient;  // the gradient of the bare sum
     for (size_t i = 0; i < 2; ++i) {
       const Tensor& dx = b.input_gradients[i];
       if (dx.data == nullptr) continue;
-      if (relu_) {
+      if (sum == nullptr) {
         ops_.activation->relu_backward(b.output, b.output_gradient, dx, 1.0f, b.accumulate[i]);
-      } else {
-        ops_.elementwise->copy(b.output_gradient, dx, b.accumulate[i]);
+        if (!b.accumulate[i]) sum = &dx;
+      } else if (dx.data != sum->data || b.accumulate[i]) {
+        ops_.elementwise->copy(*sum, dx, b.accumulate[i]);
       }
     }
   }

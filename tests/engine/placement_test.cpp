@@ -184,6 +184,31 @@ TEST(Placement, AValueThatOthersReadAsWellLiesInItsConcatenation) {
   EXPECT_EQ(convolved.values[id(up)].block, convolved.values[id(joined)].block);
 }
 
+TEST(Placement, GradientsAreMadeInPlaceWhereTheLayerCan) {
+  Graph g(kInput);
+  ConvLayer conv;
+  conv.out_channels = 2;
+  const Value a = g.conv(g.input(), "a", conv), b = g.conv(g.input(), "b", conv);
+  const Value norm = g.batch_norm(a, "norm");
+  const Value sum = g.add(norm, b);
+  g.set_output(g.conv(g.concat({sum, a}), "head", conv));  // a has a reader that comes first
+  const PlanLayout l = Compiled(g, true).layout;
+  const auto block = [&](Value v) { return l.gradients[id(v)].block; };
+  EXPECT_NE(block(norm), block(sum)) << "a slice of the concatenation's gradient";
+  EXPECT_NE(block(norm), block(b));
+
+  Graph chain(kInput);
+  const Value x = chain.conv(chain.input(), "a", conv);
+  const Value normed = chain.batch_norm(x, "norm");
+  const Value total = chain.add(normed, chain.conv(chain.input(), "b", conv));
+  const Value dropped = chain.dropout(total, 0.5f);
+  chain.set_output(chain.conv(dropped, "head", conv));
+  const PlanLayout c = Compiled(chain, true).layout;
+  for (Value v : {x, normed, total}) {
+    EXPECT_EQ(c.gradients[id(v)].block, c.gradients[id(dropped)].block);
+  }
+}
+
 TEST(Placement, OnlyValuesBehindParametersNeedGradients) {
   Graph g(kInput);
   const Value pooled = g.max_pool(g.input());
