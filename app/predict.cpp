@@ -98,6 +98,16 @@ void write_outputs(const PredictOptions& options, const ModelInfo& info, const f
   }
 }
 
+/// The photo at the network's size, decoded as for training: a JPEG much larger than that comes
+/// reduced from its decoder.
+Image seen_by_network(const fs::path& file, const Image& photo, const ModelInfo& info) {
+  if (photo.height < 2 * info.height || photo.width < 2 * info.width) {
+    return resize_bilinear(photo, info.height, info.width);
+  }
+  const DecodeOptions reduced{info.height, info.width};
+  return resize_bilinear(read_rgb(file, {}, reduced), info.height, info.width);
+}
+
 void predict(const PredictOptions& options) {
   const std::vector<fs::path> files = collect(options.images);
   const DeviceInfo device = device_info(parse_device(options.device));
@@ -115,10 +125,7 @@ void predict(const PredictOptions& options) {
   ProgressLine progress("predicting");
   for (size_t i = 0; i < files.size(); ++i) {
     const Image photo = read_rgb(files[i]);
-    Image seen = photo;
-    if (!options.tile) {
-      seen = resize_bilinear(photo, info.height, info.width);
-    }
+    const Image seen = options.tile ? photo : seen_by_network(files[i], photo, info);
     const Prediction prediction = predictor.run(seen.pixels, seen.height, seen.width, photo.height,
                                                 photo.width, options.logits);
     write_outputs(options, info, files[i], photo, prediction);

@@ -1,4 +1,5 @@
 # Finds the two backends. Sets MACADAM_HAS_CUDA and MACADAM_HAS_ONEDNN; at least one must be there.
+# Finds what decodes images, which is required: makes the targets macadam_jpeg and macadam_deflate.
 # Finds ONNX and HDF5 too, which are never required: sets MACADAM_HAS_ONNX and makes the target
 # macadam_onnx; sets MACADAM_HAS_HDF5 and makes the target macadam_hdf5.
 
@@ -80,3 +81,21 @@ if(NOT MACADAM_HDF5 STREQUAL "OFF")
   endif()
 endif()
 message(STATUS "Keras .h5 weights: ${MACADAM_HAS_HDF5}")
+
+find_path(JPEG_INCLUDE_DIR jpeglib.h)
+find_library(JPEG_LIBRARY NAMES jpeg)
+if(NOT JPEG_INCLUDE_DIR OR NOT JPEG_LIBRARY)
+  message(FATAL_ERROR "libjpeg-turbo was not found. Install libjpeg-dev.")
+endif()
+add_library(macadam_jpeg INTERFACE)
+target_include_directories(macadam_jpeg SYSTEM INTERFACE ${JPEG_INCLUDE_DIR})
+target_link_libraries(macadam_jpeg INTERFACE ${JPEG_LIBRARY})
+
+find_path(DEFLATE_INCLUDE_DIR libdeflate.h)
+find_library(DEFLATE_LIBRARY NAMES deflate)
+if(NOT DEFLATE_INCLUDE_DIR OR NOT DEFLATE_LIBRARY)
+  message(FATAL_ERROR "libdeflate was not found. Install libdeflate-dev.")
+endif()
+add_library(macadam_deflate INTERFACE)
+target_include_directories(macadam_deflate SYSTEM INTERFACE ${DEFLATE_INCLUDE_DIR})
+target_link_libraries(macadam_deflate INTERFACE ${DEFLATE_LIBRARY})

@@ -3,10 +3,11 @@
 
 install_packages() {
   local wanted=(g++ cmake ninja-build ccache libfmt-dev libcli11-dev libtomlplusplus-dev
-    nlohmann-json3-dev libstb-dev libdnnl-dev libhdf5-dev libonnx-dev libprotobuf-dev)
+    nlohmann-json3-dev libstb-dev libjpeg-dev libdeflate-dev libdnnl-dev libhdf5-dev libonnx-dev
+    libprotobuf-dev)
   if [[ $1 == test ]]; then
-    wanted+=(libgtest-dev libbenchmark-dev python3 clang libomp-dev libclang-rt-dev clang-format
-      clang-tidy)
+    wanted+=(libgtest-dev libbenchmark-dev libpng-dev python3 clang libomp-dev libclang-rt-dev
+      clang-format clang-tidy)
   fi
   local missing=() package
   for package in "${wanted[@]}"; do

@@ -61,10 +61,10 @@ void add_photo(const Image& photo, SampleFacts& facts) {
   }
 }
 
-SampleFacts inspect(const Sample& sample, const LabelSet& labels) {
+SampleFacts inspect(const Sample& sample, const MaskCoding& masks, const LabelSet& labels) {
   SampleFacts facts;
   try {
-    const Image mask = read_labels(sample.mask);
+    const Image mask = read_mask(sample.mask, masks);
     const Image photo = read_rgb(sample.image);
     if (mask.height != photo.height || mask.width != photo.width) {
       facts.issues.push_back({Severity::error,
@@ -201,8 +201,9 @@ void add_pairing_issues(const SplitScan& scan, std::vector<CheckIssue>& issues) 
   }
 }
 
-std::vector<SampleFacts> inspect_all(const std::vector<Entry>& entries, const LabelSet& labels,
-                                     int threads, const Progress& progress) {
+std::vector<SampleFacts> inspect_all(const std::vector<Entry>& entries, const MaskCoding& masks,
+                                     const LabelSet& labels, int threads,
+                                     const Progress& progress) {
   std::vector<SampleFacts> facts(entries.size());
   const auto count = static_cast<int64_t>(entries.size());
   const int team = threads > 0 ? threads : omp_get_num_procs();
@@ -212,7 +213,8 @@ std::vector<SampleFacts> inspect_all(const std::vector<Entry>& entries, const La
 #pragma omp parallel for schedule(dynamic) num_threads(team)
   for (int64_t i = 0; i < count; ++i) {
     try {
-      facts[static_cast<size_t>(i)] = inspect(*entries[static_cast<size_t>(i)].sample, labels);
+      facts[static_cast<size_t>(i)] =
+          inspect(*entries[static_cast<size_t>(i)].sample, masks, labels);
       const std::lock_guard lock(mutex);
       ++done;
       if (progress) progress(done, count);
@@ -260,7 +262,8 @@ CheckReport check_dataset(const std::filesystem::path& root, const LabelSet& lab
   for (size_t s = 0; s < scans.size(); ++s) {
     for (const Sample& sample : scans[s].dataset.samples) entries.push_back({s, &sample});
   }
-  const std::vector<SampleFacts> facts = inspect_all(entries, labels, threads, progress);
+  const std::vector<SampleFacts> facts =
+      inspect_all(entries, scans.front().dataset.masks, labels, threads, progress);
 
   std::vector<ColorSums> colors(scans.size());
   for (const SplitScan& scan : scans) {

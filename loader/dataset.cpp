@@ -8,6 +8,7 @@
 #include <map>
 #include <optional>
 #include <system_error>
+#include <utility>
 
 #include "kernels/error.h"
 #include "loader/dataset_file.h"
@@ -235,8 +236,13 @@ SplitScan scan_split(const fs::path& root, std::string_view split) {
   Dataset& dataset = scan.dataset;
   dataset.root = root;
   dataset.layout = recognize_layout(root);
-  dataset.name = dataset.layout == Layout::plain ? read_dataset_file(root).name
-                                                 : fs::weakly_canonical(root).filename().string();
+  if (dataset.layout == Layout::plain) {
+    DatasetFile file = read_dataset_file(root);
+    dataset.name = std::move(file.name);
+    dataset.masks = std::move(file.masks);
+  } else {
+    dataset.name = fs::weakly_canonical(root).filename().string();
+  }
   const auto splits = find_splits(root, dataset.layout);
   const bool whole = splits.size() == 1 && splits.contains(kWholeSplit);
   const auto found = splits.find(whole ? kWholeSplit : std::string(split));

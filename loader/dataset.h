@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "loader/mask.h"
+
 namespace macadam {
 
 enum class Layout : uint8_t {
@@ -36,6 +38,7 @@ struct Dataset {
   std::filesystem::path root;
   std::string split;  // kWholeSplit when the data set is not divided
   std::vector<Sample> samples;
+  MaskCoding masks;  // other than ids only where dataset.toml says so
 };
 
 /// Recognises the layout of the folder `root`. Throws InputError that says what was looked for.

@@ -85,6 +85,14 @@ class Reader {
     return values;
   }
 
+  Color color(const toml::node& node, std::string_view key) const {
+    const std::vector<uint8_t> values = bytes(node, key);
+    if (values.size() != 3) {
+      fail(node, fmt::format("\"{}\" must be [red, green, blue]", key), "correct it");
+    }
+    return {values[0], values[1], values[2]};
+  }
+
  private:
   const std::filesystem::path& file_;
 };
@@ -104,13 +112,50 @@ DatasetFile::Class read_class(const Reader& reader, const toml::node& node, size
     result.ids = {static_cast<uint8_t>(position)};
   }
   result.color = kDefaultColors[position % kDefaultColors.size()];
-  if (const toml::node* color = table.get("color")) {
-    const auto bytes = reader.bytes(*color, "color");
-    if (bytes.size() != 3)
-      reader.fail(*color, "\"color\" must be [red, green, blue]", "correct it");
-    std::copy(bytes.begin(), bytes.end(), result.color.begin());
-  }
+  if (const toml::node* color = table.get("color")) result.color = reader.color(*color, "color");
   return result;
+}
+
+MaskFormat read_mask_format(const Reader& reader, const toml::node& node) {
+  const std::string format = reader.text(node, "mask_format");
+  if (format == "ids") return MaskFormat::ids;
+  if (format == "indices") return MaskFormat::indices;
+  if (format == "colors") return MaskFormat::colors;
+  reader.fail(node, fmt::format("mask_format = \"{}\" is not known", format),
+              "use \"ids\", \"indices\" or \"colors\"");
+}
+
+/// Which colour of a mask stands for which id: a class's for its first one, those of ignore_colors
+/// for the first ignored one.
+void read_mask_colors(const Reader& reader, const toml::table& root, DatasetFile& result) {
+  const auto add = [&](const toml::node& node, Color color, uint8_t id) {
+    for (const auto& known : result.masks.colors) {
+      if (known.color != color) continue;
+      reader.fail(node,
+                  fmt::format("colour [{}, {}, {}] is given twice", color[0], color[1], color[2]),
+                  "with mask_format = \"colors\" every colour stands for one class");
+    }
+    result.masks.colors.push_back({color, id});
+  };
+  const toml::array& classes = *root.get("classes")->as_array();
+  for (size_t c = 0; c < result.classes.size(); ++c) {
+    const toml::table& table = *classes[c].as_table();
+    if (!table.contains("color")) {
+      reader.fail(table, fmt::format("class \"{}\" has no color", result.classes[c].name),
+                  "mask_format = \"colors\" needs one of every class");
+    }
+    add(*table.get("color"), result.classes[c].color, result.classes[c].ids.front());
+  }
+  if (const toml::node* ignored = root.get("ignore_colors")) {
+    const toml::array* array = ignored->as_array();
+    if (!array) reader.fail(*ignored, "\"ignore_colors\" must be a list", "write [[0, 0, 0]]");
+    if (result.ignore.empty()) {
+      reader.fail(*ignored, "\"ignore_colors\" needs an ignored id", "list one in ignore");
+    }
+    for (const toml::node& color : *array) {
+      add(color, reader.color(color, "ignore_colors"), result.ignore.front());
+    }
+  }
 }
 
 void read_splits(const Reader& reader, const toml::table& table,
@@ -161,7 +206,8 @@ DatasetFile read_dataset_file(const std::filesystem::path& folder) {
                      "correct the line");
   }
 
-  static const std::vector<std::string> kKeys{"name", "ignore", "splits", "classes"};
+  static const std::vector<std::string> kKeys{"name",    "ignore",      "splits",
+                                              "classes", "mask_format", "ignore_colors"};
   const Reader reader(file);
   reader.check_keys(root, kKeys);
   DatasetFile result;
@@ -188,6 +234,15 @@ DatasetFile read_dataset_file(const std::filesystem::path& folder) {
     read_splits(reader, reader.table(*splits, "splits"), folder, result);
   }
   check_ids(result, file);
+  if (const toml::node* format = root.get("mask_format")) {
+    result.masks.format = read_mask_format(reader, *format);
+  }
+  if (result.masks.format == MaskFormat::colors) {
+    read_mask_colors(reader, root, result);
+  } else if (const toml::node* ignored = root.get("ignore_colors")) {
+    reader.fail(*ignored, "\"ignore_colors\" is for masks of colours",
+                "set mask_format = \"colors\", or remove it");
+  }
   return result;
 }
 

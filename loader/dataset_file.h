@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "loader/label_set.h"
+#include "loader/mask.h"
 
 namespace macadam {
 
@@ -27,10 +28,12 @@ struct DatasetFile {
   std::vector<Class> classes;
   std::vector<uint8_t> ignore;            // ids without a class; 255 when the file says nothing
   std::map<std::string, Folders> splits;  // empty: found from the folders
+  MaskCoding masks;
 };
 
 /// Reads FOLDER/dataset.toml. Throws InputError naming the file and the line, key or value when it
-/// is missing, not TOML, has an unknown key or a wrong type, no class, or one id twice.
+/// is missing, not TOML, has an unknown key or a wrong type, no class, one id twice, or masks of
+/// colours and a class without a colour of its own.
 DatasetFile read_dataset_file(const std::filesystem::path& folder);
 
 }  // namespace macadam

@@ -4,11 +4,13 @@
 
 #include <array>
 #include <string>
+#include <utility>
 
-#include "engine/files.h"
 #include "kernels/error.h"
+#include "loader/exif.h"
 #include "loader/jpeg.h"
 #include "loader/png.h"
+#include "loader/png_pixels.h"
 #include "loader/stb.h"
 
 namespace macadam {
@@ -47,13 +49,18 @@ ImageInfo png_info(const PngHeader& header) {
   info.width = static_cast<int>(header.width);
   info.bits = header.bits;
   info.palette = header.color == PngColor::palette;
-  switch (header.color) {
-    case PngColor::grey: info.channels = 1; break;
-    case PngColor::grey_alpha: info.channels = 2; break;
-    case PngColor::rgb:
-    case PngColor::palette: info.channels = 3; break;
-    case PngColor::rgba: info.channels = 4; break;
-  }
+  info.channels = info.palette ? 3 : header.samples();
+  return info;
+}
+
+ImageInfo jpeg_info(const JpegHeader& header, int orientation) {
+  ImageInfo info;
+  info.format = ImageFormat::jpeg;
+  info.height = header.height;
+  info.width = header.width;
+  info.channels = header.channels;
+  info.orientation = orientation;
+  if (swaps_sides(orientation)) std::swap(info.height, info.width);
   return info;
 }
 
@@ -67,36 +74,33 @@ void check_limits(int64_t height, int64_t width, std::string_view name, const Im
                                limits.max_pixels, limits.max_side));
 }
 
-Image decode(std::span<const uint8_t> bytes, const ImageInfo& info, int channels,
-             std::string_view name) {
-  if (info.format == ImageFormat::png) verify_png_chunks(bytes, name);
+/// The largest of 1, 2, 4 and 8 by which the photo can be divided and still be large enough.
+int jpeg_reduction(const ImageInfo& info, const DecodeOptions& options) {
+  if (options.min_height <= 0 || options.min_width <= 0) return 1;
+  int reduction = 8;
+  while (reduction > 1 && ((info.height + reduction - 1) / reduction < options.min_height ||
+                           (info.width + reduction - 1) / reduction < options.min_width)) {
+    reduction /= 2;
+  }
+  return reduction;
+}
+
+/// BMP, and the PNGs that png_pixels.h leaves out.
+Image decode_other(std::span<const uint8_t> bytes, const ImageInfo& info, std::string_view name) {
+  if (info.format == ImageFormat::png) read_png_chunks(bytes, name);  // stb compares no checksums
   if (info.format == ImageFormat::bmp) verify_bmp_size(bytes, info, name);
-  // 16-bit RGBA takes 8 bytes a pixel and stb doubles a block that proves too short; JPEG planes
-  // are padded to whole blocks of at most 64 pixels.
+  // 16-bit RGBA takes 8 bytes a pixel, stb doubles a block that proves too short, and small images
+  // need some room for more than their pixels.
   const size_t padded_pixels =
       (static_cast<size_t>(info.height) + 64) * (static_cast<size_t>(info.width) + 64);
   const size_t max_block = 20 * padded_pixels + 2 * bytes.size();
   std::string why = "two sizes in one file";
-  Image image = stb::decode(bytes, channels, max_block, why);
+  Image image = stb::decode_rgb(bytes, max_block, why);
   if (image.height != info.height || image.width != info.width) {
     throw InputError(fmt::format("image is truncated or damaged ({})", why), name, kCopyAgain);
   }
   return image;
 }
-
-/// An image file in memory.
-class ImageFile {
- public:
-  explicit ImageFile(const std::filesystem::path& path) : file_(path) {}
-
-  std::span<const uint8_t> bytes() const {
-    const auto bytes = file_.bytes();
-    return {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()};
-  }
-
- private:
-  MappedFile file_;
-};
 
 }  // namespace
 
@@ -111,17 +115,21 @@ ImageInfo probe_image(std::span<const uint8_t> bytes, std::string_view name,
     check_limits(header.height, header.width, name, limits);
     return png_info(header);
   }
-  if (!is_jpeg(bytes) && !is_bmp(bytes)) {
+  if (is_jpeg(bytes)) {
+    const JpegHeader header = read_jpeg_header(bytes, name);
+    check_limits(header.height, header.width, name, limits);
+    return jpeg_info(header, exif_orientation(bytes));
+  }
+  if (!is_bmp(bytes)) {
     throw InputError("not a JPEG, PNG or BMP image", name, "convert it to PNG or JPEG");
   }
-  if (is_jpeg(bytes)) verify_jpeg_tables(bytes, name);
-  const auto size = stb::info(bytes);
+  const auto size = stb::bmp_size(bytes);
   if (!size || size->height <= 0 || size->width <= 0) {
     throw InputError("image header is truncated or damaged", name, kCopyAgain);
   }
   check_limits(size->height, size->width, name, limits);
   ImageInfo info;
-  info.format = is_jpeg(bytes) ? ImageFormat::jpeg : ImageFormat::bmp;
+  info.format = ImageFormat::bmp;
   info.height = size->height;
   info.width = size->width;
   info.channels = size->channels;
@@ -132,31 +140,73 @@ ImageInfo probe_image(const std::filesystem::path& path, const ImageLimits& limi
   return probe_image(ImageFile(path).bytes(), path.string(), limits);
 }
 
-Image decode_rgb(std::span<const uint8_t> bytes, std::string_view name, const ImageLimits& limits) {
-  return decode(bytes, probe_image(bytes, name, limits), 3, name);
+Image decode_rgb(std::span<const uint8_t> bytes, std::string_view name, const ImageLimits& limits,
+                 const DecodeOptions& options) {
+  const ImageInfo info = probe_image(bytes, name, limits);
+  if (info.format == ImageFormat::jpeg) {
+    return upright(decode_jpeg(bytes, jpeg_reduction(info, options), name), info.orientation);
+  }
+  if (info.format == ImageFormat::png) {
+    const PngHeader header = read_png_header(bytes, name);
+    if (reads_png_pixels(header)) return decode_png_rgb(bytes, header, name);
+  }
+  return decode_other(bytes, info, name);
 }
 
-Image read_rgb(const std::filesystem::path& path, const ImageLimits& limits) {
-  return decode_rgb(ImageFile(path).bytes(), path.string(), limits);
+Image read_rgb(const std::filesystem::path& path, const ImageLimits& limits,
+               const DecodeOptions& options) {
+  return decode_rgb(ImageFile(path).bytes(), path.string(), limits, options);
 }
 
 Image decode_labels(std::span<const uint8_t> bytes, std::string_view name,
                     const ImageLimits& limits) {
   const ImageInfo info = probe_image(bytes, name, limits);
-  const auto refuse = [&](std::string_view found) {
+  const auto refuse = [&](std::string_view found, std::string_view remedy) {
     throw InputError(
         fmt::format("a mask must be an 8-bit greyscale PNG of class ids, this is {}", found), name,
-        "save the ids themselves, without colours");
+        remedy);
   };
-  if (info.format != ImageFormat::png) refuse("a JPEG or BMP image");
-  if (info.palette) refuse("a PNG with a colour palette");
-  if (info.channels != 1) refuse(fmt::format("a PNG of {} channels", info.channels));
-  if (info.bits != 8) refuse(fmt::format("a {}-bit PNG", info.bits));
-  return decode(bytes, info, 1, name);
+  if (info.format != ImageFormat::png) {
+    refuse("a JPEG or BMP image", "save the ids themselves as PNG; JPEG would change them");
+  }
+  if (info.palette) {
+    refuse("a PNG with a colour palette",
+           "if the palette's indices are the ids, set mask_format = \"indices\" in dataset.toml, "
+           "if its colours stand for classes, \"colors\"");
+  }
+  if (info.channels != 1) {
+    refuse(fmt::format("a PNG of {} channels", info.channels),
+           "give the file with the ids, not its coloured picture; or set mask_format = \"colors\" "
+           "in dataset.toml and give every class its color");
+  }
+  if (info.bits != 8) {
+    refuse(fmt::format("a {}-bit PNG", info.bits), "save the ids themselves with 8 bits");
+  }
+  const PngHeader header = read_png_header(bytes, name);
+  if (reads_png_pixels(header)) return decode_png_ids(bytes, header, name);
+  const Image repeated = decode_other(bytes, info, name);  // grey in three channels
+  Image mask(info.height, info.width, 1);
+  for (size_t p = 0; p < mask.pixels.size(); ++p) mask.pixels[p] = repeated.pixels[3 * p];
+  return mask;
 }
 
 Image read_labels(const std::filesystem::path& path, const ImageLimits& limits) {
   return decode_labels(ImageFile(path).bytes(), path.string(), limits);
+}
+
+Image decode_label_indices(std::span<const uint8_t> bytes, std::string_view name,
+                           const ImageLimits& limits) {
+  const ImageInfo info = probe_image(bytes, name, limits);
+  if (!info.palette) {
+    throw InputError(
+        "mask_format = \"indices\" needs PNG masks with a colour palette, this has none", name,
+        "use \"ids\" for greyscale masks of ids, \"colors\" for coloured ones");
+  }
+  const PngHeader header = read_png_header(bytes, name);
+  if (!reads_png_pixels(header)) {
+    throw InputError("an interlaced PNG cannot be a mask", name, "save it without interlacing");
+  }
+  return decode_png_ids(bytes, header, name);
 }
 
 std::vector<uint8_t> encode_png(const Image& image) {

@@ -1,6 +1,7 @@
 #pragma once
 // 8-bit images in host memory: probing, decoding, encoding. JPEG, PNG and BMP are read; PNG is
 // written. Every size is checked from the header before anything of that size is allocated.
+// Photos come upright: the EXIF orientation of a JPEG is applied (that of a PNG is not read).
 
 #include <cstddef>
 #include <cstdint>
@@ -8,6 +9,8 @@
 #include <span>
 #include <string_view>
 #include <vector>
+
+#include "engine/files.h"
 
 namespace macadam {
 
@@ -38,16 +41,26 @@ enum class ImageFormat : uint8_t { jpeg, png, bmp };
 /// What an image's header claims.
 struct ImageInfo {
   ImageFormat format = ImageFormat::png;
-  int height = 0, width = 0;
-  int channels = 0;      // as stored; 3 or 4 for a palette
-  int bits = 8;          // a channel, or an index of a palette
-  bool palette = false;  // PNG only
+  int height = 0, width = 0;  // of the upright image
+  int channels = 0;           // as stored; 3 for a palette
+  int bits = 8;               // a channel, or an index of a palette
+  bool palette = false;       // PNG only
+  int orientation = 1;        // of EXIF, 1 to 8; JPEG only
 };
 
 /// The largest image that is accepted. The defaults suit files of one's own; a server sets less.
 struct ImageLimits {
   int64_t max_pixels = int64_t{1} << 28;
   int max_side = 65'500;
+};
+
+/// How much of a photo is wanted.
+struct DecodeOptions {
+  /// Where both are positive, a JPEG may come at a half, a quarter or an eighth of its size: the
+  /// smallest of these that still has this height and this width. It is decoded in less time, and
+  /// its pixels are averages (of the cosine transform), so that a resize thereafter gives other
+  /// values than from the whole photo. 0: always the whole photo. Other formats come whole.
+  int min_height = 0, min_width = 0;
 };
 
 /// Reads the header of encoded `bytes`; `name` (usually the path) stands in errors.
@@ -58,18 +71,39 @@ ImageInfo probe_image(std::span<const uint8_t> bytes, std::string_view name,
 /// The same for a file, of which only the header is read.
 ImageInfo probe_image(const std::filesystem::path& path, const ImageLimits& limits = {});
 
-/// Decodes a photo to 3 channels: grey is repeated, alpha dropped, 16 bits are cut to 8. PNG
-/// checksums are verified. Throws InputError naming `name`.
+/// Decodes a photo to 3 channels, upright: grey is repeated, alpha dropped, of 16 bits the high
+/// byte is taken, a palette looked up, CMYK converted. PNG checksums are verified. Throws
+/// InputError naming `name`, also for a file that is merely cut off.
 Image decode_rgb(std::span<const uint8_t> bytes, std::string_view name,
-                 const ImageLimits& limits = {});
-Image read_rgb(const std::filesystem::path& path, const ImageLimits& limits = {});
+                 const ImageLimits& limits = {}, const DecodeOptions& options = {});
+Image read_rgb(const std::filesystem::path& path, const ImageLimits& limits = {},
+               const DecodeOptions& options = {});
 
 /// Decodes a mask of class ids to 1 channel: only an 8-bit greyscale PNG is one. A palette,
 /// colours, another depth or a lossy format would change the ids and are an InputError that says
-/// so.
+/// so, and how a data set tells that they are meant (loader/mask.h).
 Image decode_labels(std::span<const uint8_t> bytes, std::string_view name,
                     const ImageLimits& limits = {});
 Image read_labels(const std::filesystem::path& path, const ImageLimits& limits = {});
+
+/// The same of a PNG with a palette (1 to 8 bits, not interlaced), whose indices are the ids.
+Image decode_label_indices(std::span<const uint8_t> bytes, std::string_view name,
+                           const ImageLimits& limits = {});
+
+/// An image file in memory, for as long as this lives.
+class ImageFile {
+ public:
+  /// Throws InputError when the path is not a readable regular file.
+  explicit ImageFile(const std::filesystem::path& path) : file_(path) {}
+
+  std::span<const uint8_t> bytes() const {
+    const auto bytes = file_.bytes();
+    return {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()};
+  }
+
+ private:
+  MappedFile file_;
+};
 
 /// A PNG of 1 (grey), 3 (RGB) or 4 (RGBA) channels. Requires a non-empty image.
 std::vector<uint8_t> encode_png(const Image& image);

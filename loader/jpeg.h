@@ -1,19 +1,30 @@
 #pragma once
-// The marker structure of a JPEG, which stb_image trusts too far: it copies Huffman tables without
-// checking that they fit.
-// Source: ITU-T T.81, annex B.
+// The door to libjpeg-turbo; jpeg.cpp alone includes it.
 
 #include <cstdint>
 #include <span>
 #include <string_view>
 
+#include "loader/image.h"
+
 namespace macadam {
+
+struct JpegHeader {
+  int height = 0, width = 0;  // as stored
+  int channels = 0;
+};
 
 /// Whether `bytes` begin with the markers of a JPEG.
 bool is_jpeg(std::span<const uint8_t> bytes);
 
-/// Walks the segments of all scans. Throws InputError naming `name` when a Huffman table describes
-/// more codes than an 8-bit image can use, does not fill its segment, or is missing altogether.
-void verify_jpeg_tables(std::span<const uint8_t> bytes, std::string_view name);
+/// Reads all up to the first scan. Throws InputError naming `name` when a part of it is missing or
+/// not valid.
+JpegHeader read_jpeg_header(std::span<const uint8_t> bytes, std::string_view name);
+
+/// Decodes grey, YCbCr, RGB, CMYK and YCCK, baseline or progressive, to RGB as it is stored (not
+/// turned upright), each side divided by `reduction` (1, 2, 4 or 8) and rounded up. CMYK becomes
+/// (255 - ink) * (255 - black) / 255, without regard to colour profiles. Throws InputError naming
+/// `name` for whatever libjpeg complains of: a warning means missing or damaged data.
+Image decode_jpeg(std::span<const uint8_t> bytes, int reduction, std::string_view name);
 
 }  // namespace macadam

@@ -8,6 +8,7 @@
 #include <exception>
 #include <new>
 #include <numeric>
+#include <string>
 #include <utility>
 
 #include "kernels/error.h"
@@ -129,7 +130,8 @@ void Loader::load(const Ring::Ticket& ticket) {
       std::copy_n(cached->begin() + static_cast<ptrdiff_t>(image.size()), labels.size(),
                   labels.begin());
     } else {
-      load_sample(sample, labels_, options_.height, options_.width, image, labels);
+      load_sample(sample, dataset_.masks, labels_, options_.height, options_.width,
+                  options_.reduced_decoding, image, labels);
       if (cached) {
         cached->reserve(4 * pixels_);
         cached->assign(image.begin(), image.end());
@@ -169,16 +171,23 @@ LoaderStats Loader::stats() const {
   return stats_;
 }
 
-void load_sample(const Sample& sample, const LabelSet& label_set, int height, int width,
-                 std::span<uint8_t> image, std::span<uint8_t> labels) {
-  const Image mask = read_labels(sample.mask);
-  const Image photo = read_rgb(sample.image);
-  if (mask.height != photo.height || mask.width != photo.width) {
+void load_sample(const Sample& sample, const MaskCoding& masks, const LabelSet& label_set,
+                 int height, int width, bool reduced_decoding, std::span<uint8_t> image,
+                 std::span<uint8_t> labels) {
+  const Image mask = read_mask(sample.mask, masks);
+  const ImageFile file(sample.image);
+  const std::string name = sample.image.string();
+  const ImageInfo info = probe_image(file.bytes(), name);
+  if (mask.height != info.height || mask.width != info.width) {
+    const bool turned = info.orientation != 1 && mask.height == info.width;
     throw InputError(fmt::format("mask has {} x {} pixels, its photo {} x {}", mask.width,
-                                 mask.height, photo.width, photo.height),
-                     fmt::format("{}, {}", sample.mask.string(), sample.image.string()),
-                     "give both the same size");
+                                 mask.height, info.width, info.height),
+                     fmt::format("{}, {}", sample.mask.string(), name),
+                     turned ? "turn the mask: the photo's EXIF orientation is applied"
+                            : "give both the same size");
   }
+  const DecodeOptions options = reduced_decoding ? DecodeOptions{height, width} : DecodeOptions{};
+  const Image photo = decode_rgb(file.bytes(), name, {}, options);
   resize_bilinear(photo, height, width, image);
   if (const auto unknown = resize_to_labels(mask, label_set, height, width, labels)) {
     throw_unknown_id(*unknown, sample.mask, label_set);

@@ -25,9 +25,10 @@ struct LoaderOptions {
   uint64_t seed = 1;
   bool shuffle = false;
   float flip_probability = 0;
-  bool drop_last = false;  // leave out a last batch that is not full
-  size_t cache_bytes = 0;  // decoded samples that may stay in memory, as many as fit
-  Device device;           // that batches are copied to
+  bool drop_last = false;        // leave out a last batch that is not full
+  size_t cache_bytes = 0;        // decoded samples that may stay in memory, as many as fit
+  bool reduced_decoding = true;  // JPEGs as small as the network's size allows (DecodeOptions)
+  Device device;                 // that batches are copied to
 };
 
 /// A batch in use. Its slot goes back to the loader when the lease ends; empty after the epoch.
@@ -108,9 +109,11 @@ class Loader {
 };
 
 /// Decodes one sample into `image` (height x width x 3) and `labels` (height x width).
+/// A JPEG comes reduced as far as the size allows, if `reduced_decoding`.
 /// Throws InputError naming the file when it cannot be read, when the sizes of photo and mask
 /// differ, and for an unknown id.
-void load_sample(const Sample& sample, const LabelSet& label_set, int height, int width,
-                 std::span<uint8_t> image, std::span<uint8_t> labels);
+void load_sample(const Sample& sample, const MaskCoding& masks, const LabelSet& label_set,
+                 int height, int width, bool reduced_decoding, std::span<uint8_t> image,
+                 std::span<uint8_t> labels);
 
 }  // namespace macadam

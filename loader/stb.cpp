@@ -8,9 +8,8 @@ namespace {
 // stb passes no context to its allocator, so the limit of the decode in progress sits beside it.
 thread_local size_t max_block_bytes = 0;
 
-// Zeroed, because a damaged JPEG makes stb_image read tables that it never filled.
-void* bounded_calloc(size_t bytes) {
-  return bytes <= max_block_bytes ? std::calloc(1, bytes) : nullptr;
+void* bounded_malloc(size_t bytes) {
+  return bytes <= max_block_bytes ? std::malloc(bytes) : nullptr;
 }
 
 void* bounded_realloc(void* block, size_t bytes) {
@@ -21,11 +20,10 @@ void* bounded_realloc(void* block, size_t bytes) {
 
 #define STB_IMAGE_STATIC
 #define STB_IMAGE_IMPLEMENTATION
-#define STBI_ONLY_JPEG
 #define STBI_ONLY_PNG
 #define STBI_ONLY_BMP
 #define STBI_NO_STDIO
-#define STBI_MALLOC(bytes) bounded_calloc(bytes)
+#define STBI_MALLOC(bytes) bounded_malloc(bytes)
 #define STBI_REALLOC(block, bytes) bounded_realloc(block, bytes)
 #define STBI_FREE(block) std::free(block)
 #define STB_IMAGE_WRITE_STATIC
@@ -36,7 +34,7 @@ void* bounded_realloc(void* block, size_t bytes) {
 
 namespace macadam::stb {
 
-std::optional<Size> info(std::span<const uint8_t> bytes) {
+std::optional<Size> bmp_size(std::span<const uint8_t> bytes) {
   max_block_bytes = 1 << 20;
   Size size;
   if (!stbi_info_from_memory(bytes.data(), static_cast<int>(bytes.size()), &size.width,
@@ -46,12 +44,13 @@ std::optional<Size> info(std::span<const uint8_t> bytes) {
   return size;
 }
 
-Image decode(std::span<const uint8_t> bytes, int channels, size_t max_block, std::string& why) {
+Image decode_rgb(std::span<const uint8_t> bytes, size_t max_block, std::string& why) {
+  constexpr int kChannels = 3;
   max_block_bytes = max_block;
   int width = 0, height = 0, stored_channels = 0;
   const std::unique_ptr<stbi_uc, decltype(&std::free)> pixels(
       stbi_load_from_memory(bytes.data(), static_cast<int>(bytes.size()), &width, &height,
-                            &stored_channels, channels),
+                            &stored_channels, kChannels),
       &std::free);
   Image image;
   if (!pixels) {
@@ -61,8 +60,8 @@ Image decode(std::span<const uint8_t> bytes, int channels, size_t max_block, std
   }
   image.height = height;
   image.width = width;
-  image.channels = channels;
-  image.pixels.assign(pixels.get(), pixels.get() + static_cast<size_t>(height) * width * channels);
+  image.channels = kChannels;
+  image.pixels.assign(pixels.get(), pixels.get() + static_cast<size_t>(height) * width * kChannels);
   return image;
 }
 

@@ -15,13 +15,13 @@ struct Size {
   int height = 0, width = 0, channels = 0;
 };
 
-/// What a JPEG or BMP header claims; nothing when it cannot be read.
-std::optional<Size> info(std::span<const uint8_t> bytes);
+/// What a BMP header claims; nothing when it cannot be read.
+std::optional<Size> bmp_size(std::span<const uint8_t> bytes);
 
-/// Decodes to `channels` 8-bit channels. No single block of more than `max_block` bytes is
+/// Decodes a BMP or PNG to 3 channels. No single block of more than `max_block` bytes is
 /// allocated, so that a compressed stream longer than its header claims ends in a failure, not in
 /// gigabytes. On failure the image is empty (height 0) and `why` says stb's reason.
-Image decode(std::span<const uint8_t> bytes, int channels, size_t max_block, std::string& why);
+Image decode_rgb(std::span<const uint8_t> bytes, size_t max_block, std::string& why);
 
 /// Empty when there is not enough memory.
 std::vector<uint8_t> encode_png(const Image& image);

@@ -1,5 +1,5 @@
 // Images from anywhere: decoding ends with an image of the probed size or with an InputError.
-// Good seeds: a few small JPEG, PNG and BMP files in the corpus folder.
+// Good seeds: the files of tests/golden/images/.
 
 #include <cstddef>
 #include <cstdint>
@@ -7,6 +7,7 @@
 #include <span>
 
 #include "kernels/error.h"
+#include "loader/deflate.h"
 #include "loader/image.h"
 #include "loader/png.h"
 
@@ -57,7 +58,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   try {
     const macadam::ImageInfo info = macadam::probe_image(bytes, "fuzz", kLimits);
     check(macadam::decode_rgb(bytes, "fuzz", kLimits), info, 3);
-    check(macadam::decode_labels(bytes, "fuzz", kLimits), info, 1);
+    const macadam::DecodeOptions half{(info.height + 1) / 2, (info.width + 1) / 2};
+    const macadam::Image reduced = macadam::decode_rgb(bytes, "fuzz", kLimits, half);
+    if (reduced.height < half.min_height || reduced.width < half.min_width) std::abort();
+    if (info.palette) {
+      check(macadam::decode_label_indices(bytes, "fuzz", kLimits), info, 1);
+    } else {
+      check(macadam::decode_labels(bytes, "fuzz", kLimits), info, 1);
+    }
   } catch (const macadam::InputError&) {
   }
   return 0;

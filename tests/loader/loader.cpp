@@ -286,6 +286,38 @@ TEST_F(LoaderTest, AMaskOfAnotherSizeIsRefused) {
       batches_before_error(loader, {mask(6).string(), photo(6).string(), "19 x 12", "18 x 12"}), 1);
 }
 
+TEST_F(LoaderTest, AMaskOfATurnedPhotoMustBeTurned) {
+  // A photo of 18 x 12 pixels whose EXIF orientation is 6: upright it has 12 x 18.
+  auto jpeg = make_jpeg(noise(kHeight, kWidth, 3, 1), 90);
+  const std::vector<uint8_t> exif{0xFF, 0xE1, 0, 34, 'E', 'x', 'i', 'f', 0,    0, 'I', 'I',
+                                  42,   0,    8, 0,  0,   0,   1,   0,   0x12, 1, 3,   0,
+                                  1,    0,    0, 0,  6,   0,   0,   0,   0,    0, 0,   0};
+  jpeg.insert(jpeg.begin() + 2, exif.begin(), exif.end());
+  put_bytes(photo(0), jpeg);  // formats are told by their content
+  Loader loader = make(small_options());
+  EXPECT_EQ(
+      batches_before_error(loader, {mask(0).string(), "18 x 12 pixels, its photo 12 x 18", "EXIF"}),
+      0);
+  put_png(mask(0), noise_mask(kWidth, kHeight, 11, 3));
+  EXPECT_EQ(read_epoch(loader, 0).size(), 3u);
+}
+
+TEST_F(LoaderTest, JpegsAreReducedUnlessToldNotTo) {
+  put_bytes(photo(0), make_jpeg(noise(40, 56, 3, 1), 90));
+  put_png(mask(0), noise_mask(40, 56, 11, 3));
+  LoaderOptions options = small_options();
+  options.batch = 1;
+  const auto first_image = [&] {
+    Loader loader = make(options);
+    loader.start(0);
+    return Copy(*loader.next()).images;
+  };
+  // A quarter is exactly what the network sees, and nothing is left to resize.
+  EXPECT_EQ(first_image(), read_rgb(photo(0), {}, {10, 14}).pixels);
+  options.reduced_decoding = false;
+  EXPECT_EQ(first_image(), resize_bilinear(read_rgb(photo(0)), 10, 14).pixels);
+}
+
 TEST_F(LoaderTest, APaletteMaskIsRefused) {
   put_bytes(mask(0), make_png(2, 1, 8, 3, {{0, 1}}, {1, 2, 3, 4, 5, 6}));
   Loader loader = make(small_options());

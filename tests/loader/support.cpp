@@ -3,15 +3,18 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <iterator>
+#include <stdexcept>
 
 #define STB_IMAGE_WRITE_STATIC
 #define STB_IMAGE_WRITE_IMPLEMENTATION
 #define STBI_WRITE_NO_STDIO
 #include <stb/stb_image_write.h>
 
-#include "loader/png.h"
+#include "loader/deflate.h"
+#include "loader/stb.h"
 
 namespace macadam::test {
 
@@ -116,21 +119,41 @@ std::vector<uint8_t> get_bytes(const fs::path& path) {
 std::vector<uint8_t> make_png(uint32_t width, uint32_t height, int bits, int color,
                               const std::vector<std::vector<uint8_t>>& rows,
                               const std::vector<uint8_t>& palette) {
+  PngParts parts{.width = width, .height = height, .bits = bits, .color = color};
+  parts.palette = palette;
+  for (const auto& row : rows) {
+    parts.raw.push_back(0);
+    parts.raw.insert(parts.raw.end(), row.begin(), row.end());
+  }
+  return make_png(parts);
+}
+
+std::vector<uint8_t> make_png(const PngParts& parts) {
   std::vector<uint8_t> png{0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'};
   std::vector<uint8_t> header;
-  append_u32(header, width);
-  append_u32(header, height);
-  for (const int field : {bits, color, 0, 0, 0}) header.push_back(static_cast<uint8_t>(field));
-  append_chunk(png, "IHDR", header);
-  if (!palette.empty()) append_chunk(png, "PLTE", palette);
-  std::vector<uint8_t> raw;
-  for (const auto& row : rows) {
-    raw.push_back(0);
-    raw.insert(raw.end(), row.begin(), row.end());
+  append_u32(header, parts.width);
+  append_u32(header, parts.height);
+  for (const int field : {parts.bits, parts.color, 0, 0, parts.interlace}) {
+    header.push_back(static_cast<uint8_t>(field));
   }
-  append_chunk(png, "IDAT", store(raw));
+  append_chunk(png, "IHDR", header);
+  if (!parts.palette.empty()) append_chunk(png, "PLTE", parts.palette);
+  const std::vector<uint8_t> stream = store(parts.raw);
+  for (size_t at = 0; at < stream.size(); at += parts.piece) {
+    const auto first = stream.begin() + static_cast<ptrdiff_t>(at);
+    const size_t size = std::min(parts.piece, stream.size() - at);
+    append_chunk(png, "IDAT", {first, first + static_cast<ptrdiff_t>(size)});
+  }
   append_chunk(png, "IEND", {});
   return png;
+}
+
+Image decode_by_stb(std::span<const uint8_t> bytes) {
+  constexpr size_t kMaxBlock = 1 << 24;
+  std::string why;
+  Image image = stb::decode_rgb(bytes, kMaxBlock, why);
+  if (image.height == 0) throw std::runtime_error("stb_image: " + why);
+  return image;
 }
 
 std::vector<uint8_t> make_jpeg(const Image& image, int quality) {

@@ -51,6 +51,19 @@ std::vector<uint8_t> make_png(uint32_t width, uint32_t height, int bits, int col
                               const std::vector<std::vector<uint8_t>>& rows,
                               const std::vector<uint8_t>& palette = {});
 
+/// What a PNG of the tests consists of. Nothing is checked, so that it may lie.
+struct PngParts {
+  uint32_t width = 0, height = 0;
+  int bits = 8, color = 2, interlace = 0;
+  std::vector<uint8_t> raw = {};      // rows with their filter types; less than 64 KiB
+  std::vector<uint8_t> palette = {};  // RGB triples
+  size_t piece = 65'535;              // the most bytes of pixel data in a chunk
+};
+std::vector<uint8_t> make_png(const PngParts& parts);
+
+/// What stb_image makes of a PNG or BMP, as RGB; throws when it fails.
+Image decode_by_stb(std::span<const uint8_t> bytes);
+
 /// A JPEG and a BMP of an RGB image.
 std::vector<uint8_t> make_jpeg(const Image& image, int quality);
 std::vector<uint8_t> make_bmp(const Image& image);
