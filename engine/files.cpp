@@ -70,33 +70,32 @@ class Descriptor {
   int fd_;
 };
 
-/// Removes the file when the scope ends, unless it was renamed away.
-class Temporary {
- public:
-  explicit Temporary(fs::path path) : path_(std::move(path)) {}
-  ~Temporary() {
-    if (!path_.empty()) ::unlink(path_.c_str());
-  }
-  Temporary(const Temporary&) = delete;
-  Temporary& operator=(const Temporary&) = delete;
-
-  const fs::path& path() const { return path_; }
-  void renamed() { path_.clear(); }
-
- private:
-  fs::path path_;
-};
+constexpr size_t kMostAtOnce = size_t{1} << 30;  // Linux writes at most 2 GiB a call
 
 /// Writes everything; errno on failure, 0 otherwise.
 int write_all(int fd, std::span<const std::byte> bytes) {
-  constexpr size_t most = size_t{1} << 30;  // Linux writes at most 2 GiB a call
   while (!bytes.empty()) {
-    const ssize_t written = ::write(fd, bytes.data(), std::min(bytes.size(), most));
+    const ssize_t written = ::write(fd, bytes.data(), std::min(bytes.size(), kMostAtOnce));
     if (written < 0) {
       if (errno == EINTR) continue;
       return errno;
     }
     bytes = bytes.subspan(static_cast<size_t>(written));
+  }
+  return 0;
+}
+
+/// The same at a position of the file.
+int write_all_at(int fd, uint64_t offset, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written =
+        ::pwrite(fd, bytes.data(), std::min(bytes.size(), kMostAtOnce), static_cast<off_t>(offset));
+    if (written < 0) {
+      if (errno == EINTR) continue;
+      return errno;
+    }
+    bytes = bytes.subspan(static_cast<size_t>(written));
+    offset += static_cast<uint64_t>(written);
   }
   return 0;
 }
@@ -115,38 +114,54 @@ fs::path resolved(const fs::path& path) {
 
 }  // namespace
 
-void write_file_atomically(const fs::path& path,
-                           std::span<const std::span<const std::byte>> parts) {
-  const fs::path target = resolved(path);
+AtomicFile::AtomicFile(const fs::path& path) : path_(path), target_(resolved(path)) {
   struct stat status {};
-  if (::stat(target.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) {
+  if (::stat(target_.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) {
     throw RunError("cannot write the file (a folder or a device has this name)", path.string(),
                    "choose another name");
   }
-  int fd = -1;
-  fs::path name;
-  for (int attempt = 0; fd < 0; ++attempt) {
-    name = folder_of(target) /
-           fmt::format(".{}.{}.{}.tmp", target.filename().string(), ::getpid(), attempt);
-    fd = ::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd < 0 && errno != EEXIST && errno != EINTR) throw write_error(path, errno);
+  for (int attempt = 0; fd_ < 0; ++attempt) {
+    temporary_ = folder_of(target_) /
+                 fmt::format(".{}.{}.{}.tmp", target_.filename().string(), ::getpid(), attempt);
+    fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd_ < 0 && errno != EEXIST && errno != EINTR) throw write_error(path, errno);
   }
-  Descriptor file(fd);
-  Temporary temporary(name);
-  for (const auto& part : parts) {
-    if (const int code = write_all(file.get(), part)) throw write_error(path, code);
-  }
-  if (::fsync(file.get()) != 0) throw write_error(path, errno);
-  if (const int code = file.close()) throw write_error(path, code);
-  if (::rename(name.c_str(), target.c_str()) != 0) throw write_error(path, errno);
-  temporary.renamed();
+}
+
+AtomicFile::~AtomicFile() {
+  if (fd_ >= 0) ::close(fd_);
+  if (!temporary_.empty()) ::unlink(temporary_.c_str());
+}
+
+void AtomicFile::write_at(uint64_t offset, std::span<const std::byte> bytes) {
+  require(fd_ >= 0, "the file is not committed yet");
+  if (const int code = write_all_at(fd_, offset, bytes)) throw write_error(path_, code);
+}
+
+void AtomicFile::commit() {
+  require(fd_ >= 0, "a file is committed once");
+  if (::fsync(fd_) != 0) throw write_error(path_, errno);
+  if (::close(std::exchange(fd_, -1)) != 0) throw write_error(path_, errno);
+  if (::rename(temporary_.c_str(), target_.c_str()) != 0) throw write_error(path_, errno);
+  temporary_.clear();
 
   // The new name itself reaches the disk with its folder. File systems that cannot flush a folder
   // say EINVAL, folders that may be written but not listed EACCES: the file is in place by then.
-  const Descriptor folder(::open(folder_of(target).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const Descriptor folder(::open(folder_of(target_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (folder.valid() && ::fsync(folder.get()) != 0 && errno != EINVAL) {
-    throw write_error(path, errno);
+    throw write_error(path_, errno);
   }
+}
+
+void write_file_atomically(const fs::path& path,
+                           std::span<const std::span<const std::byte>> parts) {
+  AtomicFile file(path);
+  uint64_t offset = 0;
+  for (const auto& part : parts) {
+    file.write_at(offset, part);
+    offset += part.size();
+  }
+  file.commit();
 }
 
 void write_file_atomically(const fs::path& path, std::string_view content) {

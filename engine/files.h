@@ -2,6 +2,7 @@
 // Files that are whole or not there at all, and read-only mappings.
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <span>
 #include <string>
@@ -9,11 +10,30 @@
 
 namespace macadam {
 
-/// Writes `parts` one after the other under a temporary name in the folder of `path`, flushes them
-/// to the disk and renames: whoever opens `path` sees the old content or the new, never a part.
-/// A symbolic link stays one; the file it leads to is replaced. On failure the temporary file is
-/// gone, the old file is untouched, and a RunError names the file, the reason and the remedy.
-/// (A process that meets a file-size limit must ignore SIGXFSZ to get that error.)
+/// A file that is written under a temporary name in the folder of `path`, flushed to the disk and
+/// renamed: whoever opens `path` sees the old content or the new, never a part. A symbolic link
+/// stays one; the file it leads to is replaced. On failure, and without commit(), the temporary
+/// file is gone with the object, the old file is untouched, and a RunError names the file, the
+/// reason and the remedy. (A process that meets a file-size limit must ignore SIGXFSZ to get that
+/// error.)
+class AtomicFile {
+ public:
+  explicit AtomicFile(const std::filesystem::path& path);
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  /// Writes `bytes` from `offset` on, over what is there or beyond; a gap reads as zeros.
+  void write_at(uint64_t offset, std::span<const std::byte> bytes);
+  /// Puts the file in its place. Nothing may be written thereafter.
+  void commit();
+
+ private:
+  std::filesystem::path path_, target_, temporary_;  // the last is empty once renamed
+  int fd_ = -1;
+};
+
+/// Writes `parts` one after the other, as AtomicFile does.
 void write_file_atomically(const std::filesystem::path& path,
                            std::span<const std::span<const std::byte>> parts);
 void write_file_atomically(const std::filesystem::path& path, std::string_view content);
