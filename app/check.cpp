@@ -98,8 +98,7 @@ void print(const CheckReport& report) {
 
 void check(const CheckOptions& options) {
   const std::string label_set =
-      options.label_set.empty() ? std::string(default_label_set(recognize_layout(options.dataset)))
-                                : options.label_set;
+      options.label_set.empty() ? default_label_set(options.dataset) : options.label_set;
   const LabelSet labels =
       make_label_set(label_set, parse_void_policy(options.void_policy), options.dataset);
   ProgressLine progress("checking");
@@ -122,7 +121,7 @@ void check(const CheckOptions& options) {
 void add_check(CLI::App& app) {
   auto* command = app.add_subcommand("check", "Verify a data set");
   auto options = std::make_shared<CheckOptions>();
-  command->add_option("dataset", options->dataset, "Data set folder")->required();
+  command->add_option("dataset", options->dataset, "Data set: a folder or a pack")->required();
   command->add_option("--label-set", options->label_set,
                       "categories8, trainids19, camvid11 or custom; by default the layout's");
   command->add_option("--void", options->void_policy,

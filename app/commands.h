@@ -10,6 +10,7 @@ namespace macadam {
 
 void add_synth(CLI::App& app);
 void add_check(CLI::App& app);
+void add_pack(CLI::App& app);
 void add_train(CLI::App& app);
 void add_eval(CLI::App& app);
 void add_predict(CLI::App& app);

@@ -66,7 +66,7 @@ void add_eval(CLI::App& app) {
   auto* command = app.add_subcommand("eval", "Score a model: IoU and Dice, confusion matrix");
   auto options = std::make_shared<EvalOptions>();
   command->add_option("model", options->model, "Model file")->required();
-  command->add_option("dataset", options->dataset, "Data set folder")->required();
+  command->add_option("dataset", options->dataset, "Data set: a folder or a pack")->required();
   command->add_option("--split", options->split, "Which part of it")->capture_default_str();
   command
       ->add_option("--absent", options->absent,

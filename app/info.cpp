@@ -14,6 +14,7 @@
 #include "engine/text.h"
 #include "kernels/backend_version.h"
 #include "loader/dataset.h"
+#include "loader/pack.h"
 #include "models/loaded_model.h"
 
 namespace macadam {
@@ -136,7 +137,7 @@ Json describe_dataset(const std::string& folder) {
   const Layout layout = recognize_layout(folder);
   Json out{{"dataset", folder},
            {"layout", name_of(layout)},
-           {"label_set", default_label_set(layout)},
+           {"label_set", default_label_set(std::filesystem::path(folder))},
            {"splits", Json::array()}};
   for (const std::string& split : list_splits(folder)) {
     const SplitScan scan = scan_split(folder, split);
@@ -164,7 +165,7 @@ void info(const InfoOptions& options) {
   if (options.subject.empty()) {
     out = devices();
     print = print_devices;
-  } else if (std::filesystem::is_directory(options.subject)) {
+  } else if (std::filesystem::is_directory(options.subject) || is_pack(options.subject)) {
     out = describe_dataset(options.subject);
     print = print_dataset;
   } else if (std::filesystem::exists(options.subject)) {

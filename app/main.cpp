@@ -25,6 +25,7 @@ int run(int argc, char** argv) {
   app.set_version_flag("--version", macadam::version());
   macadam::add_synth(app);
   macadam::add_check(app);
+  macadam::add_pack(app);
   macadam::add_train(app);
   macadam::add_eval(app);
   macadam::add_predict(app);

@@ -9,6 +9,7 @@
 #include <exception>
 #include <iterator>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <numeric>
 #include <set>
@@ -16,6 +17,7 @@
 
 #include "kernels/error.h"
 #include "loader/image.h"
+#include "loader/pack.h"
 
 namespace macadam {
 
@@ -64,8 +66,9 @@ void add_photo(const Image& photo, SampleFacts& facts) {
 SampleFacts inspect(const Sample& sample, const MaskCoding& masks, const LabelSet& labels) {
   SampleFacts facts;
   try {
-    const Image mask = read_mask(sample.mask, masks);
-    const Image photo = read_rgb(sample.image);
+    const Image mask =
+        sample.pack ? sample.pack->labels(*sample.record) : read_mask(sample.mask, masks);
+    const Image photo = sample.pack ? sample.pack->photo(*sample.record) : read_rgb(sample.image);
     if (mask.height != photo.height || mask.width != photo.width) {
       facts.issues.push_back({Severity::error,
                               fmt::format("mask has {} x {} pixels, its photo {} x {}", mask.width,
@@ -201,6 +204,23 @@ void add_pairing_issues(const SplitScan& scan, std::vector<CheckIssue>& issues) 
   }
 }
 
+/// The class counts of a pack's index are those of its labels.
+void compare_counts(const Pack& pack, const std::vector<SplitReport>& reports,
+                    std::vector<CheckIssue>& issues) {
+  const std::vector<PackSplit>& splits = pack.index().splits;
+  for (size_t s = 0; s < splits.size(); ++s) {
+    const bool whole = reports[s].samples == static_cast<int64_t>(splits[s].records.size());
+    if (!whole || (reports[s].class_pixels == splits[s].class_pixels &&
+                   reports[s].ignored_pixels == splits[s].ignored_pixels)) {
+      continue;
+    }
+    issues.push_back(
+        {Severity::error,
+         fmt::format("the pack's class counts of the split {} are wrong", splits[s].name),
+         pack.path().string()});
+  }
+}
+
 std::vector<SampleFacts> inspect_all(const std::vector<Entry>& entries, const MaskCoding& masks,
                                      const LabelSet& labels, int threads,
                                      const Progress& progress) {
@@ -246,15 +266,19 @@ int64_t CheckReport::errors() const {
 
 int64_t CheckReport::warnings() const { return static_cast<int64_t>(issues.size()) - errors(); }
 
-CheckReport check_dataset(const std::filesystem::path& root, const LabelSet& labels, int threads,
+CheckReport check_dataset(const std::filesystem::path& root, const LabelSet& wanted, int threads,
                           const Progress& progress) {
   CheckReport report;
-  report.labels = labels;
   std::vector<SplitScan> scans;
   for (const std::string& split : list_splits(root)) scans.push_back(scan_split(root, split));
   if (scans.empty()) {
     throw InputError("data set has no split", root.string(), "it needs folders train, val, test");
   }
+  const std::unique_ptr<const Pack> pack =
+      is_pack(root) ? std::make_unique<const Pack>(root) : nullptr;
+  if (pack) pack->check_label_set(wanted.name, wanted.void_is_class, wanted.class_names);
+  const LabelSet& labels = pack ? pack->index().label_set : wanted;  // they map other ids
+  report.labels = labels;
   report.name = scans.front().dataset.name;
   report.layout = scans.front().dataset.layout;
 
@@ -287,6 +311,7 @@ CheckReport check_dataset(const std::filesystem::path& root, const LabelSet& lab
     finish_colors(colors[s], report.splits[s]);
     find_absent_classes(report.splits[s], labels, report.issues);
   }
+  if (pack) compare_counts(*pack, report.splits, report.issues);
   find_same_contents(entries, facts, scans, report.issues);
   find_shared_sequences(report.splits, report.issues);
   std::stable_sort(

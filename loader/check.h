@@ -57,8 +57,9 @@ using Progress = std::function<void(int64_t, int64_t)>;
 /// Errors in the report: a photo without a mask, files that cannot be read, differing sizes,
 /// unknown ids (the first a mask), an empty split, one photo's content in two splits. Warnings: a
 /// mask without a photo, one content twice in a split, a sequence in two splits, a class without a
-/// pixel in a split. The report does not depend on the number of threads.
-/// Throws InputError only when `root` is not a data set.
+/// pixel in a split. Of a pack, checksums and class counts are verified instead. The report does
+/// not depend on the number of threads. Throws InputError only when `root` is not a data set, or a
+/// pack with another label set.
 CheckReport check_dataset(const std::filesystem::path& root, const LabelSet& labels,
                           int threads = 0, const Progress& progress = {});
 

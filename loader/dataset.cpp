@@ -12,6 +12,7 @@
 
 #include "kernels/error.h"
 #include "loader/dataset_file.h"
+#include "loader/pack.h"
 
 namespace macadam {
 
@@ -89,6 +90,13 @@ std::string sequence_of(std::string_view id) {
   const bool number =
       std::all_of(frame.begin(), frame.end(), [](unsigned char c) { return std::isdigit(c) != 0; });
   return number ? std::string(id.substr(0, cut)) : std::string();
+}
+
+[[noreturn]] void throw_no_split(const fs::path& root, std::string_view split,
+                                 const std::vector<std::string>& there) {
+  throw InputError(fmt::format("data set has no split \"{}\"", split), root.string(),
+                   there.empty() ? std::string("it has no split at all")
+                                 : fmt::format("it has {}", fmt::join(there, ", ")));
 }
 
 /// Where a layout keeps the two halves of one split, and how their names correspond.
@@ -178,6 +186,27 @@ std::map<std::string, SplitFolders> find_splits(const fs::path& root, Layout lay
   return splits;
 }
 
+/// Requires a pack.
+SplitScan scan_pack(const fs::path& root, std::string_view name) {
+  const auto pack = std::make_shared<const Pack>(root);
+  const std::vector<PackSplit>& splits = pack->index().splits;
+  const bool whole = splits.size() == 1 && splits.front().name == kWholeSplit;
+  const auto split = whole ? splits.begin()
+                           : std::find_if(splits.begin(), splits.end(),
+                                          [&](const PackSplit& s) { return s.name == name; });
+  if (split == splits.end()) throw_no_split(root, name, list_splits(root));
+  SplitScan scan;
+  scan.dataset.name = pack->index().name;
+  scan.dataset.layout = pack->index().layout;
+  scan.dataset.root = root;
+  scan.dataset.split = split->name;
+  for (const PackRecord& record : split->records) {
+    scan.dataset.samples.push_back(
+        {record.id, record.image, record.mask, record.sequence, pack, &record});
+  }
+  return scan;
+}
+
 /// Position of a split in lists: training, validation, test, then the others.
 int rank_of(std::string_view split) {
   static constexpr std::array<std::string_view, 3> kUsual{"train", "val", "test"};
@@ -204,11 +233,18 @@ std::string_view default_label_set(Layout layout) {
   return "";
 }
 
+std::string default_label_set(const fs::path& root) {
+  if (is_pack(root)) return Pack(root).index().label_set.name;
+  return std::string(default_label_set(recognize_layout(root)));
+}
+
 Layout recognize_layout(const fs::path& root) {
+  if (is_pack(root)) return Pack(root).index().layout;
   if (!fs::is_directory(root)) {
     throw InputError(fs::exists(root) ? "a data set is a folder, this is a file"
                                       : "data set folder does not exist",
-                     root.string(), "give the path of the data set's folder");
+                     root.string(),
+                     "give the path of the data set's folder, or of a pack (*.pack)");
   }
   if (fs::is_regular_file(root / kDatasetFileName)) return Layout::plain;
   if (fs::is_directory(root / "leftImg8bit")) return Layout::cityscapes;
@@ -222,6 +258,11 @@ Layout recognize_layout(const fs::path& root) {
 
 std::vector<std::string> list_splits(const fs::path& root) {
   std::vector<std::string> names;
+  if (is_pack(root)) {
+    const Pack pack(root);
+    for (const PackSplit& split : pack.index().splits) names.push_back(split.name);
+    return names;
+  }
   for (const auto& [name, folders] : find_splits(root, recognize_layout(root))) {
     names.push_back(name);
   }
@@ -232,6 +273,7 @@ std::vector<std::string> list_splits(const fs::path& root) {
 }
 
 SplitScan scan_split(const fs::path& root, std::string_view split) {
+  if (is_pack(root)) return scan_pack(root, split);
   SplitScan scan;
   Dataset& dataset = scan.dataset;
   dataset.root = root;
@@ -250,9 +292,7 @@ SplitScan scan_split(const fs::path& root, std::string_view split) {
     std::vector<std::string> names;
     names.reserve(splits.size());
     for (const auto& [name, folders] : splits) names.push_back(name);
-    throw InputError(fmt::format("data set has no split \"{}\"", split), root.string(),
-                     names.empty() ? std::string("it has no split at all")
-                                   : fmt::format("it has {}", fmt::join(names, ", ")));
+    throw_no_split(root, split, names);
   }
   dataset.split = found->first;
   pair_files(found->second, scan);

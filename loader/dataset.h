@@ -1,8 +1,9 @@
 #pragma once
-// A data set on disk: which photo belongs to which mask. Layouts: docs/datasets.md.
+// A data set on disk: which photo belongs to which mask. Layouts and packs: docs/datasets.md.
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,6 +11,9 @@
 #include "loader/mask.h"
 
 namespace macadam {
+
+class Pack;
+struct PackRecord;
 
 enum class Layout : uint8_t {
   cityscapes,  // leftImg8bit/SPLIT/CITY/*_leftImg8bit.png, gtFine/SPLIT/CITY/*_gtFine_labelIds.png
@@ -27,6 +31,11 @@ struct Sample {
   std::string id;  // unique in its split; names output files
   std::filesystem::path image, mask;
   std::string sequence;  // the video it was taken from; empty when the name does not say
+
+  /// Where it lies when the data set is a pack (loader/pack.h); `image` and `mask` then name what
+  /// it was made from.
+  std::shared_ptr<const Pack> pack;
+  const PackRecord* record = nullptr;  // of `pack`
 };
 
 /// The name of the only split of a plain data set without split folders.
@@ -41,7 +50,14 @@ struct Dataset {
   MaskCoding masks;  // other than ids only where dataset.toml says so
 };
 
-/// Recognises the layout of the folder `root`. Throws InputError that says what was looked for.
+// A data set's `root` is a folder, or a pack: a file *.pack. A pack that cannot be read or is
+// damaged is an InputError in all functions below.
+
+/// The label set of a pack, or else the one that the layout's masks are usually read with.
+std::string default_label_set(const std::filesystem::path& root);
+
+/// Recognises the layout of the folder `root`, or that a pack was made from. Throws InputError that
+/// says what was looked for.
 Layout recognize_layout(const std::filesystem::path& root);
 
 /// The splits that are there, "train", "val" and "test" first, then by name.

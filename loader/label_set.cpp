@@ -7,6 +7,7 @@
 #include "engine/text.h"
 #include "kernels/error.h"
 #include "loader/dataset_file.h"
+#include "loader/pack.h"
 #include "loader/resize.h"
 
 namespace macadam {
@@ -152,6 +153,13 @@ std::span<const std::string> label_set_names() {
 
 LabelSet make_label_set(std::string_view name, VoidPolicy policy,
                         const std::filesystem::path& dataset_folder) {
+  if (is_pack(dataset_folder)) {
+    const Pack pack(dataset_folder);
+    const LabelSet& own = pack.index().label_set;
+    pack.check_label_set(
+        name, policy == VoidPolicy::standard ? own.void_is_class : policy == VoidPolicy::as_class);
+    return own;
+  }
   const bool void_is_class =
       policy == VoidPolicy::standard ? name == "categories8" : policy == VoidPolicy::as_class;
   LabelSet set;

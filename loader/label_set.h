@@ -50,6 +50,8 @@ std::span<const std::string> label_set_names();
 ///   trainids19   Cityscapes ids 0..33 -> the 19 evaluated classes; the others are void
 ///   camvid11     CamVid ids 0..10; 11 is void
 ///   custom       DATASET_FOLDER/dataset.toml
+/// Where the data set is a pack, its own: an InputError names both unless it has this name and this
+/// policy (standard: any).
 /// A class void comes first in categories8 and last elsewhere. Source of the Cityscapes tables:
 /// cityscapesScripts helpers/labels.py. Written ids are ids that the official evaluation counts.
 /// Throws InputError for an unknown name (naming the nearest), for a custom set without

@@ -13,6 +13,7 @@
 
 #include "kernels/error.h"
 #include "loader/image.h"
+#include "loader/pack.h"
 #include "loader/resize.h"
 #include "loader/sampling.h"
 
@@ -174,6 +175,11 @@ LoaderStats Loader::stats() const {
 void load_sample(const Sample& sample, const MaskCoding& masks, const LabelSet& label_set,
                  int height, int width, bool reduced_decoding, std::span<uint8_t> image,
                  std::span<uint8_t> labels) {
+  if (sample.pack) {
+    sample.pack->check_label_set(label_set.name, label_set.void_is_class, label_set.class_names);
+    sample.pack->load(*sample.record, height, width, reduced_decoding, image, labels);
+    return;
+  }
   const Image mask = read_mask(sample.mask, masks);
   const ImageFile file(sample.image);
   const std::string name = sample.image.string();

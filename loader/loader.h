@@ -108,10 +108,11 @@ class Loader {
   LoaderStats stats_;
 };
 
-/// Decodes one sample into `image` (height x width x 3) and `labels` (height x width).
+/// Decodes one sample, or copies it from its pack, into `image` (height x width x 3) and `labels`
+/// (height x width).
 /// A JPEG comes reduced as far as the size allows, if `reduced_decoding`.
 /// Throws InputError naming the file when it cannot be read, when the sizes of photo and mask
-/// differ, and for an unknown id.
+/// differ, and for an unknown id; of a pack, for a damaged record and another label set.
 void load_sample(const Sample& sample, const MaskCoding& masks, const LabelSet& label_set,
                  int height, int width, bool reduced_decoding, std::span<uint8_t> image,
                  std::span<uint8_t> labels);

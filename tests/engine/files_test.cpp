@@ -94,6 +94,25 @@ TEST(Files, MissingFolderAndFoldersAsTargetsAreErrors) {
   EXPECT_TRUE(folder.entries().empty());
 }
 
+TEST(Files, AnAtomicFileAppearsWhenItIsCommitted) {
+  TemporaryFolder folder;
+  const auto bytes = [](std::string_view text) { return std::as_bytes(std::span(text)); };
+  {
+    AtomicFile file(folder / "a");
+    file.write_at(0, bytes("never seen"));
+  }
+  EXPECT_TRUE(folder.entries().empty());
+  AtomicFile file(folder / "a");
+  file.write_at(3, bytes("defg"));
+  file.write_at(0, bytes("abc"));
+  file.write_at(9, bytes("j"));
+  EXPECT_FALSE(std::filesystem::exists(folder / "a"));
+  file.commit();
+  EXPECT_EQ(read_file(folder / "a", any_size), std::string("abcdefg\0\0j", 10));
+  EXPECT_EQ(folder.entries(), std::vector<std::string>{"a"});
+  EXPECT_THROW(file.write_at(0, bytes("x")), std::logic_error);
+}
+
 TEST(Files, DevicesAreNeverReplaced) {
   message_of<RunError>([] { write_file_atomically("/dev/null", "x"); });
   EXPECT_TRUE(std::filesystem::is_character_file("/dev/null"));

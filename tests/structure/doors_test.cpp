@@ -34,7 +34,7 @@ const std::map<std::string, std::vector<std::string>> kVendorHeaders{
     {"cuda", {"kernels/cuda/"}},
     {"stb/", {"loader/stb.cpp"}},
     {"stb_image", {"loader/stb.cpp"}},
-    {"jpeglib", {"loader/jpeg.cpp"}},
+    {"jpeglib", {"loader/jpeg.cpp", "loader/jpeg_writer.cpp"}},
     {"libdeflate", {"loader/deflate.cpp"}},
     {"toml++/", {"app/config_source.cpp", "loader/dataset_file.cpp"}},
     {"CLI/", {"app/"}},

@@ -1,0 +1,100 @@
+// macadam pack: a data set in one memory-mapped file.
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <memory>
+#include <tuple>
+
+#include "app/commands.h"
+#include "app/console.h"
+#include "app/options.h"
+#include "kernels/error.h"
+#include "loader/dataset.h"
+#include "loader/image.h"
+#include "loader/pack_writer.h"
+
+namespace macadam {
+
+namespace {
+
+struct PackCommand {
+  std::string dataset, out, size, label_set, void_policy;
+  std::string labels = "runs";
+  int jpeg = 0;  // quality
+  int threads = 0;
+  bool skip_damaged = false;
+};
+
+LabelCoding parse_label_coding(const std::string& text) {
+  if (text == "raw") return LabelCoding::raw;
+  if (text == "runs") return LabelCoding::runs;
+  throw InputError(fmt::format("'{}' is not a coding of labels", text), "--labels",
+                   "use runs or raw");
+}
+
+void pack(const PackCommand& command) {
+  if (!command.out.ends_with(".pack")) {
+    throw InputError("a pack is named *.pack", command.out, "add .pack to the name");
+  }
+  PackOptions options;
+  if (!command.size.empty()) {
+    std::tie(options.width, options.height) = parse_size(command.size, "--size");
+    const ImageLimits limits;  // of what reads the pack
+    if (std::max(options.width, options.height) > limits.max_side ||
+        int64_t{options.width} * options.height > limits.max_pixels) {
+      throw InputError(fmt::format("{} is too large", command.size), "--size",
+                       fmt::format("use at most {} pixels a side and {} in all", limits.max_side,
+                                   limits.max_pixels));
+    }
+  }
+  options.jpeg_quality = command.jpeg;
+  options.labels = parse_label_coding(command.labels);
+  options.threads = command.threads;
+  options.skip_damaged = command.skip_damaged;
+  const std::string label_set =
+      command.label_set.empty() ? default_label_set(command.dataset) : command.label_set;
+  const LabelSet labels =
+      make_label_set(label_set, parse_void_policy(command.void_policy), command.dataset);
+
+  catch_interrupts();
+  ProgressLine progress("packing");
+  const auto show = [&](int64_t done, int64_t total) {
+    if (interrupted()) {
+      say("interrupted; no pack was written");
+      throw Interrupted();
+    }
+    progress.show(done, total);
+  };
+  const PackSummary summary = write_pack(command.dataset, labels, command.out, options, show);
+  for (const std::string& message : summary.skipped) say("left out: " + message);
+  fmt::print("{}: {} samples{}, label set {}, {:.1f} MB\n", command.out, summary.samples,
+             command.size.empty() ? std::string() : " of " + command.size, labels.name,
+             static_cast<double>(summary.bytes) / 1e6);
+}
+
+}  // namespace
+
+void add_pack(CLI::App& app) {
+  auto* command = app.add_subcommand("pack", "Put a decoded data set into one file");
+  auto options = std::make_shared<PackCommand>();
+  command->add_option("dataset", options->dataset, "Data set folder, or another pack")->required();
+  command->add_option("out", options->out, "The file to write, *.pack")->required();
+  command->add_option("--size", options->size,
+                      "Width x height of all samples; by default each keeps its own");
+  command->add_option("--label-set", options->label_set,
+                      "categories8, trainids19, camvid11 or custom; by default the layout's");
+  command->add_option("--void", options->void_policy,
+                      "ignore or class; by default the label set's");
+  command->add_option("--jpeg", options->jpeg, "Photos as JPEGs of this quality; by default raw")
+      ->check(CLI::Range(1, 100));
+  command->add_option("--labels", options->labels, "Coding of labels: runs (shorter) or raw")
+      ->capture_default_str();
+  command->add_flag("--skip-damaged", options->skip_damaged,
+                    "Leave out (and name) samples that cannot be loaded, rather than stop");
+  command->add_option("--threads", options->threads, "0 = all cores")->capture_default_str();
+  command->callback([options] { pack(*options); });
+}
+
+}  // namespace macadam
