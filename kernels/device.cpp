@@ -165,6 +165,7 @@ void Event::synchronize() {
 }
 
 void copy_bytes(Stream& stream, void* destination, const void* source, size_t bytes) {
+  if (bytes == 0) return;  // memcpy wants addresses all the same
   if (stream.native() != nullptr) {
     cuda::copy_async(stream.native(), destination, source, bytes);
   } else {
@@ -173,6 +174,7 @@ void copy_bytes(Stream& stream, void* destination, const void* source, size_t by
 }
 
 void zero_bytes(Stream& stream, void* destination, size_t bytes) {
+  if (bytes == 0) return;
   if (stream.native() != nullptr) {
     cuda::zero_async(stream.native(), destination, bytes);
   } else {
@@ -205,9 +207,11 @@ void Event::record(Stream&) {}
 void Event::synchronize() {}
 
 void copy_bytes(Stream&, void* destination, const void* source, size_t bytes) {
-  std::memcpy(destination, source, bytes);
+  if (bytes > 0) std::memcpy(destination, source, bytes);  // it wants addresses in any case
 }
-void zero_bytes(Stream&, void* destination, size_t bytes) { std::memset(destination, 0, bytes); }
+void zero_bytes(Stream&, void* destination, size_t bytes) {
+  if (bytes > 0) std::memset(destination, 0, bytes);
+}
 
 void CapturedGraph::begin(Stream&) { no_cuda(); }
 void CapturedGraph::end(Stream&) { no_cuda(); }
