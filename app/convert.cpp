@@ -7,6 +7,7 @@
 
 #include "app/commands.h"
 #include "app/console.h"
+#include "app/new_model.h"
 #include "app/options.h"
 #include "loader/label_set.h"
 #include "models/conversion.h"
@@ -55,15 +56,9 @@ void import_weights(const ConvertOptions& options) {
       make_label_set(options.label_set, parse_void_policy(options.void_policy), options.dataset);
   const auto [width, height] =
       parse_size(options.size.empty() ? "512x256" : options.size, "--size");
-  ModelInfo info;
-  info.macadam_version = version();
+  ModelInfo info = new_model_info(labels);
   info.network = network;
   info.network_options = parse_options(options.network_options);
-  info.class_names = labels.class_names;
-  info.palette = labels.palette;
-  info.inverse_ids = labels.file_ids;
-  info.label_set = labels.name;
-  info.void_is_class = labels.void_is_class;
   info.height = height;
   info.width = width;
   info.precision = "fp32";

@@ -10,6 +10,7 @@
 #include "app/commands.h"
 #include "app/config.h"
 #include "app/console.h"
+#include "app/new_model.h"
 #include "app/profile.h"
 #include "app/run_folder.h"
 #include "app/scoring.h"
@@ -74,15 +75,9 @@ LoaderOptions loader_options(const Config& config, Device device, bool training)
 }
 
 ModelInfo model_info(const Config& config, const LabelSet& labels, DType dtype) {
-  ModelInfo info;
-  info.macadam_version = version();
+  ModelInfo info = new_model_info(labels);
   info.network = config.network;
   info.network_options = config.network_options;
-  info.class_names = labels.class_names;
-  info.palette = labels.palette;
-  info.inverse_ids = labels.file_ids;
-  info.label_set = labels.name;
-  info.void_is_class = labels.void_is_class;
   info.height = config.height;
   info.width = config.width;
   info.normalization = config.normalization;
@@ -91,8 +86,8 @@ ModelInfo model_info(const Config& config, const LabelSet& labels, DType dtype) 
   return info;
 }
 
-TrainerOptions trainer_options(const Config& config, const LabelSet& labels, DType dtype,
-                               int64_t batches_an_epoch) {
+TrainerOptions make_trainer_options(const Config& config, const LabelSet& labels, DType dtype,
+                                    int64_t batches_an_epoch) {
   const int64_t accumulate = config.optimizer.accumulate;
   const Schedule schedule = schedule_of(config, (batches_an_epoch + accumulate - 1) / accumulate);
   TrainerOptions options;
@@ -187,26 +182,12 @@ void load_weights(const WeightImport& weights, Parameters& parameters) {
 }
 
 /// Shows where the time of a step goes. Leaves no run, only the trace beside where it would be.
-void profile_training(const Config& config, const LabelSet& labels, DType dtype, const Graph& graph,
-                      const std::optional<WeightImport>& weights, const DeviceInfo& device,
-                      LoaderSource& source, int64_t steps) {
-  if (config.optimizer.accumulate > 1) {
-    throw InputError("a profile is of one batch a step", "accumulate", "profile with accumulate=1");
-  }
-  const std::filesystem::path file = run_folder(config).string() + ".trace.json";
-  Stream stream(device.device);
-  Ops ops = make_ops(stream);
-  Parameters parameters(graph.parameters(), stream, true);
-  parameters.initialise(config.seed);
-  if (weights) load_weights(*weights, parameters);
-  const TrainerOptions options = trainer_options(config, labels, dtype, source.batches());
+void profile_training(const TrainerOptions& options, const Graph& graph, Parameters& parameters,
+                      Stream& stream, Ops& ops, BatchSource& source, int64_t steps) {
+  const std::filesystem::path file = options.folder.string() + ".trace.json";
   TrainingStep step(with_frozen_batch_norms(options.fine_tuning, graph), parameters, stream, ops,
                     options.step);
-  std::vector<bool> frozen;
-  for (float scale : learning_rate_scales(options.fine_tuning, parameters.specs(), 0)) {
-    frozen.push_back(scale == 0);
-  }
-  step.freeze(frozen);
+  step.freeze(frozen_parameters(learning_rate_scales(options.fine_tuning, parameters.specs(), 0)));
   const StepProfile profile =
       profile_steps(step, source, steps, options.learning_rate(0), stream, ops);
   std::filesystem::create_directories(file.parent_path());
@@ -238,9 +219,8 @@ void train(const TrainOptions& options) {
   LoaderSource train_source(train_loader), val_source(val_loader);
   check_accumulation(config, train_source.batches());
   const bool scores_test = has_test_split(config);
-  if (options.profile > 0) {
-    profile_training(config, labels, dtype, graph, weights, device, train_source, options.profile);
-    return;
+  if (options.profile > 0 && config.optimizer.accumulate > 1) {
+    throw InputError("a profile is of one batch a step", "accumulate", "profile with accumulate=1");
   }
 
   Stream stream(device.device);
@@ -249,10 +229,17 @@ void train(const TrainOptions& options) {
   parameters.initialise(config.seed);
   if (weights && !options.resume) load_weights(*weights, parameters);
   weights.reset();  // gives the mapped file back
+  const TrainerOptions trainer_options =
+      make_trainer_options(config, labels, dtype, train_source.batches());
+  if (options.profile > 0) {
+    profile_training(trainer_options, graph, parameters, stream, ops, train_source,
+                     options.profile);
+    return;
+  }
   prepare_run_folder(config, options.resume);
   ConsoleObserver observer;
-  Trainer trainer(graph, graph, parameters, stream, ops, train_source, val_source,
-                  trainer_options(config, labels, dtype, train_source.batches()), observer);
+  Trainer trainer(graph, graph, parameters, stream, ops, train_source, val_source, trainer_options,
+                  observer);
   if (options.resume) trainer.resume();
 
   say(fmt::format("{} with {} parameters on {} ({}), {}; {} training and {} validation images",

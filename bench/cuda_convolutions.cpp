@@ -3,36 +3,19 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <memory>
+
+#include "bench/convolution_call.h"
 
 namespace macadam::bench {
 
 namespace {
-
-constexpr std::array<const char*, 3> kDirections{"forward", "backward_data", "backward_weights"};
 
 ConvolutionCase make_case(const std::string& direction, const ConvDesc& desc) {
   ConvolutionCase result;
   result.name = fmt::format("convolution_{}/{}->{}/{}x{}/filter:{}", direction, desc.input.c,
                             desc.out_channels, desc.input.h, desc.input.w, desc.kernel_h);
   result.flops = 2.0 * static_cast<double>(desc.macs());
-  result.make = [direction, desc](Workbench& w) {
-    const std::shared_ptr<Convolution> conv = w.ops().conv->make(desc);
-    const Tensor x = w.random(desc.input, desc.dtype), y = w.random(desc.output(), desc.dtype);
-    const Tensor weights = w.random(desc.weights(), DType::f32);
-    std::byte* packed = w.memory(conv->packed_bytes());
-    std::byte* workspace = w.memory(conv->workspace_bytes());
-    conv->pack(weights, {}, packed);
-    std::function<void()> run;
-    if (direction == "forward") {
-      run = [=] { conv->forward(x, packed, y, workspace); };
-    } else if (direction == "backward_data") {
-      run = [=] { conv->backward_data(y, packed, x, workspace); };
-    } else {
-      run = [=] { conv->backward_weights(x, y, weights, {}, workspace); };
-    }
-    return Call{run, x.bytes() + y.bytes()};
-  };
+  result.make = [direction, desc](Workbench& w) { return convolution_call(w, desc, direction); };
   return result;
 }
 
@@ -67,7 +50,8 @@ std::vector<ConvolutionCase> convolution_cases(const Extents& extents, DType dty
                         .padding = Padding::all(1),
                         .dtype = dtype,
                         .backward = true};
-    for (const char* direction : kDirections) cases.push_back(make_case(direction, desc));
+    for (const char* direction : kConvolutionDirections)
+      cases.push_back(make_case(direction, desc));
   }
   return cases;
 }

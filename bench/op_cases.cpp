@@ -5,6 +5,8 @@
 #include <array>
 #include <memory>
 
+#include "bench/convolution_call.h"
+
 namespace macadam::bench {
 
 namespace {
@@ -348,26 +350,9 @@ void Table::add_depthwise() {
                         .groups = half_.c,
                         .dtype = dtype_,
                         .backward = true};
-    for (const std::string direction : {"forward", "backward_data", "backward_weights"}) {
+    for (const char* direction : kConvolutionDirections) {
       add(fmt::format("depthwise_{}/filter:{}/stride:{}", direction, filter.size, filter.stride),
-          [=](Workbench& w) {
-            const std::shared_ptr<Convolution> conv = w.ops().conv->make(desc);
-            const Tensor x = w.random(desc.input, desc.dtype),
-                         y = w.random(desc.output(), desc.dtype),
-                         weights = w.random(desc.weights(), DType::f32);
-            std::byte* packed = w.memory(conv->packed_bytes());
-            std::byte* workspace = w.memory(conv->workspace_bytes());
-            conv->pack(weights, {}, packed);
-            std::function<void()> run;
-            if (direction == "forward") {
-              run = [=] { conv->forward(x, packed, y, workspace); };
-            } else if (direction == "backward_data") {
-              run = [=] { conv->backward_data(y, packed, x, workspace); };
-            } else {
-              run = [=] { conv->backward_weights(x, y, weights, {}, workspace); };
-            }
-            return Call{run, x.bytes() + y.bytes()};
-          });
+          [=](Workbench& w) { return convolution_call(w, desc, direction); });
     }
   }
 }

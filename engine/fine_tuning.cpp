@@ -120,6 +120,12 @@ std::vector<float> learning_rate_scales(const FineTuning& options,
   return scales;
 }
 
+std::vector<bool> frozen_parameters(std::span<const float> learning_rate_scales) {
+  std::vector<bool> frozen;
+  for (const float scale : learning_rate_scales) frozen.push_back(scale == 0);
+  return frozen;
+}
+
 int64_t end_of_phase(const FineTuning& options, int64_t epoch) {
   int64_t end = FreezeRule::kWholeRun;
   for (const FreezeRule& rule : options.freeze) {

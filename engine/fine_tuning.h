@@ -48,6 +48,9 @@ void check_fine_tuning(const FineTuning& options, const Graph& graph);
 std::vector<float> learning_rate_scales(const FineTuning& options,
                                         std::span<const ParameterSpec> specs, int64_t epoch);
 
+/// Which of them are frozen: those whose factor is 0.
+std::vector<bool> frozen_parameters(std::span<const float> learning_rate_scales);
+
 /// The first epoch after `epoch` in which other parameters are frozen; FreezeRule::kWholeRun when
 /// there is none.
 int64_t end_of_phase(const FineTuning& options, int64_t epoch);

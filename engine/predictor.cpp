@@ -51,9 +51,7 @@ Predictor::Predictor(const Graph& graph, Parameters& parameters, Stream& stream,
       window_(plan_.input().shape),
       classes_(plan_.output().shape.c),
       host_window_(Buffer::host_for(stream.device(), static_cast<size_t>(window_.elements()))),
-      host_flip_(Buffer::host_for(stream.device(), 1)),
-      window_scores_(stream.device(), static_cast<size_t>(window_.pixels() * classes_) * 4),
-      host_logits_(Buffer::host_for(stream.device(), window_scores_.bytes())) {
+      host_flip_(Buffer::host_for(stream.device(), 1)) {
   require(window_.n == 1, "a predictor's graph takes one image");
   require(graph.shape(graph.output()).h == window_.h && graph.shape(graph.output()).w == window_.w,
           "a predictor's network scores every pixel");
@@ -81,11 +79,18 @@ void Predictor::forward_window(std::span<const uint8_t> rgb, int height, int wid
   forward_.run(stream_, [this] { plan_.forward(); });
 }
 
+Tensor Predictor::window_scores() {
+  const Shape shape{1, window_.h, window_.w, classes_};
+  if (window_scores_.bytes() == 0) {
+    window_scores_ = Buffer(stream_.device(), static_cast<size_t>(shape.elements()) * 4);
+  }
+  return {window_scores_.data(), shape, DType::f32, stream_.device()};
+}
+
 Tensor Predictor::scores_of_window() {
   const Tensor scores = plan_.output();
-  const Shape shape{1, window_.h, window_.w, classes_};
-  if (scores.shape == shape) return scores;
-  const Tensor full(window_scores_.data(), shape, DType::f32, stream_.device());
+  if (scores.shape.h == window_.h && scores.shape.w == window_.w) return scores;
+  const Tensor full = window_scores();
   ops_.upsample->bilinear(scores, full);
   return full;
 }
@@ -96,9 +101,12 @@ void Predictor::window_probabilities(std::span<const uint8_t> rgb, int height, i
   probabilities_.assign(static_cast<size_t>(shape.elements()), 0.0f);
   const int passes = options_.flip ? 2 : 1;
   const float weight = 1.0f / static_cast<float>(passes);
+  const Tensor logits = window_scores();
+  if (host_logits_.bytes() == 0) {
+    host_logits_ = Buffer::host_for(stream_.device(), logits.bytes());
+  }
   for (int pass = 0; pass < passes; ++pass) {
     forward_window(rgb, height, width, top, left, pass == 1);
-    const Tensor logits(window_scores_.data(), shape, DType::f32, stream_.device());
     const Tensor scores = scores_of_window();
     if (scores.data != logits.data) ops_.elementwise->copy(scores, logits, false);
     copy_bytes(stream_, host_logits_.data(), logits.data, logits.bytes());

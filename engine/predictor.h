@@ -46,7 +46,9 @@ class Predictor {
   void window_probabilities(std::span<const uint8_t> rgb, int height, int width, int top, int left);
   /// Blended logarithms of probabilities of the whole photo, into blended_.
   void blend_windows(std::span<const uint8_t> rgb, int height, int width);
-  /// The network's scores at the window's size, up-sampled into window_scores_ where the network's
+  /// Memory for the scores of a whole window, allocated when first asked for.
+  Tensor window_scores();
+  /// The network's scores at the window's size, up-sampled into window_scores() where the network's
   /// last layer did that.
   Tensor scores_of_window();
   Prediction finish(const Tensor& scores, int out_height, int out_width, bool keep_scores);
@@ -59,9 +61,10 @@ class Predictor {
   Replay forward_;
   Shape window_;
   int classes_;
-  Buffer host_window_, host_flip_, window_scores_, host_logits_;
-  std::vector<float> probabilities_;  // of one window
-  std::vector<float> blended_;        // of the photo
+  Buffer host_window_, host_flip_;
+  Buffer window_scores_, host_logits_;  // empty until needed
+  std::vector<float> probabilities_;    // of one window
+  std::vector<float> blended_;          // of the photo
 };
 
 }  // namespace macadam

@@ -49,26 +49,26 @@ StepProfile profile_steps(TrainingStep& step, BatchSource& source, int64_t steps
   std::vector<std::vector<double>> times(calls.size());
   std::vector<double> marks;
   Timeline timeline(stream);
-  double wait_before = 0;
+  double waited = 0;
   std::chrono::steady_clock::time_point begin;
   for (int64_t i = 0, batch = 0, epoch = 0; i < kWarmUp + steps; ++i, ++batch) {
     if (batch == 0 || batch == source.batches()) {
       if (batch > 0) ++epoch;
-      wait_before -= i > kWarmUp ? source.wait_seconds() : 0;
       source.start(epoch, batch = 0);
     }
-    if (i == kWarmUp) {
-      begin = std::chrono::steady_clock::now();
-      wait_before = source.wait_seconds();
-    }
-    step.run_marked(source.next(), static_cast<uint64_t>(i), lr, timeline);
+    if (i == kWarmUp) begin = std::chrono::steady_clock::now();
+    const double waited_before = source.wait_seconds();
+    const Batch& next = source.next();
+    const double wait = source.wait_seconds() - waited_before;
+    step.run_marked(next, static_cast<uint64_t>(i), lr, timeline);
     if (i < kWarmUp) continue;
+    waited += wait;
     marks = timeline.milliseconds();
     require(marks.size() == calls.size() + 1, "a mark after every call");
     for (size_t c = 0; c < calls.size(); ++c) times[c].push_back(marks[c + 1] - marks[c]);
   }
   const std::chrono::duration<double> wall = std::chrono::steady_clock::now() - begin;
-  profile.data_wait_share = (source.wait_seconds() - wait_before) / wall.count();
+  profile.data_wait_share = waited / wall.count();
   for (size_t c = 0; c < calls.size(); ++c) {
     profile.calls.push_back({calls[c], marks[c], median(times[c])});
     profile.step_milliseconds += profile.calls.back().milliseconds;

@@ -287,9 +287,7 @@ int64_t Trainer::begin_phase() {
   const std::vector<float> scales = learning_rate_scales(tuning, specs, epoch_);
   step_.optimizer().set_learning_rate_scales(scales, static_cast<uint64_t>(steps_));
   const int64_t end = end_of_phase(tuning, epoch_);
-  std::vector<bool> frozen;
-  for (float scale : scales) frozen.push_back(scale == 0);
-  step_.freeze(frozen);
+  step_.freeze(frozen_parameters(scales));
   TrainingObserver::Phase phase{epoch_ + 1, std::min(end, options_.epochs), 0, 0};
   for (size_t i = 0; i < specs.size(); ++i) {
     if (!specs[i].trainable()) continue;

@@ -16,16 +16,6 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
-constexpr const char* kConfig = R"(network = "unet_mini"
-dataset = "streets"
-size = [32, 64]
-batch = 2
-epochs = 2
-precision = "fp32"
-device = "cpu"
-name = "run"
-)";
-
 /// A folder with a small street data set and a configuration, made once.
 class CommandLine : public testing::Test {
  protected:
@@ -34,7 +24,7 @@ class CommandLine : public testing::Test {
     const ProgramResult synth =
         macadam(scratch_->path(), {"synth", "streets", "--images", "10", "--size", "64x32"});
     ASSERT_EQ(synth.exit_code, 0) << synth.err;
-    write_text(*scratch_ / "run.toml", kConfig);
+    write_text(*scratch_ / "run.toml", small_config(2, "name = \"run\"\n"));
     const ProgramResult train = macadam(scratch_->path(), {"train", "run.toml"});
     ASSERT_EQ(train.exit_code, 0) << train.err;
   }

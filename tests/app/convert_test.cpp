@@ -21,16 +21,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kConfig = R"(network = "unet_mini"
-dataset = "streets"
-size = [32, 64]
-batch = 2
-epochs = 1
-precision = "fp32"
-device = "cpu"
-name = "run"
-)";
-
 const std::string kEncoder = "encoder.";
 const std::string kMobileNet = "network=mobilenet_v2_unet";
 const std::string kSomeTensor = "features.3.conv.2.weight";
@@ -95,7 +85,7 @@ class Convert : public testing::Test {
     const ProgramResult synth =
         macadam(folder(), {"synth", "streets", "--images", "5", "--size", "64x32"});
     ASSERT_EQ(synth.exit_code, 0) << synth.err;
-    write_text(folder() / "run.toml", kConfig);
+    write_text(folder() / "run.toml", small_config(1, "name = \"run\"\n"));
     const ProgramResult train = macadam(folder(), {"train", "run.toml"});
     ASSERT_EQ(train.exit_code, 0) << train.err;
     write_tensors(folder() / "encoder.safetensors", encoder_tensors());

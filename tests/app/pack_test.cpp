@@ -18,15 +18,6 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
-constexpr const char* kConfig = R"(network = "unet_mini"
-dataset = "streets"
-size = [32, 64]
-batch = 2
-epochs = 1
-precision = "fp32"
-device = "cpu"
-)";
-
 /// The losses of all steps and of the validation, exactly as logged.
 std::vector<std::string> losses_of(const fs::path& run) {
   std::vector<std::string> losses;
@@ -46,7 +37,7 @@ class PackCommand : public testing::Test {
     const ProgramResult synth =
         macadam(folder(), {"synth", "streets", "--images", "10", "--size", "128x64"});
     ASSERT_EQ(synth.exit_code, 0) << synth.err;
-    write_text(folder() / "run.toml", kConfig);
+    write_text(folder() / "run.toml", small_config(1));
     pack("small.pack", {"--size", "64x32"});
   }
   static void TearDownTestSuite() { scratch_.reset(); }

@@ -86,6 +86,17 @@ void expect_input_error(const ProgramResult& result, const std::vector<std::stri
   expect_error(result, 2, words);
 }
 
+std::string small_config(int epochs, const std::string& more) {
+  return R"(network = "unet_mini"
+dataset = "streets"
+size = [32, 64]
+batch = 2
+precision = "fp32"
+device = "cpu"
+epochs = )" +
+         std::to_string(epochs) + "\n" + more;
+}
+
 void write_text(const std::filesystem::path& file, const std::string& text) {
   std::filesystem::create_directories(file.parent_path());
   std::ofstream(file, std::ios::binary) << text;

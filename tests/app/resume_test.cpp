@@ -15,16 +15,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kConfig = R"(network = "unet_mini"
-dataset = "streets"
-size = [32, 64]
-batch = 2
-epochs = 3
-precision = "fp32"
-device = "cpu"
-checkpoint_seconds = 0.001
-)";
-
 /// The losses of all steps, exactly as logged.
 std::vector<std::string> step_losses(const fs::path& run) {
   std::vector<std::string> losses;
@@ -41,7 +31,7 @@ class Resume : public testing::Test {
     const ProgramResult synth =
         macadam(scratch_.path(), {"synth", "streets", "--images", "20", "--size", "64x32"});
     ASSERT_EQ(synth.exit_code, 0) << synth.err;
-    write_text(scratch_ / "run.toml", kConfig);
+    write_text(scratch_ / "run.toml", small_config(3, "checkpoint_seconds = 0.001\n"));
   }
   std::vector<std::string> train(const std::string& name, const std::string& extra) {
     const ProgramResult result =
