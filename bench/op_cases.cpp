@@ -4,7 +4,9 @@
 
 #include <array>
 #include <memory>
+#include <utility>
 
+#include "bench/augment_programs.h"
 #include "bench/convolution_call.h"
 
 namespace macadam::bench {
@@ -468,6 +470,23 @@ void Table::add_augment() {
     return Call{[=, &ops = w.ops()] { ops.augment->prepare_labels(labels, flips, out); },
                 2 * labels.bytes()};
   });
+  using List = AugmentList;
+  for (const auto& [name, list] :
+       {std::pair{"plain", List::plain}, {"half", List::half}, {"full", List::full}}) {
+    add(fmt::format("augment/list:{}", name),
+        [=, list = list, shape = image(3), of_labels = image(1), dtype = dtype_](Workbench& w) {
+          const BatchPrograms made = make_programs(list, shape);
+          const AugmentPrograms programs{.data = w.copy_of(std::span<const std::byte>(made.bytes)),
+                                         .limits = made.limits};
+          const Tensor images = w.integers(shape, 256), x = w.random(shape, dtype);
+          const Tensor labels = w.integers(of_labels, 8), out = w.integers(of_labels, 8);
+          std::byte* scratch = w.memory(augment_scratch_bytes(shape, made.limits));
+          return Call{[=, &ops = w.ops()] {
+                        ops.augment->augment(images, labels, programs, {}, scratch, x, out);
+                      },
+                      images.bytes() + x.bytes() + 2 * labels.bytes()};
+        });
+  }
 }
 
 }  // namespace

@@ -1,9 +1,11 @@
 #pragma once
-// From decoded bytes to what the network reads: flip and normalisation in one pass.
+// From decoded bytes to what the network reads: flip, or a whole program of transforms, and
+// normalisation.
 
 #include <array>
 #include <cstdint>
 
+#include "kernels/augment_program.h"
 #include "kernels/tensor.h"
 
 namespace macadam {
@@ -29,6 +31,16 @@ class AugmentOps {
                               const Normalization& normalization, const Tensor& x) = 0;
   /// labels, out: u8 NxHxWx1, not the same memory.
   virtual void prepare_labels(const Tensor& labels, const uint8_t* flips, const Tensor& out) = 0;
+
+  /// Carries out one program a sample; image and label move by the same positions, the label to the
+  /// nearest pixel. images: u8 NxHxWx3, RGB; labels: u8 NxHxWx1. programs and scratch lie in device
+  /// memory; scratch holds augment_scratch_bytes. x, out: as above; normalisation comes last.
+  virtual void augment(const Tensor& images, const Tensor& labels, const AugmentPrograms& programs,
+                       const Normalization& normalization, std::byte* scratch, const Tensor& x,
+                       const Tensor& out) = 0;
 };
+
+/// What AugmentOps::augment needs for images of this shape.
+size_t augment_scratch_bytes(const Shape& images, const AugmentLimits& limits);
 
 }  // namespace macadam

@@ -4,41 +4,14 @@
 #include <array>
 #include <memory>
 
+#include "kernels/cpu/augment_program.h"
 #include "kernels/cpu/cpu_ops.h"
+#include "kernels/cpu/normalize_row.h"
 #include "kernels/cpu/parallel.h"
-#include "kernels/scalar/normalize.h"
 
 namespace macadam::cpu {
 
 namespace {
-
-/// Pixels normalised together: 48 bytes, in which the three channels repeat 16 times.
-constexpr int kPixels = 16;
-constexpr int kBytes = 3 * kPixels;
-
-/// The three channels' maps, repeated so that a plain loop over bytes reads them in step.
-struct RepeatedAffine {
-  alignas(64) std::array<float, kBytes> scale, shift;
-
-  explicit RepeatedAffine(const Normalization& n) {
-    for (int i = 0; i < kBytes; ++i) {
-      const auto c = static_cast<size_t>(i % 3);
-      const scalar::Affine affine = scalar::byte_normalization(n.mean[c], n.std[c], n.range);
-      scale[static_cast<size_t>(i)] = affine.scale;
-      shift[static_cast<size_t>(i)] = affine.shift;
-    }
-  }
-};
-
-template <typename T>
-void normalize_bytes(const uint8_t* bytes, const RepeatedAffine& affine, T* x, int n) {
-  const float* scale = affine.scale.data();
-  const float* shift = affine.shift.data();
-#pragma omp simd
-  for (int i = 0; i < n; ++i) {
-    x[i] = scalar::from_float<T>(scalar::Affine{scale[i], shift[i]}(static_cast<float>(bytes[i])));
-  }
-}
 
 /// `pixels` pixels from `from` on, `step` bytes from one to the next, as R, G, B or B, G, R.
 void gather_pixels(const uint8_t* from, int step, bool bgr, int pixels, uint8_t* to) {
@@ -53,18 +26,18 @@ void gather_pixels(const uint8_t* from, int step, bool bgr, int pixels, uint8_t*
 template <typename T>
 void normalize_row(const uint8_t* row, int width, bool flip, bool bgr, const RepeatedAffine& affine,
                    const Tensor& x, int64_t first_pixel) {
-  for (int begin = 0; begin < width; begin += kPixels) {
-    const int pixels = std::min(kPixels, width - begin);
+  for (int begin = 0; begin < width; begin += kNormalizedPixels) {
+    const int pixels = std::min(kNormalizedPixels, width - begin);
     const uint8_t* bytes = row + 3 * begin;
-    std::array<uint8_t, kBytes> gathered;
+    std::array<uint8_t, kNormalizedBytes> gathered;
     if (flip || bgr) {
       const uint8_t* first = flip ? row + 3 * (width - 1 - begin) : bytes;
       gather_pixels(first, flip ? -3 : 3, bgr, pixels, gathered.data());
       bytes = gathered.data();
     }
     T* out = at<T>(x, first_pixel + begin);
-    if (x.dense() && pixels == kPixels) {
-      normalize_bytes(bytes, affine, out, kBytes);  // inlined with its constant length
+    if (x.dense() && pixels == kNormalizedPixels) {
+      normalize_bytes(bytes, affine, out, kNormalizedBytes);  // inlined with its constant length
     } else {
       for (int i = 0; i < pixels; ++i) {
         normalize_bytes(bytes + 3 * i, affine, out + i * x.pixel_stride, 3);
@@ -105,6 +78,12 @@ class CpuAugmentOps final : public AugmentOps {
         std::copy_n(source, s.w, to + row * s.w);
       }
     });
+  }
+
+  void augment(const Tensor& images, const Tensor& labels, const AugmentPrograms& programs,
+               const Normalization& normalization, std::byte* scratch, const Tensor& x,
+               const Tensor& out) override {
+    cpu::augment(images, labels, programs, normalization, scratch, x, out);
   }
 };
 

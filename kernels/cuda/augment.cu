@@ -2,17 +2,15 @@
 // a pixel.
 
 #include "kernels/augment.h"
+#include "kernels/cuda/augment_program.h"
+#include "kernels/cuda/byte_normalization.cuh"
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/divisor.cuh"
 #include "kernels/cuda/vector.cuh"
-#include "kernels/scalar/normalize.h"
 
 namespace macadam::cuda {
 
 namespace {
-
-/// Pixels of one row that a thread turns out.
-constexpr int kRun = 4;
 
 /// A thread's run of pixels, and where it is read from.
 struct Run {
@@ -57,23 +55,6 @@ class RunLayout {
   int width_, per_run_;
 };
 
-/// How the three channels of x come from those of an image.
-struct ChannelMaps {
-  scalar::Affine channel[3];
-  bool bgr;  // they are in the order B, G, R
-};
-
-/// Twelve bytes: four RGB pixels.
-struct alignas(4) RgbRun {
-  uint8_t byte[3 * kRun];
-};
-
-/// Four elements of x, moved at once.
-template <typename T>
-struct alignas(4 * sizeof(T)) Four {
-  T lane[4];
-};
-
 /// Dense, aligned rows whose width is a multiple of kRun.
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
@@ -94,13 +75,7 @@ __global__ void __launch_bounds__(kThreads)
       out[3 * pixel + c] = narrow<T>(maps.channel[c](static_cast<float>(byte)));
     }
   }
-#pragma unroll
-  for (int part = 0; part < 3; ++part) {
-    Four<T> four;
-#pragma unroll
-    for (int i = 0; i < 4; ++i) four.lane[i] = out[4 * part + i];
-    reinterpret_cast<Four<T>*>(x + run.pixel * 3)[part] = four;
-  }
+  store_run(x + run.pixel * 3, out);
 }
 
 /// Any width, any slices; runs of one pixel.
@@ -117,10 +92,6 @@ __global__ void __launch_bounds__(kThreads)
     out[c] = narrow<T>(maps.channel[c](static_cast<float>(in[maps.bgr ? 2 - c : c])));
   }
 }
-
-struct alignas(4) LabelRun {
-  uint8_t byte[kRun];
-};
 
 __global__ void __launch_bounds__(kThreads)
     labels_kernel(const uint8_t* __restrict__ labels, const uint8_t* __restrict__ flips,
@@ -142,12 +113,6 @@ __global__ void __launch_bounds__(kThreads)
   *out.at(run.pixel, 0) = *labels.at(run.source, 0);
 }
 
-/// Whether runs of kRun pixels of a dense tensor lie on multiples of `bytes`.
-bool runs_aligned(const Tensor& tensor, size_t bytes) {
-  return tensor.dense() && tensor.shape.w % kRun == 0 &&
-         reinterpret_cast<uintptr_t>(tensor.data) % bytes == 0;
-}
-
 class CudaAugmentOps final : public AugmentOps {
  public:
   explicit CudaAugmentOps(Stream& stream) : stream_(stream) {}
@@ -155,11 +120,7 @@ class CudaAugmentOps final : public AugmentOps {
   void prepare_images(const Tensor& images, const uint8_t* flips,
                       const Normalization& normalization, const Tensor& x) override {
     require(images.shape.c == 3 && images.shape == x.shape, "images and x have one RGB shape");
-    ChannelMaps maps{.channel = {}, .bgr = normalization.bgr};
-    for (size_t c = 0; c < 3; ++c) {
-      maps.channel[c] = scalar::byte_normalization(normalization.mean[c], normalization.std[c],
-                                                   normalization.range);
-    }
+    const ChannelMaps maps = channel_maps(normalization);
     visit_float(x.dtype, [&](auto type) {
       using T = decltype(type);
       if (runs_aligned(images, sizeof(LabelRun)) && runs_aligned(x, sizeof(Four<T>))) {
@@ -185,6 +146,12 @@ class CudaAugmentOps final : public AugmentOps {
       launch(stream_, labels_by_pixel_kernel, blocks_for(layout.threads()), kThreads, 0,
              view<const uint8_t>(labels), flips, view<uint8_t>(out), layout);
     }
+  }
+
+  void augment(const Tensor& images, const Tensor& labels, const AugmentPrograms& programs,
+               const Normalization& normalization, std::byte* scratch, const Tensor& x,
+               const Tensor& out) override {
+    augment_programs(stream_, images, labels, programs, normalization, scratch, x, out);
   }
 
  private:

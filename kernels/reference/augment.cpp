@@ -1,4 +1,5 @@
 #include "kernels/reference/array.h"
+#include "kernels/reference/augment_program.h"
 #include "kernels/reference/families.h"
 
 namespace macadam::reference {
@@ -33,6 +34,12 @@ class ReferenceAugmentOps : public AugmentOps {
       result(n, h, w, c) = bytes(n, h, source_column(flips, n, w, out.shape.w), c);
     });
     result.write(out);
+  }
+
+  void augment(const Tensor& images, const Tensor& labels, const AugmentPrograms& programs,
+               const Normalization& normalization, std::byte*, const Tensor& x,
+               const Tensor& out) override {
+    reference::augment(images, labels, programs, normalization, x, out);
   }
 };
 

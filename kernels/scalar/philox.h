@@ -17,9 +17,10 @@ struct PhiloxBlock {
   uint32_t word[4];
 };
 
-/// Ten rounds on `counter` under the 64-bit key (key0, key1).
-MACADAM_HD PhiloxBlock philox(PhiloxBlock counter, uint32_t key0, uint32_t key1) {
-  for (int round = 0; round < kPhiloxRounds; ++round) {
+/// `rounds` rounds on `counter` under the 64-bit key (key0, key1).
+MACADAM_HD PhiloxBlock philox(PhiloxBlock counter, uint32_t key0, uint32_t key1,
+                              int rounds = kPhiloxRounds) {
+  for (int round = 0; round < rounds; ++round) {
     const uint64_t p0 = static_cast<uint64_t>(kPhiloxMultiplier0) * counter.word[0];
     const uint64_t p1 = static_cast<uint64_t>(kPhiloxMultiplier1) * counter.word[2];
     const uint32_t hi0 = static_cast<uint32_t>(p0 >> 32), lo0 = static_cast<uint32_t>(p0);
