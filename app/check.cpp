@@ -5,10 +5,13 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <array>
 #include <nlohmann/json.hpp>
 
 #include "app/commands.h"
 #include "app/console.h"
+#include "app/contact_sheet.h"
+#include "app/loader_options.h"
 #include "engine/text.h"
 #include "kernels/error.h"
 
@@ -17,11 +20,15 @@ namespace macadam {
 namespace {
 
 constexpr size_t kShownIssues = 50;
+constexpr std::array kWeightings{ClassWeighting::enet, ClassWeighting::median_frequency,
+                                 ClassWeighting::effective_number};
 
 struct CheckOptions {
   std::string dataset, label_set, void_policy;
   int threads = 0;
   bool json = false;
+  std::string augment, output;
+  int sheets = 8;
 };
 
 nlohmann::json to_json(const CheckReport& report) {
@@ -37,14 +44,20 @@ nlohmann::json to_json(const CheckReport& report) {
     for (int c = 0; c < report.labels.classes(); ++c) {
       const auto i = static_cast<size_t>(c);
       classes.push_back({{"name", report.labels.class_names[i]},
-                         {"pixels", split.class_pixels[i]},
+                         {"pixels", split.classes[i].pixels},
+                         {"images", split.classes[i].images},
                          {"share", split.share(c)}});
+    }
+    nlohmann::json weights;
+    for (const ClassWeighting weighting : kWeightings) {
+      weights[std::string(name_of(weighting))] = class_weights(weighting, split.classes);
     }
     out["splits"].push_back({{"split", split.split},
                              {"samples", split.samples},
                              {"height", {split.min_height, split.max_height}},
                              {"width", {split.min_width, split.max_width}},
                              {"classes", std::move(classes)},
+                             {"class_weights", std::move(weights)},
                              {"ignored_pixels", split.ignored_pixels},
                              {"unknown_pixels", split.unknown_pixels},
                              {"mean", split.mean},
@@ -62,6 +75,20 @@ nlohmann::json to_json(const CheckReport& report) {
 
 std::string extent(int low, int high) {
   return low == high ? fmt::format("{}", low) : fmt::format("{}..{}", low, high);
+}
+
+/// As a configuration takes them, from the split that one trains on.
+void print_class_weights(const SplitReport& split) {
+  fmt::print("\nclass weights of the split {}, by\n", split.split);
+  for (const ClassWeighting weighting : kWeightings) {
+    std::vector<std::string> words;
+    for (const double w : class_weights(weighting, split.classes)) {
+      words.push_back(fmt::format("{:.3f}", w));
+    }
+    fmt::print("  {} class_weights = [{}]\n", pad_right(name_of(weighting), 17),
+               joined(words, ", "));
+  }
+  fmt::print("\n");
 }
 
 void print(const CheckReport& report) {
@@ -85,6 +112,7 @@ void print(const CheckReport& report) {
         s.split, s.samples, extent(s.min_width, s.max_width), extent(s.min_height, s.max_height),
         s.mean[0], s.mean[1], s.mean[2], s.std[0], s.std[1], s.std[2], s.sequences.size());
   }
+  if (report.splits.front().labelled_pixels() > 0) print_class_weights(report.splits.front());
   for (size_t i = 0; i < report.issues.size() && i < kShownIssues; ++i) {
     const CheckIssue& issue = report.issues[i];
     fmt::print("{}: {}: {}\n", issue.severity == CheckIssue::Severity::error ? "error" : "warning",
@@ -96,11 +124,30 @@ void print(const CheckReport& report) {
   fmt::print("{} errors, {} warnings\n", report.errors(), report.warnings());
 }
 
+/// What training by the configuration `options.augment` would see of the data set.
+void show_augmentation(const CheckOptions& options, const LabelSet& labels) {
+  if (options.output.empty()) {
+    throw InputError("no folder for the contact sheets", "--augment", "name one with -o");
+  }
+  const Config config =
+      load_config(options.augment,
+                  std::array{"dataset=" + std::filesystem::absolute(options.dataset).string()});
+  const Dataset dataset = open_dataset(options.dataset, "train");
+  ProgressLine progress("contact sheets");
+  write_contact_sheets(dataset, labels, loader_options(config, Device{}, true), options.sheets,
+                       options.output,
+                       [&](int64_t done, int64_t total) { progress.show(done, total); });
+  say(fmt::format("contact sheets of {}: {}", options.augment, options.output));
+}
+
 void check(const CheckOptions& options) {
   const std::string label_set =
       options.label_set.empty() ? default_label_set(options.dataset) : options.label_set;
   const LabelSet labels =
       make_label_set(label_set, parse_void_policy(options.void_policy), options.dataset);
+  if (options.augment.empty() && !options.output.empty()) {
+    throw InputError("nothing to write there", "-o", "name a configuration with --augment");
+  }
   ProgressLine progress("checking");
   const CheckReport report =
       check_dataset(options.dataset, labels, options.threads,
@@ -114,6 +161,7 @@ void check(const CheckOptions& options) {
     throw InputError(fmt::format("{} errors in the data set", report.errors()), options.dataset,
                      "mend or remove the files listed");
   }
+  if (!options.augment.empty()) show_augmentation(options, labels);
 }
 
 }  // namespace
@@ -128,6 +176,12 @@ void add_check(CLI::App& app) {
                       "ignore or class; by default the label set's");
   command->add_option("--threads", options->threads, "0 = all cores")->capture_default_str();
   command->add_flag("--json", options->json, "One JSON object on stdout");
+  command->add_option("--augment", options->augment,
+                      "Configuration of a training run: also draw what its augmentation does");
+  command->add_option("-o,--output", options->output, "Folder of these contact sheets");
+  command->add_option("--sheets", options->sheets, "How many")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
   command->callback([options] { check(*options); });
 }
 

@@ -30,7 +30,6 @@ const std::array<std::string, 3> schedule_names{"constant", "cosine", "poly"};
 const std::array<std::string, 3> batch_norm_names{"none", "encoder", "all"};
 const std::array<std::string, 4> precision_names{"auto", "fp32", "bf16", "fp16"};
 const std::array<std::string, 3> absent_names{"drop", "one", "zero"};
-const std::array<std::string, 1> transform_names{"HorizontalFlip"};
 
 template <typename Enum, size_t N>
 void read_enum(ConfigSource& source, std::string_view key, const std::array<std::string, N>& names,
@@ -105,15 +104,15 @@ void read_data(ConfigSource& source, Config& config) {
   read_float(source, "normalization.range", config.normalization.range, 1e-3, 1e3);
   source.read_bool("normalization.bgr", config.normalization.bgr);
   config.own_normalization = source.is_table("normalization");
-  bool given = false;
-  const std::map<std::string, double> transforms =
-      source.read_transforms("augment", transform_names, given);
-  if (given) {
-    const auto flip = transforms.find("HorizontalFlip");
-    config.horizontal_flip = flip == transforms.end() ? 0 : static_cast<float>(flip->second);
+  if (source.given("augment")) {
+    ParameterValue augment;
+    source.read_value("augment", augment);
+    config.augment =
+        parse_augmentation(augment, source.where("augment"), {config.height, config.width});
   }
   read_int(source, "loader.threads", config.loader_threads, 0, 1024);
   source.read_integer("loader.cache", config.loader_cache, 0, int64_t{1} << 30);
+  source.read_bool("loader.reduced_decoding", config.reduced_decoding);
 }
 
 void read_loss(ConfigSource& source, Config& config) {
@@ -370,10 +369,7 @@ std::string to_toml(const Config& config) {
   line("name", word(config.name));
   line("runs", word(config.runs));
   line("weights", word(config.weights));
-  line("augment",
-       config.horizontal_flip == 0
-           ? "[]"
-           : fmt::format("[{{name = \"HorizontalFlip\", p = {}}}]", config.horizontal_flip));
+  line("augment", to_text(config.augment));
   line("checkpoint_seconds", number(config.checkpoint_seconds));
 
   text += "\n[normalization]\n";
@@ -384,6 +380,7 @@ std::string to_toml(const Config& config) {
   text += "\n[loader]\n";
   line("threads", number(config.loader_threads));
   line("cache", number(config.loader_cache));
+  line("reduced_decoding", config.reduced_decoding ? "true" : "false");
   text += "\n[early_stopping]\n";
   line("patience", number(config.patience));
   text += "\n[metrics]\n";

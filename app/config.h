@@ -16,6 +16,7 @@
 #include "engine/schedule.h"
 #include "kernels/augment.h"
 #include "kernels/loss.h"
+#include "loader/augment/list.h"
 
 namespace macadam {
 
@@ -55,16 +56,17 @@ struct Config {
   Precision precision = Precision::automatic;
   std::string device = "auto";
   uint64_t seed = 1;
-  std::string name;                // of the run; the network's by default
-  std::string runs;                // folder of the runs; "runs" in the current folder by default
-  std::string weights;             // model file to start from; none when empty
-  float horizontal_flip = 0.5f;    // [augment] probability
-  Normalization normalization;     // [normalization.mean, .std, .range, .bgr]
+  std::string name;     // of the run; the network's by default
+  std::string runs;     // folder of the runs; "runs" in the current folder by default
+  std::string weights;  // model file to start from; none when empty
+  AugmentList augment = default_augmentation();  // of training photos
+  Normalization normalization;                   // [normalization.mean, .std, .range, .bgr]
   bool own_normalization = false;  // the table is given; else weights or the network decide
 
-  int loader_threads = 0;       // [loader.threads] 0: all cores
-  int64_t loader_cache = 1024;  // [loader.cache] MiB of decoded samples that may stay in memory
-  int64_t patience = 10;        // [early_stopping.patience] epochs; 0: never stop early
+  int loader_threads = 0;        // [loader.threads] 0: all cores
+  int64_t loader_cache = 1024;   // [loader.cache] MiB of decoded samples that may stay in memory
+  bool reduced_decoding = true;  // [loader.reduced_decoding] see DecodeOptions
+  int64_t patience = 10;         // [early_stopping.patience] epochs; 0: never stop early
   AbsentRule absent = AbsentRule::drop;  // [metrics.absent = "drop" | "one" | "zero"]
   double checkpoint_seconds = 300;       // between checkpoints within an epoch
 };

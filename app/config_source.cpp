@@ -327,45 +327,28 @@ std::map<std::string, std::string> ConfigSource::read_options(std::string_view t
   return options;
 }
 
-std::map<std::string, double> ConfigSource::read_transforms(std::string_view key,
-                                                            std::span<const std::string> names,
-                                                            bool& is_given) {
-  std::map<std::string, double> transforms;
-  is_given = given(key);
-  if (!is_given) return transforms;
-  constexpr std::string_view example = "write for example [{name = \"HorizontalFlip\", p = 0.5}]";
-  const toml::node& node = *document_->find(key);
-  const toml::array* list = node.as_array();
-  if (list == nullptr) fail(key, fmt::format("is {}", type_text(node)), example);
-  for (const toml::node& item : *list) {
-    const toml::table* table = item.as_table();
-    const auto* name = table == nullptr ? nullptr : table->get_as<std::string>("name");
-    if (name == nullptr) fail(key, "holds a transform without a name", example);
-    if (std::ranges::find(names, name->get()) == names.end()) {
-      fail(key, fmt::format("holds the unknown transform {}", quote(name->get())),
-           fmt::format("did you mean \"{}\"? (valid: {})", nearest(name->get(), names),
-                       list_of(names)));
+void ConfigSource::read_value(std::string_view key, ParameterValue& value) {
+  if (!given(key)) return;
+  const auto convert = [&](const auto& self, const toml::node& node) -> ParameterValue {
+    if (const auto* boolean = node.as_boolean()) return {boolean->get()};
+    if (const auto* integer = node.as_integer()) return {integer->get()};
+    if (const auto* number = node.as_floating_point()) return {number->get()};
+    if (const auto* text = node.as_string()) return {text->get()};
+    if (const auto* array = node.as_array()) {
+      ParameterList list;
+      for (const toml::node& item : *array) list.push_back(self(self, item));
+      return {std::move(list)};
     }
-    double probability = 1;
-    for (const auto& [parameter, value] : *table) {
-      if (parameter.str() == "name") continue;
-      if (parameter.str() != "p") {
-        fail(key,
-             fmt::format("gives {} the unknown parameter {}", name->get(), quote(parameter.str())),
-             "did you mean \"p\"?");
+    if (const auto* table = node.as_table()) {
+      ParameterTable items;
+      for (const auto& [name, item] : *table) {
+        items.emplace_back(std::string(name.str()), self(self, item));
       }
-      const std::optional<double> p = number_of(value);
-      if (!p || !(*p >= 0 && *p <= 1)) {
-        fail(key, fmt::format("gives {} a 'p' that is no probability", name->get()),
-             "write a number from 0 to 1");
-      }
-      probability = *p;
+      return {std::move(items)};
     }
-    if (!transforms.emplace(name->get(), probability).second) {
-      fail(key, fmt::format("holds {} twice", name->get()), "keep one of them");
-    }
-  }
-  return transforms;
+    fail(key, fmt::format("holds {}", type_text(node)), "write numbers and strings");
+  };
+  value = convert(convert, *document_->find(key));
 }
 
 void ConfigSource::read_freeze_rules(std::string_view key, std::vector<FreezeRule>& rules) {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "engine/fine_tuning.h"
+#include "loader/augment/parameters.h"
 
 namespace macadam {
 
@@ -45,10 +46,8 @@ class ConfigSource {
   size_t read_choice(std::string_view key, std::span<const std::string> names, size_t fallback);
   /// The scalars of a table as text, without the keys in `except`; all its keys become valid.
   std::map<std::string, std::string> read_options(std::string_view table, std::string_view except);
-  /// A list of tables {name = STRING, p = NUMBER}: name -> probability, 1 where p is missing. Names
-  /// must be in `names` and differ.
-  std::map<std::string, double> read_transforms(std::string_view key,
-                                                std::span<const std::string> names, bool& given);
+  /// Any value, with the lists and tables in it; dates and times are refused.
+  void read_value(std::string_view key, ParameterValue& value);
   /// A list of patterns, each a string (for the whole run) or a table {pattern = STRING, epochs =
   /// INTEGER}. Patterns must differ.
   void read_freeze_rules(std::string_view key, std::vector<FreezeRule>& rules);

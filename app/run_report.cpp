@@ -12,6 +12,7 @@
 #include "models/loaded_model.h"
 #include "report/picture.h"
 #include "report/report.h"
+#include "report/sheet.h"
 
 namespace macadam {
 

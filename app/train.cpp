@@ -10,6 +10,7 @@
 #include "app/commands.h"
 #include "app/config.h"
 #include "app/console.h"
+#include "app/loader_options.h"
 #include "app/new_model.h"
 #include "app/profile.h"
 #include "app/run_folder.h"
@@ -37,10 +38,11 @@ struct TrainOptions {
 class ConsoleObserver final : public TrainingObserver {
  public:
   void on_step(const Progress& p) override {
-    line_.show(
-        p.batch, p.batches,
-        fmt::format("epoch {}/{} loss {:.4f} {:.2f} images/s, {:.1f}% waiting for data", p.epoch,
-                    p.epochs, p.loss, p.images_per_second, 100 * p.data_wait_share));
+    line_.show(p.batch, p.batches,
+               fmt::format("epoch {}/{} loss {:.4f} {:.2f} images/s, {:.1f} ms a batch ({:.1f}% "
+                           "waiting for data; {:.1f} ms to load a sample, {} batches ready)",
+                           p.epoch, p.epochs, p.loss, p.images_per_second, 1e3 * p.seconds,
+                           100 * p.wait_seconds / p.seconds, 1e3 * p.load_seconds, p.ready));
   }
   void on_phase(const Phase& p) override {
     say(fmt::format("up to epoch {}, {} parameters are trained and {} frozen", p.last_epoch,
@@ -58,21 +60,6 @@ class ConsoleObserver final : public TrainingObserver {
  private:
   ProgressLine line_{"training"}, validation_{"validation"};
 };
-
-LoaderOptions loader_options(const Config& config, Device device, bool training) {
-  LoaderOptions options;
-  options.height = config.height;
-  options.width = config.width;
-  options.batch = config.batch;
-  options.threads = config.loader_threads;
-  options.seed = config.seed;
-  options.shuffle = training;
-  options.flip_probability = training ? config.horizontal_flip : 0.0f;
-  options.drop_last = training;
-  options.cache_bytes = static_cast<size_t>(config.loader_cache) << 20;
-  options.device = device;
-  return options;
-}
 
 ModelInfo model_info(const Config& config, const LabelSet& labels, DType dtype) {
   ModelInfo info = new_model_info(labels);

@@ -58,11 +58,14 @@ class Descriptor {
   ~Descriptor() {
     if (fd_ >= 0) ::close(fd_);
   }
+  Descriptor(Descriptor&& other) noexcept : fd_(other.release()) {}
   Descriptor(const Descriptor&) = delete;
   Descriptor& operator=(const Descriptor&) = delete;
 
   int get() const { return fd_; }
   bool valid() const { return fd_ >= 0; }
+  /// Leaves closing to the caller.
+  int release() { return std::exchange(fd_, -1); }
   /// Closes now; errno on failure, 0 otherwise.
   int close() { return ::close(std::exchange(fd_, -1)) == 0 ? 0 : errno; }
 
@@ -98,6 +101,23 @@ int write_all_at(int fd, uint64_t offset, std::span<const std::byte> bytes) {
     offset += static_cast<uint64_t>(written);
   }
   return 0;
+}
+
+/// Throws InputError unless it is a readable regular file.
+Descriptor open_regular(const fs::path& path, struct stat& status) {
+  // O_NONBLOCK: opening a pipe must not wait for its writer.
+  Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!file.valid()) throw read_error(path, errno);
+  if (::fstat(file.get(), &status) != 0) throw read_error(path, errno);
+  if (!S_ISREG(status.st_mode)) {
+    throw InputError("cannot read the file (not a regular file)", path.string(),
+                     "name a file rather than a folder or a device");
+  }
+  return file;
+}
+
+int64_t nanoseconds(const timespec& time) {
+  return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
 }
 
 fs::path folder_of(const fs::path& path) {
@@ -202,34 +222,60 @@ void append_line(const fs::path& path, std::string_view line) {
   if (code != 0) throw write_error(path, code);
 }
 
-MappedFile::MappedFile(const fs::path& path) {
-  // O_NONBLOCK: opening a pipe must not wait for its writer.
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (!file.valid()) throw read_error(path, errno);
+FileBytes::FileBytes(const fs::path& path) {
   struct stat status {};
-  if (::fstat(file.get(), &status) != 0) throw read_error(path, errno);
-  if (!S_ISREG(status.st_mode)) {
-    throw InputError("cannot read the file (not a regular file)", path.string(),
-                     "name a file rather than a folder or a device");
-  }
-  if (status.st_size == 0) return;  // nothing to map
+  const Descriptor file = open_regular(path, status);
   size_ = static_cast<size_t>(status.st_size);
-  void* address = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.get(), 0);
-  if (address == MAP_FAILED) throw read_error(path, errno);
-  data_ = static_cast<const std::byte*>(address);
+  data_ = std::make_unique_for_overwrite<std::byte[]>(size_);
+  for (size_t done = 0; done < size_;) {
+    const ssize_t count =
+        ::read(file.get(), data_.get() + done, std::min(size_ - done, kMostAtOnce));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) throw read_error(path, errno);
+    if (count == 0) {
+      throw InputError("the file shrank while it was read", path.string(),
+                       "leave it alone until the program is done");
+    }
+    done += static_cast<size_t>(count);
+  }
+}
+
+MappedFile::MappedFile(const fs::path& path) {
+  struct stat status {};
+  Descriptor file = open_regular(path, status);
+  modified_ = nanoseconds(status.st_mtim);
+  if (status.st_size > 0) {
+    size_ = static_cast<size_t>(status.st_size);
+    void* address = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.get(), 0);
+    if (address == MAP_FAILED) throw read_error(path, errno);
+    data_ = static_cast<const std::byte*>(address);
+  }
+  fd_ = file.release();
 }
 
 MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+  if (fd_ >= 0) ::close(fd_);
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+    : data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)),
+      modified_(other.modified_),
+      fd_(std::exchange(other.fd_, -1)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
+  std::swap(modified_, other.modified_);
+  std::swap(fd_, other.fd_);
   return *this;
+}
+
+bool MappedFile::unchanged() const {
+  struct stat status {};
+  return ::fstat(fd_, &status) == 0 && static_cast<size_t>(status.st_size) == size_ &&
+         nanoseconds(status.st_mtim) == modified_;
 }
 
 }  // namespace macadam

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -45,6 +46,20 @@ std::string read_file(const std::filesystem::path& path, size_t max_bytes);
 /// (RunError) nothing of the line stays behind. Requires a line without newlines.
 void append_line(const std::filesystem::path& path, std::string_view line);
 
+/// A regular file's bytes, read when constructed: what happens to the file later does not matter.
+class FileBytes {
+ public:
+  /// Throws InputError when the path is not a readable regular file, or it shrinks while it is
+  /// read.
+  explicit FileBytes(const std::filesystem::path& path);
+
+  std::span<const std::byte> bytes() const { return {data_.get(), size_}; }
+
+ private:
+  std::unique_ptr<std::byte[]> data_;
+  size_t size_ = 0;
+};
+
 /// A file mapped for reading. The file must not shrink meanwhile: replace it by renaming.
 class MappedFile {
  public:
@@ -57,10 +72,14 @@ class MappedFile {
   MappedFile& operator=(const MappedFile&) = delete;
 
   std::span<const std::byte> bytes() const { return {data_, size_}; }
+  /// Whether size and modification time are still those at the time of mapping.
+  bool unchanged() const;
 
  private:
   const std::byte* data_ = nullptr;
   size_t size_ = 0;
+  int64_t modified_ = 0;  // nanoseconds
+  int fd_ = -1;
 };
 
 }  // namespace macadam

@@ -57,9 +57,9 @@ StepProfile profile_steps(TrainingStep& step, BatchSource& source, int64_t steps
       source.start(epoch, batch = 0);
     }
     if (i == kWarmUp) begin = std::chrono::steady_clock::now();
-    const double waited_before = source.wait_seconds();
+    const double waited_before = source.stats().wait_seconds;
     const Batch& next = source.next();
-    const double wait = source.wait_seconds() - waited_before;
+    const double wait = source.stats().wait_seconds - waited_before;
     step.run_marked(next, static_cast<uint64_t>(i), lr, timeline);
     if (i < kWarmUp) continue;
     waited += wait;

@@ -302,6 +302,7 @@ bool Trainer::train_epoch(const std::function<bool()>& stop_requested) {
   const Clock::time_point start = Clock::now();
   const double seconds_before = epoch_seconds_, wait_before = epoch_wait_;
   landed_batches_ = batch_;
+  const int64_t first = batch_;
   int64_t images = 0;
   bool stopped = false;
 
@@ -310,7 +311,7 @@ bool Trainer::train_epoch(const std::function<bool()>& stop_requested) {
     landed_samples_.swap(flying_samples_);
     if (const auto result = step_.finish()) record(*result);
     epoch_seconds_ = seconds_before + seconds_since(start);
-    epoch_wait_ = wait_before + train_.wait_seconds();
+    epoch_wait_ = wait_before + train_.stats().wait_seconds;
   };
 
   if (batch_ < batches) train_.start(epoch_, batch_);
@@ -333,9 +334,20 @@ bool Trainer::train_epoch(const std::function<bool()>& stop_requested) {
     if (batch_ == batches || stopped || due) settle();
     if (stopped || due) checkpoint();
     const double elapsed = seconds_since(start);
-    observer_.on_step({epoch_ + 1, options_.epochs, batch_, batches,
-                       loss_sum_ / static_cast<double>(std::max<int64_t>(landed_batches_, 1)),
-                       static_cast<double>(images) / elapsed, train_.wait_seconds() / elapsed});
+    const auto done = static_cast<double>(batch_ - first);
+    const SourceStats data = train_.stats();
+    observer_.on_step(
+        {.epoch = epoch_ + 1,
+         .epochs = options_.epochs,
+         .batch = batch_,
+         .batches = batches,
+         .loss = loss_sum_ / static_cast<double>(std::max<int64_t>(landed_batches_, 1)),
+         .images_per_second = static_cast<double>(images) / elapsed,
+         .seconds = elapsed / done,
+         .wait_seconds = data.wait_seconds / done,
+         .load_seconds =
+             data.load_seconds / static_cast<double>(std::max<int64_t>(data.samples, 1)),
+         .ready = data.ready});
   }
   return !stopped;
 }

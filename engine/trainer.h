@@ -27,7 +27,10 @@ class TrainingObserver {
     int64_t batch = 0, batches = 0;  // done in this epoch
     double loss = 0;                 // mean of the epoch so far
     double images_per_second = 0;
-    double data_wait_share = 0;  // of the time since the epoch began
+    double seconds = 0;       // a batch, mean of the epoch so far
+    double wait_seconds = 0;  // of these, waiting for data
+    double load_seconds = 0;  // that the loader spent on a sample, mean
+    int ready = 0;            // batches that wait in the loader
   };
   /// What a stretch of epochs trains, in scalars.
   struct Phase {

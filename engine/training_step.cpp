@@ -38,6 +38,7 @@ TrainingStep::TrainingStep(const Graph& graph, Parameters& parameters, Stream& s
       stream_(stream),
       ops_(ops),
       normalization_(options.normalization),
+      cache_(options.cache),
       accumulates_(options.optimizer.accumulate > 1),
       device_state_(stream.device(), sizeof(StepState)),
       device_losses_(stream.device(), sizeof(LossValues)),
@@ -63,7 +64,7 @@ void TrainingStep::compile() {
   upload_.reset();
   plan_.reset();  // before the next one asks for memory
   plan_.emplace(graph_, parameters_, stream_, ops_, plan_options_);
-  upload_.emplace(*plan_, stream_, ops_, normalization_);
+  upload_.emplace(*plan_, stream_, ops_, normalization_, cache_);
   plan_->pack_weights();
   for (Replay* replay : {&whole_step_, &gradients_, &update_}) *replay = Replay();
 }

@@ -23,6 +23,7 @@ struct TrainingStepOptions {
   OptimizerOptions optimizer;
   Normalization normalization;
   uint64_t seed = 0;
+  DeviceCache* cache = nullptr;  // of the samples of the batches; outlives the step
 };
 
 /// Which batch of a step: number `index` (from 0) of `count`. The step's gradient is the mean of
@@ -92,6 +93,7 @@ class TrainingStep {
   Stream& stream_;
   Ops& ops_;
   Normalization normalization_;
+  DeviceCache* cache_;
   const bool accumulates_;
   Buffer device_state_, device_losses_, device_weights_;
   Buffer host_states_, host_losses_;  // two of each, used in turn

@@ -107,6 +107,7 @@ void add_sample(const SampleFacts& facts, const LabelSet& labels, SplitReport& r
   report.min_width = first ? facts.width : std::min(report.min_width, facts.width);
   report.max_height = std::max(report.max_height, facts.height);
   report.max_width = std::max(report.max_width, facts.width);
+  std::vector<uint64_t> pixels(report.classes.size());
   for (size_t id = 0; id < facts.ids.size(); ++id) {
     const uint8_t label = labels.label_of_id[id];
     if (!labels.known_id[id]) {
@@ -114,8 +115,16 @@ void add_sample(const SampleFacts& facts, const LabelSet& labels, SplitReport& r
     } else if (label == kIgnore) {
       report.ignored_pixels += facts.ids[id];
     } else {
-      report.class_pixels[label] += facts.ids[id];
+      pixels[label] += facts.ids[id];
     }
+  }
+  const uint64_t labelled = std::accumulate(pixels.begin(), pixels.end(), uint64_t{0});
+  for (size_t c = 0; c < pixels.size(); ++c) {
+    if (pixels[c] == 0) continue;
+    ClassFrequency& frequency = report.classes[c];
+    frequency.pixels += pixels[c];
+    ++frequency.images;
+    frequency.image_pixels += labelled;
   }
   for (size_t c = 0; c < 3; ++c) {
     colors.sum[c] += static_cast<double>(facts.sum[c]);
@@ -180,8 +189,8 @@ void find_shared_sequences(const std::vector<SplitReport>& splits,
 void find_absent_classes(const SplitReport& report, const LabelSet& labels,
                          std::vector<CheckIssue>& issues) {
   if (report.samples == 0) return;
-  for (size_t c = 0; c < report.class_pixels.size(); ++c) {
-    if (report.class_pixels[c] > 0) continue;
+  for (size_t c = 0; c < report.classes.size(); ++c) {
+    if (report.classes[c].pixels > 0) continue;
     issues.push_back(
         {Severity::warning,
          fmt::format("class {} has no pixel in the split {}", labels.class_names[c], report.split),
@@ -210,10 +219,11 @@ void compare_counts(const Pack& pack, const std::vector<SplitReport>& reports,
   const std::vector<PackSplit>& splits = pack.index().splits;
   for (size_t s = 0; s < splits.size(); ++s) {
     const bool whole = reports[s].samples == static_cast<int64_t>(splits[s].records.size());
-    if (!whole || (reports[s].class_pixels == splits[s].class_pixels &&
-                   reports[s].ignored_pixels == splits[s].ignored_pixels)) {
-      continue;
-    }
+    const bool same =
+        std::equal(reports[s].classes.begin(), reports[s].classes.end(),
+                   splits[s].class_pixels.begin(), splits[s].class_pixels.end(),
+                   [](const ClassFrequency& c, uint64_t pixels) { return c.pixels == pixels; });
+    if (!whole || (same && reports[s].ignored_pixels == splits[s].ignored_pixels)) continue;
     issues.push_back(
         {Severity::error,
          fmt::format("the pack's class counts of the split {} are wrong", splits[s].name),
@@ -250,13 +260,14 @@ std::vector<SampleFacts> inspect_all(const std::vector<Entry>& entries, const Ma
 }  // namespace
 
 uint64_t SplitReport::labelled_pixels() const {
-  return std::accumulate(class_pixels.begin(), class_pixels.end(), uint64_t{0});
+  return std::accumulate(classes.begin(), classes.end(), uint64_t{0},
+                         [](uint64_t sum, const ClassFrequency& c) { return sum + c.pixels; });
 }
 
 double SplitReport::share(int label) const {
   const uint64_t all = labelled_pixels();
   if (all == 0) return 0;
-  return static_cast<double>(class_pixels[static_cast<size_t>(label)]) / static_cast<double>(all);
+  return static_cast<double>(classes[static_cast<size_t>(label)].pixels) / static_cast<double>(all);
 }
 
 int64_t CheckReport::errors() const {
@@ -293,7 +304,7 @@ CheckReport check_dataset(const std::filesystem::path& root, const LabelSet& wan
   for (const SplitScan& scan : scans) {
     SplitReport split;
     split.split = scan.dataset.split;
-    split.class_pixels.resize(labels.class_names.size());
+    split.classes.resize(labels.class_names.size());
     std::set<std::string> sequences;
     for (const Sample& sample : scan.dataset.samples) {
       if (!sample.sequence.empty()) sequences.insert(sample.sequence);

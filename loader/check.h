@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "loader/class_weights.h"
 #include "loader/dataset.h"
 #include "loader/label_set.h"
 
@@ -28,14 +29,14 @@ struct SplitReport {
   std::string split;
   int64_t samples = 0;  // readable pairs
   int min_height = 0, min_width = 0, max_height = 0, max_width = 0;
-  std::vector<uint64_t> class_pixels;  // one a class of the label set
+  std::vector<ClassFrequency> classes;  // one a class of the label set
   uint64_t ignored_pixels = 0;
   uint64_t unknown_pixels = 0;          // of ids that the label set does not know
   std::array<double, 3> mean{}, std{};  // of R, G, B over all pixels, from 0 to 1
   std::vector<std::string> sequences;   // sorted, without repetition
 
   uint64_t labelled_pixels() const;
-  /// class_pixels over their sum; 0 where nothing is labelled.
+  /// A class's pixels over all classes'; 0 where nothing is labelled.
   double share(int label) const;
 };
 

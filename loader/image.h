@@ -90,7 +90,7 @@ Image read_labels(const std::filesystem::path& path, const ImageLimits& limits =
 Image decode_label_indices(std::span<const uint8_t> bytes, std::string_view name,
                            const ImageLimits& limits = {});
 
-/// An image file in memory, for as long as this lives.
+/// An image file in memory.
 class ImageFile {
  public:
   /// Throws InputError when the path is not a readable regular file.
@@ -102,7 +102,7 @@ class ImageFile {
   }
 
  private:
-  MappedFile file_;
+  FileBytes file_;
 };
 
 /// A PNG of 1 (grey), 3 (RGB) or 4 (RGBA) channels. Requires a non-empty image.

@@ -12,8 +12,6 @@
 #include <utility>
 
 #include "kernels/error.h"
-#include "loader/image.h"
-#include "loader/pack.h"
 #include "loader/resize.h"
 #include "loader/sampling.h"
 
@@ -53,24 +51,38 @@ void BatchLease::release() noexcept {
 }
 
 Loader::Loader(Dataset dataset, LabelSet labels, const LoaderOptions& options)
-    : dataset_(std::move(dataset)), labels_(std::move(labels)), options_(options) {
+    : dataset_(std::move(dataset)),
+      labels_(std::move(labels)),
+      options_(options),
+      cache_(dataset_.samples.size(), options.cache_bytes) {
   require(options.height > 0 && options.width > 0, "height and width are positive");
   require(options.batch > 0 && options.slots > 0, "batch and slots are positive");
   require(options.threads >= 0, "threads is not negative");
+  require(options.rank >= 0 && options.rank < options.ranks, "the rank is one of the ranks");
   const auto count = static_cast<int64_t>(dataset_.samples.size());
   const std::string where = fmt::format("{}, split \"{}\"", dataset_.root.string(), dataset_.split);
   if (count == 0) throw InputError("no samples", where, "choose another split");
-  if (options.drop_last && count < options.batch) {
-    throw InputError(fmt::format("{} samples do not fill a batch of {}", count, options.batch),
+  const int64_t global_batch = int64_t{options.batch} * options.ranks;
+  if (options.drop_last && count < global_batch) {
+    throw InputError(fmt::format("{} samples do not fill a batch of {}", count, global_batch),
                      where, "lower batch or add samples");
   }
-  steps_ = (options.drop_last ? count : count + options.batch - 1) / options.batch;
-  used_samples_ = std::min(count, steps_ * options.batch);
+  const auto share = rank_share(file_order(static_cast<int>(count)), options.rank, options.ranks,
+                                options.batch, options.drop_last);
+  used_samples_ = static_cast<int64_t>(share.size());
+  steps_ = (used_samples_ + options.batch - 1) / options.batch;
   team_ = options.threads > 0 ? options.threads : omp_get_num_procs();
   pixels_ = static_cast<size_t>(options.height) * static_cast<size_t>(options.width);
+  std::optional<AugmentLimits> limits;
+  if (options.augmentation) {
+    programs_ = !options.augmentation->flips_only(flip_probability_);
+    if (programs_) limits = options.augmentation->limits();
+    require(options.device_cache == nullptr ||
+                !(options.augmentation->windows() || options.augmentation->needs_statistics()),
+            "what is in a device cache is not looked at");
+  }
   ring_ = std::make_shared<Ring>(options.slots, options.batch, options.height, options.width,
-                                 options.device);
-  cache_.resize(std::min(dataset_.samples.size(), options.cache_bytes / (4 * pixels_)));
+                                 options.device, limits);
 }
 
 Loader::~Loader() { stop(); }
@@ -85,7 +97,9 @@ void Loader::start(int64_t epoch, int64_t first_batch) {
   stop();
   const auto count = static_cast<int>(dataset_.samples.size());
   epoch_ = epoch;
-  order_ = options_.shuffle ? permutation(options_.seed, epoch, count) : file_order(count);
+  order_ =
+      rank_share(options_.shuffle ? permutation(options_.seed, epoch, count) : file_order(count),
+                 options_.rank, options_.ranks, options_.batch, options_.drop_last);
   {
     const std::lock_guard lock(stats_mutex_);
     stats_ = {};
@@ -116,31 +130,17 @@ void Loader::load(const Ring::Ticket& ticket) {
   const int index = order_[static_cast<size_t>(ticket.sample)];
   const auto position = static_cast<size_t>(ticket.position);
   slot.samples[position] = index;
-  slot.flips[position] = draw_flip(options_.seed, epoch_, index, options_.flip_probability) ? 1 : 0;
-  const std::span<uint8_t> image(slot.images + position * 3 * pixels_, 3 * pixels_);
-  const std::span<uint8_t> labels(slot.labels + position * pixels_, pixels_);
-
-  const Sample& sample = dataset_.samples[static_cast<size_t>(index)];
-  // A sample comes once an epoch, so no two threads ever share an entry of the cache.
-  std::vector<uint8_t>* cached =
-      static_cast<size_t>(index) < cache_.size() ? &cache_[static_cast<size_t>(index)] : nullptr;
-  const bool hit = cached && !cached->empty();
+  const bool on_device = options_.device_cache != nullptr && options_.device_cache->holds(index);
+  slot.cached[position] = on_device ? 1 : 0;
+  bool hit = on_device;
   try {
-    if (hit) {
-      std::copy_n(cached->begin(), image.size(), image.begin());
-      std::copy_n(cached->begin() + static_cast<ptrdiff_t>(image.size()), labels.size(),
-                  labels.begin());
-    } else {
-      load_sample(sample, dataset_.masks, labels_, options_.height, options_.width,
-                  options_.reduced_decoding, image, labels);
-      if (cached) {
-        cached->reserve(4 * pixels_);
-        cached->assign(image.begin(), image.end());
-        cached->insert(cached->end(), labels.begin(), labels.end());
-      }
+    if (!on_device) {
+      hit = fill(index, {slot.images + position * 3 * pixels_, 3 * pixels_},
+                 {slot.labels + position * pixels_, pixels_});
     }
+    augment(slot, position, index);
   } catch (const std::bad_alloc&) {
-    throw RunError("not enough memory to load a sample", sample.image.string(),
+    throw RunError("not enough memory to load a sample", sample(index).image.string(),
                    "lower the loader's cache, threads or slots");
   }
 
@@ -150,12 +150,72 @@ void Loader::load(const Ring::Ticket& ticket) {
   stats_.cache_hits += hit ? 1 : 0;
 }
 
+bool Loader::fill(int index, std::span<uint8_t> image, std::span<uint8_t> labels) {
+  if (options_.augmentation && options_.augmentation->windows()) {
+    return fill_from_window(index, image, labels);
+  }
+  if (const DecodedSample* cached = cache_.find(index)) {
+    std::ranges::copy(cached->photo.pixels, image.begin());
+    std::ranges::copy(cached->labels.pixels, labels.begin());
+    return true;
+  }
+  load_sample(sample(index), dataset_.masks, labels_, options_.height, options_.width,
+              options_.reduced_decoding, image, labels);
+  if (cache_.has_room(4 * pixels_)) {
+    DecodedSample copy{Image(options_.height, options_.width, 3),
+                       Image(options_.height, options_.width, 1)};
+    std::ranges::copy(image, copy.photo.pixels.begin());
+    std::ranges::copy(labels, copy.labels.pixels.begin());
+    cache_.keep(index, std::move(copy));
+  }
+  return false;
+}
+
+bool Loader::fill_from_window(int index, std::span<uint8_t> image, std::span<uint8_t> labels) {
+  const DecodedSample* source = cache_.find(index);
+  const bool hit = source != nullptr;
+  DecodedSample fresh;
+  if (!hit) {
+    fresh = read_sample(sample(index), dataset_.masks, labels_);
+    source = cache_.keep(index, std::move(fresh));
+    if (source == nullptr) source = &fresh;
+  }
+  const Image& labels_of_photo = source->labels;
+  const SourceWindow window = options_.augmentation->window(
+      options_.seed, epoch_, index,
+      {labels_of_photo.height, labels_of_photo.width, labels_of_photo.pixels});
+  resize_bilinear(source->photo, window, options_.height, options_.width, 0, image);
+  resize_nearest(source->labels, window, options_.height, options_.width, kIgnore, labels);
+  return hit;
+}
+
+void Loader::augment(Slot& slot, size_t position, int index) {
+  if (!programs_) {
+    slot.flips[position] = draw_flip(options_.seed, epoch_, index, flip_probability_) ? 1 : 0;
+    return;
+  }
+  AugmentBuilder builder(options_.height, options_.width);
+  std::optional<ImageStatistics> statistics;
+  if (options_.augmentation->needs_statistics()) {
+    statistics = statistics_of({slot.images + position * 3 * pixels_, 3 * pixels_});
+  }
+  options_.augmentation->draw(options_.seed, epoch_, index, statistics ? &*statistics : nullptr,
+                              builder);
+  const size_t bytes = slot.batch.programs.limits.bytes;
+  builder.write({slot.programs + position * bytes, bytes});
+}
+
 void Loader::pad(Slot& slot) const {
   const auto valid = static_cast<size_t>(slot.batch.n);
   const size_t missing = static_cast<size_t>(options_.batch) - valid;
   std::fill_n(slot.images + valid * 3 * pixels_, missing * 3 * pixels_, uint8_t{0});
   std::fill_n(slot.labels + valid * pixels_, missing * pixels_, kIgnore);
   std::fill_n(slot.flips + valid, missing, uint8_t{0});
+  std::fill_n(slot.cached.begin() + static_cast<ptrdiff_t>(valid), missing, uint8_t{0});
+  const size_t bytes = slot.batch.programs.limits.bytes;
+  for (size_t i = valid; programs_ && i < valid + missing; ++i) {
+    AugmentBuilder(options_.height, options_.width).write({slot.programs + i * bytes, bytes});
+  }
   std::fill_n(slot.samples.begin() + static_cast<ptrdiff_t>(valid), missing, -1);
 }
 
@@ -169,35 +229,9 @@ BatchLease Loader::next() {
 
 LoaderStats Loader::stats() const {
   const std::lock_guard lock(stats_mutex_);
-  return stats_;
-}
-
-void load_sample(const Sample& sample, const MaskCoding& masks, const LabelSet& label_set,
-                 int height, int width, bool reduced_decoding, std::span<uint8_t> image,
-                 std::span<uint8_t> labels) {
-  if (sample.pack) {
-    sample.pack->check_label_set(label_set.name, label_set.void_is_class, label_set.class_names);
-    sample.pack->load(*sample.record, height, width, reduced_decoding, image, labels);
-    return;
-  }
-  const Image mask = read_mask(sample.mask, masks);
-  const ImageFile file(sample.image);
-  const std::string name = sample.image.string();
-  const ImageInfo info = probe_image(file.bytes(), name);
-  if (mask.height != info.height || mask.width != info.width) {
-    const bool turned = info.orientation != 1 && mask.height == info.width;
-    throw InputError(fmt::format("mask has {} x {} pixels, its photo {} x {}", mask.width,
-                                 mask.height, info.width, info.height),
-                     fmt::format("{}, {}", sample.mask.string(), name),
-                     turned ? "turn the mask: the photo's EXIF orientation is applied"
-                            : "give both the same size");
-  }
-  const DecodeOptions options = reduced_decoding ? DecodeOptions{height, width} : DecodeOptions{};
-  const Image photo = decode_rgb(file.bytes(), name, {}, options);
-  resize_bilinear(photo, height, width, image);
-  if (const auto unknown = resize_to_labels(mask, label_set, height, width, labels)) {
-    throw_unknown_id(*unknown, sample.mask, label_set);
-  }
+  LoaderStats stats = stats_;
+  stats.ready = ring_->ready();
+  return stats;
 }
 
 }  // namespace macadam

@@ -10,10 +10,13 @@
 #include <vector>
 
 #include "engine/batch.h"
+#include "engine/device_cache.h"
 #include "kernels/device.h"
+#include "loader/augment/augmentation.h"
 #include "loader/dataset.h"
 #include "loader/label_set.h"
 #include "loader/ring.h"
+#include "loader/sample_cache.h"
 
 namespace macadam {
 
@@ -24,9 +27,11 @@ struct LoaderOptions {
   int slots = 3;    // batches in memory, with the one in use
   uint64_t seed = 1;
   bool shuffle = false;
-  float flip_probability = 0;
-  bool drop_last = false;        // leave out a last batch that is not full
-  size_t cache_bytes = 0;        // decoded samples that may stay in memory, as many as fit
+  std::shared_ptr<const Augmentation> augmentation;  // for this height and width; none if null
+  bool drop_last = false;                            // leave out a last batch that is not full
+  int rank = 0, ranks = 1;  // which share of every epoch (rank_share, loader/sampling.h)
+  size_t cache_bytes = 0;   // decoded samples that may stay in memory, as many as fit
+  const DeviceCache* device_cache = nullptr;  // of this split's samples; they are not loaded again
   bool reduced_decoding = true;  // JPEGs as small as the network's size allows (DecodeOptions)
   Device device;                 // that batches are copied to
 };
@@ -55,15 +60,17 @@ struct LoaderStats {
   double wait_seconds = 0;  // that next() waited for a batch
   double load_seconds = 0;  // that producers spent on samples, summed over threads
   int64_t samples = 0;      // produced
-  int64_t cache_hits = 0;   // of these, copied from the cache
+  int64_t cache_hits = 0;   // of these, copied from the cache, or left to the device's
+  int ready = 0;            // batches that wait to be taken now
 };
 
-/// Batches of a split, in an order and with flips that depend on nothing but the options' seed and
-/// the epoch: the same bytes for any number of threads, and after starting at any batch.
+/// Batches of a split, in an order and with an augmentation that depend on nothing but the options'
+/// seed and the epoch: the same bytes for any number of threads, and after starting at any batch.
 class Loader {
  public:
   /// Allocates the ring. Throws InputError when the split has no samples, or with drop_last fewer
-  /// than a batch. Requires positive sizes, batch and slots.
+  /// than a batch a rank. Requires positive sizes, batch and slots, 0 <= rank <
+  /// ranks, and no device cache beside an augmentation that draws windows or needs statistics.
   Loader(Dataset dataset, LabelSet labels, const LoaderOptions& options);
   ~Loader();
   Loader(const Loader&) = delete;
@@ -90,16 +97,23 @@ class Loader {
   void stop();
   void produce();
   void load(const Ring::Ticket& ticket);
+  /// Brings a sample to its place in a slot. Returns whether it was in the cache.
+  bool fill(int index, std::span<uint8_t> image, std::span<uint8_t> labels);
+  bool fill_from_window(int index, std::span<uint8_t> image, std::span<uint8_t> labels);
+  void augment(Slot& slot, size_t position, int index);
   void pad(Slot& slot) const;
+  const Sample& sample(int index) const { return dataset_.samples[static_cast<size_t>(index)]; }
 
   Dataset dataset_;
   LabelSet labels_;
   LoaderOptions options_;
   int team_ = 1;
-  size_t pixels_ = 0;  // of one sample
+  size_t pixels_ = 0;      // of one sample
+  bool programs_ = false;  // the augmentation is more than flips
+  float flip_probability_ = 0;
   int64_t used_samples_ = 0, steps_ = 0;
   std::shared_ptr<Ring> ring_;
-  std::vector<std::vector<uint8_t>> cache_;  // image, then labels; empty until loaded
+  SampleCache cache_;
 
   int64_t epoch_ = 0;
   std::vector<int> order_;
@@ -107,14 +121,5 @@ class Loader {
   mutable std::mutex stats_mutex_;
   LoaderStats stats_;
 };
-
-/// Decodes one sample, or copies it from its pack, into `image` (height x width x 3) and `labels`
-/// (height x width).
-/// A JPEG comes reduced as far as the size allows, if `reduced_decoding`.
-/// Throws InputError naming the file when it cannot be read, when the sizes of photo and mask
-/// differ, and for an unknown id; of a pack, for a damaged record and another label set.
-void load_sample(const Sample& sample, const MaskCoding& masks, const LabelSet& label_set,
-                 int height, int width, bool reduced_decoding, std::span<uint8_t> image,
-                 std::span<uint8_t> labels);
 
 }  // namespace macadam

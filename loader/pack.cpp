@@ -59,14 +59,23 @@ void Pack::fail(const PackRecord& record, std::string_view what) const {
                    "macadam pack OLD.pack NEW.pack --skip-damaged");
 }
 
+std::span<const uint8_t> Pack::bytes(const PackRecord& record) const {
+  // Pages beyond the end of a file that shrank would end the program.
+  if (!file_.unchanged()) {
+    throw InputError("the pack changed while it was read", path_.string(),
+                     "leave it alone until the program is done; macadam pack replaces it safely");
+  }
+  return bytes_.subspan(record.offset, record.photo_size + record.labels_size);
+}
+
 std::span<const uint8_t> Pack::photo_bytes(const PackRecord& record) const {
-  const auto bytes = bytes_.subspan(record.offset, record.photo_size);
+  const auto bytes = this->bytes(record).first(record.photo_size);
   if (crc32(bytes) != record.photo_checksum) fail(record, "the photo's checksum does not hold");
   return bytes;
 }
 
 void Pack::read_labels(const PackRecord& record, std::span<uint8_t> out) const {
-  const auto bytes = bytes_.subspan(record.offset + record.photo_size, record.labels_size);
+  const auto bytes = this->bytes(record).subspan(record.photo_size);
   if (crc32(bytes) != record.labels_checksum) fail(record, "the labels' checksum does not hold");
   if (index_.labels == LabelCoding::raw) {
     std::copy(bytes.begin(), bytes.end(), out.begin());

@@ -16,19 +16,37 @@ namespace {
 constexpr int kWeightBits = 11;
 constexpr int kOne = 1 << kWeightBits;
 
+/// Target positions [begin, end) have their source within the image.
+struct Inside {
+  int begin, end;
+};
+
+/// Where the centre of `target` lies, in pixels from the image's edge: exact where it is whole.
+double source_edge(int target, double origin, double extent, int out) {
+  return origin + (2.0 * target + 1) * extent / (2.0 * out);
+}
+
+Inside inside_of(int in, double origin, double extent, int out) {
+  int begin = 0, end = out;
+  while (begin < end && source_edge(begin, origin, extent, out) < 0) ++begin;
+  while (begin < end && source_edge(end - 1, origin, extent, out) >= in) --end;
+  return {begin, end};
+}
+
 /// One target position: source indices `low` and `high`, and the weight of `high` of kOne.
 struct Tap {
   int low, high, weight;
 };
 
-std::vector<Tap> make_taps(int in, int out) {
-  std::vector<Tap> taps(static_cast<size_t>(out));
-  const double scale = static_cast<double>(in) / out;
-  for (int target = 0; target < out; ++target) {
-    const double centre = std::clamp((target + 0.5) * scale - 0.5, 0.0, in - 1.0);
+/// Of the targets `inside`, which make up `out` positions for [origin, origin + extent) of `in`.
+std::vector<Tap> make_taps(int in, double origin, double extent, int out, Inside inside) {
+  std::vector<Tap> taps;
+  const double scale = extent / out;
+  for (int target = inside.begin; target < inside.end; ++target) {
+    const double centre = std::clamp(origin + (target + 0.5) * scale - 0.5, 0.0, in - 1.0);
     const int low = static_cast<int>(centre);
     const int weight = static_cast<int>(std::lround((centre - low) * kOne));
-    taps[static_cast<size_t>(target)] = {low, std::min(low + 1, in - 1), weight};
+    taps.push_back({low, std::min(low + 1, in - 1), weight});
   }
   return taps;
 }
@@ -45,11 +63,11 @@ void interpolate_row(const uint8_t* row, std::span<const Tap> taps, int32_t* out
   }
 }
 
+/// out: the first target, in rows that are `stride` bytes apart.
 template <int kChannels>
-void resize_rows(const Image& image, int height, int width, uint8_t* out) {
-  const std::vector<Tap> columns = make_taps(image.width, width);
-  const std::vector<Tap> rows = make_taps(image.height, height);
-  const size_t row_size = static_cast<size_t>(width) * kChannels;
+void resize_rows(const Image& image, std::span<const Tap> rows, std::span<const Tap> columns,
+                 uint8_t* out, size_t stride) {
+  const size_t row_size = columns.size() * kChannels;
   std::array<std::vector<int32_t>, 2> lines{std::vector<int32_t>(row_size),
                                             std::vector<int32_t>(row_size)};
   std::array<int, 2> line_rows{-1, -1};  // the source row that each line holds
@@ -75,7 +93,60 @@ void resize_rows(const Image& image, int height, int width, uint8_t* out) {
       const int32_t sum = upper[i] * upper_weight + lower[i] * lower_weight;
       out[i] = static_cast<uint8_t>((sum + kHalf) >> (2 * kWeightBits));
     }
-    out += row_size;
+    out += stride;
+  }
+}
+
+/// A window of an image and the part of the result whose source lies within the image.
+struct Placement {
+  SourceWindow window;
+  int height, width;  // of the result
+  Inside rows, columns;
+
+  Placement(const Image& image, const SourceWindow& w, int h, int wd)
+      : window(w),
+        height(h),
+        width(wd),
+        rows(inside_of(image.height, w.y, w.height, h)),
+        columns(inside_of(image.width, w.x, w.width, wd)) {}
+
+  bool whole() const {
+    return rows.begin == 0 && rows.end == height && columns.begin == 0 && columns.end == width;
+  }
+  /// Pixels are copied as they are.
+  bool copies() const {
+    return window.height == height && window.width == width && window.y == std::floor(window.y) &&
+           window.x == std::floor(window.x);
+  }
+  size_t offset(int channels) const {
+    return (static_cast<size_t>(rows.begin) * width + columns.begin) * channels;
+  }
+};
+
+void copy_rows(const Image& image, const Placement& place, std::span<uint8_t> out) {
+  const size_t channels = static_cast<size_t>(image.channels);
+  const size_t bytes = static_cast<size_t>(place.columns.end - place.columns.begin) * channels;
+  if (bytes == 0) return;
+  const int y = static_cast<int>(place.window.y), x = static_cast<int>(place.window.x);
+  for (int row = place.rows.begin; row < place.rows.end; ++row) {
+    std::memcpy(
+        out.data() + (static_cast<size_t>(row) * place.width + place.columns.begin) * channels,
+        image.at(y + row, x + place.columns.begin), bytes);
+  }
+}
+
+void interpolate_rows(const Image& image, const Placement& place, std::span<uint8_t> out) {
+  const SourceWindow& w = place.window;
+  const std::vector<Tap> rows = make_taps(image.height, w.y, w.height, place.height, place.rows);
+  const std::vector<Tap> columns = make_taps(image.width, w.x, w.width, place.width, place.columns);
+  if (rows.empty() || columns.empty()) return;
+  uint8_t* first = out.data() + place.offset(image.channels);
+  const size_t stride = static_cast<size_t>(place.width) * image.channels;
+  switch (image.channels) {
+    case 1: return resize_rows<1>(image, rows, columns, first, stride);
+    case 3: return resize_rows<3>(image, rows, columns, first, stride);
+    case 4: return resize_rows<4>(image, rows, columns, first, stride);
+    default: require(false, "an image has 1, 3 or 4 channels");
   }
 }
 
@@ -83,6 +154,14 @@ void require_sizes(const Image& image, int height, int width, size_t out_size) {
   require(image.height > 0 && image.width > 0 && height > 0 && width > 0, "sizes are positive");
   require(out_size == static_cast<size_t>(height) * width * image.channels,
           "out has the size of the result");
+}
+
+void require_window(const SourceWindow& window) {
+  constexpr double kFarthest = 1 << 30;
+  require(window.height > 0 && window.width > 0 && window.height < kFarthest &&
+              window.width < kFarthest && std::abs(window.y) < kFarthest &&
+              std::abs(window.x) < kFarthest,
+          "a window has a positive size");
 }
 
 }  // namespace
@@ -93,11 +172,20 @@ void resize_bilinear(const Image& image, int height, int width, std::span<uint8_
     std::copy(image.pixels.begin(), image.pixels.end(), out.begin());
     return;
   }
-  switch (image.channels) {
-    case 1: return resize_rows<1>(image, height, width, out.data());
-    case 3: return resize_rows<3>(image, height, width, out.data());
-    case 4: return resize_rows<4>(image, height, width, out.data());
-    default: require(false, "an image has 1, 3 or 4 channels");
+  const SourceWindow all{0, 0, static_cast<double>(image.height), static_cast<double>(image.width)};
+  interpolate_rows(image, Placement(image, all, height, width), out);
+}
+
+void resize_bilinear(const Image& image, const SourceWindow& window, int height, int width,
+                     uint8_t fill, std::span<uint8_t> out) {
+  require_sizes(image, height, width, out.size());
+  require_window(window);
+  const Placement place(image, window, height, width);
+  if (!place.whole()) std::ranges::fill(out, fill);
+  if (place.copies()) {
+    copy_rows(image, place, out);
+  } else {
+    interpolate_rows(image, place, out);
   }
 }
 
@@ -117,6 +205,29 @@ void resize_nearest(const Image& image, int height, int width, std::span<uint8_t
   uint8_t* target = out.data();
   for (int y = 0; y < height; ++y) {
     const int source_row = nearest_source(y, image.height, height);
+    for (const int x : columns) {
+      const uint8_t* source = image.at(source_row, x);
+      for (size_t c = 0; c < channels; ++c) *target++ = source[c];
+    }
+  }
+}
+
+void resize_nearest(const Image& image, const SourceWindow& window, int height, int width,
+                    uint8_t fill, std::span<uint8_t> out) {
+  require_sizes(image, height, width, out.size());
+  require_window(window);
+  const Placement place(image, window, height, width);
+  if (!place.whole()) std::ranges::fill(out, fill);
+  if (place.copies()) return copy_rows(image, place, out);
+  const size_t channels = static_cast<size_t>(image.channels);
+  std::vector<int> columns;
+  for (int x = place.columns.begin; x < place.columns.end; ++x) {
+    columns.push_back(static_cast<int>(source_edge(x, window.x, window.width, width)));
+  }
+  for (int y = place.rows.begin; y < place.rows.end; ++y) {
+    const int source_row = static_cast<int>(source_edge(y, window.y, window.height, height));
+    uint8_t* target =
+        out.data() + (static_cast<size_t>(y) * width + place.columns.begin) * channels;
     for (const int x : columns) {
       const uint8_t* source = image.at(source_row, x);
       for (size_t c = 0; c < channels; ++c) *target++ = source[c];

@@ -25,4 +25,20 @@ Image resize_bilinear(const Image& image, int height, int width);
 void resize_nearest(const Image& image, int height, int width, std::span<uint8_t> out);
 Image resize_nearest(const Image& image, int height, int width);
 
+/// A rectangle of an image, in pixels from its upper left corner; may pass the image's edges.
+struct SourceWindow {
+  double y = 0, x = 0, height = 0, width = 0;
+
+  bool operator==(const SourceWindow&) const = default;
+};
+
+/// Resizes a window of an image as above: pixels beside the window, but within the image, take part
+/// in the interpolation at the window's edges. What lies beyond the image is `fill`. Plain copies
+/// where the window has the size of the result and whole offsets. Requires a window of positive
+/// size.
+void resize_bilinear(const Image& image, const SourceWindow& window, int height, int width,
+                     uint8_t fill, std::span<uint8_t> out);
+void resize_nearest(const Image& image, const SourceWindow& window, int height, int width,
+                    uint8_t fill, std::span<uint8_t> out);
+
 }  // namespace macadam

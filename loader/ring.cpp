@@ -7,20 +7,31 @@
 
 namespace macadam {
 
-Ring::Ring(int slots, int batch, int height, int width, Device device)
+Ring::Ring(int slots, int batch, int height, int width, Device device,
+           const std::optional<AugmentLimits>& limits)
     : batch_(batch), slots_(static_cast<size_t>(slots)) {
   const Shape image_shape{batch, height, width, 3}, label_shape{batch, height, width, 1};
   const auto image_bytes = static_cast<size_t>(image_shape.elements());
   const auto label_bytes = static_cast<size_t>(label_shape.elements());
+  const size_t program_bytes = limits ? static_cast<size_t>(batch) * limits->bytes : 0;
   for (Slot& slot : slots_) {
-    slot.memory = Buffer::host_for(device, image_bytes + label_bytes + static_cast<size_t>(batch));
-    slot.images = reinterpret_cast<uint8_t*>(slot.memory.data());
+    // Programs first: they are aligned.
+    slot.memory = Buffer::host_for(
+        device, program_bytes + image_bytes + label_bytes + static_cast<size_t>(batch));
+    slot.programs = slot.memory.data();
+    slot.images = reinterpret_cast<uint8_t*>(slot.programs + program_bytes);
     slot.labels = slot.images + image_bytes;
     slot.flips = slot.labels + label_bytes;
     slot.samples.resize(static_cast<size_t>(batch));
     slot.batch.images = Tensor(slot.images, image_shape, DType::u8);
     slot.batch.labels = Tensor(slot.labels, label_shape, DType::u8);
-    slot.batch.flips = slot.flips;
+    if (limits) {
+      slot.batch.programs = {slot.programs, *limits};
+    } else {
+      slot.batch.flips = slot.flips;
+    }
+    slot.cached.resize(static_cast<size_t>(batch));
+    slot.batch.cached = slot.cached.data();
     slot.batch.samples = slot.samples;
     free_.push_back(&slot);
   }
@@ -111,6 +122,11 @@ Slot* Ring::pop() {
   Slot* slot = ready_.front();
   ready_.pop_front();
   return slot;
+}
+
+int Ring::ready() {
+  const std::lock_guard lock(mutex_);
+  return static_cast<int>(ready_.size());
 }
 
 void Ring::release(Slot* slot) {

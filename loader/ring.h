@@ -21,7 +21,9 @@ struct Slot {
   uint8_t* images = nullptr;
   uint8_t* labels = nullptr;
   uint8_t* flips = nullptr;
+  std::byte* programs = nullptr;
   std::vector<int> samples;
+  std::vector<uint8_t> cached;
   int unfinished = 0;  // samples that producers still work on
 };
 
@@ -31,8 +33,9 @@ struct Slot {
 class Ring {
  public:
   /// `slots` >= 1 slots for batches of `batch` images of height x width, in memory that `device`
-  /// copies from without staging.
-  Ring(int slots, int batch, int height, int width, Device device);
+  /// copies from without staging. With `limits`, for programs in the place of flips.
+  Ring(int slots, int batch, int height, int width, Device device,
+       const std::optional<AugmentLimits>& limits = {});
 
   /// One sample to produce: `position` in the batch of `slot`, the `sample`-th of the epoch.
   struct Ticket {
@@ -60,6 +63,8 @@ class Ring {
   Slot* pop();
   /// Gives a slot of pop() back to the producers.
   void release(Slot* slot);
+  /// Batches that pop() would return at once.
+  int ready();
 
  private:
   Slot* take_free_slot();

@@ -34,6 +34,16 @@ std::vector<int> permutation(uint64_t seed, int64_t epoch, int count) {
   return order;
 }
 
+std::vector<int> rank_share(std::vector<int> order, int rank, int ranks, int batch,
+                            bool drop_last) {
+  if (drop_last) order.resize(order.size() - order.size() % static_cast<size_t>(ranks * batch));
+  std::vector<int> share;
+  for (auto i = static_cast<size_t>(rank); i < order.size(); i += static_cast<size_t>(ranks)) {
+    share.push_back(order[i]);
+  }
+  return share;
+}
+
 bool draw_flip(uint64_t seed, int64_t epoch, int sample, float probability) {
   const auto random = draw(seed, epoch, static_cast<uint32_t>(sample), Purpose::flip);
   return scalar::uniform(random.word[0]) < probability;

@@ -10,6 +10,12 @@ namespace macadam {
 /// A uniformly random order of 0 ... count - 1 (Fisher-Yates over Philox).
 std::vector<int> permutation(uint64_t seed, int64_t epoch, int count);
 
+/// What rank `rank` of `ranks` sees of an order: every ranks-th sample from `rank` on, so that the
+/// ranks' n-th batches are together the n-th batch of ranks * batch samples. With `drop_last` only
+/// whole batches, equally many on all ranks; without, everything once, and nothing twice to fill
+/// up.
+std::vector<int> rank_share(std::vector<int> order, int rank, int ranks, int batch, bool drop_last);
+
 /// Whether `sample` is mirrored in `epoch`; true with `probability`.
 bool draw_flip(uint64_t seed, int64_t epoch, int sample, float probability);
 

@@ -1,5 +1,5 @@
 #pragma once
-// Pictures of masks: coloured, laid over the photo, side by side.
+// Pictures of masks: coloured, laid over the photo.
 
 #include <array>
 #include <cstdint>
@@ -24,10 +24,6 @@ Image overlay(const Image& photo, const Image& mask,
 /// Half, a third, ... of the size, the smallest reduction that makes it at most `max_width` wide.
 /// Photos are averaged over whole pixels, masks (1 channel) are sampled.
 Image reduce(const Image& image, int max_width);
-
-/// Photo, truth, prediction and overlay beside each other under their titles, and below them a
-/// strip that names the classes of the truth and the prediction.
-Image sample_sheet(const ReportSample& sample, std::span<const ClassScore> classes);
 
 /// The colours of the classes, in order.
 std::vector<std::array<uint8_t, 3>> palette_of(std::span<const ClassScore> classes);

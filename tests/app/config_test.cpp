@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -82,7 +83,11 @@ seed = 9223372036854775807
 name = "try 2"
 runs = "../all runs"
 weights = "start.safetensors"
-augment = [{name = "HorizontalFlip", p = 0.3}]
+augment = [
+  {name = "RandomCrop", height = 64, class_uniform = 0.5},
+  {name = "HorizontalFlip", p = 0.3},
+  {name = "OneOf", transforms = [{name = "Blur"}, {name = "GaussNoise", var_limit = 30, p = 0.2}]},
+]
 checkpoint_seconds = 12.5
 [normalization]
 mean = [0, 0.25, 0.1]
@@ -92,6 +97,7 @@ bgr = true
 [loader]
 threads = 3
 cache = 0
+reduced_decoding = false
 [early_stopping]
 patience = 4
 [metrics]
@@ -136,11 +142,15 @@ void expect_everything(const Config& c) {
   EXPECT_EQ(c.name, "try 2");
   EXPECT_EQ(c.runs, "/data/all runs");
   EXPECT_EQ(c.weights, "/data/runs/start.safetensors");
-  EXPECT_EQ(c.horizontal_flip, 0.3f);
+  EXPECT_EQ(c.augment,
+            (AugmentList{{RandomCrop{.height = 64, .width = 320, .class_uniform = 0.5}, 1},
+                         {HorizontalFlip{}, 0.3},
+                         {OneOf{{{Blur{}, 0.5}, {GaussNoise{.var_limit = {0, 30}}, 0.2}}}, 0.5}}));
   EXPECT_EQ(c.checkpoint_seconds, 12.5);
   EXPECT_EQ(c.normalization, (Normalization{{0, 0.25f, 0.1f}, {1, 0.5f, 0.3f}, 255, true}));
   EXPECT_EQ(c.loader_threads, 3);
   EXPECT_EQ(c.loader_cache, 0);
+  EXPECT_FALSE(c.reduced_decoding);
   EXPECT_EQ(c.patience, 4);
   EXPECT_EQ(c.absent, AbsentRule::zero);
 }
@@ -176,8 +186,9 @@ TEST(Config, TwoKeysAreEnough) {
   EXPECT_EQ(c.name, "unet_mini");
   EXPECT_EQ(c.runs, (std::filesystem::current_path() / "runs").string());
   EXPECT_EQ(c.weights, "");
-  EXPECT_EQ(c.horizontal_flip, 0.5f);
+  EXPECT_EQ(c.augment, (AugmentList{{HorizontalFlip{}, 0.5}}));
   EXPECT_EQ(c.normalization, Normalization{});
+  EXPECT_TRUE(c.reduced_decoding);
   EXPECT_EQ(c.patience, 10);
   EXPECT_EQ(c.absent, AbsentRule::drop);
 }
@@ -235,6 +246,7 @@ TEST(Config, TheResolvedConfigurationLeavesNothingToDefaults) {
                           "bgr",
                           "threads",
                           "cache",
+                          "reduced_decoding",
                           "patience",
                           "absent"}) {
     EXPECT_NE(("\n" + resolved).find(std::string("\n") + key + " = "), std::string::npos) << key;
@@ -246,8 +258,9 @@ TEST(Config, DefaultsFollowTheirContext) {
   EXPECT_EQ(parse(minimal + "optimizer = \"sgd\"").optimizer.weight_decay, 5e-4f);
   EXPECT_FALSE(parse(minimal + "label_set = \"trainids19\"").void_is_class);
   EXPECT_DOUBLE_EQ(parse(minimal + "epochs = 2").warmup, 0.2);
-  EXPECT_EQ(parse(minimal + "augment = []").horizontal_flip, 0.f);
-  EXPECT_EQ(parse(minimal + "augment = [{name = \"HorizontalFlip\"}]").horizontal_flip, 1.f);
+  EXPECT_TRUE(parse(minimal + "augment = []").augment.empty());
+  EXPECT_EQ(parse(minimal + "augment = [{name = \"RandomCrop\"}]\nsize = [48, 64]").augment,
+            (AugmentList{{RandomCrop{.height = 48, .width = 64}, 1}}));
 }
 
 TEST(Config, OverridesWin) {
@@ -264,6 +277,8 @@ TEST(Config, OverridesWin) {
   EXPECT_EQ(c.lr, 1e-4);
   EXPECT_EQ(c.patience, 0);
   EXPECT_EQ(c.seed, 2u);
+  EXPECT_EQ(parse(minimal, {"augment=[{name = \"Blur\", blur_limit = 5}]"}).augment,
+            (AugmentList{{Blur{.blur_low = 3, .blur_high = 5}, 0.5}}));
   EXPECT_EQ(parse(minimal, {"freeze=[\"down*\"]"}).fine_tuning.freeze,
             (std::vector<FreezeRule>{{"down*"}}));
 }
@@ -322,7 +337,7 @@ TEST(Config, WrongTypesNameTheExpectedOne) {
   expect_complaint("loader = 3", {"'loader' is an integer", "'threads'"});
   expect_complaint("optimizer = \"sgd\"\nnesterov = 1", {"'nesterov' is an integer", ":4"});
   expect_complaint("class_weights = 1", {"'class_weights' is an integer"});
-  expect_complaint("augment = \"HorizontalFlip\"", {"'augment' is a string"});
+  expect_complaint("augment = \"HorizontalFlip\"", {"augment is a string", ":3"});
   expect_complaint("freeze = \"encoder.*\"", {"'freeze' is a string", ":3", "[\"encoder.*\"]"});
   expect_complaint("freeze = [3]", {"'freeze' holds an integer"});
   expect_complaint("freeze = [{pattern = 3}]", {"'freeze' holds an integer as 'pattern'"});
@@ -375,13 +390,58 @@ TEST(Config, WrongWordsNameTheNearest) {
   expect_complaint("void = \"ignored\"", {"did you mean \"ignore\"?"});
   expect_complaint("metrics.absent = \"skip\"", {"\"drop\", \"one\", \"zero\""});
   expect_complaint("augment = [{name = \"HorizontalFilp\"}]",
-                   {"unknown transform 'HorizontalFilp'", "\"HorizontalFlip\""});
+                   {"augment[0] is the unknown transform 'HorizontalFilp'", ":3",
+                    "did you mean \"HorizontalFlip\"?"});
   expect_complaint("augment = [{name = \"HorizontalFlip\", prob = 1}]",
-                   {"unknown parameter 'prob'", "\"p\""});
-  expect_complaint("augment = [{name = \"HorizontalFlip\", p = 2}]", {"no probability"});
+                   {"augment[0] HorizontalFlip has no parameter 'prob'", "did you mean 'p'?"});
+  expect_complaint("augment = [{name = \"HorizontalFlip\", p = 2}]",
+                   {"augment[0] HorizontalFlip.p is 2", "from 0 to 1"});
   expect_complaint("augment = [{p = 1}]", {"without a name"});
-  expect_complaint("augment = [{name = \"HorizontalFlip\"}, {name = \"HorizontalFlip\"}]",
-                   {"twice"});
+  expect_complaint("augment = [1979-05-27]", {"'augment' holds a date"});
+  expect_override_complaint("augment=[{name = \"Blur\", blur_limit = 99}]",
+                            {"augment[0] Blur.blur_limit is 99", "'augment=["});
+}
+
+TEST(Config, TheListsOfTheDocumentationAreValid) {
+  std::ifstream file(std::string(MACADAM_SOURCE_DIR) + "/docs/augmentation.md");
+  int lists = 0;
+  std::string block;
+  bool inside = false;
+  for (std::string line; std::getline(file, line);) {
+    if (inside && line == "```") {
+      const Config c = parse(minimal + block);
+      EXPECT_FALSE(c.augment.empty());
+      EXPECT_EQ(parse_config(to_toml(c), "/elsewhere/config.toml").augment, c.augment);
+      ++lists;
+      inside = false;
+    } else if (line == "```toml") {
+      inside = true;
+      block.clear();
+    } else if (inside) {
+      block += line + "\n";
+    }
+  }
+  EXPECT_EQ(lists, 3);
+}
+
+TEST(Config, EveryTransformComesBackTheSame) {
+  const Config c = parse(minimal + R"(augment = [
+    {name = "RandomScale"}, {name = "RandomCrop"}, {name = "HorizontalFlip"},
+    {name = "ShiftScaleRotate", shift_limit_x = 0.2}, {name = "GridDistortion"},
+    {name = "OpticalDistortion", border_mode = "constant", value = 7},
+    {name = "ElasticTransform", same_dxdy = true}, {name = "Blur"}, {name = "GaussNoise"},
+    {name = "RGBShift"}, {name = "RandomBrightness"}, {name = "RandomContrast"},
+    {name = "RandomBrightnessContrast"}, {name = "RandomGamma"}, {name = "ColorJitter"},
+    {name = "HueSaturationValue"}, {name = "CLAHE"}, {name = "RandomShadow"},
+    {name = "OneOf", transforms = [
+      {name = "CoarseDropout"},
+      {name = "CoarseDropout", max_height = 0.25, max_width = 0.125, mask_fill_value = 255}]},
+    {name = "Compose", transforms = [{name = "RandomContrast", limit = 0.1234567890123}]}])");
+  ASSERT_EQ(c.augment.size(), 20u);
+  const std::string resolved = to_toml(c);
+  const Config again = parse_config(resolved, "/elsewhere/config.toml");
+  EXPECT_EQ(again.augment, c.augment);
+  EXPECT_EQ(to_toml(again), resolved);
 }
 
 TEST(Config, KeysWithoutEffectAreRefused) {

@@ -62,7 +62,7 @@ class MemorySource final : public BatchSource {
     return batch_;
   }
 
-  double wait_seconds() const override { return 0; }
+  SourceStats stats() const override { return {}; }
   std::string sample_name(int sample) const override {
     require(sample >= 0 && sample < samples_, "a sample of this data set");
     return "sample" + std::to_string(sample) + ".png";

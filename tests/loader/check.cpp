@@ -39,7 +39,7 @@ TEST(Check, ASoundDataSetHasNoIssuesAndCorrectCounts) {
   EXPECT_EQ(train.samples, 1);
   EXPECT_EQ(train.min_height, 2);
   EXPECT_EQ(train.max_width, 4);
-  EXPECT_EQ(train.class_pixels, (std::vector<uint64_t>{4, 2}));
+  EXPECT_EQ(train.classes, (std::vector<ClassFrequency>{{4, 1, 6}, {2, 1, 6}}));
   EXPECT_EQ(train.ignored_pixels, 2u);
   EXPECT_EQ(train.labelled_pixels(), 6u);
   EXPECT_DOUBLE_EQ(train.share(0), 4.0 / 6);
@@ -137,7 +137,7 @@ TEST_F(CheckCamVid, DoesNotDependOnThreadsAndTellsItsProgress) {
   EXPECT_EQ(calls, 6);
   EXPECT_EQ(all, 6);
   EXPECT_EQ(one.issues, many.issues);
-  EXPECT_EQ(one.splits[0].class_pixels, many.splits[0].class_pixels);
+  EXPECT_EQ(one.splits[0].classes, many.splits[0].classes);
   EXPECT_EQ(one.splits[1].mean, many.splits[1].mean);
 }
 

@@ -11,6 +11,7 @@
 
 #include "loader/resize.h"
 #include "loader/sampling.h"
+#include "tests/loader/batch_copy.h"
 #include "tests/loader/support.h"
 
 namespace macadam {
@@ -31,30 +32,7 @@ LoaderOptions small_options() {
   return options;
 }
 
-/// A copy of a batch's bytes, to compare after its slot is gone.
-struct Copy {
-  int64_t epoch, index;
-  int n;
-  std::vector<uint8_t> images, labels, flips;
-  std::vector<int> samples;
-
-  explicit Copy(const Batch& batch) : epoch(batch.epoch), index(batch.index), n(batch.n) {
-    const auto* image = batch.images.as<uint8_t>();
-    const auto* label = batch.labels.as<uint8_t>();
-    images.assign(image, image + batch.images.bytes());
-    labels.assign(label, label + batch.labels.bytes());
-    flips.assign(batch.flips, batch.flips + batch.images.shape.n);
-    samples.assign(batch.samples.begin(), batch.samples.end());
-  }
-  bool operator==(const Copy&) const = default;
-};
-
-std::vector<Copy> read_epoch(Loader& loader, int64_t epoch, int64_t first = 0) {
-  std::vector<Copy> batches;
-  loader.start(epoch, first);
-  while (const auto batch = loader.next()) batches.emplace_back(*batch);
-  return batches;
-}
+using Copy = BatchCopy;
 
 class LoaderTest : public testing::Test {
  protected:
@@ -110,7 +88,8 @@ TEST_F(LoaderTest, EvaluationReadsEverySampleInOrderAndPadsTheLastBatch) {
 TEST_F(LoaderTest, TheSameBytesForAnyThreadsSlotsAndCache) {
   LoaderOptions options = small_options();
   options.shuffle = true;
-  options.flip_probability = 0.5f;
+  options.augmentation =
+      std::make_shared<const Augmentation>(default_augmentation(), ImageSize{10, 14});
   options.threads = 1;
   Loader reference = make(options);
   std::vector<std::vector<Copy>> expected;
@@ -139,7 +118,8 @@ TEST_F(LoaderTest, TheSameBytesForAnyThreadsSlotsAndCache) {
 TEST_F(LoaderTest, StartsAtAnyBatchOfAnyEpoch) {
   LoaderOptions options = small_options();
   options.shuffle = true;
-  options.flip_probability = 0.5f;
+  options.augmentation =
+      std::make_shared<const Augmentation>(default_augmentation(), ImageSize{10, 14});
   Loader loader = make(options);
   const auto whole = read_epoch(loader, 5);
   for (int64_t first = 0; first <= loader.steps(); ++first) {

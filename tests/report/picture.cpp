@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "report/font.h"
+#include "report/sheet.h"
 
 namespace macadam {
 namespace {

@@ -1,0 +1,21 @@
+#pragma once
+// Pictures of what augmentation makes of a data set.
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+
+#include "loader/loader.h"
+
+namespace macadam {
+
+/// Writes FOLDER/ID.png for `count` samples spread over the split: the photo, and what training
+/// would see of it in its first epochs, each with its labels laid over it below. `options` are
+/// those of training; of their batch, threads and order nothing depends. Makes the folder. Throws
+/// what loading and writing throw.
+void write_contact_sheets(const Dataset& dataset, const LabelSet& labels,
+                          const LoaderOptions& options, int count,
+                          const std::filesystem::path& folder,
+                          const std::function<void(int64_t, int64_t)>& progress);
+
+}  // namespace macadam

@@ -1,0 +1,23 @@
+#include "loader/sample_cache.h"
+
+#include <utility>
+
+namespace macadam {
+
+const DecodedSample* SampleCache::find(int sample) const {
+  const DecodedSample& entry = entries_[static_cast<size_t>(sample)];
+  return entry.photo.pixels.empty() ? nullptr : &entry;
+}
+
+const DecodedSample* SampleCache::keep(int index, DecodedSample&& sample) {
+  const size_t bytes = sample.bytes();
+  if (used_.fetch_add(bytes) + bytes > capacity_) {
+    used_.fetch_sub(bytes);
+    return nullptr;
+  }
+  DecodedSample& entry = entries_[static_cast<size_t>(index)];
+  entry = std::move(sample);
+  return &entry;
+}
+
+}  // namespace macadam

@@ -1,0 +1,77 @@
+#include "loader/sample_reader.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <string>
+
+#include "kernels/error.h"
+#include "loader/pack.h"
+#include "loader/resize.h"
+
+namespace macadam {
+
+namespace {
+
+void check_label_set(const Pack& pack, const LabelSet& label_set) {
+  pack.check_label_set(label_set.name, label_set.void_is_class, label_set.class_names);
+}
+
+/// A sample's two files, found to be of one size.
+struct SampleFiles {
+  Image mask;
+  ImageFile photo;
+  std::string name;  // of the photo
+
+  SampleFiles(const Sample& sample, const MaskCoding& masks)
+      : mask(read_mask(sample.mask, masks)), photo(sample.image), name(sample.image.string()) {
+    const ImageInfo info = probe_image(photo.bytes(), name);
+    if (mask.height == info.height && mask.width == info.width) return;
+    const bool turned = info.orientation != 1 && mask.height == info.width;
+    throw InputError(fmt::format("mask has {} x {} pixels, its photo {} x {}", mask.width,
+                                 mask.height, info.width, info.height),
+                     fmt::format("{}, {}", sample.mask.string(), name),
+                     turned ? "turn the mask: the photo's EXIF orientation is applied"
+                            : "give both the same size");
+  }
+};
+
+void labels_of(const Image& mask, const Sample& sample, const LabelSet& label_set, int height,
+               int width, std::span<uint8_t> labels) {
+  if (const auto unknown = resize_to_labels(mask, label_set, height, width, labels)) {
+    throw_unknown_id(*unknown, sample.mask, label_set);
+  }
+}
+
+}  // namespace
+
+void load_sample(const Sample& sample, const MaskCoding& masks, const LabelSet& label_set,
+                 int height, int width, bool reduced_decoding, std::span<uint8_t> image,
+                 std::span<uint8_t> labels) {
+  if (sample.pack) {
+    check_label_set(*sample.pack, label_set);
+    sample.pack->load(*sample.record, height, width, reduced_decoding, image, labels);
+    return;
+  }
+  const SampleFiles files(sample, masks);
+  const DecodeOptions options = reduced_decoding ? DecodeOptions{height, width} : DecodeOptions{};
+  const Image photo = decode_rgb(files.photo.bytes(), files.name, {}, options);
+  resize_bilinear(photo, height, width, image);
+  labels_of(files.mask, sample, label_set, height, width, labels);
+}
+
+DecodedSample read_sample(const Sample& sample, const MaskCoding& masks,
+                          const LabelSet& label_set) {
+  if (sample.pack) {
+    check_label_set(*sample.pack, label_set);
+    return {sample.pack->photo(*sample.record), sample.pack->labels(*sample.record)};
+  }
+  const SampleFiles files(sample, masks);
+  const Image& mask = files.mask;
+  DecodedSample decoded{decode_rgb(files.photo.bytes(), files.name),
+                        Image(mask.height, mask.width, 1)};
+  labels_of(mask, sample, label_set, mask.height, mask.width, decoded.labels.pixels);
+  return decoded;
+}
+
+}  // namespace macadam

@@ -1,0 +1,58 @@
+#pragma once
+// Batches to compare after their slots are gone.
+
+#include <cstdint>
+#include <tuple>
+#include <vector>
+
+#include "loader/loader.h"
+
+namespace macadam::test {
+
+struct BatchCopy {
+  int64_t epoch, index;
+  int n;
+  std::vector<uint8_t> images, labels, flips, cached;
+  std::vector<std::byte> programs;
+  std::vector<int> samples;
+
+  explicit BatchCopy(const Batch& batch)
+      : epoch(batch.epoch),
+        index(batch.index),
+        n(batch.n),
+        images(bytes_of(batch.images.as<uint8_t>(), batch.images.bytes())),
+        labels(bytes_of(batch.labels.as<uint8_t>(), batch.labels.bytes())),
+        flips(bytes_of(batch.flips, batch.samples.size())),
+        cached(bytes_of(batch.cached, batch.samples.size())),
+        programs(bytes_of(batch.programs.data, batch.samples.size() * batch.programs.limits.bytes)),
+        samples(batch.samples.begin(), batch.samples.end()) {}
+
+  bool operator==(const BatchCopy&) const = default;
+
+  /// Index, image, labels and program of one sample.
+  std::tuple<int, std::vector<uint8_t>, std::vector<uint8_t>, std::vector<std::byte>> sample(
+      size_t i) const {
+    return {samples[i], part(images, i), part(labels, i), part(programs, i)};
+  }
+
+ private:
+  template <typename T>
+  static std::vector<T> bytes_of(const T* data, size_t count) {
+    return data == nullptr ? std::vector<T>() : std::vector<T>(data, data + count);
+  }
+  template <typename T>
+  std::vector<T> part(const std::vector<T>& all, size_t i) const {
+    const auto size = static_cast<ptrdiff_t>(all.size() / samples.size());
+    const auto begin = all.begin() + static_cast<ptrdiff_t>(i) * size;
+    return {begin, begin + size};
+  }
+};
+
+inline std::vector<BatchCopy> read_epoch(Loader& loader, int64_t epoch, int64_t first = 0) {
+  std::vector<BatchCopy> batches;
+  loader.start(epoch, first);
+  while (const auto batch = loader.next()) batches.emplace_back(*batch);
+  return batches;
+}
+
+}  // namespace macadam::test
