@@ -112,6 +112,7 @@ void read_data(ConfigSource& source, Config& config) {
   }
   read_int(source, "loader.threads", config.loader_threads, 0, 1024);
   source.read_integer("loader.cache", config.loader_cache, 0, int64_t{1} << 30);
+  source.read_integer("loader.device_cache", config.device_cache, 0, int64_t{1} << 30);
   source.read_bool("loader.reduced_decoding", config.reduced_decoding);
 }
 
@@ -380,6 +381,7 @@ std::string to_toml(const Config& config) {
   text += "\n[loader]\n";
   line("threads", number(config.loader_threads));
   line("cache", number(config.loader_cache));
+  line("device_cache", number(config.device_cache));
   line("reduced_decoding", config.reduced_decoding ? "true" : "false");
   text += "\n[early_stopping]\n";
   line("patience", number(config.patience));

@@ -94,6 +94,13 @@ Json describe_network(const NetworkSpec& spec, int height, int width, const Info
              {"packed_weights_bytes", memory.packed},
              {"parameters_bytes", parameters.bytes()}}},
            {"layers", Json::array()}};
+  if (options.train) {  // an optimiser's further copies of the parameters, where they are asked for
+    const size_t copy =
+        static_cast<size_t>(parameters.flat(Parameters::Field::value).shape.elements()) *
+        sizeof(float);
+    out["memory"]["accumulate_bytes"] = copy;
+    out["memory"]["ema_bytes"] = copy;
+  }
   for (const PlanLayer& layer : plan.layers()) {
     out["layers"].push_back(
         {{"name", layer.name},
@@ -131,6 +138,10 @@ void print_network(const Json& info) {
       mib(arena), static_cast<double>(arena) / static_cast<double>(peak), mib(peak),
       mib(memory["packed_weights_bytes"].get<size_t>()),
       mib(memory["parameters_bytes"].get<size_t>()));
+  if (memory.contains("ema_bytes")) {
+    fmt::print("training with accumulate > 1, or with ema: {:.1f} MiB more, each\n",
+               mib(memory["ema_bytes"].get<size_t>()));
+  }
 }
 
 Json describe_dataset(const std::string& folder) {

@@ -1,5 +1,7 @@
 #include "app/loader_options.h"
 
+#include "kernels/error.h"
+
 namespace macadam {
 
 LoaderOptions loader_options(const Config& config, Device device, bool training) {
@@ -19,6 +21,23 @@ LoaderOptions loader_options(const Config& config, Device device, bool training)
   options.reduced_decoding = config.reduced_decoding;
   options.device = device;
   return options;
+}
+
+std::optional<DeviceCache> make_device_cache(const Config& config, const LoaderOptions& options,
+                                             int samples) {
+  if (config.device_cache == 0) return std::nullopt;
+  if (!options.device.is_cuda()) {
+    throw InputError("has no effect on the CPU", "loader.device_cache",
+                     "remove it; loader.cache keeps samples in memory");
+  }
+  if (options.augmentation->windows() || options.augmentation->needs_statistics()) {
+    throw InputError("cannot keep samples of which the augmentation sees the whole photo",
+                     "loader.device_cache",
+                     "remove it, or the crops and what is relative to a photo's mean");
+  }
+  return std::make_optional<DeviceCache>(options.device,
+                                         static_cast<size_t>(config.device_cache) << 20, samples,
+                                         options.height, options.width);
 }
 
 }  // namespace macadam

@@ -194,8 +194,12 @@ void train(const TrainOptions& options) {
   std::optional<WeightImport> weights;
   const Graph graph = make_graph(config, labels.classes(), weights);
   check_fine_tuning(config.fine_tuning, graph);
-  Loader train_loader(open_dataset(config.dataset.train, "train"), labels,
-                      loader_options(config, device.device, true));
+  const Dataset train_set = open_dataset(config.dataset.train, "train");
+  LoaderOptions train_options = loader_options(config, device.device, true);
+  std::optional<DeviceCache> cache =
+      make_device_cache(config, train_options, static_cast<int>(train_set.samples.size()));
+  if (cache) train_options.device_cache = &*cache;
+  Loader train_loader(train_set, labels, train_options);
   Loader val_loader(open_dataset(config.dataset.val, "val"), labels,
                     loader_options(config, device.device, false));
   if (train_loader.dataset().split == kWholeSplit &&
@@ -216,8 +220,9 @@ void train(const TrainOptions& options) {
   parameters.initialise(config.seed);
   if (weights && !options.resume) load_weights(*weights, parameters);
   weights.reset();  // gives the mapped file back
-  const TrainerOptions trainer_options =
+  TrainerOptions trainer_options =
       make_trainer_options(config, labels, dtype, train_source.batches());
+  if (cache) trainer_options.step.cache = &*cache;
   if (options.profile > 0) {
     profile_training(trainer_options, graph, parameters, stream, ops, train_source,
                      options.profile);

@@ -8,6 +8,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "loader/image.h"
 #include "program.h"
 
 namespace macadam {
@@ -93,6 +94,49 @@ TEST_F(CommandLine, CheckAndInfoSpeakJson) {
   const Json& memory = network.at("memory");
   EXPECT_LE(memory.at("arena_bytes").get<double>(), 1.2 * memory.at("peak_bytes").get<double>());
   EXPECT_FALSE(Json::parse(macadam(folder(), {"info", "--json"}).out).at("devices").empty());
+}
+
+TEST_F(CommandLine, CheckDrawsContactSheets) {
+  write_text(folder() / "strong.toml",
+             small_config(1, "augment = [{name = \"ShiftScaleRotate\", p = 1}]\n"));
+  const std::vector<std::string> check{"check", "streets", "--augment", "strong.toml"};
+  const auto with = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), check.begin(), check.end());
+    return macadam(folder(), more);
+  };
+  const ProgramResult result = with({"-o", "sheets", "--sheets", "3", "--json"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(Json::parse(result.out).at("errors"), 0);
+  std::vector<fs::path> sheets;
+  for (const auto& entry : fs::directory_iterator(folder() / "sheets")) {
+    sheets.push_back(entry.path());
+  }
+  ASSERT_EQ(sheets.size(), 3u);
+  // A photo and three epochs beside each other, and below them the same with labels.
+  const Image sheet = read_rgb(sheets[0]);
+  EXPECT_GT(sheet.width, 4 * 64);
+  EXPECT_GT(sheet.height, 2 * 32);
+  const auto tile = [&](int column) {
+    Image part(32, 64, 3);
+    for (int y = 0; y < 32; ++y) {
+      std::copy_n(sheet.at(20 + y, 6 + column * 70), 64 * 3, part.at(y, 0));
+    }
+    return part;
+  };
+  EXPECT_NE(tile(0), tile(1));
+  EXPECT_NE(tile(1), tile(2));
+
+  expect_input_error(with({}), {"--augment", "-o"});
+  expect_input_error(macadam(folder(), {"check", "streets", "-o", "sheets"}), {"--augment"});
+  write_text(folder() / "bad.toml", small_config(1, "augment = [{name = \"Blurr\"}]\n"));
+  expect_input_error(macadam(folder(), {"check", "streets", "--augment", "bad.toml", "-o", "x"}),
+                     {"Blurr", "Blur", "bad.toml:"});
+  EXPECT_FALSE(fs::exists(folder() / "x"));
+}
+
+TEST_F(CommandLine, ADeviceCacheNeedsADevice) {
+  expect_input_error(macadam(folder(), {"train", "run.toml", "name=c", "loader.device_cache=8"}),
+                     {"loader.device_cache", "CPU", "loader.cache"});
 }
 
 TEST_F(CommandLine, ARunIsNotOverwritten) {

@@ -97,6 +97,7 @@ bgr = true
 [loader]
 threads = 3
 cache = 0
+device_cache = 7
 reduced_decoding = false
 [early_stopping]
 patience = 4
@@ -150,6 +151,7 @@ void expect_everything(const Config& c) {
   EXPECT_EQ(c.normalization, (Normalization{{0, 0.25f, 0.1f}, {1, 0.5f, 0.3f}, 255, true}));
   EXPECT_EQ(c.loader_threads, 3);
   EXPECT_EQ(c.loader_cache, 0);
+  EXPECT_EQ(c.device_cache, 7);
   EXPECT_FALSE(c.reduced_decoding);
   EXPECT_EQ(c.patience, 4);
   EXPECT_EQ(c.absent, AbsentRule::zero);

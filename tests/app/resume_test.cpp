@@ -31,7 +31,16 @@ class Resume : public testing::Test {
     const ProgramResult synth =
         macadam(scratch_.path(), {"synth", "streets", "--images", "20", "--size", "64x32"});
     ASSERT_EQ(synth.exit_code, 0) << synth.err;
-    write_text(scratch_ / "run.toml", small_config(3, "checkpoint_seconds = 0.001\n"));
+    write_text(scratch_ / "run.toml", small_config(3, R"(checkpoint_seconds = 0.001
+augment = [
+  {name = "RandomScale", scale_limit = 0.5, p = 1},
+  {name = "RandomCrop", class_uniform = 0.5},
+  {name = "HorizontalFlip"},
+  {name = "ElasticTransform", alpha = 40, sigma = 6, alpha_affine = 4},
+  {name = "GaussNoise", p = 0.7},
+  {name = "Blur", p = 0.3},
+]
+)"));
   }
   std::vector<std::string> train(const std::string& name, const std::string& extra) {
     const ProgramResult result =
