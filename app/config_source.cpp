@@ -342,7 +342,7 @@ void ConfigSource::read_value(std::string_view key, ParameterValue& value) {
     if (const auto* table = node.as_table()) {
       ParameterTable items;
       for (const auto& [name, item] : *table) {
-        items.emplace_back(std::string(name.str()), self(self, item));
+        items.push_back({std::string(name.str()), self(self, item)});
       }
       return {std::move(items)};
     }

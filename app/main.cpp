@@ -6,6 +6,7 @@
 
 #include "app/commands.h"
 #include "app/console.h"
+#include "app/memory.h"
 #include "kernels/error.h"
 
 namespace {
@@ -47,6 +48,7 @@ int main(int argc, char** argv) {
   // A full disk or a closed pipe is answered where the write fails, not by a signal.
   std::signal(SIGXFSZ, SIG_IGN);
   std::signal(SIGPIPE, SIG_IGN);
+  macadam::keep_freed_memory();
   try {
     return run(argc, argv);
   } catch (const macadam::Interrupted&) {

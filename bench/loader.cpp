@@ -11,6 +11,7 @@
 
 #include "app/config.h"
 #include "app/loader_options.h"
+#include "app/memory.h"
 #include "bench/measuring.h"
 #include "engine/batch_upload.h"
 #include "engine/precision.h"
@@ -74,6 +75,7 @@ int main(int argc, char** argv) {
   app.add_option("--seconds", seconds, "Of a measurement");
   app.add_flag("--on-request", on_request, "One measurement a line of standard input");
   CLI11_PARSE(app, argc, argv);
+  keep_freed_memory();
   try {
     const Config config = load_config(file, overrides);
     const LabelSet labels = make_label_set(

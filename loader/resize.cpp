@@ -150,6 +150,16 @@ void interpolate_rows(const Image& image, const Placement& place, std::span<uint
   }
 }
 
+/// Copies the pixels at `columns` of a row one after the other; returns where the next one goes.
+uint8_t* gather(const uint8_t* row, const std::vector<int>& columns, int channels, uint8_t* to) {
+  if (channels == 1) {  // masks
+    for (const int x : columns) *to++ = row[x];
+    return to;
+  }
+  for (const int x : columns) to = std::copy_n(row + x * channels, channels, to);
+  return to;
+}
+
 void require_sizes(const Image& image, int height, int width, size_t out_size) {
   require(image.height > 0 && image.width > 0 && height > 0 && width > 0, "sizes are positive");
   require(out_size == static_cast<size_t>(height) * width * image.channels,
@@ -197,7 +207,6 @@ Image resize_bilinear(const Image& image, int height, int width) {
 
 void resize_nearest(const Image& image, int height, int width, std::span<uint8_t> out) {
   require_sizes(image, height, width, out.size());
-  const size_t channels = static_cast<size_t>(image.channels);
   std::vector<int> columns(static_cast<size_t>(width));
   for (int x = 0; x < width; ++x) {
     columns[static_cast<size_t>(x)] = nearest_source(x, image.width, width);
@@ -205,10 +214,7 @@ void resize_nearest(const Image& image, int height, int width, std::span<uint8_t
   uint8_t* target = out.data();
   for (int y = 0; y < height; ++y) {
     const int source_row = nearest_source(y, image.height, height);
-    for (const int x : columns) {
-      const uint8_t* source = image.at(source_row, x);
-      for (size_t c = 0; c < channels; ++c) *target++ = source[c];
-    }
+    target = gather(image.at(source_row, 0), columns, image.channels, target);
   }
 }
 
@@ -228,10 +234,7 @@ void resize_nearest(const Image& image, const SourceWindow& window, int height, 
     const int source_row = static_cast<int>(source_edge(y, window.y, window.height, height));
     uint8_t* target =
         out.data() + (static_cast<size_t>(y) * width + place.columns.begin) * channels;
-    for (const int x : columns) {
-      const uint8_t* source = image.at(source_row, x);
-      for (size_t c = 0; c < channels; ++c) *target++ = source[c];
-    }
+    gather(image.at(source_row, 0), columns, image.channels, target);
   }
 }
 

@@ -31,6 +31,7 @@ import torch
 from albumentations.pytorch import ToTensorV2
 
 MACADAM_ONLY = {"RandomCrop": {"class_uniform", "cat_max_ratio"}}
+WORDS = {"reflect_101": cv2.BORDER_REFLECT_101, "constant": cv2.BORDER_CONSTANT, "none": None}
 
 
 def transform_of(entry):
@@ -40,7 +41,8 @@ def transform_of(entry):
     children = [transform_of(child) for child in entry.pop("transforms", [])]
     for key in MACADAM_ONLY.get(name, ()):
         entry.pop(key, None)
-    entry = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
+    entry = {k: tuple(v) if isinstance(v, list) else WORDS[v] if isinstance(v, str) else v
+             for k, v in entry.items()}
     return getattr(A, name)(*([children] if children else []), **entry)
 
 
@@ -126,8 +128,8 @@ class Macadam:
         return json.loads(self.process.stdout.readline())["samples_per_second"]
 
     def close(self):
-        """Ends the program."""
-        self.process.stdin.close()
+        """Ends the program, whose input the DataLoader's processes hold open."""
+        self.process.terminate()
         self.process.wait()
 
 

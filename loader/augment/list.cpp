@@ -62,9 +62,9 @@ AugmentEntry parse_entry(const ParameterValue& value, const std::string& path, c
   if (table == nullptr) {
     throw InputError(fmt::format("{} is {}", path, type_name(value)), place.where, kExample);
   }
-  const auto found = std::ranges::find(*table, "name", [](const auto& item) { return item.first; });
+  const auto found = std::ranges::find(*table, "name", &NamedParameter::name);
   const auto* name =
-      found == table->end() ? nullptr : std::get_if<std::string>(&found->second.value);
+      found == table->end() ? nullptr : std::get_if<std::string>(&found->value.value);
   if (name == nullptr) {
     throw InputError(fmt::format("{} is a transform without a name", path), place.where, kExample);
   }

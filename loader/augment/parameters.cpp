@@ -88,8 +88,8 @@ FieldReader::FieldReader(const ParameterTable& table, std::string path, std::str
     : table_(table), path_(std::move(path)), where_(std::move(where)), size_(size) {}
 
 const ParameterValue* FieldReader::find(std::string_view key) const {
-  const auto found = std::ranges::find(table_, key, [](const auto& item) { return item.first; });
-  return found == table_.end() ? nullptr : &found->second;
+  const auto found = std::ranges::find(table_, key, &NamedParameter::name);
+  return found == table_.end() ? nullptr : &found->value;
 }
 
 const ParameterValue* FieldReader::take(std::string_view key) {

@@ -17,10 +17,15 @@ namespace macadam {
 
 /// A value of a configuration.
 struct ParameterValue;
+struct NamedParameter;
 using ParameterList = std::vector<ParameterValue>;
-using ParameterTable = std::vector<std::pair<std::string, ParameterValue>>;
+using ParameterTable = std::vector<NamedParameter>;
 struct ParameterValue {
   std::variant<bool, int64_t, double, std::string, ParameterList, ParameterTable> value;
+};
+struct NamedParameter {
+  std::string name;
+  ParameterValue value;
 };
 
 /// "a string", "a list" and so on.

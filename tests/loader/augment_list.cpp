@@ -262,7 +262,7 @@ ParameterList random_entries(RandomStream& random, int most, int depth) {
     if (kind >= static_cast<int>(kNames.size())) {
       if (depth == 0) continue;
       items.emplace_back("transforms", list(random_entries(random, 3, depth - 1)));
-      if (std::get<ParameterList>(items.back().second.value).empty()) continue;
+      if (std::get<ParameterList>(items.back().value.value).empty()) continue;
       entries.push_back(
           entry(kind == static_cast<int>(kNames.size()) ? "OneOf" : "Compose", items));
     } else {
