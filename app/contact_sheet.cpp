@@ -5,8 +5,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "engine/batch_upload.h"
-#include "kernels/ops.h"
+#include "app/batch_viewer.h"
 #include "report/picture.h"
 #include "report/sheet.h"
 
@@ -15,38 +14,6 @@ namespace macadam {
 namespace {
 
 constexpr int kEpochs = 3, kTileWidth = 512;
-
-struct Seen {
-  Image photo, labels;
-};
-
-/// Turns a batch of one sample into bytes, as training would see them but for the normalisation.
-class Viewer {
- public:
-  Viewer(int height, int width)
-      : shape_{1, height, width, 3},
-        stream_(Device{}),
-        ops_(make_ops(stream_)),
-        x_(static_cast<size_t>(shape_.elements())) {}
-
-  Seen view(const Batch& batch) {
-    const Normalization bytes{{0, 0, 0}, {1, 1, 1}, 255, false};
-    Seen seen{Image(shape_.h, shape_.w, 3), Image(shape_.h, shape_.w, 1)};
-    const Tensor x(x_.data(), shape_, DType::f32);
-    const Tensor labels(seen.labels.pixels.data(), {1, shape_.h, shape_.w, 1}, DType::u8);
-    prepare_batch(*ops_.augment, batch, bytes, scratch_, x, labels);
-    std::ranges::transform(x_, seen.photo.pixels.begin(),
-                           [](float v) { return static_cast<uint8_t>(v + 0.5f); });
-    return seen;
-  }
-
- private:
-  Shape shape_;
-  Stream stream_;
-  Ops ops_;
-  std::vector<float> x_;
-  Buffer scratch_;
-};
 
 std::vector<ClassScore> legend_of(const LabelSet& labels) {
   std::vector<ClassScore> classes;
@@ -70,7 +37,7 @@ void write_contact_sheets(const Dataset& dataset, const LabelSet& labels,
   Loader augmented(dataset, labels, one);
   one.augmentation.reset();
   Loader plain(dataset, labels, one);
-  Viewer viewer(options.height, options.width);
+  BatchViewer viewer(options.height, options.width);
   const std::vector<ClassScore> classes = legend_of(labels);
   const std::vector<std::array<uint8_t, 3>> palette = palette_of(classes);
 
@@ -84,7 +51,7 @@ void write_contact_sheets(const Dataset& dataset, const LabelSet& labels,
     for (int64_t epoch = -1; epoch < kEpochs; ++epoch) {
       Loader& loader = epoch < 0 ? plain : augmented;
       loader.start(std::max<int64_t>(epoch, 0), index);
-      const Seen seen = viewer.view(*loader.next());
+      const DecodedSample seen = viewer.view(*loader.next());
       const std::string title = epoch < 0 ? "photo" : fmt::format("epoch {}", epoch + 1);
       const Image photo = reduce(seen.photo, kTileWidth);
       masks.push_back(reduce(seen.labels, kTileWidth));

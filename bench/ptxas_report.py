@@ -22,6 +22,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 ARCHITECTURES = ["75", "80", "86", "89", "90"]
 FLAGS = ["-std=c++20", "-O3", "-DNDEBUG", "--expt-relaxed-constexpr", f"-I{ROOT}"]
+# As kernels/CMakeLists.txt gives them.
+FLAGS_OF_FILES = {"augment.cu": ["--fmad=false"], "augment_program.cu": ["--fmad=false"]}
 
 KERNEL = re.compile(r"Compiling entry function '(\w+)' for 'sm_(\d+)\w*'")
 PROPERTIES = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores")
@@ -61,7 +63,8 @@ def kernels_of(messages):
 
 def compile_file(nvcc, source, architectures):
     with tempfile.TemporaryDirectory() as folder:
-        command = [nvcc, *FLAGS, "-Xptxas", "-v", "-c", str(source), "-o", f"{folder}/object.o"]
+        command = [nvcc, *FLAGS, *FLAGS_OF_FILES.get(source.name, []), "-Xptxas", "-v",
+                   "-c", str(source), "-o", f"{folder}/object.o"]
         for a in architectures:
             command += ["-gencode", f"arch=compute_{a},code=sm_{a}"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)

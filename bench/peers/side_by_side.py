@@ -78,11 +78,11 @@ def machine(device):
 class Program:
     """One of Macadam's bench programs, measuring whenever it is asked to."""
 
-    def __init__(self, path, **options):
+    def __init__(self, path, *arguments, **options):
         words = [f"--{key.replace('_', '-')}={value}" for key, value in options.items()]
         self.process = subprocess.Popen(  # pylint: disable=consider-using-with
-            [path, "--on-request", *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            text=True)
+            [path, *arguments, "--on-request", *words], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, text=True)
         self.path = path
 
     def __enter__(self):

@@ -8,17 +8,18 @@
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/normalize_row.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/cpu/reverse_pixels.h"
 
 namespace macadam::cpu {
 
 namespace {
 
-/// `pixels` pixels from `from` on, `step` bytes from one to the next, as R, G, B or B, G, R.
-void gather_pixels(const uint8_t* from, int step, bool bgr, int pixels, uint8_t* to) {
+/// `pixels` pixels from `from` on, `step` bytes from one to the next, as B, G, R.
+void gather_bgr(const uint8_t* from, int step, int pixels, uint8_t* to) {
   for (int i = 0; i < pixels; ++i, from += step, to += 3) {
-    to[0] = from[bgr ? 2 : 0];
+    to[0] = from[2];
     to[1] = from[1];
-    to[2] = from[bgr ? 0 : 2];
+    to[2] = from[0];
   }
 }
 
@@ -32,7 +33,11 @@ void normalize_row(const uint8_t* row, int width, bool flip, bool bgr, const Rep
     std::array<uint8_t, kNormalizedBytes> gathered;
     if (flip || bgr) {
       const uint8_t* first = flip ? row + 3 * (width - 1 - begin) : bytes;
-      gather_pixels(first, flip ? -3 : 3, bgr, pixels, gathered.data());
+      if (bgr) {
+        gather_bgr(first, flip ? -3 : 3, pixels, gathered.data());
+      } else {
+        reverse_pixels(first, pixels, gathered.data());
+      }
       bytes = gathered.data();
     }
     T* out = at<T>(x, first_pixel + begin);

@@ -10,6 +10,7 @@
 #include "kernels/cpu/normalize_row.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/pixel_row.h"
+#include "kernels/cpu/reverse_pixels.h"
 #include "kernels/cpu/warp_row.h"
 #include "kernels/scalar/warp.h"
 
@@ -55,15 +56,6 @@ struct SampleStage {
     return reinterpret_cast<const uint8_t*>(program + op.data);
   }
 };
-
-/// Pixels [x, x + count) of row y reversed, as bytes of `channels` each.
-template <int kChannels>
-void copy_reversed(const ByteImage& image, int y, int x, int count, uint8_t* to) {
-  const uint8_t* from = image.data + kChannels * (int64_t{y} * image.width + image.width - 1 - x);
-  for (int i = 0; i < count; ++i, from -= kChannels, to += kChannels) {
-    for (int c = 0; c < kChannels; ++c) to[c] = from[c];
-  }
-}
 
 /// Turns out the rows of one tile of a stage.
 class TileRows {
@@ -162,8 +154,12 @@ class TileRows {
         sample_labels(sample_.labels, sources, tile_.x0 - x, columns, header.fill, labels);
       }
     } else if (header.mirror != 0) {
-      copy_reversed<3>(image, y, x, count, buffer);
-      if (labelled) copy_reversed<1>(sample_.labels, y, tile_.x0, columns, labels);
+      const auto row = int64_t{y} * image.width;
+      reverse_pixels(image.data + 3 * (row + image.width - 1 - x), count, buffer);
+      if (labelled) {
+        const uint8_t* end = sample_.labels.data + row + image.width - tile_.x0;
+        std::reverse_copy(end - columns, end, labels);
+      }
     } else {
       pixels = image.data + 3 * (int64_t{y} * image.width + x);
       if (labelled) {

@@ -43,9 +43,10 @@ void add_noise(const PixelOp& op, uint32_t first_pixel, const PixelRun& run) {
 #pragma omp simd
   for (int i = 0; i < run.count; ++i) {
     const auto n = scalar::draw_normals(first_pixel + static_cast<uint32_t>(i), key0, key1);
-    rgb[3 * i] = scalar::add_noise(rgb[3 * i], mean + sigma * n.r);
-    rgb[3 * i + 1] = scalar::add_noise(rgb[3 * i + 1], mean + sigma * (per_channel ? n.g : n.r));
-    rgb[3 * i + 2] = scalar::add_noise(rgb[3 * i + 2], mean + sigma * (per_channel ? n.b : n.r));
+    const float g = per_channel ? n.g : n.r, b = per_channel ? n.b : n.r;
+    rgb[3 * i] = scalar::add_noise(rgb[3 * i], scalar::fused(sigma, n.r, mean));
+    rgb[3 * i + 1] = scalar::add_noise(rgb[3 * i + 1], scalar::fused(sigma, g, mean));
+    rgb[3 * i + 2] = scalar::add_noise(rgb[3 * i + 2], scalar::fused(sigma, b, mean));
   }
 }
 

@@ -183,8 +183,8 @@ void find_sources(const AugmentHeader& header, const std::byte* program, int hei
 #pragma omp simd reduction(& : inside)
   for (int i = 0; i < count; ++i) {
     const auto k = static_cast<size_t>(i);
-    sources.x[k] = static_cast<int32_t>(p.x[k] * scalar::kSubpixels + 0.5f);
-    sources.y[k] = static_cast<int32_t>(p.y[k] * scalar::kSubpixels + 0.5f);
+    sources.x[k] = scalar::subpixels(p.x[k]);
+    sources.y[k] = scalar::subpixels(p.y[k]);
     sources.inside[k] = static_cast<uint8_t>(p.inside[k]);
     inside &= p.inside[k];
   }

@@ -63,7 +63,7 @@ __global__ void __launch_bounds__(kThreads)
   Run run;
   if (!layout.run(flips, run)) return;
   const RgbRun bytes = *reinterpret_cast<const RgbRun*>(images + run.source * 3);
-  T out[3 * kRun];
+  float out[3 * kRun];
 #pragma unroll
   for (int pixel = 0; pixel < kRun; ++pixel) {
 #pragma unroll
@@ -72,7 +72,7 @@ __global__ void __launch_bounds__(kThreads)
       const uint8_t rgb = run.flip ? bytes.byte[mirrored + c] : bytes.byte[plain + c];
       const uint8_t bgr = run.flip ? bytes.byte[mirrored + 2 - c] : bytes.byte[plain + 2 - c];
       const uint8_t byte = maps.bgr ? bgr : rgb;
-      out[3 * pixel + c] = narrow<T>(maps.channel[c](static_cast<float>(byte)));
+      out[3 * pixel + c] = maps.channel[c](static_cast<float>(byte));
     }
   }
   store_run(x + run.pixel * 3, out);

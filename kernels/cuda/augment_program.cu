@@ -30,7 +30,7 @@ struct Batch {
   std::byte* scratch;               // see stage_image and clahe_tables
   size_t image_bytes, table_bytes;  // of a sample in scratch
   int samples, height, width;
-  bool words;     // images may be read by words
+  bool words;     // rows of images may be read by words
   bool out_runs;  // labels may be written by runs
 
   __device__ const std::byte* program(int sample) const {
@@ -47,7 +47,7 @@ struct Batch {
            static_cast<size_t>(sample) * table_bytes;
   }
   __device__ SampleImage input(int stage, int sample) const {
-    if (stage > 0) return {stage_image(stage - 1, sample), height, width, true};
+    if (stage > 0) return {stage_image(stage - 1, sample), height, width, words};
     return {images + int64_t{3} * sample * height * width, height, width, words};
   }
 };
@@ -69,7 +69,11 @@ struct TileLayout {
 };
 
 struct alignas(16) BlockData {
-  uint32_t header[sizeof(AugmentHeader) / sizeof(uint32_t)];
+  static constexpr unsigned kHeaderWords = sizeof(AugmentHeader) / sizeof(uint64_t);
+  // One for a thread, no loop.
+  static_assert(kHeaderWords <= kThreads && sizeof(AugmentHeader) % sizeof(uint64_t) == 0);
+
+  uint64_t header[kHeaderWords];
   uint32_t tables[StageData::kTables * StageData::kTableBytes / sizeof(uint32_t)];
 };
 
@@ -80,13 +84,13 @@ __device__ __forceinline__ const AugmentHeader& header_of(const BlockData& data)
 /// Brings the header and the stage's first tables into shared memory. Ends with a barrier.
 __device__ __forceinline__ void load_block_data(const std::byte* program, int stage_index,
                                                 BlockData& data) {
-  const auto* words = reinterpret_cast<const uint32_t*>(program);
-  for (unsigned i = threadIdx.x; i < sizeof data.header / sizeof(uint32_t); i += kThreads) {
-    data.header[i] = words[i];
+  if (threadIdx.x < BlockData::kHeaderWords) {
+    data.header[threadIdx.x] = reinterpret_cast<const uint64_t*>(program)[threadIdx.x];
   }
   __syncthreads();
   const AugmentHeader& header = header_of(data);
   const AugmentStage stage = header.stage[stage_index];
+  const auto* words = reinterpret_cast<const uint32_t*>(program);
   constexpr unsigned kTableWords = StageData::kTableBytes / sizeof(uint32_t);
   static_assert(kTableWords <= kThreads);
   int table = 0;
@@ -122,12 +126,12 @@ __device__ __forceinline__ void fill_tile(const Batch& batch, const StageData& d
   const bool mirror = stage_index == 0 && header.mirror != 0;
   const int columns = geometry.columns_with_halo(), rows = geometry.rows_with_halo();
   // A thread's pixels lie below each other.
-  const int count = columns * ((rows + kBatch - 1) / kBatch);
+  const int strips = (rows + kBatch - 1) / kBatch, count = columns * strips;
   // Exact for quotients of what is below 2^12 by less than 2^7.
   const uint32_t inverse = (1u << 20) / static_cast<uint32_t>(columns) + 1;
   const int top = tile.y - geometry.radius, left = tile.x - geometry.radius;
-  const bool interior =
-      top >= 0 && left >= 0 && top + rows <= batch.height && left + columns <= batch.width;
+  const bool interior = top >= 0 && left >= 0 && top + strips * kBatch <= batch.height &&
+                        left + columns <= batch.width;
   for (int i = static_cast<int>(threadIdx.x); i < count; i += kThreads) {
     const auto strip = static_cast<int>(static_cast<uint32_t>(i) * inverse >> 20);
     const int column = i - strip * columns, first_row = strip * kBatch;
@@ -138,8 +142,8 @@ __device__ __forceinline__ void fill_tile(const Batch& batch, const StageData& d
     uint32_t pixel[kBatch];
 #pragma unroll
     for (int k = 0; k < kBatch; ++k) {
-      const int row = first_row + k < rows ? first_row + k : rows - 1;
-      at.y[k] = interior ? top + row : scalar::reflect_index(top + row, batch.height);
+      const int y = top + first_row + k;
+      at.y[k] = interior ? y : scalar::reflect_index(y, batch.height);
       at.x[k] = x;
     }
     if (warped) {
@@ -150,9 +154,7 @@ __device__ __forceinline__ void fill_tile(const Batch& batch, const StageData& d
     if (stage_index == 0) fill_label_holes(header, at, pixel);
     apply_ops(data, stage.first, stage.blur_at, 0, at, pixel);
 #pragma unroll
-    for (int k = 0; k < kBatch; ++k) {
-      if (first_row + k < rows) place[k * geometry.pitch()] = pixel[k];
-    }
+    for (int k = 0; k < kBatch; ++k) place[k * geometry.pitch()] = pixel[k];
   }
 }
 
@@ -177,14 +179,13 @@ template <typename T>
 __device__ __forceinline__ void store_normalized(const uint32_t (&pixel)[kRun], int count,
                                                  const ChannelMaps& maps, const View<T>& x,
                                                  int64_t first, bool runs) {
-  T elements[3 * kRun];
+  float elements[3 * kRun];
 #pragma unroll
-  for (int i = 0; i < kRun; ++i) {
-    const uint32_t ordered = maps.bgr ? pick_bytes(pixel[i], 0, 0x3012) : pixel[i];
+  for (int c = 0; c < 3; ++c) {
+    const auto byte = static_cast<uint32_t>(maps.bgr ? 2 - c : c);
 #pragma unroll
-    for (int c = 0; c < 3; ++c) {
-      elements[3 * i + c] =
-          narrow<T>(maps.channel[c](static_cast<float>(ordered >> (8 * c) & 0xffu)));
+    for (int i = 0; i < kRun; ++i) {
+      elements[3 * i + c] = maps.channel[c](float_of_byte(pixel[i], byte));
     }
   }
   if (runs) {
@@ -195,7 +196,7 @@ __device__ __forceinline__ void store_normalized(const uint32_t (&pixel)[kRun], 
   for (int i = 0; i < kRun; ++i) {
     if (i < count) {
 #pragma unroll
-      for (int c = 0; c < 3; ++c) *x.at(first + i, c) = elements[3 * i + c];
+      for (int c = 0; c < 3; ++c) *x.at(first + i, c) = narrow<T>(elements[3 * i + c]);
     }
   }
 }
@@ -203,8 +204,8 @@ __device__ __forceinline__ void store_normalized(const uint32_t (&pixel)[kRun], 
 __device__ __forceinline__ void store_labels(const uint32_t (&pixel)[kRun], int count, uint8_t* to,
                                              bool runs) {
   if (runs) {
-    *reinterpret_cast<uint32_t*>(to) =
-        pixel[0] >> 24 | (pixel[1] >> 24) << 8 | (pixel[2] >> 24) << 16 | (pixel[3] & 0xff000000u);
+    *reinterpret_cast<uint32_t*>(to) = pick_bytes(pick_bytes(pixel[0], pixel[1], 0x0073),
+                                                  pick_bytes(pixel[2], pixel[3], 0x7300), 0x7610);
     return;
   }
   for (int i = 0; i < count; ++i) to[i] = static_cast<uint8_t>(pixel[i] >> 24);
@@ -248,9 +249,10 @@ __global__ void __launch_bounds__(kThreads, kStageBlocks)
   }
   const int tables = count_tables(header, stage.first, stage.blur_at);
   const bool last_stage = stage_index == header.stages - 1;
-  constexpr int kRuns = TileGeometry::kColumns / kRun;
-  for (int i = static_cast<int>(threadIdx.x); i < geometry.rows * kRuns; i += kThreads) {
-    const int row = i / kRuns, column = i % kRuns * kRun;
+  constexpr unsigned kRuns = TileGeometry::kColumns / kRun;
+  const unsigned runs = static_cast<unsigned>(geometry.rows) * kRuns;
+  for (unsigned i = threadIdx.x; i < runs; i += kThreads) {
+    const auto row = static_cast<int>(i / kRuns), column = static_cast<int>(i % kRuns * kRun);
     const int y = tile.y + row, first = tile.x + column;
     if (first >= batch.width) continue;
     const int count = batch.width - first < kRun ? batch.width - first : kRun;
@@ -374,8 +376,7 @@ void augment_programs(Stream& stream, const Tensor& images, const Tensor& labels
       .samples = s.n,
       .height = s.h,
       .width = s.w,
-      .words = reinterpret_cast<uintptr_t>(images.data) % 4 == 0 && image_bytes % 4 == 0 &&
-               s.h > 1 && s.w > 1,
+      .words = reinterpret_cast<uintptr_t>(images.data) % 4 == 0 && s.w % 4 == 0,
       .out_runs = runs_aligned(out, sizeof(LabelRun)),
   };
   // As many rows as leave memory for three blocks on a multiprocessor of an A100 or H100, for which

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "kernels/cuda/byte_words.cuh"
 #include "kernels/cuda/launch.cuh"
 
 namespace macadam::cuda {
@@ -23,7 +24,8 @@ struct TileGeometry {
   __host__ __device__ int at(int row, int column) const {
     return (row + radius) * pitch() + left() + column;
   }
-  __host__ __device__ int words() const { return rows_with_halo() * pitch(); }
+  /// Rows are filled four at a time.
+  __host__ __device__ int words() const { return (rows_with_halo() + 3) / 4 * 4 * pitch(); }
 };
 
 /// The sums along rows of a tile, of its own columns and all of its rows.
@@ -32,25 +34,29 @@ struct RowSums {
   uint16_t* green;
 };
 
-/// The quotient of sums of at most 31 x 31 bytes by the box's area, rounded. Areas are odd, so that
-/// there are no ties.
+/// Of boxes whose bytes have a sum below 2^16.
+constexpr int kMostPackedRadius = 7;
+
+/// The quotient of sums of bytes by the box's area, rounded. Areas are odd, so that there are no
+/// ties. kPacked: of at most 15 x 15 bytes, else of 31 x 31.
+template <bool kPacked>
 class BoxMean {
  public:
   __device__ explicit BoxMean(int size)
-      : area_(static_cast<uint32_t>(size * size)), inverse_(0xffffffffu / area_ + 1) {}
+      : area_(static_cast<uint32_t>(size * size)),
+        inverse_((kPacked ? 0xffffffu : 0xffffffffu) / area_ + 1) {}
 
   /// What sums begin with, for the quotient to be rounded.
   __device__ uint32_t half() const { return area_ / 2; }
+  /// The mean in the highest byte.
   __device__ uint32_t operator()(uint32_t sum) const {
-    return static_cast<uint32_t>((static_cast<uint64_t>(sum) * inverse_) >> 32);
+    if constexpr (kPacked) return sum * inverse_;
+    return static_cast<uint32_t>((static_cast<uint64_t>(sum) * inverse_) >> 32) << 24;
   }
 
  private:
   uint32_t area_, inverse_;
 };
-
-/// Of boxes whose bytes have a sum below 2^16.
-constexpr int kMostPackedRadius = 7;
 
 struct alignas(16) FourWords {
   uint32_t word[4];
@@ -67,10 +73,11 @@ __device__ __forceinline__ uint32_t green_of(uint32_t pixel) { return pixel >> 8
 template <int kRadius>
 __device__ __forceinline__ void sum_rows(const TileGeometry& tile, const uint32_t* words,
                                          const RowSums& sums) {
-  constexpr int kRuns = TileGeometry::kColumns / 4;
+  constexpr unsigned kRuns = TileGeometry::kColumns / 4;
   const int radius = kRadius > 0 ? kRadius : tile.radius;
-  for (int i = static_cast<int>(threadIdx.x); i < tile.rows_with_halo() * kRuns; i += kThreads) {
-    const int row = i / kRuns, column = i % kRuns * 4;
+  const unsigned runs = static_cast<unsigned>(tile.rows_with_halo()) * kRuns;
+  for (unsigned i = threadIdx.x; i < runs; i += kThreads) {
+    const auto row = static_cast<int>(i / kRuns), column = static_cast<int>(i % kRuns * 4);
     const uint32_t* first = words + row * tile.pitch() + column;  // left() before the first pixel
     FourWords red_blue;
     FourHalves green;
@@ -130,7 +137,7 @@ __device__ __forceinline__ void mean_of_sums(const TileGeometry& tile, const Row
   const int end = first + run < tile.rows ? first + run : tile.rows;
   if (first >= end) return;
   const int size = 2 * tile.radius + 1;
-  const BoxMean mean(size);
+  const BoxMean<kPacked> mean(size);
   const uint32_t* red_blue = sums.red_blue + first * kColumns + column;  // that leave the box
   const uint16_t* green = sums.green + first * kColumns + column;
   uint32_t r = mean.half(), b = r, g = r, rb = r | b << 16;
@@ -151,7 +158,8 @@ __device__ __forceinline__ void mean_of_sums(const TileGeometry& tile, const Row
   for (int row = first; row < end; ++row) {
     add(red_blue[ahead], green[ahead]);
     const uint32_t red = kPacked ? rb & 0xffffu : r, blue = kPacked ? rb >> 16 : b;
-    *word = (*word & 0xff000000u) | mean(red) | mean(g) << 8 | mean(blue) << 16;
+    *word = pick_bytes(pick_bytes(mean(red), mean(g), 0x0073),
+                       pick_bytes(mean(blue), *word, 0x7300), 0x7610);
     const uint32_t old_rb = *red_blue, old_g = *green;
     if constexpr (kPacked) {
       rb -= old_rb;

@@ -48,12 +48,12 @@ inline bool runs_aligned(const Tensor& tensor, size_t bytes) {
 
 /// Writes the 3 * kRun elements of a run.
 template <typename T>
-__device__ __forceinline__ void store_run(T* x, const T (&elements)[3 * kRun]) {
+__device__ __forceinline__ void store_run(T* x, const float (&elements)[3 * kRun]) {
 #pragma unroll
   for (int part = 0; part < 3; ++part) {
     Four<T> four;
 #pragma unroll
-    for (int i = 0; i < 4; ++i) four.lane[i] = elements[4 * part + i];
+    for (int i = 0; i < 4; ++i) four.lane[i] = narrow<T>(elements[4 * part + i]);
     reinterpret_cast<Four<T>*>(x)[part] = four;
   }
 }

@@ -53,11 +53,16 @@ __device__ __forceinline__ void change_in_turn(const Coordinates& at, uint32_t (
   }
 }
 
-__device__ __forceinline__ void look_up(const uint8_t* table, uint32_t (&pixel)[kBatch]) {
+/// The table begins at data[first], a multiple of 256.
+__device__ __forceinline__ void look_up(const uint8_t* data, uint32_t first,
+                                        uint32_t (&pixel)[kBatch]) {
 #pragma unroll
   for (int k = 0; k < kBatch; ++k) {
-    pixel[k] = recoloured(pixel[k], {table[pixel[k] & 0xffu], table[256 + (pixel[k] >> 8 & 0xffu)],
-                                     table[512 + (pixel[k] >> 16 & 0xffu)]});
+    // An entry's index is the table's with the pixel's byte for the lowest one.
+    const uint8_t r = data[pick_bytes(pixel[k], first, 0x7650)];
+    const uint8_t g = data[pick_bytes(pixel[k], first, 0x7651) + 256];
+    const uint8_t b = data[pick_bytes(pixel[k], first, 0x7652) + 512];
+    pixel[k] = recoloured(pixel[k], {r, g, b});
   }
 }
 
@@ -71,10 +76,11 @@ __device__ __forceinline__ void add_noise(const PixelOp& op, int width, const Co
     const auto position = static_cast<uint32_t>(at.y[k] * width + at.x[k]);
     scalar::Normals z = scalar::draw_normals(position, key0, key1);
     if (!per_channel) z.g = z.b = z.r;
-    const scalar::Rgb rgb = rgb_of(pixel[k]);
-    pixel[k] = recoloured(pixel[k], {scalar::add_noise(rgb.r, mean + sigma * z.r),
-                                     scalar::add_noise(rgb.g, mean + sigma * z.g),
-                                     scalar::add_noise(rgb.b, mean + sigma * z.b)});
+    const auto noisy = [&](uint32_t channel, float normal) {
+      return scalar::add_noise(float_of_byte(pixel[k], channel),
+                               scalar::fused(sigma, normal, mean));
+    };
+    pixel[k] = recoloured(pixel[k], {noisy(0, z.r), noisy(1, z.g), noisy(2, z.b)});
   }
 }
 
@@ -121,9 +127,9 @@ __device__ __forceinline__ void apply_ops(const StageData& stage, int first, int
     const PixelOp& op = stage.header->op[i];
     if (op.kind == Kind::table) {
       if (table < StageData::kTables) {
-        look_up(stage.tables + table * StageData::kTableBytes, pixel);
+        look_up(stage.tables, static_cast<uint32_t>(table) * StageData::kTableBytes, pixel);
       } else {
-        look_up(reinterpret_cast<const uint8_t*>(stage.program) + op.data, pixel);
+        look_up(reinterpret_cast<const uint8_t*>(stage.program) + op.data, 0, pixel);
       }
       ++table;
     } else if (op.kind == Kind::noise) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "kernels/augment_program.h"
+#include "kernels/cuda/byte_words.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/scalar/warp.h"
 
@@ -19,52 +20,38 @@ struct Coordinates {
   int y[kBatch], x[kBatch];
 };
 
-/// Bytes `selector` (four digits, the lowest first) of the eight of b and a.
-__device__ __forceinline__ uint32_t pick_bytes(uint32_t a, uint32_t b, uint32_t selector) {
-#if defined(__CUDA_ARCH__)
-  return __byte_perm(a, b, selector);
-#else
-  const uint64_t bytes = uint64_t{b} << 32 | a;
-  uint32_t result = 0;
-  for (int i = 0; i < 4; ++i) {
-    const uint32_t digit = selector >> (4 * i) & 7u;
-    result |= static_cast<uint32_t>(bytes >> (8 * digit) & 0xffu) << (8 * i);
-  }
-  return result;
-#endif
-}
-
-/// sum + the two weights of 16 bits times the two lower bytes.
-__device__ __forceinline__ uint32_t add_weighted(uint32_t weights, uint32_t bytes, uint32_t sum) {
-#if defined(__CUDA_ARCH__)
-  return __dp2a_lo(weights, bytes, sum);
-#else
-  return sum + (weights & 0xffffu) * (bytes & 0xffu) + (weights >> 16) * (bytes >> 8 & 0xffu);
-#endif
-}
-
-/// The lower word of high:low shifted right by shift % 32 bits.
-__device__ __forceinline__ uint32_t shift_words(uint32_t low, uint32_t high, uint32_t shift) {
-#if defined(__CUDA_ARCH__)
-  return __funnelshift_r(low, high, shift);
-#else
-  return static_cast<uint32_t>((uint64_t{high} << 32 | low) >> (shift & 31u));
-#endif
-}
-
-/// Two neighbouring pixels of a row: R, G, B, R; G (in the lowest byte); B.
+/// Two neighbouring pixels of a row, by channel: R, R, G, G; and B, B in the lower bytes.
 struct PixelPair {
-  uint32_t rgbr, g, b;
+  uint32_t red_green, blue;
 
-  /// From any address, two aligned words and the last byte at a time.
-  __device__ explicit PixelPair(const uint8_t* pixel) {
-    const auto address = reinterpret_cast<uintptr_t>(pixel);
-    const auto* words = reinterpret_cast<const uint32_t*>(address & ~uintptr_t{3});
-    const auto shift = static_cast<uint32_t>(address) * 8;
-    const uint32_t first = __ldg(words), second = __ldg(words + 1);
-    rgbr = shift_words(first, second, shift);
-    g = second >> (shift & 31u);
-    b = __ldg(pixel + 5);
+  /// From byte (first_bit / 8) % 4 of three words.
+  __device__ PixelPair(const uint32_t* words, uint32_t first_bit) {
+    const uint32_t middle = __ldg(words + 1);
+    const uint32_t low = shift_words(__ldg(words), middle, first_bit);
+    const uint32_t high = shift_words(middle, __ldg(words + 2), first_bit);
+    red_green = pick_bytes(low, high, 0x4130);
+    blue = pick_bytes(low, high, 0x0052);
+  }
+};
+
+/// A position in 1/32 pixel: a pixel, and how far from it towards the next column and row.
+struct Corner {
+  int row;
+  uint32_t pixel, right, down;
+
+  __device__ Corner(float x, float y, int width) {
+    constexpr int kBits = scalar::kSubpixelBits, kFraction = scalar::kSubpixels - 1;
+    const int sub_x = scalar::subpixels(x), sub_y = scalar::subpixels(y);
+    row = sub_y >> kBits;
+    pixel = static_cast<uint32_t>(row * width + (sub_x >> kBits));
+    right = static_cast<uint32_t>(sub_x & kFraction);
+    down = static_cast<uint32_t>(sub_y & kFraction);
+  }
+
+  /// scalar::nearest_pixel.
+  __device__ uint32_t nearest(int width) const {
+    constexpr int kHalfBit = scalar::kSubpixelBits - 1;
+    return pixel + (right >> kHalfBit) + (down >> kHalfBit) * static_cast<uint32_t>(width);
   }
 };
 
@@ -72,53 +59,56 @@ struct PixelPair {
 struct SampleImage {
   const uint8_t* data;
   int height, width;
-  bool words;  // it begins and ends on a multiple of 4 bytes, and has two rows and columns
+  bool words;  // its rows begin and end on multiples of 4 bytes
 
   __device__ uint32_t at(int y, int x) const {
     const uint8_t* p = data + 3 * (y * width + x);
     return static_cast<uint32_t>(__ldg(p) | __ldg(p + 1) << 8 | __ldg(p + 2) << 16);
   }
 
-  /// Mixed of the four pixels around a position in 1/32 pixel: scalar::mix_bytes.
-  __device__ uint32_t mixed_at(int y, int x) const {
-    constexpr int kBits = scalar::kSubpixelBits, kOne = scalar::kSubpixels;
-    if (words) {
-      // At the last row or column the pixel itself is the farther one, with all the weight.
-      const int x0 = min_of(x >> kBits, width - 2), y0 = min_of(y >> kBits, height - 2);
-      const int fx = x - (x0 << kBits), fy = y - (y0 << kBits);
-      const auto columns = static_cast<uint32_t>(kOne - fx + (fx << 16));
-      const uint32_t upper_weights = columns * static_cast<uint32_t>(kOne - fy);
-      const uint32_t lower_weights = columns * static_cast<uint32_t>(fy);
-      const uint8_t* first = data + 3 * (y0 * width + x0);
-      const PixelPair a(first), b(first + 3 * width);
-      // Sums of 10 bits of fraction.
-      constexpr uint32_t kHalf = 1u << (2 * kBits - 1);
-      const auto weighted = [&](uint32_t upper, uint32_t lower) {
-        return add_weighted(upper_weights, upper, add_weighted(lower_weights, lower, kHalf));
-      };
-      const uint32_t red = weighted(pick_bytes(a.rgbr, 0, 0x7730), pick_bytes(b.rgbr, 0, 0x7730));
-      const uint32_t green =
-          weighted(pick_bytes(a.rgbr, a.g, 0x7741), pick_bytes(b.rgbr, b.g, 0x7741));
-      const uint32_t blue =
-          weighted(pick_bytes(a.rgbr, a.b, 0x7742), pick_bytes(b.rgbr, b.b, 0x7742));
-      return red >> (2 * kBits) | (green >> (2 * kBits)) << 8 | (blue >> (2 * kBits)) << 16;
-    }
-    const int x0 = x >> kBits, y0 = y >> kBits, fx = x & (kOne - 1), fy = y & (kOne - 1);
-    const uint8_t* a = data + 3 * (y0 * width + x0);
-    const int right = fx != 0 ? 3 : 0;
-    const uint8_t* b = a + (fy != 0 ? 3 * width : 0);
-    uint32_t result = 0;
+  /// Where `words`: whether mixed_by_words, which reads a little beyond the lower pixels, stays
+  /// within the image.
+  __device__ bool has_words(const Corner& at) const { return at.row < height - 2; }
+
+  /// Mixed of the four pixels around a position, scalar::mix_bytes: R in the lowest byte.
+  __device__ uint32_t mixed_by_words(const Corner& at, uint32_t label) const {
+    constexpr uint32_t kOne = scalar::kSubpixels;
+    // At the last column the farther pixel, one of the next row, has no weight.
+    const uint32_t columns = kOne + at.right * 0xffffu;  // kOne - right, right
+    const uint32_t lower_weights = columns * at.down,
+                   upper_weights = columns * kOne - lower_weights;
+    const uint32_t byte = 3 * at.pixel;
+    const auto* upper = reinterpret_cast<const uint32_t*>(data) + byte / 4;
+    const auto row_words = static_cast<uint32_t>(width) / 4 * 3;
+    const PixelPair a(upper, 8 * byte), b(upper + row_words, 8 * byte);
+    // Sums of 10 bits of fraction, moved up until the byte before them is the third one.
+    constexpr uint32_t kHalf = 1u << (2 * scalar::kSubpixelBits - 1);
+    constexpr int kShift = 16 - 2 * scalar::kSubpixelBits;
+    const uint32_t red =
+        add_weighted(upper_weights, a.red_green, add_weighted(lower_weights, b.red_green, kHalf));
+    const uint32_t green = add_weighted_upper(
+        upper_weights, a.red_green, add_weighted_upper(lower_weights, b.red_green, kHalf));
+    const uint32_t blue =
+        add_weighted(upper_weights, a.blue, add_weighted(lower_weights, b.blue, kHalf));
+    const uint32_t red_green = pick_bytes(red << kShift, green << kShift, 0x0062);
+    return pick_bytes(red_green, (blue << kShift) + (label << 24), 0x7610);
+  }
+
+  /// The same by the definition, from any address.
+  __device__ uint32_t mixed_by_bytes(const Corner& at, uint32_t label) const {
+    const uint8_t* a = data + 3 * at.pixel;
+    const int right = at.right != 0 ? 3 : 0;
+    const uint8_t* b = a + (at.down != 0 ? 3 * width : 0);
+    uint32_t result = label << 24;
 #pragma unroll
     for (int c = 0; c < 3; ++c) {
-      const int mixed = scalar::mix_bytes(__ldg(a + c), __ldg(a + c + right), __ldg(b + c),
-                                          __ldg(b + c + right), fx, fy);
+      const int mixed =
+          scalar::mix_bytes(__ldg(a + c), __ldg(a + c + right), __ldg(b + c), __ldg(b + c + right),
+                            static_cast<int>(at.right), static_cast<int>(at.down));
       result |= static_cast<uint32_t>(mixed) << (8 * c);
     }
     return result;
   }
-
- private:
-  __device__ static int min_of(int a, int b) { return a < b ? a : b; }
 };
 
 /// Where a thread's pixels come from.
@@ -144,11 +134,14 @@ __device__ __forceinline__ void move(const CoordinateMap& map, const std::byte* 
 
 /// scalar::reflect_position; mostly no position needs its division.
 __device__ __forceinline__ void reflect(int height, int width, BatchSources& p) {
-  const auto last_x = static_cast<float>(width - 1), last_y = static_cast<float>(height - 1);
+  // Among the bits of floats, those of numbers from 0 to the last pixel are the smallest.
+  const uint32_t last_x = scalar::bits_of_float(static_cast<float>(width - 1));
+  const uint32_t last_y = scalar::bits_of_float(static_cast<float>(height - 1));
   bool within = true;
 #pragma unroll
   for (int k = 0; k < kBatch; ++k) {
-    within = within && p.x[k] >= 0.0f && p.x[k] <= last_x && p.y[k] >= 0.0f && p.y[k] <= last_y;
+    within = within & (scalar::bits_of_float(p.x[k]) <= last_x) &
+             (scalar::bits_of_float(p.y[k]) <= last_y);
   }
   if (within) return;
 #pragma unroll
@@ -215,12 +208,26 @@ __device__ __forceinline__ void fetch_warped(const AugmentHeader& header, const 
                                              const SampleImage& image, const uint8_t* labels,
                                              const Coordinates& at, uint32_t (&pixel)[kBatch]) {
   const BatchSources p = sources_of(header, program, image.height, image.width, at);
+  bool words = image.words;
 #pragma unroll
   for (int k = 0; k < kBatch; ++k) {
-    const auto x = static_cast<int>(p.x[k] * scalar::kSubpixels + 0.5f);
-    const auto y = static_cast<int>(p.y[k] * scalar::kSubpixels + 0.5f);
-    const int nearest = scalar::nearest_pixel(y) * image.width + scalar::nearest_pixel(x);
-    pixel[k] = image.mixed_at(y, x) | static_cast<uint32_t>(__ldg(labels + nearest)) << 24;
+    words = words & image.has_words(Corner(p.x[k], p.y[k], image.width));
+  }
+#pragma unroll
+  for (int k = 0; k < kBatch; ++k) {
+    const Corner corner(p.x[k], p.y[k], image.width);
+    pixel[k] = __ldg(labels + corner.nearest(image.width));
+  }
+  if (words) {
+#pragma unroll
+    for (int k = 0; k < kBatch; ++k) {
+      pixel[k] = image.mixed_by_words(Corner(p.x[k], p.y[k], image.width), pixel[k]);
+    }
+  } else {
+#pragma unroll
+    for (int k = 0; k < kBatch; ++k) {
+      pixel[k] = image.mixed_by_bytes(Corner(p.x[k], p.y[k], image.width), pixel[k]);
+    }
   }
   if (p.inside != (1u << kBatch) - 1) {
     const uint32_t fill =

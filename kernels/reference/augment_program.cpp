@@ -137,7 +137,7 @@ class Program {
 
   static void add_noise(const PixelOp& op, Sample& sample) {
     const auto noisy = [&](uint8_t value, float normal) {
-      return scalar::add_noise(value, op.value[0] + op.value[1] * normal);
+      return scalar::add_noise(value, scalar::fused(op.value[1], normal, op.value[0]));
     };
     sample.change([&](scalar::Rgb p, int y, int x) {
       const auto pixel = static_cast<uint32_t>(sample.index(y, x));

@@ -32,6 +32,23 @@ MACADAM_HD PhiloxBlock philox(PhiloxBlock counter, uint32_t key0, uint32_t key1,
   return counter;
 }
 
+constexpr uint32_t kPhiloxMultiplierOfTwo = 0xD256D193u;
+
+struct PhiloxPair {
+  uint32_t word[2];
+};
+
+/// The generator's smaller sibling, Philox 2x32: half the bits for half the multiplications.
+MACADAM_HD PhiloxPair philox(PhiloxPair counter, uint32_t key, int rounds = kPhiloxRounds) {
+  for (int round = 0; round < rounds; ++round) {
+    const uint64_t product = static_cast<uint64_t>(kPhiloxMultiplierOfTwo) * counter.word[0];
+    counter = PhiloxPair{{static_cast<uint32_t>(product >> 32) ^ counter.word[1] ^ key,
+                          static_cast<uint32_t>(product)}};
+    key += kPhiloxWeyl0;
+  }
+  return counter;
+}
+
 /// The upper 24 bits as a float in [0, 1).
 MACADAM_HD float uniform(uint32_t word) { return static_cast<float>(word >> 8) * 0x1p-24f; }
 

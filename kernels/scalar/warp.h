@@ -4,6 +4,8 @@
 // and device agree on every bit.
 
 #include "kernels/augment_program.h"
+#include "kernels/scalar/fused.h"
+#include "kernels/scalar/half.h"
 #include "kernels/scalar/host_device.h"
 
 namespace macadam::scalar {
@@ -81,8 +83,8 @@ MACADAM_HD Point map_position(const CoordinateMap& map, const std::byte* program
   const auto* data = reinterpret_cast<const float*>(program + map.data);
   switch (map.kind) {
     case CoordinateMap::Kind::affine:
-      return {map.value[0] * p.x + map.value[1] * p.y + map.value[2],
-              map.value[3] * p.x + map.value[4] * p.y + map.value[5]};
+      return {fused(map.value[0], p.x, fused(map.value[1], p.y, map.value[2])),
+              fused(map.value[3], p.x, fused(map.value[4], p.y, map.value[5]))};
     case CoordinateMap::Kind::grid: {
       const auto step_x = static_cast<int>(map.value[0]),
                  segments_x = static_cast<int>(map.value[1]);
@@ -105,6 +107,13 @@ struct Source {
 
 constexpr int kSubpixelBits = 5;
 constexpr int kSubpixels = 1 << kSubpixelBits;
+
+/// A position in units of 1/32 pixel, ties to even. Requires 0 <= v < 2^18.
+MACADAM_HD int subpixels(float v) {
+  // The sum with 2^23 has no room for a fraction; its lowest bits are the number.
+  const float sum = fused(v, static_cast<float>(kSubpixels), 8388608.0f);
+  return static_cast<int>(bits_of_float(sum) - bits_of_float(8388608.0f));
+}
 
 /// Whether a position lies on the image whose pixels are squares.
 MACADAM_HD bool inside(float v, int n) { return v >= -0.5f && v < static_cast<float>(n) - 0.5f; }
@@ -129,8 +138,7 @@ MACADAM_HD Source source_of(const AugmentHeader& header, const std::byte* progra
       p = {clamp_position(p.x, width), clamp_position(p.y, height)};
     }
   }
-  return {static_cast<int>(p.x * kSubpixels + 0.5f), static_cast<int>(p.y * kSubpixels + 0.5f),
-          within};
+  return {subpixels(p.x), subpixels(p.y), within};
 }
 
 /// The pixel nearest to a coordinate of a Source.

@@ -25,6 +25,19 @@ TEST(Philox, KnownAnswers) {
             (Words{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}));
 }
 
+std::array<uint32_t, 2> philox_pair(uint32_t counter0, uint32_t counter1, uint32_t key) {
+  const PhiloxPair pair = philox(PhiloxPair{{counter0, counter1}}, key);
+  return {pair.word[0], pair.word[1]};
+}
+
+/// The same of philox2x32.
+TEST(Philox, KnownAnswersOfPairs) {
+  using Pair = std::array<uint32_t, 2>;
+  EXPECT_EQ(philox_pair(0, 0, 0), (Pair{0xff1dae59, 0x6cd10df2}));
+  EXPECT_EQ(philox_pair(0xffffffff, 0xffffffff, 0xffffffff), (Pair{0x2c3f628b, 0xab4fd7ad}));
+  EXPECT_EQ(philox_pair(0x243f6a88, 0x85a308d3, 0x13198a2e), (Pair{0xdd7ce038, 0xf62a4c12}));
+}
+
 TEST(Philox, UniformStaysBelowOne) {
   EXPECT_EQ(uniform(0), 0.0f);
   EXPECT_EQ(uniform(0x80000000u), 0.5f);

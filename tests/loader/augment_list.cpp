@@ -261,14 +261,14 @@ ParameterList random_entries(RandomStream& random, int most, int depth) {
     Items items{{"p", value(random.uniform(0.1, 1))}};
     if (kind >= static_cast<int>(kNames.size())) {
       if (depth == 0) continue;
-      items.emplace_back("transforms", list(random_entries(random, 3, depth - 1)));
+      items.push_back({"transforms", list(random_entries(random, 3, depth - 1))});
       if (std::get<ParameterList>(items.back().value.value).empty()) continue;
       entries.push_back(
           entry(kind == static_cast<int>(kNames.size()) ? "OneOf" : "Compose", items));
     } else {
       const std::string& name = kNames[static_cast<size_t>(kind)];
-      if (name == "ElasticTransform") items.emplace_back("sigma", value(12));
-      if (name == "CoarseDropout") items.emplace_back("max_holes", value(3));
+      if (name == "ElasticTransform") items.push_back({"sigma", value(12)});
+      if (name == "CoarseDropout") items.push_back({"max_holes", value(3)});
       entries.push_back(entry(name.c_str(), items));
     }
   }

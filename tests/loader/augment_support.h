@@ -33,7 +33,7 @@ ParameterValue pair(T low, T high) {
 
 /// {name = NAME, ...}
 inline ParameterValue entry(const char* name, Items items = {}) {
-  items.emplace_back("name", value(name));
+  items.push_back({"name", value(name)});
   return {std::move(items)};
 }
 
