@@ -11,7 +11,8 @@
 #   tests      every test binary; a CUDA test that is skipped is a failure here
 #   kernels    bench_cuda_ops: every kernel against the bandwidth of a copy, and convolutions
 #   peers      training steps of four networks, in turns with PyTorch eager and torch.compile
-#   inference  latency of one image, in turns with PyTorch, and ONNX Runtime and TensorRT if there
+#   inference  latency of one image, in turns with PyTorch, and ONNX Runtime and TensorRT if there;
+#              images a second of one replica and of several
 #   training   UNet-mini for a few epochs at bf16 and fp32, and its evaluation
 #   profile    where the time of a step goes, layer by layer
 #   real       UNet-mini on CamVid ($CAMVID) until it segments
@@ -172,7 +173,23 @@ section_peers() {
 }
 collect_peers() { python3 "$report" files "$dir"; }
 
+# How many images a second replicas on streams of their own classify, and larger batches.
+throughput() {
+  local networks=(unet_mini resnet34_unet) size=2048x1024 seconds=2 network way name
+  if [[ $device == cpu ]]; then networks=(unet_mini) size=64x32 seconds=0.1; fi
+  for network in "${networks[@]}"; do
+    for way in 1x1 2x1 4x1 1x4 2x4; do # replicas x batch
+      name=throughput_${network}_$way
+      [[ ! -f $dir/$name.json ]] || continue
+      "$(program bench_inference)" --network "$network" --size "$size" --seconds "$seconds" \
+        --device "$device" --replicas "${way%x*}" --batch "${way#*x}" >"$dir/$name.part"
+      mv "$dir/$name.part" "$dir/$name.json"
+    done
+  done
+}
+
 section_inference() {
+  throughput
   cp "$work"/peers/scores_*.json "$dir" 2>/dev/null || true
   peer gpu_inference.py --seconds 0.4
 }

@@ -240,6 +240,19 @@ def inference_table(data):
             yield f"| {entry['network']} | {entry['precision']} | {peer} | {text.splitlines()[0]} |"
 
 
+def throughput_table(data):
+    """Of replicas on streams of their own, from host memory to host memory."""
+    found = [entry for name, entry in data.items() if name.startswith("throughput_")]
+    if not found:
+        return
+    yield "\n| network | precision | replicas | batch | images/s | p50, ms | p95, ms | MiB |"
+    yield "|---|---|--:|--:|--:|--:|--:|--:|"
+    for m in sorted(found, key=lambda m: (m["network"], m["batch"], m["replicas"])):
+        yield (f"| {m['network']} | {m['precision']} | {m['replicas']} | {m['batch']} | "
+               f"{m['images_per_second']:.1f} | {m['p50_ms']:.3f} | {m['p95_ms']:.3f} | "
+               f"{m['memory_mib']:.0f} |")
+
+
 def scores_lines(data):
     for name, entry in data.items():
         if name.startswith("scores_"):
@@ -293,6 +306,7 @@ def section_lines(section, data):
         yield from kernels_table(data)
     elif section in ("peers", "inference"):
         yield from (peers_table if section == "peers" else inference_table)(data)
+        yield from throughput_table(data)
         yield ""
         yield from scores_lines(data)
     elif section in ("training", "real"):

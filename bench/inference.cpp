@@ -1,20 +1,24 @@
 // How long one image takes: from the network's input in device memory to one class a pixel there,
 // the device waited for after each, as a request is served. On CUDA a captured graph. Prints one
-// JSON object a measurement.
+// JSON object a measurement. With --replicas how many images a second a pool classifies: from bytes
+// in host memory to a mask there, each replica kept busy by a thread of its own.
 //
 //   bench_inference [--network NAME] [--size WxH] [--classes N] [--precision P] [--device D]
-//                   [--seconds S] [--on-request]
+//                   [--seconds S] [--on-request] [--replicas R] [--batch N]
 
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <exception>
+#include <thread>
 #include <vector>
 
 #include "app/options.h"
 #include "bench/measuring.h"
 #include "engine/batch_upload.h"
+#include "engine/inference_pool.h"
 #include "engine/plan.h"
 #include "engine/precision.h"
 #include "engine/replay.h"
@@ -32,6 +36,7 @@ struct Options {
   int classes = 8;
   double seconds = 5;
   bool on_request = false;
+  int replicas = 0, batch = 1;  // 0: no pool
 };
 
 PlanOptions plan_options(DType dtype) {
@@ -123,10 +128,114 @@ class Inference {
   Replay replay_;
 };
 
+/// A pool in use by one thread a replica.
+class Throughput {
+ public:
+  explicit Throughput(const Options& options)
+      : options_(options),
+        size_(parse_size(options.size, "--size")),
+        device_(device_info(parse_device(options.device))),
+        dtype_(resolve_precision(options.precision, device_)),
+        stream_(device_.device),
+        bucket_{options.batch, size_.second, size_.first, 3},
+        parameters_(build(bucket_).parameters(), stream_, false),
+        pool_([this](const Shape& shape) { return build(shape); }, initialised(), device_.device,
+              pool_options()) {
+    photo_.resize(static_cast<size_t>(bucket_.h) * static_cast<size_t>(bucket_.w) * 3);
+    bench::fill_random(std::as_writable_bytes(std::span(photo_)), 256, 1);
+    pool_.prepare();
+  }
+
+  void measure() {
+    std::vector<std::vector<double>> times(static_cast<size_t>(options_.replicas));
+    std::vector<std::exception_ptr> failures(times.size());
+    std::vector<std::thread> threads;
+    const Clock::time_point begin = Clock::now();
+    for (size_t i = 0; i < times.size(); ++i) {
+      threads.emplace_back([&, i] {
+        try {
+          times[i] = run_from(begin);
+        } catch (...) {
+          failures[i] = std::current_exception();
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    const double seconds = seconds_since(begin);
+    for (const std::exception_ptr& failure : failures) {
+      if (failure) std::rethrow_exception(failure);
+    }
+
+    std::vector<double> all;
+    for (const auto& of_one : times) all.insert(all.end(), of_one.begin(), of_one.end());
+    std::sort(all.begin(), all.end());
+    const InferencePoolStatistics found = pool_.statistics();
+    fmt::print(
+        R"({{"program":"macadam","network":"{}","size":[{},{}],"precision":"{}","device":"{}",)"
+        R"("library":"{}","replicas":{},"batch":{},"images_per_second":{:.2f},)"
+        R"("p50_ms":{:.4f},"p95_ms":{:.4f},"memory_mib":{:.1f},"packed_mib":{:.1f}}})"
+        "\n",
+        options_.network, size_.second, size_.first, precision_name(dtype_), device_.name,
+        backend_version(device_.device), options_.replicas, options_.batch,
+        static_cast<double>(all.size()) * options_.batch / seconds,
+        1e3 * bench::percentile(all, 0.5), 1e3 * bench::percentile(all, 0.95),
+        static_cast<double>(found.bytes) / 1048576.0,
+        static_cast<double>(found.packed_bytes) / 1048576.0);
+  }
+
+ private:
+  Graph build(const Shape& shape) const {
+    return build_network({options_.network, options_.classes, {}}, shape);
+  }
+  Parameters& initialised() {
+    parameters_.initialise(1);
+    stream_.synchronize();
+    return parameters_;
+  }
+  InferencePoolOptions pool_options() const {
+    InferencePoolOptions options;
+    options.dtype = dtype_;
+    options.buckets = {bucket_};
+    options.replicas = options_.replicas;
+    return options;
+  }
+
+  /// Seconds that each batch took, for the time asked for.
+  std::vector<double> run_from(Clock::time_point begin) {
+    std::vector<std::vector<uint8_t>> masks;
+    std::vector<InferenceImage> images;
+    for (int i = 0; i < bucket_.n; ++i) masks.emplace_back(photo_.size() / 3);
+    for (auto& mask : masks) images.push_back({bucket_.h, bucket_.w, photo_, mask});
+    std::vector<double> times;
+    while (times.size() < 3 || seconds_since(begin) < options_.seconds) {
+      const Clock::time_point start = Clock::now();
+      pool_.run(images);
+      times.push_back(seconds_since(start));
+    }
+    return times;
+  }
+
+  const Options options_;
+  const std::pair<int, int> size_;  // width, height
+  const DeviceInfo device_;
+  const DType dtype_;
+  Stream stream_;
+  const Shape bucket_;
+  Parameters parameters_;
+  InferencePool pool_;
+  std::vector<uint8_t> photo_;
+};
+
+template <typename Program>
+void measure_with(const Options& options) {
+  Program program(options);
+  bench::run_measurements(options.on_request, [&] { program.measure(); });
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app("Times inference on one image.");
+  CLI::App app("Times inference.");
   Options options;
   app.add_option("--network", options.network)->capture_default_str();
   app.add_option("--size", options.size, "Width x height")->capture_default_str();
@@ -135,10 +244,15 @@ int main(int argc, char** argv) {
   app.add_option("--device", options.device)->capture_default_str();
   app.add_option("--seconds", options.seconds, "Of timed images")->capture_default_str();
   app.add_flag("--on-request", options.on_request, "Measure at each line of standard input");
+  auto* replicas = app.add_option("--replicas", options.replicas, "Throughput of so many at once")
+                       ->check(CLI::Range(1, 1024));
+  app.add_option("--batch", options.batch, "Images at once, of each replica")
+      ->check(CLI::Range(1, 1024))
+      ->needs(replicas)
+      ->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   try {
-    Inference inference(options);
-    bench::run_measurements(options.on_request, [&] { inference.measure(); });
+    options.replicas > 0 ? measure_with<Throughput>(options) : measure_with<Inference>(options);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "bench_inference: error: %s\n", error.what());
     return 1;

@@ -54,7 +54,7 @@ std::vector<int64_t> ParameterSpec::file_shape() const {
 
 std::string_view kind_of(const LayerSpec& layer) { return std::visit(KindName{}, layer); }
 
-Graph::Graph(Shape input) : shapes_{input} {
+Graph::Graph(Shape input) : shapes_{input}, stored_{input.c} {
   require(input.n > 0 && input.h > 0 && input.w > 0 && input.c > 0, "the input is not empty");
 }
 
@@ -63,10 +63,21 @@ Shape Graph::shape(Value v) const {
   return shapes_[static_cast<size_t>(v.id)];
 }
 
+int Graph::stored_channels(Value v) const {
+  require(v.id >= 0 && v.id < values(), "the value belongs to this graph");
+  return stored_[static_cast<size_t>(v.id)];
+}
+
+void Graph::store_in(Value v, int channels) {
+  require(channels >= shape(v).c, "a value fits the tensor that holds it");
+  stored_[static_cast<size_t>(v.id)] = channels;
+}
+
 Value Graph::append(std::string_view name, LayerSpec layer, std::vector<Value> inputs, Shape shape,
                     std::vector<int> parameters) {
   const Value output{values()};
   shapes_.push_back(shape);
+  stored_.push_back(shape.c);
   nodes_.push_back({std::string(name), layer, std::move(inputs), output, std::move(parameters)});
   return output;
 }

@@ -151,6 +151,9 @@ class Graph {
   Value input() const { return Value{0}; }
   /// The shape of a value. Requires a value of this graph.
   Shape shape(Value v) const;
+  /// Channels of the tensor that holds the value in memory: shape(v).c, and more where
+  /// pad_channels() (rewrite.h) has widened it. Only the first shape(v).c mean anything.
+  int stored_channels(Value v) const;
 
   // Builders: each appends one node and returns its output. They throw InputError naming the layer
   // when the input does not fit (a kernel larger than the padded image, a concat of two sizes, …).
@@ -198,6 +201,8 @@ class Graph {
 
   /// A graph with the same values and parameters and other nodes (for rewrites).
   Graph with_nodes(std::vector<Node> nodes, Value output) const;
+  /// Sets stored_channels (for rewrites). Requires at least shape(v).c.
+  void store_in(Value v, int channels);
 
  private:
   Value append(std::string_view name, LayerSpec layer, std::vector<Value> inputs, Shape shape,
@@ -205,6 +210,7 @@ class Graph {
   int add_parameter(std::string name, Shape shape, ParameterRole role, Init init = Init::he_normal);
 
   std::vector<Shape> shapes_;  // by value
+  std::vector<int> stored_;    // by value
   std::vector<Node> nodes_;
   std::vector<ParameterSpec> parameters_;
   Value output_;

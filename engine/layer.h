@@ -42,6 +42,11 @@ class Layer {
   virtual bool backward_in_place() const { return false; }
   virtual size_t saved_bytes() const { return 0; }
   virtual size_t packed_bytes() const { return 0; }
+  /// Whether `other`, this layer made for another batch or image size, reads what pack() writes
+  /// here.
+  virtual bool packs_like(const Layer& other) const {
+    return packed_bytes() == other.packed_bytes();
+  }
   virtual size_t pack_workspace() const { return 0; }
   virtual size_t forward_workspace() const { return 0; }
   /// `gradient_is_slice`: output_gradient will be a channel slice; `accumulates`: some input

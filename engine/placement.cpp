@@ -8,8 +8,8 @@ namespace {
 
 size_t index(Value v) { return static_cast<size_t>(v.id); }
 
-/// Builds a PlanLayout. Time runs 0 (the input is written), 1..N (forward of node 0..N-1),
-/// N+1 (loss), N+2..2N+1 (backward of node N-1..0).
+/// Builds a PlanLayout. Time runs -1 (weights are packed), 0 (the input is written), 1..N (forward
+/// of node 0..N-1), N+1 (loss), N+2..2N+1 (backward of node N-1..0).
 class LayoutBuilder {
  public:
   LayoutBuilder(const Graph& graph, const std::vector<const Layer*>& layers,
@@ -38,6 +38,7 @@ class LayoutBuilder {
   }
 
  private:
+  static constexpr int pack_time = -1;
   int forward_time(size_t node) const { return 1 + static_cast<int>(node); }
   int loss_time() const { return static_cast<int>(nodes_) + 1; }
   int backward_time(size_t node) const {
@@ -55,9 +56,9 @@ class LayoutBuilder {
     block.last = std::max(block.last, time);
   }
   Place new_place(Value v, int time) {
-    const Shape shape = graph_.shape(v);
-    const size_t bytes = static_cast<size_t>(shape.elements()) * options_.element_bytes;
-    return {add_block(bytes, time, time), 0, shape.c};
+    const int channels = graph_.stored_channels(v);
+    const auto elements = static_cast<size_t>(graph_.shape(v).pixels() * channels);
+    return {add_block(elements * options_.element_bytes, time, time), 0, channels};
   }
 
   /// Backwards through the nodes, so that a concatenation is placed before its inputs, which are
@@ -76,7 +77,11 @@ class LayoutBuilder {
         channel += graph_.shape(v).c;
       }
     }
-    layout_.values[0] = new_place(graph_.input(), 0);
+    Place& input = layout_.values[0] = new_place(graph_.input(), 0);
+    if (input.pixel_stride != graph_.shape(graph_.input()).c) {
+      extend(input, pack_time);
+      extend(input, last_time());
+    }
   }
 
   /// Whether a value may be a channel slice: the layer that makes it and all that read it agree.
@@ -109,6 +114,9 @@ class LayoutBuilder {
   }
 
   void place_scratch() {
+    if (options_.pack_workspace_bytes > 0) {
+      layout_.pack_workspace = add_block(options_.pack_workspace_bytes, pack_time, pack_time);
+    }
     for (size_t i = 0; i < nodes_; ++i) {
       const int t = forward_time(i);
       if (const size_t bytes = layers_[i]->forward_workspace()) {

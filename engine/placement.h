@@ -27,6 +27,7 @@ struct PlanLayout {
   std::vector<bool> requires_gradient;        // value
   std::vector<int> saved, forward_workspace, backward_workspace;  // node: block or -1
   int labels = -1, loss_workspace = -1;                           // block or -1
+  int pack_workspace = -1;                                        // block or -1
   std::vector<MemoryBlock> blocks;
 };
 
@@ -36,6 +37,7 @@ struct LayoutOptions {
   size_t element_bytes = 4;
   size_t labels_bytes = 0;  // 0: no loss
   size_t loss_workspace_bytes = 0;
+  size_t pack_workspace_bytes = 0;
 };
 
 /// Which parameters get a gradient: the trained ones that are not `frozen` (by parameter; empty:
@@ -47,7 +49,8 @@ std::vector<bool> parameters_requiring_gradient(const Graph& graph,
 std::vector<bool> values_requiring_gradient(const Graph& graph,
                                             const std::vector<bool>& parameters);
 
-/// `layers` are the compiled layers of graph.nodes(), in order.
+/// `layers` are the compiled layers of graph.nodes(), in order. A padded input (see pad_channels)
+/// has its memory to itself: what lies between its pixels stays as it was when the plan was made.
 PlanLayout lay_out(const Graph& graph, const std::vector<const Layer*>& layers,
                    const LayoutOptions& options);
 

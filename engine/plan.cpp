@@ -1,6 +1,7 @@
 #include "engine/plan.h"
 
 #include <algorithm>
+#include <set>
 
 #include "engine/memory_planner.h"
 #include "engine/placement.h"
@@ -12,9 +13,15 @@ namespace {
 
 size_t index(Value v) { return static_cast<size_t>(v.id); }
 
-Graph rewrite(const Graph& graph, Mode mode) {
+Graph fuse(const Graph& graph, Mode mode) {
   if (mode == Mode::train) return fuse_dropout(fuse_activations(fuse_squeeze_excite(graph), true));
   return fuse_activations(fuse_squeeze_excite(fold_batch_norms(remove_dropout(graph))), false);
+}
+
+Graph rewrite(const Graph& graph, const PlanOptions& options, Device device) {
+  const bool tensor_cores = device.is_cuda() && size_of(options.dtype) == 2;
+  const Graph fused = fuse(graph, options.mode);
+  return options.pad_channels.value_or(tensor_cores) ? pad_channels(fused) : fused;
 }
 
 /// Turns places into tensors of one arena.
@@ -45,7 +52,10 @@ class Arena {
 
 Plan::Plan(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
            const PlanOptions& options)
-    : ops_(ops), options_(options), graph_(rewrite(graph, options.mode)) {
+    : ops_(ops),
+      parameters_(&parameters),
+      options_(options),
+      graph_(rewrite(graph, options, stream.device())) {
   require(graph.output().id >= 0, "the graph has an output");
   require(parameters.size() == graph.parameters().size(), "parameters of this graph");
   const bool training = options.mode == Mode::train;
@@ -54,8 +64,9 @@ Plan::Plan(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
   const std::vector<bool> learns = parameters_requiring_gradient(graph_, options.frozen);
   const std::vector<bool> requires_gradient = values_requiring_gradient(graph_, learns);
   std::vector<const Layer*> layers;
-  std::vector<size_t> packed_offsets;
-  size_t pack_workspace = 0;  // nothing of the arena is alive while weights are packed
+  std::vector<size_t> packed_offsets;   // by step, of weights of its own
+  std::vector<void*> packed_elsewhere;  // by step; null: weights of its own
+  size_t pack_workspace = 0;
   for (const Node& node : graph_.nodes()) {
     const bool input_gradient = training && requires_gradient[index(node.inputs[0])];
     const bool parameter_gradients =
@@ -68,32 +79,46 @@ Plan::Plan(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
                       {},
                       parameter_gradients});
     layers.push_back(steps_.back().layer.get());
+    const Step* other = options.weights_of == nullptr
+                            ? nullptr
+                            : options.weights_of->step_packing(node, *layers.back());
+    steps_.back().shared = other != nullptr;
+    packed_elsewhere.push_back(other == nullptr ? nullptr : other->forward.packed);
     packed_offsets.push_back(memory_.packed);
+    if (other != nullptr) continue;
     memory_.packed += (layers.back()->packed_bytes() + 255) / 256 * 256;
     pack_workspace = std::max(pack_workspace, layers.back()->pack_workspace());
   }
 
   const Shape scores = graph_.shape(graph_.output());
-  LayoutOptions layout_options{training, requires_gradient, size_of(options.dtype), 0, 0};
+  LayoutOptions layout_options{training, requires_gradient, size_of(options.dtype), 0,
+                               0,        pack_workspace};
   if (options.loss) {
     layout_options.labels_bytes = static_cast<size_t>(scores.pixels());
     layout_options.loss_workspace_bytes = ops.loss->workspace_bytes(scores);
   }
   const PlanLayout layout = lay_out(graph_, layers, layout_options);
   const MemoryPlacement placement = place_blocks(layout.blocks);
-  memory_.arena = std::max(placement.arena, pack_workspace);
-  memory_.peak = std::max(placement.peak, pack_workspace);
+  memory_.arena = placement.arena;
+  memory_.peak = placement.peak;
 
   const Device device = stream.device();
   arena_ = Buffer(device, memory_.arena);
   if (options.weights_of != nullptr) {
     const Plan& other = *options.weights_of;
     require(other.options_.mode == options.mode && other.options_.dtype == options.dtype &&
-                other.memory_.packed == memory_.packed && other.steps_.size() == steps_.size(),
-            "weights of a plan of the same graph");
-    packed_ = other.packed_;
-  } else {
-    packed_ = std::make_shared<const Buffer>(device, memory_.packed);
+                other.input_.device == device && other.parameters_ == &parameters,
+            "weights of a plan of the same network");
+    std::set<std::shared_ptr<const Buffer>> read;
+    for (const void* weights : packed_elsewhere) {
+      if (weights != nullptr) read.insert(other.buffer_of(weights));
+    }
+    packed_.assign(read.begin(), read.end());
+  }
+  const Buffer* own = nullptr;
+  if (memory_.packed > 0) {
+    packed_.push_back(std::make_shared<const Buffer>(device, memory_.packed));
+    own = packed_.back().get();
   }
   const Arena arena(arena_.data(), placement, options.dtype, device);
 
@@ -113,16 +138,22 @@ Plan::Plan(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
       b.parameter_gradients.push_back(parameters.gradient(static_cast<size_t>(p)));
     }
     b.saved = arena.block(layout.saved[i]);
-    b.packed = packed_->data() + packed_offsets[i];
+    b.packed = packed_elsewhere[i];
+    if (!steps_[i].shared && own != nullptr) b.packed = own->data() + packed_offsets[i];
     b.workspace = arena.block(layout.forward_workspace[i]);
     steps_[i].forward = b;
     b.workspace = arena.block(layout.backward_workspace[i]);
     steps_[i].backward = std::move(b);
   }
-  if (options.weights_of == nullptr) collect_casts(stream);
+  collect_casts(stream);
   input_ = arena.tensor(layout.values[0], graph_.shape(graph_.input()));
+  if (!input_.dense()) {  // once: nobody else writes there
+    const auto elements = static_cast<size_t>(input_.shape.pixels() * input_.pixel_stride);
+    zero_bytes(stream, input_.data, elements * size_of(input_.dtype));
+  }
   output_ = arena.tensor(layout.values[index(graph_.output())], scores);
   output_gradient_ = arena.tensor(layout.gradients[index(graph_.output())], scores);
+  pack_workspace_ = arena.block(layout.pack_workspace);
   if (options.loss) {
     labels_ =
         Tensor(arena.block(layout.labels), {scores.n, scores.h, scores.w, 1}, DType::u8, device);
@@ -144,7 +175,7 @@ bool lies_inside(const Tensor& part, const Tensor& whole) {
 
 bool Plan::Step::runs(Pass pass) const {
   switch (pass) {
-    case Pass::pack: return layer->packed_bytes() > 0 && !cast;
+    case Pass::pack: return layer->packed_bytes() > 0 && !cast && !shared;
     case Pass::forward: return true;
     case Pass::backward: return backward.output_gradient.data != nullptr;
   }
@@ -159,9 +190,29 @@ void Plan::for_each_call(Pass pass, const Visit& visit) const {
   }
 }
 
+const Plan::Step* Plan::step_packing(const Node& node, const Layer& layer) const {
+  if (layer.packed_bytes() == 0) return nullptr;
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    // Nodes of one network are known by their parameters, whatever the image size adds or drops.
+    if (graph_.nodes()[i].parameters == node.parameters && layer.packs_like(*steps_[i].layer)) {
+      return &steps_[i];
+    }
+  }
+  return nullptr;
+}
+
+const std::shared_ptr<const Buffer>& Plan::buffer_of(const void* weights) const {
+  const auto* at = static_cast<const std::byte*>(weights);
+  for (const std::shared_ptr<const Buffer>& buffer : packed_) {
+    if (at >= buffer->data() && at < buffer->data() + buffer->bytes()) return buffer;
+  }
+  throw std::logic_error("requirement violated: weights that this plan reads");
+}
+
 void Plan::collect_casts(Stream& stream) {
   std::vector<CastSegment> segments;
   for (Step& step : steps_) {
+    if (step.shared) continue;
     for (const Convolution::Cast& cast : step.layer->pack_casts(step.forward)) {
       require(cast.to.dtype == options_.dtype, "weights are cast to the plan's dtype");
       segments.push_back(
@@ -177,14 +228,13 @@ void Plan::collect_casts(Stream& stream) {
 }
 
 void Plan::pack_weights(Timeline* timeline) {
-  require(options_.weights_of == nullptr, "a plan with weights of its own");
   if (cast_count_ > 0) {
     const auto* first = reinterpret_cast<const CastSegment*>(casts_.data());
     ops_.elementwise->cast_all({first, cast_count_}, options_.dtype, cast_vectors_);
     if (timeline != nullptr) timeline->mark();
   }
   for_each_call(Pass::pack, [&](size_t i) {
-    steps_[i].layer->pack(steps_[i].forward, arena_.data());
+    steps_[i].layer->pack(steps_[i].forward, pack_workspace_);
     if (timeline != nullptr) timeline->mark();
   });
 }

@@ -27,18 +27,23 @@ struct PlanOptions {
   std::optional<LossDesc> loss;      // train: required; infer: set it to measure a validation loss
   uint64_t seed = 0;                 // of dropout
   const StepState* state = nullptr;  // device memory; train only
-  /// A plan of the same graph, dtype, mode and device, whose packed weights this one reads instead
-  /// of packing its own: replicas on several streams. Only that plan packs, while none is running.
+  /// A plan of the same network, parameters, dtype, mode and device, whose packed weights this one
+  /// reads instead of packing its own: replicas on several streams, and other batch and image
+  /// sizes. Layers whose packed layout is not the same for both sizes (Layer::packs_like) keep
+  /// their own. It may be destroyed first: the weights that are read here stay.
   const Plan* weights_of = nullptr;
   /// By parameter; empty: none. No gradient is computed for these, nor through what only they make.
   std::vector<bool> frozen;
+  /// Whether tensors are padded for tensor cores (pad_channels in rewrite.h); none: on CUDA, in 16
+  /// bits. Nothing outside the plan sees it, but that input() and output() are slices.
+  std::optional<bool> pad_channels;
 };
 
 /// Bytes, known before anything runs.
 struct PlanMemory {
   size_t arena = 0;   // activations, gradients, workspaces
   size_t peak = 0;    // the most bytes of those alive at once: the arena's lower bound
-  size_t packed = 0;  // weights in the device's layout
+  size_t packed = 0;  // weights in the device's layout, without those of another plan
 };
 
 /// One line of `macadam info`.
@@ -76,8 +81,8 @@ class Plan {
 
   // With a timeline, each of the three marks it after every call of calls().
 
-  /// Rewrites the parameters for the device. Call after every change of them. Requires weights of
-  /// its own (PlanOptions::weights_of).
+  /// Rewrites the parameters for the device, but for those that PlanOptions::weights_of packs. Call
+  /// after every change of them, while no plan that reads them runs.
   void pack_weights(Timeline* timeline = nullptr);
   void forward(Timeline* timeline = nullptr);
   /// Loss of output() against labels(); in train mode its gradient too. `values`: device memory;
@@ -88,6 +93,8 @@ class Plan {
   void backward(Timeline* timeline = nullptr);
 
   const PlanMemory& memory() const { return memory_; }
+  /// The packed weights that are read, own and others': the same pointers in plans that share.
+  const std::vector<std::shared_ptr<const Buffer>>& packed() const { return packed_; }
   std::vector<PlanLayer> layers() const;
   /// What a pass consists of, in the order in which it runs.
   std::vector<PlanCall> calls(Pass pass) const;
@@ -98,6 +105,7 @@ class Plan {
     std::unique_ptr<Layer> layer;
     Bindings forward, backward;  // they differ in the workspace
     bool learns = false;         // some parameter gets a gradient
+    bool shared = false;         // packed by another plan
     bool cast = false;           // packed by casts_
 
     /// Whether the pass has anything to do here.
@@ -108,19 +116,25 @@ class Plan {
   template <typename Visit>
   void for_each_call(Pass pass, const Visit& visit) const;
   PlanCall call(Pass pass, size_t position) const;
+  /// The step that packs this node's weights as `layer` reads them; null: none.
+  const Step* step_packing(const Node& node, const Layer& layer) const;
+  /// The buffer of packed_ that `weights` lie in.
+  const std::shared_ptr<const Buffer>& buffer_of(const void* weights) const;
   void collect_casts(Stream& stream);
 
   Ops& ops_;
+  const Parameters* parameters_;  // to know plans of one network by
   PlanOptions options_;
   Graph graph_;
   std::vector<Step> steps_;
   Buffer arena_;
-  std::shared_ptr<const Buffer> packed_;
+  std::vector<std::shared_ptr<const Buffer>> packed_;
   Buffer casts_;  // CastSegments of the layers that are packed by casts alone, in one launch
   size_t cast_count_ = 0;
   int64_t cast_vectors_ = 0;
   PlanMemory memory_;
   Tensor input_, labels_, output_, output_gradient_;
+  void* pack_workspace_ = nullptr;
   void* loss_workspace_ = nullptr;
 };
 

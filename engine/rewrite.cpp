@@ -167,6 +167,31 @@ Graph fuse_dropout(const Graph& graph) {
   });
 }
 
+Graph pad_channels(const Graph& graph, int multiple) {
+  const auto whole = [](const Node& node) {  // its weights can be padded with zeros
+    const auto* conv = std::get_if<ConvLayer>(&node.layer);
+    return conv != nullptr && conv->groups == 1;
+  };
+  std::vector<bool> pads(static_cast<size_t>(graph.values()), false);
+  pads[static_cast<size_t>(graph.input().id)] = true;
+  for (const Node& node : graph.nodes()) {
+    const auto* conv = std::get_if<ConvLayer>(&node.layer);
+    pads[static_cast<size_t>(node.output.id)] =
+        whole(node) && conv->activation == Activation::identity;
+  }
+  for (const Node& node : graph.nodes()) {
+    if (whole(node) || std::holds_alternative<UpsampleLayer>(node.layer)) continue;
+    for (Value v : node.inputs) pads[static_cast<size_t>(v.id)] = false;
+  }
+  Graph padded = graph;
+  for (int i = 0; i < graph.values(); ++i) {
+    const int channels = graph.shape(Value{i}).c;
+    if (!pads[static_cast<size_t>(i)]) continue;
+    padded.store_in(Value{i}, (channels + multiple - 1) / multiple * multiple);
+  }
+  return padded;
+}
+
 Graph without_last_upsampling(const Graph& graph) {
   std::vector<Node> nodes = graph.nodes();
   if (nodes.empty() || nodes.back().output != graph.output()) return graph;

@@ -26,6 +26,14 @@ Graph fuse_activations(const Graph& graph, bool training);
 /// fuse_activations.
 Graph fuse_dropout(const Graph& graph);
 
+/// Stores the input and what convolutions write without an activation (class scores) in a multiple
+/// of `multiple` channels, where only convolutions, up-sampling and the loss read them. Shapes and
+/// parameters do not change. Tensor cores want pixels of 16 bytes or a multiple, 8 channels of 16
+/// bits: cuDNN's fast engines copy any other tensor into a padded one in every pass that touches it
+/// (their workspaces show it), which moves more bytes than padding once, whatever the number of
+/// channels. Run last.
+Graph pad_channels(const Graph& graph, int multiple = 8);
+
 /// Without the bilinear up-sampling that makes the class scores, if that is the last layer: for
 /// callers that resize the scores themselves. Not an equivalent graph.
 Graph without_last_upsampling(const Graph& graph);

@@ -54,6 +54,11 @@ class Convolution {
 
   virtual size_t workspace_bytes() const = 0;
   virtual size_t packed_bytes() const = 0;
+  /// Whether `other`, which the same ops made of a ConvDesc that differs in the input's batch,
+  /// height and width alone, reads what pack() writes here. Layouts need not depend on these.
+  virtual bool packs_like(const Convolution& other) const {
+    return packed_bytes() == other.packed_bytes();
+  }
   /// Which implementation runs, for people: "oneDNN brgconv:avx512_core_amx", "cuDNN engine 34".
   virtual std::string implementation() const = 0;
 

@@ -140,6 +140,10 @@ void Buffer::release() noexcept {
 // On the CPU, streams and events are only names: every native_ below is null there.
 #if defined(MACADAM_HAS_CUDA)
 
+void make_current(Device device) {
+  if (device.is_cuda()) cuda::select(device.index);
+}
+
 Stream::Stream(Device device)
     : device_(device), native_(device.is_cuda() ? cuda::create_stream(device.index) : nullptr) {}
 Stream::~Stream() {
@@ -191,6 +195,10 @@ CapturedGraph::~CapturedGraph() {
 }
 
 #else
+
+void make_current(Device device) {
+  if (device.is_cuda()) no_cuda();
+}
 
 Stream::Stream(Device device) : device_(device) {
   if (device.is_cuda()) no_cuda();

@@ -31,6 +31,10 @@ Device parse_device(std::string_view text);
 /// Information on one device; throws InputError when it is not there.
 DeviceInfo device_info(Device device);
 
+/// Makes `device` the one that the calling thread works on. For threads that queue work on a stream
+/// that another thread made: they begin with cuda:0. Does nothing on the CPU.
+void make_current(Device device);
+
 /// A block of memory: move-only, 256-byte aligned, uninitialised.
 class Buffer {
  public:

@@ -28,6 +28,10 @@ class ConvTranspose final : public Layer {
   bool writes_slices() const override { return false; }
   bool reads_slices() const override { return false; }
   size_t packed_bytes() const override { return mirror_->packed_bytes(); }
+  bool packs_like(const Layer& other) const override {
+    const auto* same = dynamic_cast<const ConvTranspose*>(&other);
+    return same != nullptr && mirror_->packs_like(*same->mirror_);
+  }
   size_t forward_workspace() const override { return mirror_->workspace_bytes(); }
   size_t backward_workspace(bool gradient_is_slice, bool accumulates) const override {
     return align(std::max(mirror_->workspace_bytes(), sum_bytes_)) +

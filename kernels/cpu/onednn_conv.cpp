@@ -233,6 +233,15 @@ class OneDnnConvolution final : public Convolution {
   size_t packed_bytes() const override { return bias_offset_ + align(bias_bytes()); }
   std::string implementation() const override { return implementation_; }
 
+  /// Which blocks oneDNN cuts weights into is each implementation's choice, and which
+  /// implementation runs is a choice by the input's size.
+  bool packs_like(const Convolution& other) const override {
+    const auto* same = dynamic_cast<const OneDnnConvolution*>(&other);
+    return same != nullptr && packed_bytes() == same->packed_bytes() &&
+           pack_forward_.target == same->pack_forward_.target &&
+           pack_data_.target == same->pack_data_.target;
+  }
+
   void pack(const Tensor& weights, const Tensor& bias, void* packed) override {
     require(weights.shape == desc_.weights() && weights.dtype == DType::f32, "weights fit");
     for (Pack* pack : {&pack_forward_, &pack_data_}) {
@@ -277,6 +286,7 @@ class OneDnnConvolution final : public Convolution {
  private:
   struct Pack {
     std::optional<Step> reorder;
+    memory::desc target;        // the layout that the primitive asks for
     size_t offset = 0;          // of the weights in the packed block
     size_t scratch_offset = 0;  // of the reorder's scratchpad in the packed block
   };
@@ -305,6 +315,7 @@ class OneDnnConvolution final : public Convolution {
     attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
     const dnnl::reorder::primitive_desc reorder(engine, layout_.plain_weights(), engine, target,
                                                 attr);
+    pack.target = target;
     pack.offset = bias_offset_;
     pack.scratch_offset = pack.offset + align(target.get_size());
     bias_offset_ = pack.scratch_offset + align(reorder.scratchpad_desc().get_size());

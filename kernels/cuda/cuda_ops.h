@@ -36,6 +36,8 @@ void* allocate(int device, size_t bytes);
 void* allocate_pinned(size_t bytes);
 void release(void* data) noexcept;
 void release_pinned(void* data) noexcept;
+/// Makes `device` current for the calling thread.
+void select(int device);
 void* create_stream(int device);
 void destroy_stream(void* stream) noexcept;
 void synchronize_stream(void* stream);

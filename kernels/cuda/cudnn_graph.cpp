@@ -199,15 +199,16 @@ std::unique_ptr<CudnnPlan::Impl> finalize_plan(const CudnnDevice::Impl& device, 
 }  // namespace
 
 std::vector<CudnnPlan> find_plans(const CudnnDevice& device, const ConvDesc& desc, ConvPass pass,
-                                  size_t limit, std::string* why) {
+                                  size_t limit, size_t most_workspace, std::string* why) {
   const CudnnDevice::Impl& impl = device.impl();
   const OperationGraph graph(impl, desc, pass);
 
   std::string reason = "no engine supports the graph";
-  std::vector<CudnnPlan> plans;
+  std::vector<CudnnPlan> plans, large;
   const auto keep = [&](Descriptor config, int64_t engine) {
     if (auto plan = finalize_plan(impl, std::move(config), engine, reason)) {
-      plans.emplace_back(std::move(plan));
+      auto& list = plan->workspace_bytes <= most_workspace ? plans : large;
+      if (list.size() < limit) list.emplace_back(std::move(plan));
     }
     return plans.size() < limit;
   };
@@ -237,6 +238,7 @@ std::vector<CudnnPlan> find_plans(const CudnnDevice& device, const ConvDesc& des
   } else {
     reason = graph.refused;
   }
+  if (plans.empty()) plans = std::move(large);
   if (plans.empty() && why != nullptr) *why = reason;
   return plans;
 }

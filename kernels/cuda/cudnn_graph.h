@@ -30,6 +30,12 @@ std::string_view name_of(ConvPass pass);
 /// Bytes; cuDNN's plans are made for operands that lie so.
 inline constexpr int64_t operand_alignment = 16;
 
+/// Bytes of workspace that a convolution should do with. Plans of 16 bits stay far below it. In fp32
+/// many are for NCHW and copy the tensors on both sides: 2 GiB for 8 images of 512x1024 in 64
+/// channels, as much as those tensors themselves. What wants more leaves data gradients with simple
+/// engines that need no workspace.
+inline constexpr size_t workspace_limit = size_t{2} << 30;
+
 /// Device addresses, aligned to operand_alignment, dense NHWC (weights KRSC), all in the
 /// convolution's dtype.
 struct ConvOperands {
@@ -102,10 +108,12 @@ class CudnnPlan {
 /// Up to `limit` plans that finalise for `pass` of the convolution `desc`, the most promising first
 /// (heuristics mode A, then FALLBACK). Left out are engines that are not deterministic, that reduce
 /// in less than fp32, or, for fp32, that round the inputs (TF32). Engines that compile their
-/// kernels here and now, which takes seconds, serve where there is no other. When there is no plan,
-/// the result is empty and `why`, if given, receives cuDNN's last reason.
+/// kernels here and now, which takes seconds, serve where there is no other, and plans with more
+/// workspace than `most_workspace` where there are not even those. When there is no plan, the
+/// result is empty and `why`, if given, receives cuDNN's last reason.
 std::vector<CudnnPlan> find_plans(const CudnnDevice& device, const ConvDesc& desc, ConvPass pass,
-                                  size_t limit, std::string* why = nullptr);
+                                  size_t limit, size_t most_workspace = workspace_limit,
+                                  std::string* why = nullptr);
 
 /// The plan of a recipe, in a small part of the time that find_plans() takes. None when cuDNN does
 /// not build it (any more), or when find_plans() would have left its engine out.

@@ -16,7 +16,7 @@ constexpr size_t epilogue_places = 3;
 
 /// Part of every key: to be raised when find_paths() proposes other paths than before, so that the
 /// choices of old are not taken for the best of the new.
-constexpr int candidates_version = 1;
+constexpr int candidates_version = 2;
 
 /// The pass that runs a direction, with what follows it in a kernel of its own or without; none
 /// where there is no such pass.
@@ -63,13 +63,13 @@ bool has_epilogue(const ConvDesc& desc) {
 }
 
 std::vector<ConvPath> find_paths(const CudnnDevice& device, const ConvDesc& desc,
-                                 ConvDirection direction, size_t limit) {
+                                 ConvDirection direction, size_t limit, size_t most_workspace) {
   std::vector<ConvPath> paths;
   std::string why;
   const auto search = [&](bool epilogue, size_t count) {
     const std::optional<ConvPass> pass = pass_of(desc, direction, epilogue);
     if (!pass) return;
-    for (CudnnPlan& plan : find_plans(device, desc, *pass, count, &why)) {
+    for (CudnnPlan& plan : find_plans(device, desc, *pass, count, most_workspace, &why)) {
       paths.push_back({*pass, std::make_shared<const CudnnPlan>(std::move(plan)), epilogue});
     }
   };

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 #include <utility>
 #include <vector>
@@ -25,8 +26,15 @@ bool smaller(const ConvPath* a, const ConvPath* b) {
 }  // namespace
 
 BestPath best_path(ConvDirection direction, std::span<const ConvPath> candidates,
-                   ConvTrials& trials) {
+                   ConvTrials& trials, size_t most_workspace) {
   require(!candidates.empty(), "at least one path to choose from");
+  std::vector<ConvPath> modest;
+  std::copy_if(
+      candidates.begin(), candidates.end(), std::back_inserter(modest),
+      [&](const ConvPath& path) { return path.plan->workspace_bytes() <= most_workspace; });
+  if (!modest.empty() && modest.size() < candidates.size()) {
+    return best_path(direction, modest, trials, most_workspace);
+  }
   if (candidates.size() == 1) return {candidates.front(), std::nullopt};
   try {
     trials.prepare(direction, candidates);

@@ -30,10 +30,10 @@ struct BestPath {
 
 /// The fastest; of those that are about as fast (3 %), the one with the smallest workspace, and of
 /// equals the first. Paths that fail are left out. Without memory for trials it is the path with
-/// the smallest workspace. Requires candidates; a single one is not measured. Throws RunError when
-/// all fail.
+/// the smallest workspace. Those with more workspace than `most_workspace` count only where there
+/// is no other. Requires candidates; a single one is not measured. Throws RunError when all fail.
 BestPath best_path(ConvDirection direction, std::span<const ConvPath> candidates,
-                   ConvTrials& trials);
+                   ConvTrials& trials, size_t most_workspace = workspace_limit);
 
 class ConvTuner {
  public:

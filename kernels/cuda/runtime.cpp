@@ -38,9 +38,6 @@ std::string_view remedy_of(cudaError_t status) {
 cudaStream_t stream_of(void* stream) { return static_cast<cudaStream_t>(stream); }
 cudaEvent_t event_of(void* event) { return static_cast<cudaEvent_t>(event); }
 
-/// Makes `device` current for the calling thread.
-void select(int device) { check(cudaSetDevice(device), fmt::format("cudaSetDevice({})", device)); }
-
 }  // namespace
 
 void check(cudaError_t status, std::string_view call) {
@@ -71,6 +68,8 @@ std::vector<DeviceInfo> list_devices() {
   }
   return devices;
 }
+
+void select(int device) { check(cudaSetDevice(device), fmt::format("cudaSetDevice({})", device)); }
 
 void* allocate(int device, size_t bytes) {
   select(device);

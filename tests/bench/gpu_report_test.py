@@ -45,6 +45,15 @@ class Merge(unittest.TestCase):
         self.assertEqual(report.state(self.out, "peers"), "passed")
         self.assertEqual(results["peers"]["seconds"], 15)
 
+    def test_throughput_is_listed_beside_latency(self):
+        data = {f"throughput_unet_{n}x1": {
+            "network": "unet", "precision": "bf16", "replicas": n, "batch": 1, "p50_ms": 1,
+            "images_per_second": 100 * n, "p95_ms": 2, "memory_mib": 64} for n in (4, 1)}
+        self.merge("inference", 0, data)
+        text = (self.out / "report.md").read_text()
+        self.assertLess(text.index("| unet | bf16 | 1 | 1 | 100.0 |"),
+                        text.index("| unet | bf16 | 4 | 1 | 400.0 |"))
+
     def test_a_failed_section_shows_the_end_of_its_log(self):
         self.merge("kernels", 1, None)
         self.assertEqual(report.state(self.out, "kernels"), "failed")

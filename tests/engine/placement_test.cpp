@@ -14,15 +14,17 @@ namespace {
 
 constexpr Shape kInput{2, 8, 12, 3};
 constexpr size_t kElement = 4;
+constexpr size_t kPackWorkspace = 1 << 20;  // more than all else
 
 size_t id(Value v) { return static_cast<size_t>(v.id); }
 
 struct Compiled {
-  Compiled(const Graph& original, bool training_)
+  Compiled(const Graph& original, bool training_, bool pads = false)
       : training(training_),
         graph(training ? fuse_dropout(fuse_activations(original, true))
                        : fuse_activations(fold_batch_norms(remove_dropout(original)), false)),
         ops(make_ops(stream)) {
+    if (pads) graph = pad_channels(graph);
     const std::vector<bool> learns = parameters_requiring_gradient(graph, {});
     const std::vector<bool> required = values_requiring_gradient(graph, learns);
     std::vector<const Layer*> pointers;
@@ -33,8 +35,9 @@ struct Compiled {
       pointers.push_back(layers.back().get());
     }
     const Shape scores = graph.shape(graph.output());
-    layout = lay_out(graph, pointers,
-                     {training, required, kElement, static_cast<size_t>(scores.pixels()), 1000});
+    layout = lay_out(
+        graph, pointers,
+        {training, required, kElement, static_cast<size_t>(scores.pixels()), 1000, kPackWorkspace});
   }
 
   int nodes() const { return static_cast<int>(graph.nodes().size()); }
@@ -120,6 +123,27 @@ TEST(Placement, IsSoundForRandomGraphs) {
     const Graph graph = random_graph(seed, kInput, 4);
     expect_sound(Compiled(graph, true));
     expect_sound(Compiled(graph, false));
+  }
+}
+
+TEST(Placement, APaddedInputHasItsMemoryToItself) {
+  for (const bool training : {true, false}) {
+    for (const bool pads : {true, false}) {
+      const Compiled c(small_unet(kInput, 4, 0.25f), training, pads);
+      const MemoryPlacement placement = place_blocks(c.layout.blocks);
+      const auto begin = [&](int block) { return placement.offsets[static_cast<size_t>(block)]; };
+      const auto end = [&](int block) {
+        return begin(block) + c.layout.blocks[static_cast<size_t>(block)].bytes;
+      };
+      const int input = c.layout.values[0].block;
+      ASSERT_GE(c.layout.pack_workspace, 0);
+      EXPECT_EQ(c.layout.values[0].pixel_stride, pads ? 8 : 3);
+      int shared = 0;
+      for (int b = 0; b < static_cast<int>(c.layout.blocks.size()); ++b) {
+        shared += b != input && begin(b) < end(input) && begin(input) < end(b);
+      }
+      EXPECT_EQ(shared == 0, pads) << shared;
+    }
   }
 }
 

@@ -209,6 +209,52 @@ TEST(FuseDropout, LeavesDropoutThatIsNotBehindAFusedRelu) {
   EXPECT_EQ(kinds(fuse_dropout(fuse_activations(twice, true))), "conv dropout");
 }
 
+/// The channels that each value is stored in.
+std::vector<int> stored(const Graph& graph) {
+  std::vector<int> channels;
+  for (int i = 0; i < graph.values(); ++i) channels.push_back(graph.stored_channels(Value{i}));
+  return channels;
+}
+
+TEST(PadChannels, WidensTheInputAndTheScores) {
+  Graph g({1, 8, 8, 3});
+  ConvLayer head = conv();
+  head.out_channels = 19;
+  ConvLayer wide = conv();
+  wide.out_channels = 16;
+  const Value x = g.conv(g.input(), "a", wide);
+  g.set_output(g.upsample(g.conv(x, "head", head), 16, 16, true));
+  EXPECT_EQ(stored(g), (std::vector<int>{3, 16, 19, 19}));
+  const Graph padded = pad_channels(g);
+  EXPECT_EQ(stored(padded), (std::vector<int>{8, 16, 24, 19}));
+  EXPECT_EQ(stored(pad_channels(g, 4)), (std::vector<int>{4, 16, 20, 19}));
+  for (int i = 0; i < g.values(); ++i) EXPECT_EQ(padded.shape(Value{i}), g.shape(Value{i}));
+  EXPECT_EQ(kinds(padded), kinds(g));
+  EXPECT_EQ(padded.parameters()[0].shape, g.parameters()[0].shape);
+  EXPECT_EQ(padded.macs(), g.macs());
+  EXPECT_EQ(stored(padded.with_nodes(padded.nodes(), padded.output())), stored(padded));
+}
+
+TEST(PadChannels, LeavesWhatOthersTouch) {
+  ConvLayer grouped = conv();
+  grouped.groups = 2;
+  Graph g(kInput);
+  const Value norm = g.batch_norm(g.input(), "n");  // reads the input
+  const Value a = g.conv(norm, "a", grouped);       // by groups
+  const Value b = g.conv(a, "b", grouped);          //
+  const Value c = g.conv(b, "c", conv());           // read by the concatenation
+  const Value d = g.relu(g.conv(c, "d", conv()));   // with an activation
+  const Value e = g.conv(d, "e", conv());           // read by the pool as well
+  g.max_pool(e);
+  g.conv(e, "f", conv());  // read by nobody
+  g.set_output(g.concat({c, d}));
+  const Graph padded = pad_channels(fuse_activations(g, true));
+  for (int i = 0; i < g.values(); ++i) {
+    const bool last = i == g.values() - 2;
+    EXPECT_EQ(padded.stored_channels(Value{i}), last ? 8 : g.shape(Value{i}).c) << i;
+  }
+}
+
 TEST(FreezeBatchNorms, ThoseOfThePrefixAlone) {
   Graph g(kInput);
   const Value a = g.relu(g.batch_norm(g.conv(g.input(), "part.a", conv()), "part.a_norm"));

@@ -7,6 +7,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <fstream>
 #include <functional>
 #include <iterator>
@@ -128,6 +129,47 @@ TEST(BestPath, IsTheSmallestWithoutMemoryForTrials) {
   EXPECT_EQ(best.path.plan, paths[2].plan);
   EXPECT_FALSE(best.milliseconds.has_value());
   EXPECT_TRUE(trials.measured.empty());
+}
+
+TEST(BestPath, TakesAWorkspaceBeyondTheLimitOnlyWhereThereIsNoOther) {
+  const auto paths = paths_by_workspace(3);
+  ScriptedTrials trials({2.0f, 1.0f, 0.1f});
+  const size_t second = paths[1].plan->workspace_bytes();
+  EXPECT_EQ(best_path(ConvDirection::weights, paths, trials, second).path.plan, paths[2].plan);
+  EXPECT_EQ(trials.measured,
+            (std::vector<const CudnnPlan*>{paths[1].plan.get(), paths[2].plan.get()}));
+
+  ScriptedTrials large({1.0f, 2.0f});
+  const auto two = std::span(paths).first(2);
+  EXPECT_EQ(best_path(ConvDirection::weights, two, large, second - 1).path.plan, paths[0].plan);
+}
+
+TEST(FindPaths, LeaveOutPlansBeyondTheLimit) {
+  const auto workspaces = [](size_t most) {
+    std::vector<size_t> list;
+    for (const ConvPath& path : find_paths(*h200(), conv(), ConvDirection::weights, 40, most)) {
+      list.push_back(path.plan->workspace_bytes());
+    }
+    std::sort(list.begin(), list.end());
+    return list;
+  };
+  const std::vector<size_t> all = workspaces(workspace_limit);
+  ASSERT_LT(all.front(), all.back());
+  EXPECT_LE(all.back(), workspace_limit);
+  EXPECT_EQ(workspaces(all.front()).back(), all.front());
+  EXPECT_LT(workspaces(all.back() - 1).back(), all.back());
+}
+
+TEST(ConvTuner, StaysWithinTheLimitOfWorkspaces) {
+  ConvDesc desc = conv(64, DType::f32);  // the first choice of the heuristics takes gigabytes
+  desc.input = {16, 512, 1024, 64};
+  const auto direction = ConvDirection::data;
+  const auto unlimited = find_paths(*h200(), desc, direction, 1, ~size_t{0});
+  EXPECT_GT(unlimited.front().plan->workspace_bytes(), workspace_limit);
+  ScriptedTrials trials;
+  const ConvPath path = ConvTuner(h200(), PlanCache({}, "H200")).choose(desc, direction, trials);
+  EXPECT_GT(trials.measured.size(), 1u);
+  EXPECT_LE(path.plan->workspace_bytes(), workspace_limit);
 }
 
 TEST(BestPath, ASinglePathIsNotTried) {

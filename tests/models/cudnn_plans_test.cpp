@@ -65,6 +65,7 @@ void note_passes(const Graph& graph, Mode mode, DType dtype, Parameters& paramet
   PlanOptions options;
   options.mode = mode;
   options.dtype = dtype;
+  options.pad_channels = size_of(dtype) == 2;  // as on CUDA
   if (mode == Mode::train) options.loss = LossDesc();
   try {
     const Plan plan(graph, parameters, stream, ops, options);
