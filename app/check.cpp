@@ -83,7 +83,7 @@ void print_class_weights(const SplitReport& split) {
   for (const ClassWeighting weighting : kWeightings) {
     std::vector<std::string> words;
     for (const double w : class_weights(weighting, split.classes)) {
-      words.push_back(fmt::format("{:.3f}", w));
+      words.push_back(fmt::format("{:.4g}", w));
     }
     fmt::print("  {} class_weights = [{}]\n", pad_right(name_of(weighting), 17),
                joined(words, ", "));
@@ -124,14 +124,14 @@ void print(const CheckReport& report) {
   fmt::print("{} errors, {} warnings\n", report.errors(), report.warnings());
 }
 
-/// What training by the configuration `options.augment` would see of the data set.
-void show_augmentation(const CheckOptions& options, const LabelSet& labels) {
-  if (options.output.empty()) {
-    throw InputError("no folder for the contact sheets", "--augment", "name one with -o");
-  }
+/// What training by the configuration `options.augment`, with its label set, would see of the data
+/// set.
+void show_augmentation(const CheckOptions& options) {
   const Config config =
       load_config(options.augment,
                   std::array{"dataset=" + std::filesystem::absolute(options.dataset).string()});
+  const LabelSet labels = make_label_set(config, options.dataset);
+  check_fill_labels(config.augment, labels.classes());
   const Dataset dataset = open_dataset(options.dataset, "train");
   ProgressLine progress("contact sheets");
   write_contact_sheets(dataset, labels, loader_options(config, Device{}, true), options.sheets,
@@ -145,9 +145,6 @@ void check(const CheckOptions& options) {
       options.label_set.empty() ? default_label_set(options.dataset) : options.label_set;
   const LabelSet labels =
       make_label_set(label_set, parse_void_policy(options.void_policy), options.dataset);
-  if (options.augment.empty() && !options.output.empty()) {
-    throw InputError("nothing to write there", "-o", "name a configuration with --augment");
-  }
   ProgressLine progress("checking");
   const CheckReport report =
       check_dataset(options.dataset, labels, options.threads,
@@ -161,7 +158,7 @@ void check(const CheckOptions& options) {
     throw InputError(fmt::format("{} errors in the data set", report.errors()), options.dataset,
                      "mend or remove the files listed");
   }
-  if (!options.augment.empty()) show_augmentation(options, labels);
+  if (!options.augment.empty()) show_augmentation(options);
 }
 
 }  // namespace
@@ -176,12 +173,17 @@ void add_check(CLI::App& app) {
                       "ignore or class; by default the label set's");
   command->add_option("--threads", options->threads, "0 = all cores")->capture_default_str();
   command->add_flag("--json", options->json, "One JSON object on stdout");
-  command->add_option("--augment", options->augment,
-                      "Configuration of a training run: also draw what its augmentation does");
-  command->add_option("-o,--output", options->output, "Folder of these contact sheets");
+  auto* augment =
+      command->add_option("--augment", options->augment,
+                          "Configuration of a training run: also draw what its augmentation does");
+  auto* output =
+      command->add_option("-o,--output", options->output, "Folder of these contact sheets");
+  augment->needs(output);
+  output->needs(augment);
   command->add_option("--sheets", options->sheets, "How many")
       ->check(CLI::Range(1, 1000))
-      ->capture_default_str();
+      ->capture_default_str()
+      ->needs(augment);
   command->callback([options] { check(*options); });
 }
 

@@ -1,8 +1,15 @@
 #include "app/loader_options.h"
 
+#include <fmt/format.h>
+
 #include "kernels/error.h"
 
 namespace macadam {
+
+LabelSet make_label_set(const Config& config, const std::filesystem::path& folder) {
+  return make_label_set(config.label_set,
+                        config.void_is_class ? VoidPolicy::as_class : VoidPolicy::ignore, folder);
+}
 
 LoaderOptions loader_options(const Config& config, Device device, bool training) {
   LoaderOptions options;
@@ -35,9 +42,20 @@ std::optional<DeviceCache> make_device_cache(const Config& config, const LoaderO
                      "loader.device_cache",
                      "remove it, or the crops and what is relative to a photo's mean");
   }
-  return std::make_optional<DeviceCache>(options.device,
-                                         static_cast<size_t>(config.device_cache) << 20, samples,
-                                         options.height, options.width);
+  const size_t bytes = static_cast<size_t>(config.device_cache) << 20;
+  const size_t sample =
+      4 * static_cast<size_t>(options.height) * static_cast<size_t>(options.width);
+  if (bytes < sample) {
+    throw InputError("has no room for a sample", "loader.device_cache",
+                     fmt::format("give it at least {}", (sample >> 20) + 1));
+  }
+  try {
+    return std::make_optional<DeviceCache>(options.device, bytes, samples, options.height,
+                                           options.width);
+  } catch (const RunError&) {
+    throw RunError(fmt::format("the device has no {} MiB to spare", config.device_cache),
+                   "loader.device_cache", "lower it");
+  }
 }
 
 }  // namespace macadam

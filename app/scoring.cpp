@@ -6,7 +6,8 @@
 
 namespace macadam {
 
-Loader open_loader(const ModelInfo& info, Dataset dataset, int batch, int threads, Device device) {
+Loader open_loader(const ModelInfo& info, Dataset dataset, int batch, int threads, Device device,
+                   bool reduced_decoding) {
   const LabelSet labels = make_label_set(
       info.label_set, info.void_is_class ? VoidPolicy::as_class : VoidPolicy::ignore, dataset.root);
   if (labels.class_names != info.class_names) {
@@ -19,6 +20,7 @@ Loader open_loader(const ModelInfo& info, Dataset dataset, int batch, int thread
   options.batch = batch;
   options.threads = threads;
   options.device = device;
+  options.reduced_decoding = reduced_decoding;
   return Loader(std::move(dataset), labels, options);
 }
 

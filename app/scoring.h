@@ -10,9 +10,11 @@
 
 namespace macadam {
 
-/// The images of `dataset` at the model's size, with the labels of the model's label set. Throws
-/// InputError when a custom label set has other classes than the model.
-Loader open_loader(const ModelInfo& info, Dataset dataset, int batch, int threads, Device device);
+/// The images of `dataset` at the model's size, with the labels of the model's label set.
+/// reduced_decoding: see LoaderOptions. Throws InputError when a custom label set has other classes
+/// than the model.
+Loader open_loader(const ModelInfo& info, Dataset dataset, int batch, int threads, Device device,
+                   bool reduced_decoding = true);
 
 /// The confusion matrix over the whole loader. `progress` gets batches done and in all.
 ConfusionMatrix score(LoadedModel& model, Loader& loader, Stream& stream, Ops& ops, DType dtype,

@@ -104,6 +104,15 @@ void check_class_weights(const Config& config, const LabelSet& labels) {
       "class_weights", "give one weight a class of label_set " + labels.name);
 }
 
+/// Divides the memory for decoded samples between the two, by their numbers.
+void share_cache(LoaderOptions& train, const Dataset& train_set, LoaderOptions& val,
+                 const Dataset& val_set) {
+  const size_t all = train_set.samples.size() + val_set.samples.size();
+  const size_t bytes = train.cache_bytes;
+  val.cache_bytes = bytes / all * val_set.samples.size();
+  train.cache_bytes = bytes - val.cache_bytes;
+}
+
 void check_accumulation(const Config& config, int64_t batches_an_epoch) {
   if (config.optimizer.accumulate <= batches_an_epoch) return;
   throw InputError(fmt::format("a step of {} batches, but an epoch has {}",
@@ -130,7 +139,7 @@ bool has_test_split(const Config& config) {
 void score_test_split(const Config& config, Stream& stream, Ops& ops, DType dtype) {
   LoadedModel model(run_folder(config) / "best.safetensors", stream);
   Loader loader = open_loader(model.info(), open_dataset(config.dataset.test, "test"), config.batch,
-                              config.loader_threads, stream.device());
+                              config.loader_threads, stream.device(), config.reduced_decoding);
   ProgressLine progress("scoring the test split");
   const ConfusionMatrix matrix =
       score(model, loader, stream, ops, dtype,
@@ -186,10 +195,9 @@ void train(const TrainOptions& options) {
   Config config = load_config(options.config, options.overrides);
   const DeviceInfo device = device_info(parse_device(config.device));
   const DType dtype = resolve_precision(name_of(config.precision), device);
-  const LabelSet labels = make_label_set(
-      config.label_set, config.void_is_class ? VoidPolicy::as_class : VoidPolicy::ignore,
-      config.dataset.train);
+  const LabelSet labels = make_label_set(config, config.dataset.train);
   check_class_weights(config, labels);
+  check_fill_labels(config.augment, labels.classes());
 
   std::optional<WeightImport> weights;
   const Graph graph = make_graph(config, labels.classes(), weights);
@@ -199,9 +207,11 @@ void train(const TrainOptions& options) {
   std::optional<DeviceCache> cache =
       make_device_cache(config, train_options, static_cast<int>(train_set.samples.size()));
   if (cache) train_options.device_cache = &*cache;
+  const Dataset val_set = open_dataset(config.dataset.val, "val");
+  LoaderOptions val_options = loader_options(config, device.device, false);
+  share_cache(train_options, train_set, val_options, val_set);
   Loader train_loader(train_set, labels, train_options);
-  Loader val_loader(open_dataset(config.dataset.val, "val"), labels,
-                    loader_options(config, device.device, false));
+  Loader val_loader(val_set, labels, val_options);
   if (train_loader.dataset().split == kWholeSplit &&
       std::filesystem::equivalent(train_loader.dataset().root, val_loader.dataset().root)) {
     throw InputError("training and validation would see the same images", config.dataset.train,

@@ -78,9 +78,7 @@ int main(int argc, char** argv) {
   keep_freed_memory();
   try {
     const Config config = load_config(file, overrides);
-    const LabelSet labels = make_label_set(
-        config.label_set, config.void_is_class ? VoidPolicy::as_class : VoidPolicy::ignore,
-        config.dataset.train);
+    const LabelSet labels = make_label_set(config, config.dataset.train);
     Batches batches(config, labels);
     batches.next();
     bench::run_measurements(on_request, [&] {

@@ -28,7 +28,6 @@
 #include "kernels/error.h"
 #include "loader/augment/augmentation.h"
 #include "loader/label_set.h"
-#include "loader/sampling.h"
 
 namespace {
 
@@ -87,7 +86,7 @@ class Samples {
       : augmentation_(augmentation),
         source_(source),
         seen_(source),
-        programs_needed_(!augmentation.flips_only(flip_probability_)),
+        programs_needed_(!augmentation.flips_only()),
         programs_(augmentation.limits().bytes) {}
 
   Batch next() {
@@ -103,7 +102,7 @@ class Samples {
     batch.images = Tensor(seen_.photo.pixels.data(), {1, height, width, 3}, DType::u8);
     batch.labels = Tensor(seen_.labels.pixels.data(), {1, height, width, 1}, DType::u8);
     if (!programs_needed_) {
-      flip_ = draw_flip(kSeed, 0, sample, flip_probability_) ? 1 : 0;
+      flip_ = augmentation_.flips(kSeed, 0, sample) ? 1 : 0;
       batch.flips = &flip_;
       return batch;
     }
@@ -120,7 +119,6 @@ class Samples {
   const Augmentation& augmentation_;
   const DecodedSample& source_;
   DecodedSample seen_;
-  float flip_probability_ = 0;
   bool programs_needed_;
   uint8_t flip_ = 0;
   std::vector<std::byte> programs_;

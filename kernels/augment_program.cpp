@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <span>
 
 #include "kernels/augment.h"
 
@@ -228,6 +229,18 @@ void AugmentBuilder::write(std::span<std::byte> out) const {
   std::memcpy(out.data() + sizeof header, data_.data(), data_.size());
   const size_t end = sizeof header + data_.size();
   std::memset(out.data() + end, 0, out.size() - end);
+}
+
+bool AugmentBuilder::within(const AugmentLimits& limits) const {
+  const auto stages = std::span(header_.stage).first(header_.stages);
+  const auto ops = std::span(header_.op).first(stages.back().last);
+  return bytes() <= limits.bytes && header_.stages <= limits.stages &&
+         std::ranges::all_of(stages,
+                             [&](const AugmentStage& s) { return s.blur <= limits.blur; }) &&
+         std::ranges::all_of(ops, [&](const PixelOp& op) {
+           return op.kind != PixelOp::Kind::equalize ||
+                  op.value[1] * op.value[2] <= static_cast<float>(limits.equalize_tiles);
+         });
 }
 
 size_t augment_scratch_bytes(const Shape& images, const AugmentLimits& limits) {

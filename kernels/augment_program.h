@@ -143,6 +143,8 @@ class AugmentBuilder {
   /// Copies the program to `out` and sets what is left of it to zero. Requires room for it.
   void write(std::span<std::byte> out) const;
   size_t bytes() const;
+  /// Whether the program holds no more than `limits`, on which devices rely.
+  bool within(const AugmentLimits& limits) const;
 
  private:
   CoordinateMap& add_map(CoordinateMap::Kind kind, Border border);

@@ -137,10 +137,7 @@ ImageInfo probe_image(std::span<const uint8_t> bytes, std::string_view name,
 }
 
 ImageInfo probe_image(const std::filesystem::path& path, const ImageLimits& limits) {
-  const MappedFile file(path);  // of which only the header's pages are read
-  const auto bytes = file.bytes();
-  return probe_image({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, path.string(),
-                     limits);
+  return probe_image(ImageFile(path).bytes(), path.string(), limits);
 }
 
 Image decode_rgb(std::span<const uint8_t> bytes, std::string_view name, const ImageLimits& limits,

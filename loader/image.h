@@ -68,7 +68,7 @@ struct DecodeOptions {
 /// `limits` allow.
 ImageInfo probe_image(std::span<const uint8_t> bytes, std::string_view name,
                       const ImageLimits& limits = {});
-/// The same for a file, of which only the header is read.
+/// The same for a file.
 ImageInfo probe_image(const std::filesystem::path& path, const ImageLimits& limits = {});
 
 /// Decodes a photo to 3 channels, upright: grey is repeated, alpha dropped, of 16 bits the high

@@ -70,12 +70,16 @@ Loader::Loader(Dataset dataset, LabelSet labels, const LoaderOptions& options)
   const auto share = rank_share(file_order(static_cast<int>(count)), options.rank, options.ranks,
                                 options.batch, options.drop_last);
   used_samples_ = static_cast<int64_t>(share.size());
+  if (used_samples_ == 0) {
+    throw InputError(fmt::format("{} samples for {} ranks", count, options.ranks), where,
+                     "use fewer ranks");
+  }
   steps_ = (used_samples_ + options.batch - 1) / options.batch;
   team_ = options.threads > 0 ? options.threads : omp_get_num_procs();
   pixels_ = static_cast<size_t>(options.height) * static_cast<size_t>(options.width);
   std::optional<AugmentLimits> limits;
   if (options.augmentation) {
-    programs_ = !options.augmentation->flips_only(flip_probability_);
+    programs_ = !options.augmentation->flips_only();
     if (programs_) limits = options.augmentation->limits();
     require(options.device_cache == nullptr ||
                 !(options.augmentation->windows() || options.augmentation->needs_statistics()),
@@ -161,7 +165,10 @@ bool Loader::fill(int index, std::span<uint8_t> image, std::span<uint8_t> labels
   }
   load_sample(sample(index), dataset_.masks, labels_, options_.height, options_.width,
               options_.reduced_decoding, image, labels);
-  if (cache_.has_room(4 * pixels_)) {
+  // What the device is about to keep is not asked for again.
+  const DeviceCache* device = options_.device_cache;
+  const bool leaves = device != nullptr && device->has_room_for(index);
+  if (!leaves && cache_.has_room(4 * pixels_)) {
     DecodedSample copy{Image(options_.height, options_.width, 3),
                        Image(options_.height, options_.width, 1)};
     std::ranges::copy(image, copy.photo.pixels.begin());
@@ -191,7 +198,9 @@ bool Loader::fill_from_window(int index, std::span<uint8_t> image, std::span<uin
 
 void Loader::augment(Slot& slot, size_t position, int index) {
   if (!programs_) {
-    slot.flips[position] = draw_flip(options_.seed, epoch_, index, flip_probability_) ? 1 : 0;
+    const bool flip =
+        options_.augmentation && options_.augmentation->flips(options_.seed, epoch_, index);
+    slot.flips[position] = flip ? 1 : 0;
     return;
   }
   AugmentBuilder builder(options_.height, options_.width);
@@ -201,7 +210,9 @@ void Loader::augment(Slot& slot, size_t position, int index) {
   }
   options_.augmentation->draw(options_.seed, epoch_, index, statistics ? &*statistics : nullptr,
                               builder);
-  const size_t bytes = slot.batch.programs.limits.bytes;
+  const AugmentLimits& limits = slot.batch.programs.limits;
+  require(builder.within(limits), "a program stays within what its list allows");
+  const size_t bytes = limits.bytes;
   builder.write({slot.programs + position * bytes, bytes});
 }
 

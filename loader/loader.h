@@ -110,7 +110,6 @@ class Loader {
   int team_ = 1;
   size_t pixels_ = 0;      // of one sample
   bool programs_ = false;  // the augmentation is more than flips
-  float flip_probability_ = 0;
   int64_t used_samples_ = 0, steps_ = 0;
   std::shared_ptr<Ring> ring_;
   SampleCache cache_;

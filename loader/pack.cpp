@@ -59,12 +59,14 @@ void Pack::fail(const PackRecord& record, std::string_view what) const {
                    "macadam pack OLD.pack NEW.pack --skip-damaged");
 }
 
+void Pack::require_unchanged() const {
+  if (file_.unchanged()) return;
+  throw InputError("the pack changed while it was read", path_.string(),
+                   "leave it alone until the program is done; macadam pack replaces it safely");
+}
+
 std::span<const uint8_t> Pack::bytes(const PackRecord& record) const {
-  // Pages beyond the end of a file that shrank would end the program.
-  if (!file_.unchanged()) {
-    throw InputError("the pack changed while it was read", path_.string(),
-                     "leave it alone until the program is done; macadam pack replaces it safely");
-  }
+  require_unchanged();  // pages beyond the end of a file that shrank would end the program
   return bytes_.subspan(record.offset, record.photo_size + record.labels_size);
 }
 
@@ -88,6 +90,7 @@ void Pack::read_labels(const PackRecord& record, std::span<uint8_t> out) const {
   for (const uint8_t label : out)
     unknown |= unsigned{label >= classes} & unsigned{label != kIgnore};
   if (unknown != 0) fail(record, "a label that the label set does not have");
+  require_unchanged();
 }
 
 Image Pack::photo(const PackRecord& record, const DecodeOptions& options) const {
@@ -117,6 +120,7 @@ void Pack::load(const PackRecord& record, int height, int width, bool reduced_de
   if (same_size && index_.photos == PhotoCoding::raw) {
     const auto bytes = photo_bytes(record);
     std::copy(bytes.begin(), bytes.end(), image.begin());
+    require_unchanged();
   } else {
     const DecodeOptions options = reduced_decoding ? DecodeOptions{height, width} : DecodeOptions{};
     resize_bilinear(photo(record, options), height, width, image);

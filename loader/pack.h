@@ -43,6 +43,7 @@ class Pack {
 
  private:
   [[noreturn]] void fail(const PackRecord& record, std::string_view what) const;
+  void require_unchanged() const;
   std::span<const uint8_t> bytes(const PackRecord& record) const;
   std::span<const uint8_t> photo_bytes(const PackRecord& record) const;
   void read_labels(const PackRecord& record, std::span<uint8_t> out) const;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <filesystem>
 
 #include "kernels/error.h"
 #include "loader/deflate.h"
@@ -158,6 +159,11 @@ PackRecord read_record(ByteReader& in) {
 /// `end`: the first byte behind the records.
 void check_record(const PackRecord& record, const PackIndex& index, uint64_t end,
                   const ByteReader& in) {
+  // Ids name output files.
+  const std::filesystem::path id(record.id);
+  if (id.empty() || id.is_absolute() || std::ranges::find(id, "..") != id.end()) {
+    in.damaged("the id of a record");
+  }
   const ImageLimits limits;
   const auto most = static_cast<uint32_t>(limits.max_side);
   const uint64_t pixels = uint64_t{record.height} * record.width;

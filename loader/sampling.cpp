@@ -10,14 +10,14 @@ namespace macadam {
 
 namespace {
 
-/// What a random number is for; keeps the sequences apart.
-enum class Purpose : uint32_t { order = 1, flip = 2 };
+/// Keeps these random numbers apart from those of the augmentation (kAugmentPurpose).
+constexpr uint32_t kOrderPurpose = 1;
 
-scalar::PhiloxBlock draw(uint64_t seed, int64_t epoch, uint32_t index, Purpose purpose) {
+scalar::PhiloxBlock draw(uint64_t seed, int64_t epoch, uint32_t index) {
   const auto e = static_cast<uint64_t>(epoch);
-  return scalar::philox({{index, static_cast<uint32_t>(e), static_cast<uint32_t>(e >> 32),
-                          static_cast<uint32_t>(purpose)}},
-                        static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32));
+  return scalar::philox(
+      {{index, static_cast<uint32_t>(e), static_cast<uint32_t>(e >> 32), kOrderPurpose}},
+      static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32));
 }
 
 }  // namespace
@@ -26,7 +26,7 @@ std::vector<int> permutation(uint64_t seed, int64_t epoch, int count) {
   std::vector<int> order(static_cast<size_t>(count));
   std::iota(order.begin(), order.end(), 0);
   for (uint32_t last = static_cast<uint32_t>(count); last-- > 1;) {
-    const auto random = draw(seed, epoch, last, Purpose::order);
+    const auto random = draw(seed, epoch, last);
     // The upper half of the product is uniform in [0, last] to within 2^-32.
     const uint64_t chosen = (uint64_t{random.word[0]} * (uint64_t{last} + 1)) >> 32;
     std::swap(order[last], order[chosen]);
@@ -42,11 +42,6 @@ std::vector<int> rank_share(std::vector<int> order, int rank, int ranks, int bat
     share.push_back(order[i]);
   }
   return share;
-}
-
-bool draw_flip(uint64_t seed, int64_t epoch, int sample, float probability) {
-  const auto random = draw(seed, epoch, static_cast<uint32_t>(sample), Purpose::flip);
-  return scalar::uniform(random.word[0]) < probability;
 }
 
 }  // namespace macadam

@@ -16,7 +16,4 @@ std::vector<int> permutation(uint64_t seed, int64_t epoch, int count);
 /// up.
 std::vector<int> rank_share(std::vector<int> order, int rank, int ranks, int batch, bool drop_last);
 
-/// Whether `sample` is mirrored in `epoch`; true with `probability`.
-bool draw_flip(uint64_t seed, int64_t epoch, int sample, float probability);
-
 }  // namespace macadam

@@ -8,7 +8,7 @@ Each CONFIG is a training configuration of Macadam whose data set is a folder in
 Cityscapes or CamVid. The peer reads photos and masks with OpenCV, maps ids to train labels by a
 table, and builds the transforms that the configuration names with Albumentations 1.3.1 (whose
 parameter names Macadam's are); without a RandomCrop it resizes first. Normalised float32 tensors
-come out of `--workers` processes; Macadam has as many decoding threads. Both take turns, round by
+come out of `--workers` processes; Macadam has as many threads that decode, and as many that augment. Both take turns, round by
 round, and both are warm. Prints one Markdown row a configuration: medians, and the median of the
 rounds' ratios.
 
@@ -18,6 +18,7 @@ Needs torch, albumentations==1.3.1, opencv and numpy.
 import argparse
 import itertools
 import json
+import os
 import statistics
 import subprocess
 import time
@@ -55,10 +56,14 @@ def compose(config):
             entry.setdefault("height", height)
             entry.setdefault("width", width)
     steps = [transform_of(entry) for entry in listed]
-    if not any(isinstance(step, A.RandomCrop) for step in steps):
+    crops = [i for i, step in enumerate(steps) if isinstance(step, A.RandomCrop)]
+    if not crops:
         steps.insert(0, A.Resize(height, width))
     else:
-        steps.insert(1, A.PadIfNeeded(height, width, border_mode=cv2.BORDER_CONSTANT, mask_value=255))
+        crop = steps[crops[0]]
+        steps.insert(crops[0] + 1, A.Resize(height, width))  # does nothing at that size
+        steps.insert(crops[0], A.PadIfNeeded(crop.height, crop.width,
+                                             border_mode=cv2.BORDER_CONSTANT, mask_value=255))
     return A.Compose([*steps, A.Normalize(), ToTensorV2()])
 
 
@@ -118,7 +123,8 @@ class Macadam:
         self.process = subprocess.Popen(
             [program, config, *overrides, f"loader.threads={workers}", "loader.cache=0",
              "precision=fp32", "--seconds", str(seconds), "--on-request"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env={**os.environ, "OMP_NUM_THREADS": str(workers)})
         assert self.process.stdout.readline() == "ready\n"
 
     def measure(self):

@@ -240,11 +240,11 @@ void for_tiles(const Shape& s, int strip, const Body& body) {
 }
 
 /// A call of augment().
-class Augmentation {
+class ProgramRun {
  public:
-  Augmentation(const Tensor& images, const Tensor& labels, const AugmentPrograms& programs,
-               const Normalization& normalization, std::byte* scratch, const Tensor& x,
-               const Tensor& out)
+  ProgramRun(const Tensor& images, const Tensor& labels, const AugmentPrograms& programs,
+             const Normalization& normalization, std::byte* scratch, const Tensor& x,
+             const Tensor& out)
       : images_(images.as<uint8_t>()),
         labels_(labels.as<uint8_t>()),
         out_(out.as<uint8_t>()),
@@ -372,10 +372,10 @@ void augment(const Tensor& images, const Tensor& labels, const AugmentPrograms& 
   require(int64_t{3} * s.h * s.w < (int64_t{1} << 31),
           "augment: an image has fewer than 2^31 bytes");
   require(programs.data != nullptr, "augment: a program for every sample");
-  const Augmentation augmentation(images, labels, programs, normalization, scratch, x, out);
-  const int stages = augmentation.stages();
+  const ProgramRun run(images, labels, programs, normalization, scratch, x, out);
+  const int stages = run.stages();
   require(stages <= programs.limits.stages, "augment: programs keep to their limits");
-  for (int index = 0; index < stages; ++index) augmentation.run_stage(index);
+  for (int index = 0; index < stages; ++index) run.run_stage(index);
 }
 
 }  // namespace macadam::cpu

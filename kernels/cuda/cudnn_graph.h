@@ -30,8 +30,8 @@ std::string_view name_of(ConvPass pass);
 /// Bytes; cuDNN's plans are made for operands that lie so.
 inline constexpr int64_t operand_alignment = 16;
 
-/// Bytes of workspace that a convolution should do with. Plans of 16 bits stay far below it. In fp32
-/// many are for NCHW and copy the tensors on both sides: 2 GiB for 8 images of 512x1024 in 64
+/// Bytes of workspace that a convolution should do with. Plans of 16 bits stay far below it. In
+/// fp32 many are for NCHW and copy the tensors on both sides: 2 GiB for 8 images of 512x1024 in 64
 /// channels, as much as those tensors themselves. What wants more leaves data gradients with simple
 /// engines that need no workspace.
 inline constexpr size_t workspace_limit = size_t{2} << 30;

@@ -9,6 +9,7 @@
 
 #include "engine/text.h"
 #include "kernels/error.h"
+#include "loader/label_set.h"
 
 namespace macadam {
 
@@ -252,6 +253,21 @@ const BorderFill* border_of(const AugmentEntry& entry) {
         return nullptr;
       },
       entry.transform);
+}
+
+void check_fill_labels(const AugmentList& list, int classes) {
+  for_each_entry(list, [classes](const AugmentEntry& entry) {
+    const BorderFill* border = border_of(entry);
+    const auto* holes = std::get_if<CoarseDropout>(&entry.transform);
+    int label = kKeepLabel;
+    if (border != nullptr && border->border == Border::constant) label = border->mask_value;
+    if (holes != nullptr) label = holes->mask_fill_value;
+    if (label < classes || label == kIgnore) return;
+    throw InputError(fmt::format("'augment' has a {} that fills the mask with {}, but there are {} "
+                                 "classes",
+                                 name_of(entry), label, classes),
+                     "augment", "write 255 to have those pixels ignored");
+  });
 }
 
 AugmentList parse_augmentation(const ParameterValue& value, std::string_view where,

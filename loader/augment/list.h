@@ -64,6 +64,10 @@ AugmentList parse_augmentation(const ParameterValue& value, std::string_view whe
 /// where there are several.
 std::string to_text(const AugmentList& list);
 
+/// Throws InputError when a transform fills the mask with a label that `classes` classes do not
+/// have (255, ignored, may always be filled in).
+void check_fill_labels(const AugmentList& list, int classes);
+
 /// What a transform that moves pixels does at the borders; null for the others.
 const BorderFill* border_of(const AugmentEntry& entry);
 

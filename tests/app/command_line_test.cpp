@@ -128,10 +128,29 @@ TEST_F(CommandLine, CheckDrawsContactSheets) {
 
   expect_input_error(with({}), {"--augment", "-o"});
   expect_input_error(macadam(folder(), {"check", "streets", "-o", "sheets"}), {"--augment"});
+  expect_input_error(macadam(folder(), {"check", "streets", "--sheets", "2"}), {"--augment"});
+  // The label set is that of the configuration: there is no legend of ignored pixels.
+  write_text(folder() / "ignored.toml", small_config(1, "void = \"ignore\"\naugment = []\n"));
+  ASSERT_EQ(macadam(folder(), {"check", "streets", "--augment", "ignored.toml", "-o", "ignored",
+                               "--sheets", "3"})
+                .exit_code,
+            0);
+  EXPECT_NE(read_rgb(folder() / "ignored" / sheets[0].filename()), read_rgb(sheets[0]));
   write_text(folder() / "bad.toml", small_config(1, "augment = [{name = \"Blurr\"}]\n"));
   expect_input_error(macadam(folder(), {"check", "streets", "--augment", "bad.toml", "-o", "x"}),
                      {"Blurr", "Blur", "bad.toml:"});
   EXPECT_FALSE(fs::exists(folder() / "x"));
+}
+
+TEST_F(CommandLine, AMaskIsNotFilledWithWhatIsNoClass) {
+  const auto train = [&](const std::string& list) {
+    return macadam(folder(), {"train", "run.toml", "name=f", "augment=[" + list + "]"});
+  };
+  expect_input_error(train("{name = \"CoarseDropout\", mask_fill_value = 8}"),
+                     {"CoarseDropout", "8 classes", "255"});
+  expect_input_error(
+      train("{name = \"ShiftScaleRotate\", border_mode = \"constant\", mask_value = 200}"),
+      {"ShiftScaleRotate", "200"});
 }
 
 TEST_F(CommandLine, ADeviceCacheNeedsADevice) {

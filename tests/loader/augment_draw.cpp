@@ -334,16 +334,26 @@ TEST(AugmentDraw, ProbabilitiesAndWeights) {
   expect_shares(last, {0.85, 0.15});
 }
 
-TEST(AugmentDraw, FlipsAlone) {
-  float probability = -1;
-  EXPECT_TRUE(Augmentation({}, kSize).flips_only(probability));
-  EXPECT_EQ(probability, 0.0f);
-  EXPECT_TRUE(Augmentation(default_augmentation(), kSize).flips_only(probability));
-  EXPECT_EQ(probability, 0.5f);
-  EXPECT_FALSE(Augmentation(parse({entry("HorizontalFlip"), entry("HorizontalFlip")}), kSize)
-                   .flips_only(probability));
-  EXPECT_FALSE(Augmentation(parse({entry("RandomCrop")}), kSize).flips_only(probability));
-  EXPECT_FALSE(Augmentation(parse({entry("Blur")}), kSize).flips_only(probability));
+TEST(AugmentDraw, AFlipAloneIsDrawnAsInALongerList) {
+  EXPECT_TRUE(Augmentation({}, kSize).flips_only());
+  EXPECT_FALSE(Augmentation({}, kSize).flips(1, 2, 3));
+  EXPECT_FALSE(Augmentation(parse({entry("RandomCrop")}), kSize).flips_only());
+  EXPECT_FALSE(Augmentation(parse({entry("Blur")}), kSize).flips_only());
+  const ParameterValue flip = entry("HorizontalFlip", {{"p", value(0.3)}});
+  const Augmentation alone(parse({flip}), kSize);
+  const Augmentation longer(parse({flip, entry("GaussNoise")}), kSize);
+  ASSERT_TRUE(alone.flips_only());
+  ASSERT_FALSE(longer.flips_only());
+  EXPECT_THROW(longer.flips(3, 2, 0), std::logic_error);
+  int flips = 0;
+  for (int sample = 0; sample < 10'000; ++sample) {
+    const bool flipped = alone.flips(3, 2, sample);
+    flips += flipped ? 1 : 0;
+    AugmentBuilder builder(kSize.height, kSize.width);
+    longer.draw(3, 2, sample, nullptr, builder);
+    ASSERT_EQ(Program(builder).header.mirror, flipped ? 1 : 0);
+  }
+  EXPECT_NEAR(flips, 3000, 5 * 46);  // five standard deviations
 }
 
 }  // namespace

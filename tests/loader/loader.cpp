@@ -333,15 +333,5 @@ TEST(Sampling, EveryOrderIsEquallyLikely) {
   EXPECT_LT(chi_square, 49.7);  // 23 degrees of freedom, p = 0.001
 }
 
-TEST(Sampling, FlipsFollowTheirProbability) {
-  int flips = 0;
-  for (int sample = 0; sample < 10'000; ++sample) flips += draw_flip(3, 2, sample, 0.3f);
-  EXPECT_NEAR(flips, 3000, 5 * 46);  // five standard deviations
-  for (int sample = 0; sample < 100; ++sample) {
-    EXPECT_FALSE(draw_flip(3, 2, sample, 0));
-    EXPECT_TRUE(draw_flip(3, 2, sample, 1));
-  }
-}
-
 }  // namespace
 }  // namespace macadam

@@ -166,6 +166,11 @@ TEST_F(AugmentedLoader, RanksOfEvaluationSeeEverySampleOnceAndNoneTwice) {
     EXPECT_EQ(seen.size(), static_cast<size_t>(kSamples));
     EXPECT_EQ(std::set<int>(seen.begin(), seen.end()).size(), static_cast<size_t>(kSamples));
   }
+  LoaderOptions lonely = options({});
+  lonely.shuffle = false;
+  lonely.ranks = kSamples + 1;
+  lonely.rank = kSamples;
+  expect_input_error([&] { make(lonely); }, {"13 samples for 14 ranks"});
   LoaderOptions many = options({});
   many.batch = 4;
   many.ranks = 4;

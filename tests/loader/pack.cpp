@@ -264,6 +264,11 @@ TEST_F(PackOfCamVid, RefusesAnIndexThatLeadsOutOfTheFile) {
   first.height = first.width = 65'000;
   expect(one, "size of an image");
   first = sound_record;
+  for (const char* id : {"", "/tmp/x", "../x", "a/../../x"}) {  // they name output files
+    first.id = id;
+    expect(one, "the id of a record");
+  }
+  first = sound_record;
   one.label_set.class_names.clear();
   one.splits[0].class_pixels.clear();
   expect(one, "no class");
