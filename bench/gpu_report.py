@@ -226,6 +226,20 @@ def peers_table(data):
             yield f"| {entry['network']} | {entry['batch']} | {peer} | {text.splitlines()[0]} |"
 
 
+def padding_table(data):
+    """Training steps with channels stored in multiples of 8, and as they are; 19 classes."""
+    networks = sorted({entry["network"] for name, entry in data.items()
+                       if name.startswith("padding_")})
+    if not networks:
+        return
+    yield "\n| network | padded, ms | as they are, ms | padded is |\n|---|--:|--:|--:|"
+    for network in networks:
+        padded, plain = (data.get(f"padding_{network}_{pad}", {}).get("milliseconds")
+                         for pad in ("true", "false"))
+        if padded and plain:
+            yield f"| {network} | {padded:.3f} | {plain:.3f} | {plain / padded:.3f}x as fast |"
+
+
 def inference_table(data):
     yield "| network | precision | side | p50, ms | p95, ms | Macadam is |"
     yield "|---|---|---|--:|--:|--:|"
@@ -307,6 +321,7 @@ def section_lines(section, data):
     elif section in ("peers", "inference"):
         yield from (peers_table if section == "peers" else inference_table)(data)
         yield from throughput_table(data)
+        yield from padding_table(data)
         yield ""
         yield from scores_lines(data)
     elif section in ("training", "real"):

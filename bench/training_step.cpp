@@ -4,7 +4,7 @@
 // them and one wait at its end, divided by their number.
 //
 //   bench_training_step [--network NAME] [--batch N] [--size WxH] [--classes N] [--precision P]
-//                       [--device D] [--seconds S] [--on-request]
+//                       [--device D] [--pad-channels BOOL] [--seconds S] [--on-request]
 
 #include "engine/training_step.h"
 
@@ -13,6 +13,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
+#include <optional>
 #include <vector>
 
 #include "app/options.h"
@@ -81,6 +82,7 @@ class TimedConvOps final : public ConvOps {
 struct Options {
   std::string network = "unet_mini", size = "512x256", precision = "auto", device = "auto";
   int batch = 4, classes = 8;
+  std::optional<bool> pad_channels;
   double seconds = 15;
   bool on_request = false;
 };
@@ -144,6 +146,7 @@ class Training {
     TrainingStepOptions options;
     options.dtype = dtype_;
     options.seed = 1;
+    options.pad_channels = options_.pad_channels;
     return {graph_, parameters_, stream_, ops_, options};
   }
 
@@ -202,6 +205,8 @@ int main(int argc, char** argv) {
   app.add_option("--classes", options.classes)->capture_default_str();
   app.add_option("--precision", options.precision)->capture_default_str();
   app.add_option("--device", options.device)->capture_default_str();
+  app.add_option("--pad-channels", options.pad_channels,
+                 "Whether the plan stores channels in multiples of 8; by default it decides");
   app.add_option("--seconds", options.seconds, "Of timed steps")->capture_default_str();
   app.add_flag("--on-request", options.on_request, "Measure at each line of standard input");
   CLI11_PARSE(app, argc, argv);

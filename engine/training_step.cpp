@@ -26,6 +26,7 @@ PlanOptions plan_options(const TrainingStepOptions& options, const StepState* st
   plan.loss->gradient_scale = loss_scale;
   plan.seed = options.seed;
   plan.state = state;
+  plan.pad_channels = options.pad_channels;
   return plan;
 }
 

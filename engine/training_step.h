@@ -23,7 +23,8 @@ struct TrainingStepOptions {
   OptimizerOptions optimizer;
   Normalization normalization;
   uint64_t seed = 0;
-  DeviceCache* cache = nullptr;  // of the samples of the batches; outlives the step
+  DeviceCache* cache = nullptr;      // of the samples of the batches; outlives the step
+  std::optional<bool> pad_channels;  // see PlanOptions
 };
 
 /// Which batch of a step: number `index` (from 0) of `count`. The step's gradient is the mean of

@@ -118,7 +118,7 @@ void cast_shadow(const PixelOp& op, const std::byte* program, const PixelRun& ru
   std::array<uint8_t, kRunBytes> halved;
   std::copy(run.rgb + 3 * begin, run.rgb + 3 * run.count, halved.data() + 3 * begin);
   change_pixels({run.y, run.x + begin, run.count - begin, halved.data() + 3 * begin},
-                scalar::halve_lightness);
+                [](scalar::Rgb pixel) { return scalar::halve_lightness(pixel); });
   for (int i = begin; i < run.count; ++i) {
     if (dark[static_cast<size_t>(i)] != 0) std::copy_n(halved.data() + 3 * i, 3, run.rgb + 3 * i);
   }

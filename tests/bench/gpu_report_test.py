@@ -54,6 +54,15 @@ class Merge(unittest.TestCase):
         self.assertLess(text.index("| unet | bf16 | 1 | 1 | 100.0 |"),
                         text.index("| unet | bf16 | 4 | 1 | 400.0 |"))
 
+    def test_padding_is_compared_with_none(self):
+        data = {f"padding_unet_{pad}": {"network": "unet", "milliseconds": ms}
+                for pad, ms in (("true", 8), ("false", 10))}
+        data["padding_half_true"] = {"network": "half", "milliseconds": 1}  # cut by the time limit
+        self.merge("peers", 0, data)
+        text = (self.out / "report.md").read_text()
+        self.assertIn("| unet | 8.000 | 10.000 | 1.250x as fast |", text)
+        self.assertNotIn("| half |", text)
+
     def test_a_failed_section_shows_the_end_of_its_log(self):
         self.merge("kernels", 1, None)
         self.assertEqual(report.state(self.out, "kernels"), "failed")
