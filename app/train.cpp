@@ -83,9 +83,12 @@ TrainerOptions make_trainer_options(const Config& config, const LabelSet& labels
   options.learning_rate = [schedule](int64_t step) {
     return static_cast<float>(learning_rate(schedule, step));
   };
-  options.step = {
-      dtype,      config.loss, config.class_weights, config.optimizer, config.normalization,
-      config.seed};
+  options.step.dtype = dtype;
+  options.step.loss = config.loss;
+  options.step.class_weights = config.class_weights;
+  options.step.optimizer = config.optimizer;
+  options.step.normalization = config.normalization;
+  options.step.seed = config.seed;
   options.fine_tuning = config.fine_tuning;
   options.absent = config.absent;
   options.patience = config.patience;

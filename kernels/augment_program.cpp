@@ -226,7 +226,7 @@ void AugmentBuilder::write(std::span<std::byte> out) const {
   // The last transform tells where its pixels come from first.
   std::reverse(header.map.begin(), header.map.begin() + header.maps);
   std::memcpy(out.data(), &header, sizeof header);
-  std::memcpy(out.data() + sizeof header, data_.data(), data_.size());
+  std::ranges::copy(data_, out.begin() + sizeof header);
   const size_t end = sizeof header + data_.size();
   std::memset(out.data() + end, 0, out.size() - end);
 }
