@@ -173,7 +173,7 @@ bool Loader::fill(int index, std::span<uint8_t> image, std::span<uint8_t> labels
                        Image(options_.height, options_.width, 1)};
     std::ranges::copy(image, copy.photo.pixels.begin());
     std::ranges::copy(labels, copy.labels.pixels.begin());
-    cache_.keep(index, std::move(copy));
+    cache_.keep(index, copy);
   }
   return false;
 }
@@ -184,7 +184,7 @@ bool Loader::fill_from_window(int index, std::span<uint8_t> image, std::span<uin
   DecodedSample fresh;
   if (!hit) {
     fresh = read_sample(sample(index), dataset_.masks, labels_);
-    source = cache_.keep(index, std::move(fresh));
+    source = cache_.keep(index, fresh);
     if (source == nullptr) source = &fresh;
   }
   const Image& labels_of_photo = source->labels;

@@ -9,7 +9,7 @@ const DecodedSample* SampleCache::find(int sample) const {
   return entry.photo.pixels.empty() ? nullptr : &entry;
 }
 
-const DecodedSample* SampleCache::keep(int index, DecodedSample&& sample) {
+const DecodedSample* SampleCache::keep(int index, DecodedSample& sample) {
   const size_t bytes = sample.bytes();
   if (used_.fetch_add(bytes) + bytes > capacity_) {
     used_.fetch_sub(bytes);

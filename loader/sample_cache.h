@@ -20,8 +20,9 @@ class SampleCache {
   const DecodedSample* find(int sample) const;
   /// Whether another sample of `bytes` would fit now.
   bool has_room(size_t bytes) const { return used_.load() + bytes <= capacity_; }
-  /// Keeps the sample if it fits, and returns it then; else null, and `sample` is untouched.
-  const DecodedSample* keep(int index, DecodedSample&& sample);
+  /// Moves the sample in here if it fits, and returns it then; else null, and `sample` is
+  /// untouched.
+  const DecodedSample* keep(int index, DecodedSample& sample);
 
  private:
   size_t capacity_;

@@ -21,6 +21,7 @@ std::vector<float> gaussian(double sigma, int radius) {
   }
   const double sum = std::accumulate(weights.begin(), weights.end(), 0.0);
   std::vector<float> result;
+  result.reserve(weights.size());
   for (const double weight : weights) result.push_back(static_cast<float>(weight / sum));
   return result;
 }
@@ -37,11 +38,12 @@ int mirrored(int i, int n, bool at_centres) {
 void smooth_columns(const std::vector<float>& in, int height, int width,
                     const std::vector<float>& weights, bool at_centres, std::vector<float>& out) {
   const int radius = static_cast<int>(weights.size()) / 2;
+  const float* centre = weights.data() + radius;
   std::ranges::fill(out, 0.0f);
   for (int y = 0; y < height; ++y) {
     float* target = out.data() + static_cast<ptrdiff_t>(y) * width;
     for (int k = -radius; k <= radius; ++k) {
-      const float weight = weights[static_cast<size_t>(k + radius)];
+      const float weight = centre[k];
       const float* source =
           in.data() + static_cast<ptrdiff_t>(mirrored(y + k, height, at_centres)) * width;
       for (int x = 0; x < width; ++x) target[x] += weight * source[x];
@@ -54,10 +56,11 @@ void smooth_rows(std::vector<float>& values, int height, int width,
                  const std::vector<float>& weights, bool at_centres) {
   const int radius = static_cast<int>(weights.size()) / 2;
   std::vector<float> padded(static_cast<size_t>(width) + 2 * static_cast<size_t>(radius));
+  float* first = padded.data() + radius;
   for (int y = 0; y < height; ++y) {
     float* row = values.data() + static_cast<ptrdiff_t>(y) * width;
     for (int x = -radius; x < width + radius; ++x) {
-      padded[static_cast<size_t>(x + radius)] = row[mirrored(x, width, at_centres)];
+      first[x] = row[mirrored(x, width, at_centres)];
     }
     std::fill(row, row + width, 0.0f);
     for (size_t k = 0; k < weights.size(); ++k) {

@@ -22,7 +22,7 @@ std::optional<double> number_of(const ParameterValue& value) {
 }
 
 std::string remedy_for(Scalar scalar, double least, double most) {
-  const std::string pair = fmt::format("write [low, high] from {} to {}", least, most);
+  std::string pair = fmt::format("write [low, high] from {} to {}", least, most);
   switch (scalar) {
     case Scalar::symmetric: return pair + (least < 0 ? ", or a number v for [-v, v]" : "");
     case Scalar::from_zero: return pair + ", or a number v for [0, v]";
@@ -46,6 +46,7 @@ Range range_of(double v, Scalar scalar) {
 template <class Values>
 std::string list_text(const Values& values) {
   std::vector<std::string> items;
+  items.reserve(std::size(values));
   for (const auto value : values) items.push_back(fmt::to_string(value));
   return fmt::format("[{}]", joined(items));
 }
