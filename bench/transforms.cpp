@@ -92,10 +92,8 @@ class Samples {
   Batch next() {
     const int height = seen_.photo.height, width = seen_.photo.width, sample = sample_++;
     if (augmentation_.windows()) {
-      const SourceWindow window =
-          augmentation_.window(kSeed, 0, sample, {height, width, source_.labels.pixels});
-      resize_bilinear(source_.photo, window, height, width, 0, seen_.photo.pixels);
-      resize_nearest(source_.labels, window, height, width, kIgnore, seen_.labels.pixels);
+      augmentation_.show(kSeed, 0, sample, source_.photo, source_.labels, seen_.photo.pixels,
+                         seen_.labels.pixels);
     }
     Batch batch;
     batch.n = 1;
@@ -106,11 +104,7 @@ class Samples {
       batch.flips = &flip_;
       return batch;
     }
-    std::optional<ImageStatistics> statistics;
-    if (augmentation_.needs_statistics()) statistics = statistics_of(seen_.photo.pixels);
-    AugmentBuilder builder(height, width);
-    augmentation_.draw(kSeed, 0, sample, statistics ? &*statistics : nullptr, builder);
-    builder.write(programs_);
+    augmentation_.write_program(kSeed, 0, sample, seen_.photo.pixels, programs_);
     batch.programs = {programs_.data(), augmentation_.limits()};
     return batch;
   }

@@ -5,16 +5,13 @@
 #include <span>
 
 #include "kernels/augment.h"
+#include "kernels/augment_scratch.h"
 
 namespace macadam {
 
 namespace {
 
 constexpr size_t kAlignment = 16;
-
-constexpr size_t rounded_up(size_t bytes) {
-  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
-}
 
 static_assert(sizeof(AugmentHeader) % 4 == 0 && alignof(AugmentHeader) <= kAlignment);
 
@@ -49,7 +46,7 @@ void AugmentBuilder::fill(std::array<uint8_t, 3> rgb, uint8_t label) {
 uint32_t AugmentBuilder::append(std::span<const std::byte> data) {
   const size_t offset = sizeof(AugmentHeader) + data_.size();
   data_.insert(data_.end(), data.begin(), data.end());
-  data_.resize((data_.size() + 3) / 4 * 4);
+  data_.resize(round_up(data_.size(), 4));
   return static_cast<uint32_t>(offset);
 }
 
@@ -211,7 +208,9 @@ void AugmentBuilder::blur(int size) {
   s.blur_at = s.last;
 }
 
-size_t AugmentBuilder::bytes() const { return rounded_up(sizeof(AugmentHeader) + data_.size()); }
+size_t AugmentBuilder::bytes() const {
+  return round_up(sizeof(AugmentHeader) + data_.size(), kAlignment);
+}
 
 void AugmentBuilder::write(std::span<std::byte> out) const {
   require(bytes() <= out.size(), "an augmentation's program fits into its slot");
@@ -244,11 +243,7 @@ bool AugmentBuilder::within(const AugmentLimits& limits) const {
 }
 
 size_t augment_scratch_bytes(const Shape& images, const AugmentLimits& limits) {
-  if (limits.stages <= 1) return 0;
-  const auto samples = static_cast<size_t>(images.n);
-  const size_t image = static_cast<size_t>(images.h) * static_cast<size_t>(images.w) * 3;
-  const size_t tables = static_cast<size_t>(limits.equalize_tiles) * 256;
-  return samples * (2 * rounded_up(image) + rounded_up(tables));
+  return limits.stages <= 1 ? 0 : AugmentScratch(images, limits).bytes();
 }
 
 }  // namespace macadam

@@ -12,7 +12,6 @@
 #include <utility>
 
 #include "kernels/error.h"
-#include "loader/resize.h"
 #include "loader/sampling.h"
 
 namespace macadam {
@@ -187,12 +186,8 @@ bool Loader::fill_from_window(int index, std::span<uint8_t> image, std::span<uin
     source = cache_.keep(index, fresh);
     if (source == nullptr) source = &fresh;
   }
-  const Image& labels_of_photo = source->labels;
-  const SourceWindow window = options_.augmentation->window(
-      options_.seed, epoch_, index,
-      {labels_of_photo.height, labels_of_photo.width, labels_of_photo.pixels});
-  resize_bilinear(source->photo, window, options_.height, options_.width, 0, image);
-  resize_nearest(source->labels, window, options_.height, options_.width, kIgnore, labels);
+  options_.augmentation->show(options_.seed, epoch_, index, source->photo, source->labels, image,
+                              labels);
   return hit;
 }
 
@@ -203,17 +198,10 @@ void Loader::augment(Slot& slot, size_t position, int index) {
     slot.flips[position] = flip ? 1 : 0;
     return;
   }
-  AugmentBuilder builder(options_.height, options_.width);
-  std::optional<ImageStatistics> statistics;
-  if (options_.augmentation->needs_statistics()) {
-    statistics = statistics_of({slot.images + position * 3 * pixels_, 3 * pixels_});
-  }
-  options_.augmentation->draw(options_.seed, epoch_, index, statistics ? &*statistics : nullptr,
-                              builder);
-  const AugmentLimits& limits = slot.batch.programs.limits;
-  require(builder.within(limits), "a program stays within what its list allows");
-  const size_t bytes = limits.bytes;
-  builder.write({slot.programs + position * bytes, bytes});
+  const size_t bytes = slot.batch.programs.limits.bytes;
+  options_.augmentation->write_program(options_.seed, epoch_, index,
+                                       {slot.images + position * 3 * pixels_, 3 * pixels_},
+                                       {slot.programs + position * bytes, bytes});
 }
 
 void Loader::pad(Slot& slot) const {

@@ -9,7 +9,7 @@
 #include <thread>
 #include <vector>
 
-#include "engine/batch.h"
+#include "engine/batch_source.h"
 #include "engine/device_cache.h"
 #include "kernels/device.h"
 #include "loader/augment/augmentation.h"
@@ -55,13 +55,8 @@ class BatchLease {
   Slot* slot_ = nullptr;
 };
 
-/// Since the last start().
-struct LoaderStats {
-  double wait_seconds = 0;  // that next() waited for a batch
-  double load_seconds = 0;  // that producers spent on samples, summed over threads
-  int64_t samples = 0;      // produced
-  int64_t cache_hits = 0;   // of these, copied from the cache, or left to the device's
-  int ready = 0;            // batches that wait to be taken now
+struct LoaderStats : SourceStats {
+  int64_t cache_hits = 0;  // samples copied from the cache, or left to the device's
 };
 
 /// Batches of a split, in an order and with an augmentation that depend on nothing but the options'

@@ -14,11 +14,6 @@ const Batch& LoaderSource::next() {
   return *lease_;
 }
 
-SourceStats LoaderSource::stats() const {
-  const LoaderStats stats = loader_.stats();
-  return {stats.wait_seconds, stats.samples, stats.load_seconds, stats.ready};
-}
-
 std::string LoaderSource::sample_name(int sample) const {
   const auto& samples = loader_.dataset().samples;
   const auto index = static_cast<size_t>(sample);

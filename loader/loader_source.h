@@ -14,7 +14,7 @@ class LoaderSource final : public BatchSource {
   int64_t batches() const override { return loader_.steps(); }
   void start(int64_t epoch, int64_t first) override;
   const Batch& next() override;
-  SourceStats stats() const override;
+  SourceStats stats() const override { return loader_.stats(); }
   std::string sample_name(int sample) const override;
 
  private:

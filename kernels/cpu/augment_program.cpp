@@ -7,6 +7,7 @@
 #include <array>
 #include <cstring>
 
+#include "kernels/augment_scratch.h"
 #include "kernels/cpu/normalize_row.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/pixel_row.h"
@@ -22,12 +23,6 @@ namespace {
 constexpr int kStripRows = 64, kTileColumns = 256;
 constexpr int kMaxRadius = AugmentHeader::kMaxBlur / 2;
 static_assert(kTileColumns + 2 * kMaxRadius <= kRunPixels);
-
-constexpr size_t kAlignment = 16;
-
-constexpr size_t rounded_up(size_t bytes) {
-  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
-}
 
 struct Tile {
   int y0, y1, x0, x1;
@@ -254,10 +249,8 @@ class ProgramRun {
         normalization_(normalization),
         affine_(normalization),
         pixels_(int64_t{shape_.h} * shape_.w),
-        image_bytes_(rounded_up(static_cast<size_t>(3 * pixels_))),
-        table_bytes_(rounded_up(256 * static_cast<size_t>(programs.limits.equalize_tiles))),
-        stage_images_(reinterpret_cast<uint8_t*>(scratch)),
-        equalize_tables_(stage_images_ + 2 * static_cast<size_t>(shape_.n) * image_bytes_) {}
+        layout_(images.shape, programs.limits),
+        scratch_(reinterpret_cast<uint8_t*>(scratch)) {}
 
   int stages() const {
     int most = 0;
@@ -278,12 +271,8 @@ class ProgramRun {
     return *reinterpret_cast<const AugmentHeader*>(program(n));
   }
   /// What a stage leaves to the next one.
-  uint8_t* stage_image(int n, int index) const {
-    return stage_images_ + (2 * static_cast<size_t>(n) + (index & 1)) * image_bytes_;
-  }
-  uint8_t* equalize_tables(int n) const {
-    return equalize_tables_ + static_cast<size_t>(n) * table_bytes_;
-  }
+  uint8_t* stage_image(int n, int index) const { return scratch_ + layout_.image(index, n); }
+  uint8_t* equalize_tables(int n) const { return scratch_ + layout_.tables(n); }
 
   void make_equalize_tables(int index) const {
     const int tiles = programs_.limits.equalize_tiles, tasks = shape_.n * tiles;
@@ -354,9 +343,8 @@ class ProgramRun {
   const Normalization& normalization_;
   RepeatedAffine affine_;
   int64_t pixels_;
-  size_t image_bytes_, table_bytes_;
-  uint8_t* stage_images_;
-  uint8_t* equalize_tables_;
+  AugmentScratch layout_;
+  uint8_t* scratch_;
 };
 
 }  // namespace

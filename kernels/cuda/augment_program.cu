@@ -4,6 +4,7 @@
 
 #include <type_traits>
 
+#include "kernels/augment_scratch.h"
 #include "kernels/cuda/augment_program.h"
 #include "kernels/cuda/box_mean.cuh"
 #include "kernels/cuda/byte_normalization.cuh"
@@ -18,8 +19,6 @@ namespace {
 
 static_assert(std::is_trivially_copyable_v<AugmentHeader>);
 
-constexpr size_t rounded_up(size_t bytes) { return (bytes + 15) / 16 * 16; }
-
 /// What the launches of one call share.
 struct Batch {
   const uint8_t* images;
@@ -27,24 +26,20 @@ struct Batch {
   uint8_t* out;
   const std::byte* programs;
   size_t program_bytes;
-  std::byte* scratch;               // see stage_image and clahe_tables
-  size_t image_bytes, table_bytes;  // of a sample in scratch
-  int samples, height, width;
+  std::byte* scratch;
+  AugmentScratch layout;  // of scratch
+  int height, width;
   bool words;     // rows of images may be read by words
   bool out_runs;  // labels may be written by runs
 
   __device__ const std::byte* program(int sample) const {
     return programs + static_cast<size_t>(sample) * program_bytes;
   }
-  /// What a stage leaves to the next one. Two stages' images exist at a time.
   __device__ uint8_t* stage_image(int stage, int sample) const {
-    const auto place =
-        static_cast<size_t>(stage % 2) * static_cast<size_t>(samples) + static_cast<size_t>(sample);
-    return reinterpret_cast<uint8_t*>(scratch) + place * image_bytes;
+    return reinterpret_cast<uint8_t*>(scratch + layout.image(stage, sample));
   }
   __device__ uint8_t* clahe_tables(int sample) const {
-    return reinterpret_cast<uint8_t*>(scratch) + 2 * static_cast<size_t>(samples) * image_bytes +
-           static_cast<size_t>(sample) * table_bytes;
+    return reinterpret_cast<uint8_t*>(scratch + layout.tables(sample));
   }
   __device__ SampleImage input(int stage, int sample) const {
     if (stage > 0) return {stage_image(stage - 1, sample), height, width, words};
@@ -362,8 +357,8 @@ void augment_programs(Stream& stream, const Tensor& images, const Tensor& labels
           "augment: a dense label a pixel");
   require(int64_t{3} * s.h * s.w < (int64_t{1} << 31) && s.n < (1 << 16),
           "augment: images of fewer than 2^31 bytes, fewer than 2^16 of them");
+  require(programs.data != nullptr, "augment: a program for every sample");
   const AugmentLimits& limits = programs.limits;
-  const auto image_bytes = static_cast<size_t>(3) * static_cast<size_t>(s.h * s.w);
   const Batch batch{
       .images = images.as<uint8_t>(),
       .labels = labels.as<uint8_t>(),
@@ -371,9 +366,7 @@ void augment_programs(Stream& stream, const Tensor& images, const Tensor& labels
       .programs = programs.data,
       .program_bytes = limits.bytes,
       .scratch = scratch,
-      .image_bytes = rounded_up(image_bytes),
-      .table_bytes = rounded_up(static_cast<size_t>(limits.equalize_tiles) * 256),
-      .samples = s.n,
+      .layout = AugmentScratch(s, limits),
       .height = s.h,
       .width = s.w,
       .words = reinterpret_cast<uintptr_t>(images.data) % 4 == 0 && s.w % 4 == 0,

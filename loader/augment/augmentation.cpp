@@ -1,11 +1,13 @@
 #include "loader/augment/augmentation.h"
 
 #include <algorithm>
+#include <optional>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "kernels/error.h"
+#include "loader/label_set.h"
 
 namespace macadam {
 
@@ -20,12 +22,6 @@ struct Sample {
     return {seed, epoch, index, kAugmentPurpose + entry};
   }
 };
-
-const AugmentList* children_of(const AugmentEntry& entry) {
-  if (const auto* one = std::get_if<OneOf>(&entry.transform)) return &one->transforms;
-  if (const auto* all = std::get_if<Compose>(&entry.transform)) return &all->transforms;
-  return nullptr;
-}
 
 /// How many entries there are, with those within others.
 uint32_t entries(const AugmentEntry& entry) {
@@ -143,6 +139,15 @@ SourceWindow Augmentation::window(uint64_t seed, int64_t epoch, int index,
           .width = static_cast<double>(photo.width)};
 }
 
+void Augmentation::show(uint64_t seed, int64_t epoch, int sample, const Image& photo,
+                        const Image& photo_labels, std::span<uint8_t> image,
+                        std::span<uint8_t> labels) const {
+  const SourceWindow part =
+      window(seed, epoch, sample, {photo.height, photo.width, photo_labels.pixels});
+  resize_bilinear(photo, part, size_.height, size_.width, 0, image);
+  resize_nearest(photo_labels, part, size_.height, size_.width, kIgnore, labels);
+}
+
 bool Augmentation::needs_statistics() const {
   return any_entry(list_, [](const AugmentEntry& entry) {
     return std::visit(
@@ -168,6 +173,16 @@ void Augmentation::draw(uint64_t seed, int64_t epoch, int sample, const ImageSta
     return constant;
   });
   Drawing({seed, epoch, sample}, size_, statistics, builder).run(list_, 0);
+}
+
+void Augmentation::write_program(uint64_t seed, int64_t epoch, int sample,
+                                 std::span<const uint8_t> rgb, std::span<std::byte> out) const {
+  std::optional<ImageStatistics> statistics;
+  if (needs_statistics()) statistics = statistics_of(rgb);
+  AugmentBuilder builder(size_.height, size_.width);
+  draw(seed, epoch, sample, statistics ? &*statistics : nullptr, builder);
+  require(builder.within(limits_), "a program stays within what its list allows");
+  builder.write(out);
 }
 
 }  // namespace macadam

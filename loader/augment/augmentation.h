@@ -4,6 +4,7 @@
 // order and on any thread.
 
 #include <cstdint>
+#include <span>
 
 #include "kernels/augment_program.h"
 #include "loader/augment/list.h"
@@ -34,12 +35,21 @@ class Augmentation {
   /// Requires labels of the photo's size where needs_labels().
   SourceWindow window(uint64_t seed, int64_t epoch, int sample, const LabelMap& photo) const;
 
+  /// Brings window() of a photo and its labels to the network's size: image (height x width x 3)
+  /// and labels (height x width). What lies beyond the photo is black, and ignored.
+  void show(uint64_t seed, int64_t epoch, int sample, const Image& photo, const Image& photo_labels,
+            std::span<uint8_t> image, std::span<uint8_t> labels) const;
+
   /// True when draw() looks at statistics of the photo.
   bool needs_statistics() const;
   /// Writes the program of a sample. statistics: of the photo at the network's size, before any
   /// transform; may be null where none are needed. Requires a fresh builder for the network's size.
   void draw(uint64_t seed, int64_t epoch, int sample, const ImageStatistics* statistics,
             AugmentBuilder& builder) const;
+  /// The same into `out`, of limits().bytes. rgb: the photo at the network's size; not looked at
+  /// unless needs_statistics().
+  void write_program(uint64_t seed, int64_t epoch, int sample, std::span<const uint8_t> rgb,
+                     std::span<std::byte> out) const;
 
  private:
   AugmentList list_;

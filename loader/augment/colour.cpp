@@ -12,7 +12,7 @@ namespace macadam {
 namespace {
 
 /// The table of value * scale + offset in double, the same for all channels.
-AugmentBuilder::Table linear_table(double scale, double offset) {
+AugmentBuilder::Table double_table(double scale, double offset) {
   AugmentBuilder::Table table;
   for (size_t v = 0; v < 256; ++v) {
     table[0][v] = truncated_byte(static_cast<double>(v) * scale + offset);
@@ -61,12 +61,12 @@ void ColorJitter::write(const Drawn& drawn, const ImageStatistics& statistics,
                         AugmentBuilder& builder) const {
   for (const int step : drawn.order) {
     if (step == 0 && drawn.brightness != 1) {
-      builder.table(linear_table(drawn.brightness, 0));
+      builder.table(double_table(drawn.brightness, 0));
     } else if (step == 1 && drawn.contrast != 1) {
       const double mean = grey(channel_means(statistics, builder.last_table()));
       builder.table(drawn.contrast == 0
-                        ? linear_table(0, std::floor(mean + 0.5))
-                        : linear_table(drawn.contrast, mean * (1 - drawn.contrast)));
+                        ? double_table(0, std::floor(mean + 0.5))
+                        : double_table(drawn.contrast, mean * (1 - drawn.contrast)));
     } else if (step == 2 && drawn.saturation != 1) {
       builder.saturation(static_cast<float>(drawn.saturation));
     } else if (step == 3 && drawn.hue != 0) {

@@ -21,11 +21,11 @@ struct AugmentCost {
 
   void add_map(size_t bytes = 0) {
     ++maps;
-    data += rounded_up(bytes, 4);
+    data += round_up(bytes, 4);
   }
   void add_op(size_t bytes = 0) {
     ++ops;
-    data += rounded_up(bytes, 4);
+    data += round_up(bytes, 4);
   }
   void add_table() { add_op(sizeof(AugmentBuilder::Table)); }
   void add_blur(int size) {
@@ -41,7 +41,7 @@ struct AugmentCost {
   }
 
   AugmentLimits limits() const {
-    return {.bytes = rounded_up(sizeof(AugmentHeader) + data, 16),
+    return {.bytes = round_up(sizeof(AugmentHeader) + data, 16),
             .stages = stages,
             .blur = blur,
             .equalize_tiles = tiles};
@@ -58,9 +58,6 @@ struct AugmentCost {
             .blur = std::max(a.blur, b.blur),
             .tiles = std::max(a.tiles, b.tiles)};
   }
-
- private:
-  static size_t rounded_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 };
 
 }  // namespace macadam

@@ -195,11 +195,7 @@ template <class Visit>
 void for_each_entry(const AugmentList& list, const Visit& visit) {
   for (const AugmentEntry& entry : list) {
     visit(entry);
-    std::visit(
-        [&]<class T>(const T& transform) {
-          if constexpr (is_container<T>) for_each_entry(transform.transforms, visit);
-        },
-        entry.transform);
+    if (const AugmentList* children = children_of(entry)) for_each_entry(*children, visit);
   }
 }
 
@@ -245,6 +241,15 @@ bool OneOf::operator==(const OneOf& other) const { return transforms == other.tr
 bool Compose::operator==(const Compose& other) const { return transforms == other.transforms; }
 
 AugmentList default_augmentation() { return {{HorizontalFlip{}, 0.5}}; }
+
+const AugmentList* children_of(const AugmentEntry& entry) {
+  return std::visit(
+      []<class T>(const T& transform) -> const AugmentList* {
+        if constexpr (is_container<T>) return &transform.transforms;
+        return nullptr;
+      },
+      entry.transform);
+}
 
 const BorderFill* border_of(const AugmentEntry& entry) {
   return std::visit(

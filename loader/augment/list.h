@@ -50,6 +50,9 @@ struct AugmentEntry {
   bool operator==(const AugmentEntry&) const = default;
 };
 
+/// The transforms within an entry that holds some (OneOf, Compose); else null.
+const AugmentList* children_of(const AugmentEntry& entry);
+
 /// The list of the default configuration: mirrored half of the time.
 AugmentList default_augmentation();
 

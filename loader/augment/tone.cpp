@@ -7,7 +7,7 @@ namespace macadam {
 namespace {
 
 /// The table of value * scale + offset, the same for all channels.
-AugmentBuilder::Table linear_table(double scale, double offset) {
+AugmentBuilder::Table float_table(double scale, double offset) {
   AugmentBuilder::Table table;
   for (size_t v = 0; v < 256; ++v) {
     const float scaled = static_cast<float>(v) * static_cast<float>(scale);
@@ -35,7 +35,7 @@ RgbShift::Drawn RgbShift::draw(RandomStream& random, ImageSize) const {
 
 void RgbShift::write(const Drawn& drawn, AugmentBuilder& builder) const {
   AugmentBuilder::Table table;
-  for (size_t c = 0; c < 3; ++c) table[c] = linear_table(1, drawn.shift[c])[0];
+  for (size_t c = 0; c < 3; ++c) table[c] = float_table(1, drawn.shift[c])[0];
   builder.table(table);
 }
 
@@ -60,7 +60,7 @@ void RandomBrightnessContrast::write(const Drawn& drawn, const ImageStatistics& 
     const std::array<double, 3> means = channel_means(statistics, builder.last_table());
     offset = drawn.alpha * drawn.beta * ((means[0] + means[1] + means[2]) / 3);
   }
-  builder.table(linear_table(drawn.alpha, offset));
+  builder.table(float_table(drawn.alpha, offset));
 }
 
 void RandomBrightness::describe(Fields& fields) {
@@ -72,7 +72,7 @@ RandomBrightness::Drawn RandomBrightness::draw(RandomStream& random, ImageSize) 
 }
 
 void RandomBrightness::write(const Drawn& drawn, AugmentBuilder& builder) const {
-  builder.table(linear_table(1, drawn.beta * 255));
+  builder.table(float_table(1, drawn.beta * 255));
 }
 
 void RandomContrast::describe(Fields& fields) {
@@ -84,7 +84,7 @@ RandomContrast::Drawn RandomContrast::draw(RandomStream& random, ImageSize) cons
 }
 
 void RandomContrast::write(const Drawn& drawn, AugmentBuilder& builder) const {
-  builder.table(linear_table(drawn.alpha, 0));
+  builder.table(float_table(drawn.alpha, 0));
 }
 
 void RandomGamma::describe(Fields& fields) {

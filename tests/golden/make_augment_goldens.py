@@ -6,7 +6,6 @@ Run it with a Python that has both; nothing else needs one:  python make_augment
 A file is a sequence of arrays, each as numpy.save writes it, in the order of the `save` call below.
 """
 
-import pathlib
 
 import albumentations.augmentations.functional as F
 import albumentations.augmentations.geometric.functional as G
@@ -14,20 +13,10 @@ from albumentations.augmentations.blur.functional import blur
 import cv2
 import numpy as np
 
-FOLDER = pathlib.Path(__file__).parent / "augment"
+from augment_files import save
+
 H, W = 48, 64
 random = np.random.RandomState(20240301)
-
-
-def save(name, *arrays):
-    with open(FOLDER / f"{name}.npy", "wb") as file:
-        for array in arrays:
-            array = np.ascontiguousarray(array)
-            if array.dtype == np.float64:
-                array = array.astype("<f4")
-            elif array.dtype not in (np.uint8, np.float32):
-                array = array.astype("<i4")
-            np.save(file, array)
 
 
 def photo():

@@ -6,25 +6,14 @@ Run it with a Python that has both; nothing else needs one:  python make_pixel_o
 A file is a sequence of arrays, each as numpy.save writes it, in the order of the `save` call below.
 """
 
-import pathlib
 
 import albumentations.augmentations.functional as F
 import cv2
 import numpy as np
 
-FOLDER = pathlib.Path(__file__).parent / "augment"
+from augment_files import save
+
 random = np.random.RandomState(20240229)
-
-
-def save(name, *arrays):
-    with open(FOLDER / f"pixel_{name}.npy", "wb") as file:
-        for array in arrays:
-            array = np.ascontiguousarray(array)
-            if array.dtype == np.float64:
-                array = array.astype("<f4")
-            elif array.dtype != np.uint8 and array.dtype != np.float32:
-                array = array.astype("<i4")
-            np.save(file, array)
 
 
 def pixels(count):
@@ -40,20 +29,20 @@ def pixels(count):
 def hsv():
     image = pixels(256)
     shifts = [(0, 0, 0), (20, 30, 20), (-20, -30, -20), (90, 0, 0), (-180, 5, -3), (179, -255, 255)]
-    save("hsv", image, np.array(shifts), np.stack([F._shift_hsv_uint8(image, *s) for s in shifts]))
+    save("pixel_hsv", image, np.array(shifts), np.stack([F._shift_hsv_uint8(image, *s) for s in shifts]))
 
 
 def saturation():
     image = pixels(256)
     factors = np.array([0.0, 0.5, 0.8, 1.125, 1.2, 2.0], np.float32)
     made = [F.adjust_saturation_torchvision(image, float(f)) for f in factors]
-    save("saturation", image, factors, np.stack(made))
+    save("pixel_saturation", image, factors, np.stack(made))
 
 
 def shadow():
     image = pixels(512)
     everywhere = [np.array([[[0, 0], [0, 511], [1, 511], [1, 0]]], np.int32)]
-    save("shadow", image, F.add_shadow(image, everywhere))
+    save("pixel_shadow", image, F.add_shadow(image, everywhere))
 
 
 def polygons():
@@ -65,13 +54,13 @@ def polygons():
         cv2.fillPoly(mask, [shape.astype(np.int32)], 1)
         shapes.append(shape)
         masks.append(mask)
-    save("polygons", np.array([len(s) for s in shapes]), np.concatenate(shapes), np.stack(masks))
+    save("pixel_polygons", np.array([len(s) for s in shapes]), np.concatenate(shapes), np.stack(masks))
 
 
 def noise():
     values = random.randint(0, 256, (512, 1, 1)).astype(np.uint8)
     added = random.normal(0, 30, values.shape).astype(np.float32)
-    save("noise", values, added, F.gauss_noise(values, added))
+    save("pixel_noise", values, added, F.gauss_noise(values, added))
 
 
 def lab():
@@ -81,7 +70,7 @@ def lab():
     changed = converted.copy()
     lightness = converted[..., 0].astype(int) + random.randint(-40, 41, converted.shape[:2])
     changed[..., 0] = np.clip(lightness, 0, 255)
-    save("lab", image, converted[..., 0], changed[..., 0],
+    save("pixel_lab", image, converted[..., 0], changed[..., 0],
          cv2.cvtColor(changed, cv2.COLOR_LAB2RGB))
 
 
@@ -91,11 +80,10 @@ def clahe(name, height, width, tiles_y, tiles_x, limit):
     plane = 90 + 60 * np.sin(y / 9) * np.cos(x / 7) + 20 * (x > y) * random.randn(height, width)
     plane = np.clip(plane, 0, 255).astype(np.uint8)
     made = cv2.createCLAHE(clipLimit=limit, tileGridSize=(tiles_x, tiles_y)).apply(plane)
-    save(f"clahe_{name}", np.array([tiles_y, tiles_x]), np.array([limit], np.float32), plane, made)
+    save(f"pixel_clahe_{name}", np.array([tiles_y, tiles_x]), np.array([limit], np.float32), plane, made)
 
 
 if __name__ == "__main__":
-    FOLDER.mkdir(exist_ok=True)
     hsv()
     saturation()
     shadow()

@@ -16,26 +16,12 @@ namespace {
 
 using Table = AugmentBuilder::Table;
 
-NpyFile golden(const std::string& name) {
-  return NpyFile(std::filesystem::path(MACADAM_SOURCE_DIR) / "tests/golden/augment" /
-                 (name + ".npy"));
-}
-
-class AugmentGolden : public ::testing::TestWithParam<const char*> {
+class AugmentGolden : public AugmentingTest {
  protected:
-  void SetUp() override {
-    backend_ = find_augmenting_backend(GetParam());
-    if (!backend_) GTEST_SKIP() << "no CUDA device";
-  }
-
-  Picture run(const Picture& picture, const AugmentBuilder& program) {
-    return augment(*backend_, picture, program);
-  }
-
   /// Every byte goes through the tables that `table` makes of the parameters, bit for bit.
   template <typename MakeTable>
   void check_tables(const std::string& name, const MakeTable& table) {
-    NpyFile file = golden(name);
+    NpyFile file = augment_golden(name);
     const NpyArray parameters = file.next(), expected = file.next();
     const size_t count = static_cast<size_t>(parameters.shape[0]);
     const size_t width = parameters.values.size() / count;
@@ -82,8 +68,6 @@ class AugmentGolden : public ::testing::TestWithParam<const char*> {
     EXPECT_GT(checked, 48 * 64 / 2) << name;
     RecordProperty(name + "_psnr", static_cast<int>(psnr));
   }
-
-  Backend* backend_ = nullptr;
 };
 
 INSTANTIATE_TEST_SUITE_P(Cpu, AugmentGolden, ::testing::Values("Cpu"));
@@ -131,7 +115,7 @@ TEST_P(AugmentGolden, RgbShift) {
 }
 
 TEST_P(AugmentGolden, Blur) {
-  NpyFile file = golden("blur");
+  NpyFile file = augment_golden("blur");
   const NpyArray sizes = file.next(), expected = file.next();
   const Picture picture = photo();
   for (size_t k = 0; k < sizes.values.size(); ++k) {
@@ -160,7 +144,7 @@ std::array<float, 6> shift_scale_rotate(const std::vector<double>& p, double hei
 
 TEST_P(AugmentGolden, ShiftScaleRotate) {
   for (const std::string name : {"turned", "grown", "bordered"}) {
-    NpyFile file = golden("warp_" + name);
+    NpyFile file = augment_golden("warp_" + name);
     AugmentBuilder builder(48, 64);
     builder.fill({9, 90, 200}, 255);
     builder.affine(shift_scale_rotate(file.next().values, 48, 64),
@@ -182,7 +166,7 @@ std::vector<float> grid_ends(const double* steps, int extent) {
 }
 
 TEST_P(AugmentGolden, GridDistortion) {
-  NpyFile file = golden("warp_grid");
+  NpyFile file = augment_golden("warp_grid");
   const NpyArray steps = file.next();
   AugmentBuilder builder(48, 64);
   builder.grid(64 / 5, grid_ends(&steps.values[0], 64), 48 / 5, grid_ends(&steps.values[6], 48),
@@ -192,7 +176,7 @@ TEST_P(AugmentGolden, GridDistortion) {
 
 TEST_P(AugmentGolden, OpticalDistortion) {
   for (const std::string name : {"barrel", "pincushion"}) {
-    NpyFile file = golden("warp_" + name);
+    NpyFile file = augment_golden("warp_" + name);
     AugmentBuilder builder(48, 64);
     builder.radial(static_cast<float>(file.next().values[0]), 32, 24, Border::reflect);
     check_warp(name, builder, file);
@@ -200,7 +184,7 @@ TEST_P(AugmentGolden, OpticalDistortion) {
 }
 
 TEST_P(AugmentGolden, ElasticTransform) {
-  NpyFile file = golden("warp_elastic"), again = golden("warp_elastic");
+  NpyFile file = augment_golden("warp_elastic"), again = augment_golden("warp_elastic");
   const std::vector<double> matrix = file.next().values;
   NpyArray nodes;
   for (int i = 0; i < 6; ++i) nodes = again.next();

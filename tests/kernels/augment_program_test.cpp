@@ -141,19 +141,7 @@ TEST(AugmentScratch, IsForStagesAlone) {
             2u * (2 * 45 + 4 * 256));
 }
 
-class AugmentProgram : public ::testing::TestWithParam<const char*> {
- protected:
-  void SetUp() override {
-    backend_ = find_augmenting_backend(GetParam());
-    if (!backend_) GTEST_SKIP() << "no CUDA device";
-  }
-
-  Picture run(const Picture& picture, const AugmentBuilder& program) {
-    return augment(*backend_, picture, program);
-  }
-
-  Backend* backend_ = nullptr;
-};
+class AugmentProgram : public AugmentingTest {};
 
 /// Backends other than the reference itself.
 class AugmentProgramMatch : public AugmentProgram {};

@@ -108,7 +108,7 @@ void add_random_op(AugmentBuilder& b, std::mt19937& random) {
 }  // namespace
 
 Picture photo() {
-  NpyFile file(std::filesystem::path(MACADAM_SOURCE_DIR) / "tests/golden/augment/photo.npy");
+  NpyFile file = augment_golden("photo");
   const NpyArray rgb = file.next(), labels = file.next();
   return {rgb.shape.at(0), rgb.shape.at(1), bytes_of(rgb), bytes_of(labels)};
 }
@@ -227,6 +227,11 @@ Backend* find_augmenting_backend(const std::string& name) {
   if (name != "Reference") return find_backend(name);
   static Backend reference(make_reference_ops());
   return &reference;
+}
+
+void AugmentingTest::SetUp() {
+  backend_ = find_augmenting_backend(GetParam());
+  if (!backend_) GTEST_SKIP() << "no CUDA device";
 }
 
 }  // namespace macadam::testbed

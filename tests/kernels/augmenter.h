@@ -1,6 +1,8 @@
 #pragma once
 // Augmentation programs carried out on a backend, for tests.
 
+#include <gtest/gtest.h>
+
 #include <array>
 #include <cstdint>
 #include <random>
@@ -65,5 +67,16 @@ Picture augment(Backend& backend, const Picture& picture, const AugmentBuilder& 
 
 /// find_backend, and "Reference".
 Backend* find_augmenting_backend(const std::string& name);
+
+/// Tests on the backend that the parameter names; skipped where it is not there.
+class AugmentingTest : public ::testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override;
+  Picture run(const Picture& picture, const AugmentBuilder& program) {
+    return augment(*backend_, picture, program);
+  }
+
+  Backend* backend_ = nullptr;
+};
 
 }  // namespace macadam::testbed

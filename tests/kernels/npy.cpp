@@ -63,4 +63,9 @@ NpyArray NpyFile::next() {
   return array;
 }
 
+NpyFile augment_golden(const std::string& name) {
+  return NpyFile(std::filesystem::path(MACADAM_SOURCE_DIR) / "tests/golden/augment" /
+                 (name + ".npy"));
+}
+
 }  // namespace macadam::testbed

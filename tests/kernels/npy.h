@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <string>
 #include <vector>
 
 namespace macadam::testbed {
@@ -25,5 +26,8 @@ class NpyFile {
   std::filesystem::path path_;
   std::ifstream file_;
 };
+
+/// tests/golden/augment/NAME.npy.
+NpyFile augment_golden(const std::string& name);
 
 }  // namespace macadam::testbed

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -18,8 +17,7 @@ namespace {
 using scalar::Rgb;
 
 testbed::NpyFile golden(const std::string& name) {
-  const std::filesystem::path folder = MACADAM_SOURCE_DIR;
-  return testbed::NpyFile(folder / "tests/golden/augment" / ("pixel_" + name + ".npy"));
+  return testbed::augment_golden("pixel_" + name);
 }
 
 int at(const testbed::NpyArray& array, size_t i) { return static_cast<int>(array.values.at(i)); }

@@ -13,7 +13,7 @@ using namespace test;
 /// Expects the golden file's labels wherever no position is close to the middle of two pixels.
 /// The file has been read up to its parameters.
 void expect_moved(const Program& program, testbed::NpyFile file) {
-  auto photo = golden("photo");
+  auto photo = testbed::augment_golden("photo");
   photo.next();
   const auto labels = photo.next();
   file.next();  // colours, and where they count
@@ -38,7 +38,7 @@ void expect_moved(const Program& program, testbed::NpyFile file) {
 
 TEST(AugmentGeometry, ShiftScaleRotate) {
   for (const char* name : {"warp_turned", "warp_grown", "warp_bordered"}) {
-    auto file = golden(name);
+    auto file = testbed::augment_golden(name);
     const auto drawn = file.next().values;
     ShiftScaleRotate t;
     if (std::string(name) == "warp_bordered") t.border.border = Border::constant;
@@ -47,7 +47,7 @@ TEST(AugmentGeometry, ShiftScaleRotate) {
 }
 
 TEST(AugmentGeometry, GridDistortion) {
-  auto file = golden("warp_grid");
+  auto file = testbed::augment_golden("warp_grid");
   const auto steps = file.next().values;
   expect_moved(program_of(GridDistortion{},
                           {{steps.begin(), steps.begin() + 6}, {steps.begin() + 6, steps.end()}}),
@@ -65,7 +65,7 @@ TEST(AugmentGeometry, AGridWithoutARestHasNoLastSegment) {
 
 TEST(AugmentGeometry, OpticalDistortion) {
   for (const char* name : {"warp_barrel", "warp_pincushion"}) {
-    auto file = golden(name);
+    auto file = testbed::augment_golden(name);
     const double k = file.next().values[0];
     expect_moved(program_of(OpticalDistortion{}, {k}), std::move(file));
   }

@@ -80,11 +80,6 @@ Program program_of(const T& transform, const typename T::Drawn& drawn, ImageSize
   return Program(builder);
 }
 
-inline testbed::NpyFile golden(const std::string& name) {
-  return testbed::NpyFile(std::string(MACADAM_SOURCE_DIR) + "/tests/golden/augment/" + name +
-                          ".npy");
-}
-
 /// Expects values to follow a continuous law (Kolmogorov, Smirnov). The threshold is passed by one
 /// in 10^5 sets of values of the right law; draws are fixed, so that a test passes always or never.
 inline void expect_law(std::vector<double> values, const std::function<double(double)>& law) {

@@ -41,7 +41,8 @@ std::vector<int> some(const AugmentBuilder::Table& table) {
 
 ImageStatistics statistics_of_photo() {
   std::vector<uint8_t> bytes;
-  for (const double v : golden("photo").next().values) bytes.push_back(static_cast<uint8_t>(v));
+  for (const double v : testbed::augment_golden("photo").next().values)
+    bytes.push_back(static_cast<uint8_t>(v));
   return statistics_of(bytes);
 }
 
@@ -54,7 +55,7 @@ Program program_with(const T& transform, const typename T::Drawn& drawn,
 }
 
 TEST(AugmentTone, BrightnessAndContrast) {
-  auto file = golden("brightness_contrast");
+  auto file = testbed::augment_golden("brightness_contrast");
   const auto cases = file.next(), expected = file.next();
   for (size_t i = 0; i < cases.values.size() / 2; ++i) {
     const double alpha = cases.values[2 * i], beta = cases.values[2 * i + 1];
@@ -84,7 +85,7 @@ TEST(AugmentTone, MeansFollowTheTablesBefore) {
 }
 
 TEST(AugmentTone, RgbShift) {
-  auto file = golden("rgb_shift");
+  auto file = testbed::augment_golden("rgb_shift");
   const auto cases = file.next(), expected = file.next();
   for (size_t i = 0; i < cases.values.size() / 3; ++i) {
     expect_table(table_of(program_of(RgbShift{}, {{cases.values[3 * i], cases.values[3 * i + 1],
@@ -94,7 +95,7 @@ TEST(AugmentTone, RgbShift) {
 }
 
 TEST(AugmentTone, Gamma) {
-  auto file = golden("gamma");
+  auto file = testbed::augment_golden("gamma");
   const auto cases = file.next(), expected = file.next();
   for (size_t i = 0; i < cases.values.size(); ++i) {
     expect_table(table_of(program_of(RandomGamma{}, {cases.values[i]})), expected, i);

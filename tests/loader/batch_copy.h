@@ -48,6 +48,17 @@ struct BatchCopy {
   }
 };
 
+/// Batches of four photos of 10 x 14 pixels, by two threads.
+inline LoaderOptions small_options() {
+  LoaderOptions options;
+  options.height = 10;
+  options.width = 14;
+  options.batch = 4;
+  options.threads = 2;
+  options.seed = 42;
+  return options;
+}
+
 inline std::vector<BatchCopy> read_epoch(Loader& loader, int64_t epoch, int64_t first = 0) {
   std::vector<BatchCopy> batches;
   loader.start(epoch, first);

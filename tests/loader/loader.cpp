@@ -22,16 +22,6 @@ namespace fs = std::filesystem;
 
 constexpr int kHeight = 12, kWidth = 18;
 
-LoaderOptions small_options() {
-  LoaderOptions options;
-  options.height = 10;
-  options.width = 14;
-  options.batch = 4;
-  options.threads = 2;
-  options.seed = 42;
-  return options;
-}
-
 using Copy = BatchCopy;
 
 class LoaderTest : public testing::Test {

@@ -51,12 +51,7 @@ class AugmentedLoader : public testing::Test {
   AugmentedLoader() { put_camvid(folder_.path(), "train", kSamples, kHeight, kWidth); }
 
   static LoaderOptions options(const AugmentList& list) {
-    LoaderOptions options;
-    options.height = 10;
-    options.width = 14;
-    options.batch = 4;
-    options.threads = 2;
-    options.seed = 42;
+    LoaderOptions options = small_options();
     options.shuffle = true;
     options.augmentation = std::make_shared<const Augmentation>(list, ImageSize{10, 14});
     return options;
