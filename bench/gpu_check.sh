@@ -167,24 +167,28 @@ peer() {
     --time-limit $((seconds_max - 20)) "$@"
 }
 
-# What padding channels to multiples of 8 gains in a training step.
-padding() {
-  local networks=(unet_mini vgg16_unet resnet34_unet) size=1024x512 batch=8 seconds=2 network pad name
+# What a plan's choices gain in a training step: channels padded to multiples of 8, and a second
+# input, into which the next batch comes meanwhile.
+choices() {
+  local networks=(unet_mini vgg16_unet resnet34_unet) size=1024x512 batch=8 seconds=2 network way name
   if [[ $device == cpu ]]; then networks=(unet_mini) size=64x32 batch=1 seconds=0.1; fi
+  declare -A ways=([both]='--pad-channels true --inputs 2' [plain]='--pad-channels false --inputs 2'
+    [one]='--pad-channels true --inputs 1')
   for network in "${networks[@]}"; do
-    for pad in true false; do
-      name=padding_${network}_$pad
+    for way in "${!ways[@]}"; do
+      name=choice_${network}_$way
       [[ ! -f $dir/$name.json ]] || continue
+      # shellcheck disable=SC2086
       "$(program bench_training_step)" --network "$network" --size "$size" --batch "$batch" \
-        --precision bf16 --device "$device" --classes 19 --pad-channels "$pad" \
-        --seconds "$seconds" >"$dir/$name.part"
+        --precision bf16 --device "$device" --classes 19 ${ways[$way]} --seconds "$seconds" \
+        >"$dir/$name.part"
       mv "$dir/$name.part" "$dir/$name.json"
     done
   done
 }
 
 section_peers() {
-  padding
+  choices
   if [[ $device == cpu ]]; then set -- --batches 1; fi
   peer gpu_training.py "$@"
 }

@@ -226,18 +226,20 @@ def peers_table(data):
             yield f"| {entry['network']} | {entry['batch']} | {peer} | {text.splitlines()[0]} |"
 
 
-def padding_table(data):
-    """Training steps with channels stored in multiples of 8, and as they are; 19 classes."""
+def choices_table(data):
+    """Training steps with what plans choose, and with one choice taken back; 19 classes."""
     networks = sorted({entry["network"] for name, entry in data.items()
-                       if name.startswith("padding_")})
+                       if name.startswith("choice_")})
     if not networks:
         return
-    yield "\n| network | padded, ms | as they are, ms | padded is |\n|---|--:|--:|--:|"
+    yield "\n| network | padded, two inputs, ms | channels as they are, ms and of that | one input |"
+    yield "|---|--:|--:|--:|"
     for network in networks:
-        padded, plain = (data.get(f"padding_{network}_{pad}", {}).get("milliseconds")
-                         for pad in ("true", "false"))
-        if padded and plain:
-            yield f"| {network} | {padded:.3f} | {plain:.3f} | {plain / padded:.3f}x as fast |"
+        times = [data.get(f"choice_{network}_{way}", {}).get("milliseconds")
+                 for way in ("both", "plain", "one")]
+        if all(times):
+            yield (f"| {network} | {times[0]:.3f} | "
+                   + " | ".join(f"{time:.3f}, {time / times[0]:.3f}x" for time in times[1:]) + " |")
 
 
 def inference_table(data):
@@ -321,7 +323,7 @@ def section_lines(section, data):
     elif section in ("peers", "inference"):
         yield from (peers_table if section == "peers" else inference_table)(data)
         yield from throughput_table(data)
-        yield from padding_table(data)
+        yield from choices_table(data)
         yield ""
         yield from scores_lines(data)
     elif section in ("training", "real"):

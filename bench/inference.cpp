@@ -96,7 +96,7 @@ class Inference {
     Batch batch;
     batch.n = 1;
     batch.images = Tensor(image.data(), shape, DType::u8);
-    BatchUpload upload(plan_, stream_, ops_, {});
+    BatchUpload upload(plan_, stream_, {});
     upload.run(batch);
     stream_.synchronize();
   }

@@ -4,7 +4,8 @@
 // them and one wait at its end, divided by their number.
 //
 //   bench_training_step [--network NAME] [--batch N] [--size WxH] [--classes N] [--precision P]
-//                       [--device D] [--pad-channels BOOL] [--seconds S] [--on-request]
+//                       [--device D] [--pad-channels BOOL] [--inputs N] [--seconds S]
+//                       [--on-request]
 
 #include "engine/training_step.h"
 
@@ -83,6 +84,7 @@ struct Options {
   std::string network = "unet_mini", size = "512x256", precision = "auto", device = "auto";
   int batch = 4, classes = 8;
   std::optional<bool> pad_channels;
+  std::optional<int> inputs;
   double seconds = 15;
   bool on_request = false;
 };
@@ -112,7 +114,7 @@ class Training {
     batch_.images = Tensor(images_.data(), images, DType::u8);
     batch_.labels = Tensor(labels_.data(), labels, DType::u8);
 
-    chain_seconds(3);
+    chain_seconds(2 * step_.plan().inputs());  // on CUDA, every input's second step is captured
     const double once = chain_seconds(1);
     chain_ = std::clamp(static_cast<int>(kChainSeconds / once), 1, kLongestChain);
   }
@@ -147,6 +149,7 @@ class Training {
     options.dtype = dtype_;
     options.seed = 1;
     options.pad_channels = options_.pad_channels;
+    options.inputs = options_.inputs;
     return {graph_, parameters_, stream_, ops_, options};
   }
 
@@ -207,6 +210,9 @@ int main(int argc, char** argv) {
   app.add_option("--device", options.device)->capture_default_str();
   app.add_option("--pad-channels", options.pad_channels,
                  "Whether the plan stores channels in multiples of 8; by default it decides");
+  app.add_option("--inputs", options.inputs,
+                 "Of the plan: batches are prepared in one while another is read")
+      ->check(CLI::Range(1, 8));
   app.add_option("--seconds", options.seconds, "Of timed steps")->capture_default_str();
   app.add_flag("--on-request", options.on_request, "Measure at each line of standard input");
   CLI11_PARSE(app, argc, argv);

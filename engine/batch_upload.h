@@ -1,7 +1,8 @@
 #pragma once
 // The way of a batch from host bytes to the tensors of a plan: upload, augmentation, normalisation.
 
-#include <array>
+#include <memory>
+#include <vector>
 
 #include "engine/batch.h"
 #include "engine/device_cache.h"
@@ -16,37 +17,37 @@ namespace macadam {
 void prepare_batch(AugmentOps& ops, const Batch& batch, const Normalization& normalization,
                    Buffer& scratch, const Tensor& x, const Tensor& labels);
 
+/// Uploads and prepares batches on a stream of its own, beside the step that reads the one before.
 class BatchUpload {
  public:
-  /// For batches of the plan's size. `plan`, `stream`, `ops` and `cache` outlive it. Samples that
-  /// `cache`, if there is one, has room for stay in it, and come from it where the batch says so.
-  BatchUpload(Plan& plan, Stream& stream, Ops& ops, const Normalization& normalization,
+  /// For batches of the plan's size. `plan`, `stream` and `cache` outlive it. Samples that `cache`,
+  /// if there is one, has room for stay in it, and come from it where the batch says so.
+  BatchUpload(Plan& plan, Stream& stream, const Normalization& normalization,
               DeviceCache* cache = nullptr);
 
-  /// Fills the plan's input and, where the batch has them, its labels in stream order; returns when
-  /// `batch` may be reused. Requires images of the plan's shape, and labels beside programs or a
-  /// cache.
+  /// Fills the plan's next input and, where the batch has them, its labels, after what was queued
+  /// on `stream` when that input was last read; makes the plan read it, and `stream` wait for it.
+  /// Returns when `batch` may be reused. Requires images of the plan's shape, labels beside
+  /// programs or a cache, and that what reads the input is queued on `stream` before the next call.
   void run(const Batch& batch);
 
  private:
-  struct Slot {
-    Buffer images, labels, flips, programs;  // on the device; unused where batches are there anyway
-    Event uploaded, consumed;
-  };
-
-  void upload(const Batch& batch, Slot& slot);
-  void upload_samples(const Batch& batch, Slot& slot);
+  /// The same batch in the device's memory.
+  Batch upload(const Batch& batch);
+  void upload_samples(const Batch& batch);
 
   Plan& plan_;
   Stream& stream_;
-  Ops& ops_;
   Normalization normalization_;
   DeviceCache* cache_;
   const bool copies_;
-  Stream copy_stream_;
-  std::array<Slot, 2> slots_;
-  Buffer scratch_;  // of the augmentation; empty until the first batch with programs
-  size_t turn_ = 0;
+  Stream own_stream_;
+  std::unique_ptr<AugmentOps> augment_;
+  Buffer images_, labels_, flips_, programs_;  // on the device; unused where batches are there
+  Buffer scratch_;                             // of programs; empty until the first of them
+  Event uploaded_, prepared_;
+  std::vector<Event> read_;  // by input of the plan
+  int input_ = 0;            // of the batch before
 };
 
 }  // namespace macadam

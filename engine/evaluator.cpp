@@ -21,7 +21,7 @@ Evaluator::Evaluator(const Graph& graph, Parameters& parameters, Stream& stream,
     : stream_(stream),
       ops_(ops),
       plan_(graph, parameters, stream, ops, plan_options(options)),
-      upload_(plan_, stream, ops, options.normalization) {
+      upload_(plan_, stream, options.normalization) {
   const Shape scores = plan_.output().shape;
   const Device device = stream.device();
   const auto pixels = static_cast<size_t>(scores.pixels());

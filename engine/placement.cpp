@@ -50,11 +50,12 @@ class LayoutBuilder {
     layout_.blocks.push_back({bytes, first, last});
     return static_cast<int>(layout_.blocks.size()) - 1;
   }
-  void extend(const Place& place, int time) {
+  void extend(const Place& place, int first, int last) {
     MemoryBlock& block = layout_.blocks[static_cast<size_t>(place.block)];
-    block.first = std::min(block.first, time);
-    block.last = std::max(block.last, time);
+    block.first = std::min(block.first, first);
+    block.last = std::max(block.last, last);
   }
+  void extend(const Place& place, int time) { extend(place, time, time); }
   Place new_place(Value v, int time) {
     const int channels = graph_.stored_channels(v);
     const auto elements = static_cast<size_t>(graph_.shape(v).pixels() * channels);
@@ -77,11 +78,20 @@ class LayoutBuilder {
         channel += graph_.shape(v).c;
       }
     }
-    Place& input = layout_.values[0] = new_place(graph_.input(), 0);
-    if (input.pixel_stride != graph_.shape(graph_.input()).c) {
-      extend(input, pack_time);
-      extend(input, last_time());
+    place_inputs();
+  }
+
+  void place_inputs() {
+    const bool padded = graph_.stored_channels(graph_.input()) != graph_.shape(graph_.input()).c;
+    for (int i = 0; i < options_.inputs; ++i) {
+      const Place input = new_place(graph_.input(), 0);
+      layout_.inputs.push_back(input);
+      if (padded || options_.inputs > 1) extend(input, pack_time, last_time());
+      if (options_.labels_bytes == 0) continue;
+      layout_.labels.push_back(
+          add_block(options_.labels_bytes, options_.inputs > 1 ? pack_time : 0, last_time()));
     }
+    layout_.values[0] = layout_.inputs[0];
   }
 
   /// Whether a value may be a channel slice: the layer that makes it and all that read it agree.
@@ -127,7 +137,6 @@ class LayoutBuilder {
       }
     }
     if (options_.labels_bytes > 0) {
-      layout_.labels = add_block(options_.labels_bytes, 0, last_time());
       layout_.loss_workspace = add_block(options_.loss_workspace_bytes, loss_time(), loss_time());
     }
   }

@@ -23,16 +23,19 @@ struct Place {
 /// Everything that compiling a plan must know of memory. Indexed by value id or node position.
 struct PlanLayout {
   std::vector<Place> values, gradients;
+  std::vector<Place> inputs;                  // values[0], and where other batches are prepared
   std::vector<std::vector<bool>> accumulate;  // node, input: the gradient is added to
   std::vector<bool> requires_gradient;        // value
   std::vector<int> saved, forward_workspace, backward_workspace;  // node: block or -1
-  int labels = -1, loss_workspace = -1;                           // block or -1
+  std::vector<int> labels;                                        // by input; empty: no loss
+  int loss_workspace = -1;                                        // block or -1
   int pack_workspace = -1;                                        // block or -1
   std::vector<MemoryBlock> blocks;
 };
 
 struct LayoutOptions {
   bool training = false;
+  int inputs = 1;                       // at least 1
   std::vector<bool> requires_gradient;  // see values_requiring_gradient; training only
   size_t element_bytes = 4;
   size_t labels_bytes = 0;  // 0: no loss
@@ -51,6 +54,7 @@ std::vector<bool> values_requiring_gradient(const Graph& graph,
 
 /// `layers` are the compiled layers of graph.nodes(), in order. A padded input (see pad_channels)
 /// has its memory to itself: what lies between its pixels stays as it was when the plan was made.
+/// So has each of several inputs: one is written while another is read.
 PlanLayout lay_out(const Graph& graph, const std::vector<const Layer*>& layers,
                    const LayoutOptions& options);
 

@@ -91,8 +91,12 @@ Plan::Plan(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
   }
 
   const Shape scores = graph_.shape(graph_.output());
-  LayoutOptions layout_options{training, requires_gradient, size_of(options.dtype), 0,
-                               0,        pack_workspace};
+  LayoutOptions layout_options;
+  layout_options.training = training;
+  layout_options.inputs = options.inputs.value_or(training && stream.device().is_cuda() ? 2 : 1);
+  layout_options.requires_gradient = requires_gradient;
+  layout_options.element_bytes = size_of(options.dtype);
+  layout_options.pack_workspace_bytes = pack_workspace;
   if (options.loss) {
     layout_options.labels_bytes = static_cast<size_t>(scores.pixels());
     layout_options.loss_workspace_bytes = ops.loss->workspace_bytes(scores);
@@ -107,7 +111,7 @@ Plan::Plan(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
   if (options.weights_of != nullptr) {
     const Plan& other = *options.weights_of;
     require(other.options_.mode == options.mode && other.options_.dtype == options.dtype &&
-                other.input_.device == device && other.parameters_ == &parameters,
+                other.input().device == device && other.parameters_ == &parameters,
             "weights of a plan of the same network");
     std::set<std::shared_ptr<const Buffer>> read;
     for (const void* weights : packed_elsewhere) {
@@ -146,19 +150,21 @@ Plan::Plan(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
     steps_[i].backward = std::move(b);
   }
   collect_casts(stream);
-  input_ = arena.tensor(layout.values[0], graph_.shape(graph_.input()));
-  if (!input_.dense()) {  // once: nobody else writes there
-    const auto elements = static_cast<size_t>(input_.shape.pixels() * input_.pixel_stride);
-    zero_bytes(stream, input_.data, elements * size_of(input_.dtype));
+  for (size_t i = 0; i < layout.inputs.size(); ++i) {
+    inputs_.push_back({arena.tensor(layout.inputs[i], graph_.shape(graph_.input())), {}});
+    const Tensor& images = inputs_.back().images;
+    if (!images.dense()) {  // once: nobody else writes there
+      const auto elements = static_cast<size_t>(images.shape.pixels() * images.pixel_stride);
+      zero_bytes(stream, images.data, elements * size_of(images.dtype));
+    }
+    if (!options.loss) continue;
+    inputs_.back().labels =
+        Tensor(arena.block(layout.labels[i]), {scores.n, scores.h, scores.w, 1}, DType::u8, device);
   }
   output_ = arena.tensor(layout.values[index(graph_.output())], scores);
   output_gradient_ = arena.tensor(layout.gradients[index(graph_.output())], scores);
   pack_workspace_ = arena.block(layout.pack_workspace);
-  if (options.loss) {
-    labels_ =
-        Tensor(arena.block(layout.labels), {scores.n, scores.h, scores.w, 1}, DType::u8, device);
-    loss_workspace_ = arena.block(layout.loss_workspace);
-  }
+  if (options.loss) loss_workspace_ = arena.block(layout.loss_workspace);
 }
 
 namespace {
@@ -209,6 +215,19 @@ const std::shared_ptr<const Buffer>& Plan::buffer_of(const void* weights) const 
   throw std::logic_error("requirement violated: weights that this plan reads");
 }
 
+void Plan::use_input(int which) {
+  const Tensor& now = input(which);
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    const std::vector<Value>& values = graph_.nodes()[i].inputs;
+    for (size_t k = 0; k < values.size(); ++k) {
+      if (values[k] != graph_.input()) continue;
+      steps_[i].forward.inputs[k] = now;
+      steps_[i].backward.inputs[k] = now;
+    }
+  }
+  input_in_use_ = which;
+}
+
 void Plan::collect_casts(Stream& stream) {
   std::vector<CastSegment> segments;
   for (Step& step : steps_) {
@@ -248,8 +267,8 @@ void Plan::forward(Timeline* timeline) {
 
 void Plan::loss(const Tensor& class_weights, LossValues* values) {
   require(options_.loss.has_value(), "a plan made with a loss");
-  ops_.loss->segmentation(*options_.loss, output_, labels_, class_weights, output_gradient_, values,
-                          loss_workspace_);
+  ops_.loss->segmentation(*options_.loss, output_, labels(input_in_use_), class_weights,
+                          output_gradient_, values, loss_workspace_);
 }
 
 void Plan::backward(Timeline* timeline) {

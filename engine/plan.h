@@ -37,6 +37,9 @@ struct PlanOptions {
   /// Whether tensors are padded for tensor cores (pad_channels in rewrite.h); none: on CUDA, in 16
   /// bits. Nothing outside the plan sees it, but that input() and output() are slices.
   std::optional<bool> pad_channels;
+  /// How many inputs there are, for batches that are prepared while another is read; none: two when
+  /// training on CUDA, else one.
+  std::optional<int> inputs;
 };
 
 /// Bytes, known before anything runs.
@@ -72,10 +75,16 @@ class Plan {
   Plan(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
        const PlanOptions& options);
 
-  /// Where the caller puts the batch: NxHxWx3 of the plan's dtype.
-  const Tensor& input() const { return input_; }
+  int inputs() const { return static_cast<int>(inputs_.size()); }
+  /// Where the caller puts a batch: NxHxWx3 of the plan's dtype.
+  const Tensor& input(int which = 0) const { return inputs_.at(static_cast<size_t>(which)).images; }
   /// u8 NxHxWx1; null data without a loss.
-  const Tensor& labels() const { return labels_; }
+  const Tensor& labels(int which = 0) const {
+    return inputs_.at(static_cast<size_t>(which)).labels;
+  }
+  /// From now on the passes and the loss read that input and its labels; at first the first.
+  void use_input(int which);
+  int input_in_use() const { return input_in_use_; }
   /// Class scores NxHxWxC; in train mode they are gone after loss().
   const Tensor& output() const { return output_; }
 
@@ -112,6 +121,10 @@ class Plan {
     bool runs(Pass pass) const;
   };
 
+  struct Input {
+    Tensor images, labels;
+  };
+
   /// Runs a pass, or lists it: visit(position in steps_).
   template <typename Visit>
   void for_each_call(Pass pass, const Visit& visit) const;
@@ -133,7 +146,9 @@ class Plan {
   size_t cast_count_ = 0;
   int64_t cast_vectors_ = 0;
   PlanMemory memory_;
-  Tensor input_, labels_, output_, output_gradient_;
+  std::vector<Input> inputs_;
+  int input_in_use_ = 0;
+  Tensor output_, output_gradient_;
   void* pack_workspace_ = nullptr;
   void* loss_workspace_ = nullptr;
 };

@@ -27,6 +27,7 @@ PlanOptions plan_options(const TrainingStepOptions& options, const StepState* st
   plan.seed = options.seed;
   plan.state = state;
   plan.pad_channels = options.pad_channels;
+  plan.inputs = options.inputs;
   return plan;
 }
 
@@ -65,9 +66,11 @@ void TrainingStep::compile() {
   upload_.reset();
   plan_.reset();  // before the next one asks for memory
   plan_.emplace(graph_, parameters_, stream_, ops_, plan_options_);
-  upload_.emplace(*plan_, stream_, ops_, normalization_, cache_);
+  upload_.emplace(*plan_, stream_, normalization_, cache_);
   plan_->pack_weights();
-  for (Replay* replay : {&whole_step_, &gradients_, &update_}) *replay = Replay();
+  whole_step_ = std::vector<Replay>(static_cast<size_t>(plan_->inputs()));
+  gradients_ = std::vector<Replay>(static_cast<size_t>(plan_->inputs()));
+  update_ = Replay();
 }
 
 void TrainingStep::freeze(const std::vector<bool>& frozen) {
@@ -99,12 +102,13 @@ std::optional<StepResult> TrainingStep::run(const Batch& batch, uint64_t step, f
   as<StepState>(host_states_)[slot] = optimizer_.state(step, lr, of.index, of.count);
   copy_bytes(stream_, device_state_.data(), as<StepState>(host_states_) + slot, sizeof(StepState));
 
+  const auto input = static_cast<size_t>(plan_->input_in_use());
   if (accumulates_) {
-    gradients_.run(stream_, [this] { compute_gradients(); });
+    gradients_[input].run(stream_, [this] { compute_gradients(); });
     optimizer_.add_gradients(of.index == 0);
     if (of.last()) update_.run(stream_, [this] { update(); });
   } else {
-    whole_step_.run(stream_, [this] {
+    whole_step_[input].run(stream_, [this] {
       compute_gradients();
       update();
     });

@@ -25,6 +25,7 @@ struct TrainingStepOptions {
   uint64_t seed = 0;
   DeviceCache* cache = nullptr;      // of the samples of the batches; outlives the step
   std::optional<bool> pad_channels;  // see PlanOptions
+  std::optional<int> inputs;         // as well
 };
 
 /// Which batch of a step: number `index` (from 0) of `count`. The step's gradient is the mean of
@@ -103,7 +104,9 @@ class TrainingStep {
   PlanOptions plan_options_;
   std::optional<Plan> plan_;
   std::optional<BatchUpload> upload_;
-  Replay whole_step_, gradients_, update_;  // the first, or with accumulation the others
+  // By input of the plan: whole steps, or with accumulation gradients, and then the update.
+  std::vector<Replay> whole_step_, gradients_;
+  Replay update_;
   std::array<InFlight, 2> in_flight_;
   size_t turn_ = 0;
 };

@@ -19,7 +19,7 @@ class NoConvOps final : public ConvOps {
 };
 #endif
 
-Ops make_cpu_ops() {
+Ops make_cpu_ops(Stream& stream) {
   Ops ops;
 #if defined(MACADAM_HAS_ONEDNN)
   ops.conv = cpu::make_conv_ops();
@@ -36,7 +36,7 @@ Ops make_cpu_ops() {
   ops.loss = cpu::make_loss_ops();
   ops.confusion = cpu::make_confusion_ops();
   ops.optim = cpu::make_optim_ops();
-  ops.augment = cpu::make_augment_ops();
+  ops.augment = make_augment_ops(stream);
   return ops;
 }
 
@@ -54,7 +54,7 @@ Ops make_cuda_ops(Stream& stream) {
   ops.loss = cuda::make_loss_ops(stream);
   ops.confusion = cuda::make_confusion_ops(stream);
   ops.optim = cuda::make_optim_ops(stream);
-  ops.augment = cuda::make_augment_ops(stream);
+  ops.augment = make_augment_ops(stream);
   return ops;
 }
 #endif
@@ -66,7 +66,15 @@ Ops make_ops(Stream& stream) {
   if (stream.device().is_cuda()) return make_cuda_ops(stream);
 #endif
   require(!stream.device().is_cuda(), "a CUDA stream exists only in a build with CUDA");
-  return make_cpu_ops();
+  return make_cpu_ops(stream);
+}
+
+std::unique_ptr<AugmentOps> make_augment_ops(Stream& stream) {
+#if defined(MACADAM_HAS_CUDA)
+  if (stream.device().is_cuda()) return cuda::make_augment_ops(stream);
+#endif
+  require(!stream.device().is_cuda(), "a CUDA stream exists only in a build with CUDA");
+  return cpu::make_augment_ops();
 }
 
 }  // namespace macadam

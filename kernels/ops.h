@@ -38,4 +38,7 @@ struct Ops {
 /// has no backend for the device.
 Ops make_ops(Stream& stream);
 
+/// Ops::augment alone, for a stream that does nothing else.
+std::unique_ptr<AugmentOps> make_augment_ops(Stream& stream);
+
 }  // namespace macadam

@@ -36,7 +36,7 @@ Ops make_ops() {
   ops.loss = make_loss_ops(stream);
   ops.confusion = make_confusion_ops(stream);
   ops.optim = make_optim_ops(stream);
-  ops.augment = make_augment_ops(stream);
+  ops.augment = cuda::make_augment_ops(stream);
   return ops;
 }
 

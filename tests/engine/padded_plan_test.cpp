@@ -209,6 +209,38 @@ TEST(PaddedPlan, NothingOfAnEarlierBatchShows) {
   }
 }
 
+/// While one input is read, the next batch comes into the other.
+TEST(PaddedPlan, TakesBatchesFromItsInputsInTurns) {
+  for (const bool pad : {false, true}) {
+    for (const Mode mode : {Mode::train, Mode::infer}) {
+      const Graph graph = small_unet(kInput, kClasses, 0.2f);
+      PlanOptions options = options_for(mode, pad);
+      PlanRunner one(graph, cpu_ops(), options);
+      options.inputs = 2;
+      PlanRunner two(graph, cpu_ops(), options);
+      EXPECT_EQ(two.plan().inputs(), 2);
+      EXPECT_THROW(two.plan().use_input(2), std::out_of_range);
+      two.put(0, 0);
+      for (uint32_t batch = 0; batch < 4; ++batch) {
+        SCOPED_TRACE(batch);
+        const int input = static_cast<int>(batch % 2);
+        two.put(batch + 1, 1 - input);
+        two.plan().use_input(input);
+        EXPECT_EQ(two.step_on(batch).total, one.run(batch, batch).total);
+        two.plan().pack_weights();
+        if (mode == Mode::infer) {
+          EXPECT_EQ(values_of(two.plan().output()), values_of(one.plan().output()));
+          continue;
+        }
+        for (size_t p = 0; p < one.parameters().size(); ++p) {
+          EXPECT_EQ(two.parameters().read(p, Parameters::Field::gradient),
+                    one.parameters().read(p, Parameters::Field::gradient));
+        }
+      }
+    }
+  }
+}
+
 /// What another layer leaves behind the channels of a gradient may be anything, NaN as well.
 TEST(PaddedPlan, NothingBehindAGradientShows) {
   const Graph graph = pad_channels(upsampled(true));

@@ -19,7 +19,7 @@ constexpr size_t kPackWorkspace = 1 << 20;  // more than all else
 size_t id(Value v) { return static_cast<size_t>(v.id); }
 
 struct Compiled {
-  Compiled(const Graph& original, bool training_, bool pads = false)
+  Compiled(const Graph& original, bool training_, bool pads = false, int inputs = 1)
       : training(training_),
         graph(training ? fuse_dropout(fuse_activations(original, true))
                        : fuse_activations(fold_batch_norms(remove_dropout(original)), false)),
@@ -35,9 +35,14 @@ struct Compiled {
       pointers.push_back(layers.back().get());
     }
     const Shape scores = graph.shape(graph.output());
-    layout = lay_out(
-        graph, pointers,
-        {training, required, kElement, static_cast<size_t>(scores.pixels()), 1000, kPackWorkspace});
+    layout = lay_out(graph, pointers,
+                     {.training = training,
+                      .inputs = inputs,
+                      .requires_gradient = required,
+                      .element_bytes = kElement,
+                      .labels_bytes = static_cast<size_t>(scores.pixels()),
+                      .loss_workspace_bytes = 1000,
+                      .pack_workspace_bytes = kPackWorkspace});
   }
 
   int nodes() const { return static_cast<int>(graph.nodes().size()); }
@@ -72,8 +77,8 @@ void expect_inside(const Compiled& c, const Place& place, Value v, const std::st
 void expect_sound(const Compiled& c) {
   const PlanLayout& l = c.layout;
   expect_alive(c, l.values[0].block, 0, "input");
-  expect_alive(c, l.labels, 0, "labels");
-  expect_alive(c, l.labels, c.loss_time(), "labels");
+  expect_alive(c, l.labels[0], 0, "labels");
+  expect_alive(c, l.labels[0], c.loss_time(), "labels");
   expect_alive(c, l.loss_workspace, c.loss_time(), "loss workspace");
   expect_alive(c, l.values[id(c.graph.output())].block, c.loss_time(), "scores");
   for (int i = 0; i < c.nodes(); ++i) {
@@ -123,26 +128,45 @@ TEST(Placement, IsSoundForRandomGraphs) {
     const Graph graph = random_graph(seed, kInput, 4);
     expect_sound(Compiled(graph, true));
     expect_sound(Compiled(graph, false));
+    expect_sound(Compiled(graph, true, false, 2));
   }
+}
+
+/// How many other blocks use some of a block's memory.
+int blocks_sharing(const PlanLayout& layout, int block) {
+  const MemoryPlacement placement = place_blocks(layout.blocks);
+  const auto begin = [&](int b) { return placement.offsets[static_cast<size_t>(b)]; };
+  const auto end = [&](int b) { return begin(b) + layout.blocks[static_cast<size_t>(b)].bytes; };
+  int shared = 0;
+  for (int b = 0; b < static_cast<int>(layout.blocks.size()); ++b) {
+    shared += b != block && begin(b) < end(block) && begin(block) < end(b);
+  }
+  return shared;
 }
 
 TEST(Placement, APaddedInputHasItsMemoryToItself) {
   for (const bool training : {true, false}) {
     for (const bool pads : {true, false}) {
-      const Compiled c(small_unet(kInput, 4, 0.25f), training, pads);
-      const MemoryPlacement placement = place_blocks(c.layout.blocks);
-      const auto begin = [&](int block) { return placement.offsets[static_cast<size_t>(block)]; };
-      const auto end = [&](int block) {
-        return begin(block) + c.layout.blocks[static_cast<size_t>(block)].bytes;
-      };
-      const int input = c.layout.values[0].block;
-      ASSERT_GE(c.layout.pack_workspace, 0);
-      EXPECT_EQ(c.layout.values[0].pixel_stride, pads ? 8 : 3);
-      int shared = 0;
-      for (int b = 0; b < static_cast<int>(c.layout.blocks.size()); ++b) {
-        shared += b != input && begin(b) < end(input) && begin(input) < end(b);
+      const PlanLayout layout = Compiled(small_unet(kInput, 4, 0.25f), training, pads).layout;
+      ASSERT_GE(layout.pack_workspace, 0);
+      EXPECT_EQ(layout.values[0].pixel_stride, pads ? 8 : 3);
+      EXPECT_EQ(blocks_sharing(layout, layout.values[0].block) == 0, pads);
+    }
+  }
+}
+
+TEST(Placement, SeveralInputsHaveTheirMemoryToThemselves) {
+  for (const bool training : {true, false}) {
+    for (const bool pads : {true, false}) {
+      const Compiled c(small_unet(kInput, 4, 0.25f), training, pads, 3);
+      ASSERT_EQ(c.layout.inputs.size(), 3u);
+      ASSERT_EQ(c.layout.labels.size(), 3u);
+      EXPECT_EQ(c.layout.inputs[0].block, c.layout.values[0].block);
+      for (size_t i = 0; i < 3; ++i) {
+        expect_inside(c, c.layout.inputs[i], c.graph.input(), "input");
+        EXPECT_EQ(blocks_sharing(c.layout, c.layout.inputs[i].block), 0);
+        EXPECT_EQ(blocks_sharing(c.layout, c.layout.labels[i]), 0);
       }
-      EXPECT_EQ(shared == 0, pads) << shared;
     }
   }
 }

@@ -35,12 +35,20 @@ class PlanRunner {
 
   /// Puts batch `seed` in place and runs: forward, loss and, in training, backward at `step`.
   LossValues run(uint32_t seed, uint64_t step) {
-    state_.step = step;
+    put(seed);
+    return step_on(step);
+  }
+  /// Puts batch `seed` into an input of the plan.
+  void put(uint32_t seed, int input = 0) {
     const Shape shape = plan_.input().shape;
     std::vector<float> images(static_cast<size_t>(shape.elements()));
     const Tensor host(images.data(), shape, DType::f32);
-    fill_batch(host, plan_.labels(), seed, plan_.output().shape.c);
-    ops_.elementwise->copy(host, plan_.input(), false);
+    fill_batch(host, plan_.labels(input), seed, plan_.output().shape.c);
+    ops_.elementwise->copy(host, plan_.input(input), false);
+  }
+  /// Forward, loss and, in training, backward on the input in use.
+  LossValues step_on(uint64_t step) {
+    state_.step = step;
     plan_.forward();
     LossValues values;
     plan_.loss({}, &values);

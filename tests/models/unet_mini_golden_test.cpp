@@ -76,7 +76,7 @@ class UnetMiniGolden : public ::testing::Test {
     options.loss = loss_desc(dice);
     Plan plan(graph_, parameters_, stream_, ops_, options);
     plan.pack_weights();
-    BatchUpload(plan, stream_, ops_, Normalization()).run(batch_.batch());
+    BatchUpload(plan, stream_, Normalization()).run(batch_.batch());
     plan.forward();
     return plan;
   }
