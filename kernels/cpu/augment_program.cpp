@@ -128,7 +128,7 @@ class TileRows {
     const int count = x1 - x0;
     const uint8_t* pixels = fetch(y, x0, count, labelled, buffer);
     if (first == last) return pixels;
-    if (pixels != buffer) std::memcpy(buffer, pixels, static_cast<size_t>(3 * count));
+    if (pixels != buffer) std::memcpy(buffer, pixels, 3 * static_cast<size_t>(count));
     apply_all(first, last, {y, x0, count, buffer});
     return buffer;
   }
@@ -328,7 +328,7 @@ class ProgramRun {
       for_tiles(shape_, strip, [&](const Tile& tile) {
         TileRows(stage, tile).run([&](int y, const uint8_t* rgb) {
           std::memcpy(to + 3 * (int64_t{y} * shape_.w + tile.x0), rgb,
-                      static_cast<size_t>(3 * (tile.x1 - tile.x0)));
+                      3 * static_cast<size_t>(tile.x1 - tile.x0));
         });
       });
     }
