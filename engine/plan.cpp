@@ -33,12 +33,17 @@ class Arena {
   void* block(int id) const {
     return id < 0 ? nullptr : data_ + placement_.offsets[static_cast<size_t>(id)];
   }
-  Tensor tensor(const Place& place, Shape shape) const {
+  /// Of a value, or of its gradient, of `graph`.
+  Tensor tensor(const Place& place, const Graph& graph, Value v) const {
     if (!place.placed()) return {};
-    Shape whole = shape;
+    Shape whole = graph.shape(v);
     whole.c = place.pixel_stride;
     const Tensor all(block(place.block), whole, dtype_, device_);
-    return all.channels(place.first_channel, shape.c);
+    Tensor tensor = all.channels(place.first_channel, graph.shape(v).c);
+    tensor.spare = graph.stored_channels(v) - tensor.shape.c;
+    require(place.first_channel + tensor.whole().shape.c <= place.pixel_stride,
+            "a place holds all that its value is stored in");
+    return tensor;
   }
 
  private:
@@ -129,13 +134,12 @@ Plan::Plan(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
   for (size_t i = 0; i < steps_.size(); ++i) {
     const Node& node = graph_.nodes()[i];
     Bindings b;
-    b.output = arena.tensor(layout.values[index(node.output)], graph_.shape(node.output));
-    b.output_gradient =
-        arena.tensor(layout.gradients[index(node.output)], graph_.shape(node.output));
+    b.output = arena.tensor(layout.values[index(node.output)], graph_, node.output);
+    b.output_gradient = arena.tensor(layout.gradients[index(node.output)], graph_, node.output);
     b.accumulate = layout.accumulate[i];
     for (Value v : node.inputs) {
-      b.inputs.push_back(arena.tensor(layout.values[index(v)], graph_.shape(v)));
-      b.input_gradients.push_back(arena.tensor(layout.gradients[index(v)], graph_.shape(v)));
+      b.inputs.push_back(arena.tensor(layout.values[index(v)], graph_, v));
+      b.input_gradients.push_back(arena.tensor(layout.gradients[index(v)], graph_, v));
     }
     for (int p : node.parameters) {
       b.parameters.push_back(parameters.value(static_cast<size_t>(p)));
@@ -151,7 +155,7 @@ Plan::Plan(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
   }
   collect_casts(stream);
   for (size_t i = 0; i < layout.inputs.size(); ++i) {
-    inputs_.push_back({arena.tensor(layout.inputs[i], graph_.shape(graph_.input())), {}});
+    inputs_.push_back({arena.tensor(layout.inputs[i], graph_, graph_.input()), {}});
     const Tensor& images = inputs_.back().images;
     if (!images.dense()) {  // once: nobody else writes there
       const auto elements = static_cast<size_t>(images.shape.pixels() * images.pixel_stride);
@@ -161,8 +165,9 @@ Plan::Plan(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
     inputs_.back().labels =
         Tensor(arena.block(layout.labels[i]), {scores.n, scores.h, scores.w, 1}, DType::u8, device);
   }
-  output_ = arena.tensor(layout.values[index(graph_.output())], scores);
-  output_gradient_ = arena.tensor(layout.gradients[index(graph_.output())], scores);
+  output_ = arena.tensor(layout.values[index(graph_.output())], graph_, graph_.output());
+  output_gradient_ =
+      arena.tensor(layout.gradients[index(graph_.output())], graph_, graph_.output());
   pack_workspace_ = arena.block(layout.pack_workspace);
   if (options.loss) loss_workspace_ = arena.block(layout.loss_workspace);
 }

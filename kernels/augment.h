@@ -26,7 +26,8 @@ class AugmentOps {
   virtual ~AugmentOps() = default;
 
   /// images: u8 NxHxWx3, RGB. flips: N bytes in device memory, non-zero mirrors that sample
-  /// left-right; null mirrors none. x: floating point, shape of images.
+  /// left-right; null mirrors none. x: floating point, shape of images; its spare channels stay as
+  /// they are or become 0.
   virtual void prepare_images(const Tensor& images, const uint8_t* flips,
                               const Normalization& normalization, const Tensor& x) = 0;
   /// labels, out: u8 NxHxWx1, not the same memory.

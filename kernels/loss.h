@@ -49,7 +49,7 @@ class LossOps {
   /// logits: NxHxWxC, C <= 64. labels: u8 NxHxWx1, each < C or equal to `ignore`; others count as
   /// ignored. class_weights: f32 {1,1,1,C} or null data (all 1). d_logits: the gradient of
   /// `total` times gradient_scale, dtype of logits, or null data for the values alone; it may be
-  /// the same view as logits. values: device memory.
+  /// the same view as logits, whose spare channels then stay as they are. values: device memory.
   virtual void segmentation(const LossDesc& desc, const Tensor& logits, const Tensor& labels,
                             const Tensor& class_weights, const Tensor& d_logits, LossValues* values,
                             void* workspace) = 0;

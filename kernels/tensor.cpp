@@ -26,7 +26,15 @@ Tensor Tensor::channels(int first, int count) const {
   Tensor slice = *this;
   slice.data = static_cast<std::byte*>(data) + static_cast<size_t>(first) * size_of(dtype);
   slice.shape.c = count;
+  slice.spare = 0;
   return slice;
+}
+
+Tensor Tensor::whole() const {
+  Tensor all = *this;
+  all.shape.c += spare;
+  all.spare = 0;
+  return all;
 }
 
 }  // namespace macadam

@@ -74,6 +74,10 @@ struct Tensor {
   DType dtype = DType::f32;
   int64_t pixel_stride = 0;
   Device device;
+  /// Channels behind the last one that mean nothing, but are this tensor's too: ops may read them,
+  /// and write anything there. So a tensor of 19 channels in the memory of 24 is taken by whole
+  /// vectors. At most pixel_stride - shape.c.
+  int spare = 0;
 
   Tensor() = default;
   /// A dense view.
@@ -84,8 +88,10 @@ struct Tensor {
   /// Bytes of a dense tensor of this shape.
   size_t bytes() const { return static_cast<size_t>(shape.elements()) * size_of(dtype); }
 
-  /// Channels [first, first + count) of every pixel, sharing the data.
+  /// Channels [first, first + count) of every pixel, sharing the data; none is spare.
   Tensor channels(int first, int count) const;
+  /// With the spare channels.
+  Tensor whole() const;
 
   /// The data as T; requires dtype to be T's.
   template <typename T>

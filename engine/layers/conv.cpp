@@ -11,14 +11,6 @@ size_t floats(const Shape& shape) {
   return align(static_cast<size_t>(shape.elements()) * sizeof(float));
 }
 
-/// The tensor with all the channels that a value is stored in.
-Tensor stored(const Tensor& value, int channels) {
-  require(value.pixel_stride == channels, "the value is all that its tensor holds");
-  Shape shape = value.shape;
-  shape.c = channels;
-  return {value.data, shape, value.dtype, value.device};
-}
-
 /// Where `part` lies in padded weights, or a padded bias.
 Tensor part_of(const Tensor& padded, const Shape& part) {
   Shape shape = padded.shape;
@@ -32,12 +24,12 @@ class Conv final : public Layer {
       : layer_(layer), ops_(context.ops), learns_(context.parameter_gradients) {
     ConvDesc desc = context.graph.conv_desc(context.node);
     const Shape weights = desc.weights();
-    desc.input.c = in_channels_ = context.graph.stored_channels(context.node.inputs[0]);
-    desc.out_channels = out_channels_ = context.graph.stored_channels(context.node.output);
-    pads_input_ = in_channels_ != weights.c * layer.groups;
-    pads_output_ = out_channels_ != layer.out_channels;
+    desc.input.c = context.graph.stored_channels(context.node.inputs[0]);
+    desc.out_channels = context.graph.stored_channels(context.node.output);
+    pads_input_ = desc.input.c != weights.c * layer.groups;
+    pads_output_ = desc.out_channels != layer.out_channels;
     stored_weights_ = desc.weights();
-    stored_bias_ = {1, 1, 1, out_channels_};
+    stored_bias_ = {1, 1, 1, desc.out_channels};
     pads_ = pads_input_ || pads_output_;
     makes_scores_ = context.node.output == context.graph.output();
     desc.dtype = context.dtype;
@@ -111,8 +103,8 @@ class Conv final : public Layer {
     if (pads_output_) {
       // Where the loss wrote it over the scores, there are zeros behind it already. Other gradients
       // may lie there as well, after something else did.
-      const int rest = out_channels_ - layer_.out_channels;
       if (!makes_scores_ || dz.data != b.output.data) {
+        const int rest = dz.shape.c - layer_.out_channels;
         ops_.elementwise->fill(dz.channels(layer_.out_channels, rest), 0);
       }
     } else if (!dz.dense()) {
@@ -145,8 +137,8 @@ class Conv final : public Layer {
 
  private:
   /// Values as they are stored, which is how convolutions take them.
-  Tensor input(const Tensor& x) const { return pads_input_ ? stored(x, in_channels_) : x; }
-  Tensor output(const Tensor& y) const { return pads_output_ ? stored(y, out_channels_) : y; }
+  Tensor input(const Tensor& x) const { return pads_input_ ? x.whole() : x; }
+  Tensor output(const Tensor& y) const { return pads_output_ ? y.whole() : y; }
 
   /// `values` among zeros in `memory`.
   Tensor padded(const Tensor& values, const Shape& shape, std::byte* memory) const {
@@ -176,7 +168,6 @@ class Conv final : public Layer {
   bool learns_;
   Dropout dropout_;
   std::unique_ptr<Convolution> conv_;
-  int in_channels_ = 0, out_channels_ = 0;                        // as stored
   bool pads_input_ = false, pads_output_ = false, pads_ = false;  // pads_: either
   bool makes_scores_ = false;
   Shape stored_weights_, stored_bias_;         // zeros where a channel is not there

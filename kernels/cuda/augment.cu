@@ -55,11 +55,11 @@ class RunLayout {
   int width_, per_run_;
 };
 
-/// Dense, aligned rows whose width is a multiple of kRun.
+/// Dense, aligned rows of images whose width is a multiple of kRun.
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
-    images_kernel(const uint8_t* __restrict__ images, const uint8_t* __restrict__ flips, T* x,
-                  ChannelMaps maps, RunLayout layout) {
+    images_kernel(const uint8_t* __restrict__ images, const uint8_t* __restrict__ flips, View<T> x,
+                  Stores stores, ChannelMaps maps, RunLayout layout) {
   Run run;
   if (!layout.run(flips, run)) return;
   const RgbRun bytes = *reinterpret_cast<const RgbRun*>(images + run.source * 3);
@@ -75,7 +75,7 @@ __global__ void __launch_bounds__(kThreads)
       out[3 * pixel + c] = maps.channel[c](static_cast<float>(byte));
     }
   }
-  store_run(x + run.pixel * 3, out);
+  store_pixels(x, run.pixel, kRun, stores, out);
 }
 
 /// Any width, any slices; runs of one pixel.
@@ -123,10 +123,11 @@ class CudaAugmentOps final : public AugmentOps {
     const ChannelMaps maps = channel_maps(normalization);
     visit_float(x.dtype, [&](auto type) {
       using T = decltype(type);
-      if (runs_aligned(images, sizeof(LabelRun)) && runs_aligned(x, sizeof(Four<T>))) {
+      const Stores stores = stores_of<T>(x);
+      if (runs_aligned(images, sizeof(LabelRun)) && stores != Stores::elements) {
         const RunLayout layout(x.shape, kRun);
         launch(stream_, images_kernel<T>, blocks_for(layout.threads()), kThreads, 0,
-               images.as<uint8_t>(), flips, x.as<T>(), maps, layout);
+               images.as<uint8_t>(), flips, view<T>(x), stores, maps, layout);
       } else {
         const RunLayout layout(x.shape, 1);
         launch(stream_, images_by_pixel_kernel<T>, blocks_for(layout.threads()), kThreads, 0,

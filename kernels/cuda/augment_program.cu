@@ -169,11 +169,11 @@ __device__ __forceinline__ void store_bytes(const uint32_t (&pixel)[kRun], int c
   }
 }
 
-/// Writes a run of `count` pixels normalised. runs: all runs are whole and aligned.
+/// Writes a run of `count` pixels normalised.
 template <typename T>
 __device__ __forceinline__ void store_normalized(const uint32_t (&pixel)[kRun], int count,
                                                  const ChannelMaps& maps, const View<T>& x,
-                                                 int64_t first, bool runs) {
+                                                 int64_t first, Stores stores) {
   float elements[3 * kRun];
 #pragma unroll
   for (int c = 0; c < 3; ++c) {
@@ -183,17 +183,7 @@ __device__ __forceinline__ void store_normalized(const uint32_t (&pixel)[kRun], 
       elements[3 * i + c] = maps.channel[c](float_of_byte(pixel[i], byte));
     }
   }
-  if (runs) {
-    store_run(x.at(first, 0), elements);
-    return;
-  }
-#pragma unroll
-  for (int i = 0; i < kRun; ++i) {
-    if (i < count) {
-#pragma unroll
-      for (int c = 0; c < 3; ++c) *x.at(first + i, c) = narrow<T>(elements[3 * i + c]);
-    }
-  }
+  store_pixels(x, first, count, stores, elements);
 }
 
 __device__ __forceinline__ void store_labels(const uint32_t (&pixel)[kRun], int count, uint8_t* to,
@@ -213,11 +203,11 @@ constexpr int kStageBlocks = 2;
 constexpr int kStageBlocks = 3;
 #endif
 
-/// Stage `stage_index` of all programs that have it. x_runs: x may be written by runs.
+/// Stage `stage_index` of all programs that have it.
 template <typename T>
 __global__ void __launch_bounds__(kThreads, kStageBlocks)
     stage_kernel(Batch batch, int stage_index, TileLayout layout, View<T> x, ChannelMaps maps,
-                 bool x_runs) {
+                 Stores stores) {
   static_assert(kRun == kBatch);
   const Tile tile = layout.tile();
   const std::byte* program = batch.program(tile.sample);
@@ -265,7 +255,7 @@ __global__ void __launch_bounds__(kThreads, kStageBlocks)
     const int64_t place = int64_t{tile.sample} * batch.height * batch.width + in_sample;
     if (stage_index == 0) store_labels(pixel, count, batch.out + place, batch.out_runs);
     if (last_stage) {
-      store_normalized(pixel, count, maps, x, place, x_runs);
+      store_normalized(pixel, count, maps, x, place, stores);
     } else {
       store_bytes(pixel, count, batch.stage_image(stage_index, tile.sample) + 3 * in_sample,
                   batch.width % kRun == 0);
@@ -385,7 +375,7 @@ void augment_programs(Stream& stream, const Tensor& images, const Tensor& labels
   const ChannelMaps maps = channel_maps(normalization);
   visit_float(x.dtype, [&](auto type) {
     using T = decltype(type);
-    const bool x_runs = runs_aligned(x, sizeof(Four<T>));
+    const Stores stores = stores_of<T>(x);
     for (int stage = 0; stage < limits.stages; ++stage) {
       if (stage > 0 && limits.equalize_tiles > 0) {
         launch(stream, clahe_kernel,
@@ -393,7 +383,7 @@ void augment_programs(Stream& stream, const Tensor& images, const Tensor& labels
                kThreads, 0, batch, stage);
       }
       launch(stream, stage_kernel<T>, grid, kThreads, bytes, batch, stage, layout, view<T>(x), maps,
-             x_runs);
+             stores);
     }
   });
 }

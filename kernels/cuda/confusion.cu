@@ -103,8 +103,8 @@ class CudaConfusionOps final : public ConfusionOps {
     visit_float(scores.dtype, [&](auto type) {
       using T = decltype(type);
       launch(stream_, argmax_kernel<T>, blocks_for(layout.pixels, layout.tile), kTileThreads,
-             tile_bytes(layout, scores.dtype), view<const T>(scores), contiguous_tiles(scores),
-             layout, view<uint8_t>(classes));
+             tile_bytes(layout, scores.dtype), view<const T>(scores),
+             contiguous_tiles(scores, layout), layout, view<uint8_t>(classes));
     });
   }
 

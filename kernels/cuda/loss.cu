@@ -252,15 +252,14 @@ __global__ void __launch_bounds__(kTileThreads)
       for (int c = 0; c < classes; ++c) row[c] = narrow<T>(0.0f);
     } else {
       const Scores<T> scores{row};
-      const float lse = scalar::softmax_stats(scores, classes).log_sum_exp();
       // Back through softmax, a derivative q_c by p_c becomes p_c * (q_c - sum_k p_k q_k).
       float dot = 0;
-      if (has_dice) {
-        for (int c = 0; c < classes; ++c) {
-          dot +=
-              scalar::exp_below_zero(scores(c) - lse) * (c == label ? terms.hit[c] : terms.miss[c]);
-        }
-      }
+      const scalar::SoftmaxStats stats =
+          scalar::softmax_stats(scores, classes, [&](int c, float e) {
+            if (has_dice) dot += e * (c == label ? terms.hit[c] : terms.miss[c]);
+          });
+      const float lse = stats.log_sum_exp();
+      dot /= stats.sum;
       const float scale = terms.ce_scale * batch.weight(label);
       for (int c = 0; c < classes; ++c) {
         const float p = scalar::exp_below_zero(scores(c) - lse);
@@ -303,7 +302,7 @@ class CudaLossOps final : public LossOps {
                            view<const uint8_t>(labels),
                            class_weights.data ? class_weights.as<float>() : nullptr,
                            layout,
-                           contiguous_tiles(logits),
+                           contiguous_tiles(logits, layout),
                            desc.ignore,
                            desc.label_smoothing};
       launch(stream_, sums_kernel<T>, blocks, kTileThreads, shared_bytes, batch, partials);
@@ -313,7 +312,7 @@ class CudaLossOps final : public LossOps {
       require(d_logits.shape == logits.shape, "the gradient has the logits' shape");
       launch(stream_, gradient_kernel<T>, blocks_for(layout.pixels, layout.tile), kTileThreads,
              shared_bytes, batch, terms, desc.dice_weight != 0, view<T>(d_logits),
-             contiguous_tiles(d_logits));
+             contiguous_tiles(d_logits, layout));
     });
   }
 

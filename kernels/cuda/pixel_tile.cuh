@@ -14,8 +14,9 @@ struct TileLayout {
   int64_t pixels = 0;  // of the tensor
   int tile = 0;        // pixels of a tile, at most kTileThreads
   int channels = 0;
-  int row = 0;  // elements from pixel to pixel in shared memory
-  Divisor by_channels;
+  int stored = 0;  // with the spare ones, where pixels follow each other without a gap
+  int row = 0;     // elements from pixel to pixel in shared memory
+  Divisor by_channels, by_stored;
 
   int64_t tiles() const { return (pixels + tile - 1) / tile; }
 };
@@ -27,11 +28,13 @@ inline TileLayout tile_layout(const Tensor& tensor) {
   TileLayout layout;
   layout.pixels = tensor.shape.pixels();
   layout.channels = tensor.shape.c;
+  layout.stored = tensor.whole().dense() ? tensor.whole().shape.c : tensor.shape.c;
   layout.by_channels = Divisor(layout.channels);
+  layout.by_stored = Divisor(layout.stored);
   if (size_of(tensor.dtype) == 4) {
-    layout.row = layout.channels | 1;
+    layout.row = layout.stored | 1;
   } else {
-    layout.row = layout.channels + (layout.channels % 4 == 0 ? 2 : 0);
+    layout.row = layout.stored + (layout.stored % 4 == 0 ? 2 : 0);
   }
   const size_t row_bytes = static_cast<size_t>(layout.row) * size_of(tensor.dtype);
   layout.tile = kTileThreads;
@@ -45,21 +48,25 @@ inline size_t tile_bytes(const TileLayout& layout, DType dtype) {
   return static_cast<size_t>(layout.tile) * static_cast<size_t>(layout.row) * size_of(dtype);
 }
 
-/// Whether tiles of the tensor are runs of whole 16-byte chunks.
-inline bool contiguous_tiles(const Tensor& tensor) {
-  return tensor.dense() && reinterpret_cast<uintptr_t>(tensor.data) % 16 == 0;
+/// Whether tiles of the tensor are runs of 16-byte chunks. With spare channels these are whole.
+inline bool contiguous_tiles(const Tensor& tensor, const TileLayout& layout) {
+  const Tensor whole = tensor.whole();
+  return whole.dense() && whole.shape.c == layout.stored &&
+         (tensor.spare == 0 ||
+          whole_vectors({&whole}, static_cast<int>(16 / size_of(whole.dtype)))) &&
+         reinterpret_cast<uintptr_t>(whole.data) % 16 == 0;
 }
 
 /// Calls visit(element of the tile, its place in shared memory) for `span` elements from `first`.
 template <typename Visit>
 __device__ __forceinline__ void for_each_in_row(const TileLayout& layout, int first, int span,
                                                 const Visit& visit) {
-  int pixel = static_cast<int>(layout.by_channels.quotient(static_cast<uint32_t>(first)));
-  int channel = first - pixel * layout.channels;
+  int pixel = static_cast<int>(layout.by_stored.quotient(static_cast<uint32_t>(first)));
+  int channel = first - pixel * layout.stored;
 #pragma unroll
   for (int i = 0; i < span; ++i) {
     visit(i, pixel * layout.row + channel);
-    if (++channel == layout.channels) {
+    if (++channel == layout.stored) {
       channel = 0;
       ++pixel;
     }
@@ -70,18 +77,18 @@ __device__ __forceinline__ void for_each_in_row(const TileLayout& layout, int fi
 template <typename T>
 __device__ void load_tile(const View<const T>& x, bool contiguous, const TileLayout& layout,
                           int64_t first, int count, T* tile) {
-  const int elements = count * layout.channels;
-  int done = 0;
+  int elements = count * layout.channels, done = 0;
   if (contiguous) {
     constexpr int kSize = kWidth<T>;
-    const T* source = x.data + first * layout.channels;
+    elements = count * layout.stored;
+    const T* source = x.data + first * layout.stored;
     for (int chunk = static_cast<int>(threadIdx.x); chunk < elements / kSize;
          chunk += kTileThreads) {
       const Chunk<T> values = reinterpret_cast<const Chunk<T>*>(source)[chunk];
       for_each_in_row(layout, chunk * kSize, kSize,
                       [&](int i, int place) { tile[place] = values.lane[i]; });
     }
-    done = elements / kSize * kSize;
+    done = elements / kSize * kSize;  // all of them, where some are spare
   }
   for (int i = done + static_cast<int>(threadIdx.x); i < elements; i += kTileThreads) {
     const int pixel = static_cast<int>(layout.by_channels.quotient(static_cast<uint32_t>(i)));
@@ -94,11 +101,11 @@ __device__ void load_tile(const View<const T>& x, bool contiguous, const TileLay
 template <typename T>
 __device__ void store_tile(const View<T>& y, bool contiguous, const TileLayout& layout,
                            int64_t first, int count, const T* tile) {
-  const int elements = count * layout.channels;
-  int done = 0;
+  int elements = count * layout.channels, done = 0;
   if (contiguous) {
     constexpr int kSize = kWidth<T>;
-    T* destination = y.data + first * layout.channels;
+    elements = count * layout.stored;
+    T* destination = y.data + first * layout.stored;
     for (int chunk = static_cast<int>(threadIdx.x); chunk < elements / kSize;
          chunk += kTileThreads) {
       Chunk<T> values;

@@ -38,6 +38,11 @@ std::string_view remedy_of(cudaError_t status) {
 cudaStream_t stream_of(void* stream) { return static_cast<cudaStream_t>(stream); }
 cudaEvent_t event_of(void* event) { return static_cast<cudaEvent_t>(event); }
 
+/// check() that names the size too. A training step comes here: no text is made unless it fails.
+void check_bytes(cudaError_t status, std::string_view call, size_t bytes) {
+  if (status != cudaSuccess) check(status, fmt::format("{}({} bytes)", call, bytes));
+}
+
 }  // namespace
 
 void check(cudaError_t status, std::string_view call) {
@@ -69,19 +74,21 @@ std::vector<DeviceInfo> list_devices() {
   return devices;
 }
 
-void select(int device) { check(cudaSetDevice(device), fmt::format("cudaSetDevice({})", device)); }
+void select(int device) {
+  const cudaError_t status = cudaSetDevice(device);
+  if (status != cudaSuccess) check(status, fmt::format("cudaSetDevice({})", device));
+}
 
 void* allocate(int device, size_t bytes) {
   select(device);
   void* data = nullptr;
-  check(cudaMalloc(&data, bytes), fmt::format("cudaMalloc({} bytes)", bytes));
+  check_bytes(cudaMalloc(&data, bytes), "cudaMalloc", bytes);
   return data;
 }
 
 void* allocate_pinned(size_t bytes) {
   void* data = nullptr;
-  check(cudaHostAlloc(&data, bytes, cudaHostAllocPortable),
-        fmt::format("cudaHostAlloc({} bytes)", bytes));
+  check_bytes(cudaHostAlloc(&data, bytes, cudaHostAllocPortable), "cudaHostAlloc", bytes);
   return data;
 }
 
@@ -138,13 +145,12 @@ void synchronize_event(void* event) {
 }
 
 void copy_async(void* stream, void* destination, const void* source, size_t bytes) {
-  check(cudaMemcpyAsync(destination, source, bytes, cudaMemcpyDefault, stream_of(stream)),
-        fmt::format("cudaMemcpyAsync({} bytes)", bytes));
+  check_bytes(cudaMemcpyAsync(destination, source, bytes, cudaMemcpyDefault, stream_of(stream)),
+              "cudaMemcpyAsync", bytes);
 }
 
 void zero_async(void* stream, void* destination, size_t bytes) {
-  check(cudaMemsetAsync(destination, 0, bytes, stream_of(stream)),
-        fmt::format("cudaMemsetAsync({} bytes)", bytes));
+  check_bytes(cudaMemsetAsync(destination, 0, bytes, stream_of(stream)), "cudaMemsetAsync", bytes);
 }
 
 void begin_capture(void* stream) {

@@ -160,7 +160,7 @@ class CudaUpsampleOps final : public UpsampleOps {
     const Extents size = extents_of(x.shape, y.shape);
     visit_float(x.dtype, [&](auto type) {
       using T = decltype(type);
-      const bool aligned = whole_vectors({&x, &y}, kWidth<T>);
+      const bool aligned = whole_vectors_with_spare({&x, &y}, kWidth<T>);
       run(aligned ? nearest_kernel<T, true> : nearest_kernel<T, false>, y.shape, kWidth<T>,
           view<const T>(x), view<T>(y), size, size.by_rows(1), size.by_columns(1));
     });
@@ -170,7 +170,7 @@ class CudaUpsampleOps final : public UpsampleOps {
     const Extents size = extents_of(dx.shape, dy.shape);
     visit_float(dx.dtype, [&](auto type) {
       using T = decltype(type);
-      const bool aligned = whole_vectors({&dy, &dx}, kWidth<T>);
+      const bool aligned = whole_vectors_with_spare({&dy, &dx}, kWidth<T>);
       run(aligned ? nearest_backward_kernel<T, true> : nearest_backward_kernel<T, false>, dx.shape,
           kWidth<T>, view<const T>(dy), view<T>(dx), size, accumulate);
     });
@@ -182,7 +182,7 @@ class CudaUpsampleOps final : public UpsampleOps {
       visit_float(y.dtype, [&](auto to) {
         using X = decltype(from);
         using Y = decltype(to);
-        const bool aligned = whole_vectors({&x, &y}, kWidth<X, Y>);
+        const bool aligned = whole_vectors_with_spare({&x, &y}, kWidth<X, Y>);
         run(aligned ? bilinear_kernel<X, Y, true> : bilinear_kernel<X, Y, false>, y.shape,
             kWidth<X, Y>, view<const X>(x), view<Y>(y), size, size.by_rows(2), size.by_columns(2));
       });
@@ -196,7 +196,7 @@ class CudaUpsampleOps final : public UpsampleOps {
     const Extents size = extents_of(x.shape, scores);
     visit_float(x.dtype, [&](auto type) {
       using T = decltype(type);
-      const bool aligned = whole_vectors({&x}, kWidth<T>);
+      const bool aligned = whole_vectors_with_spare({&x}, kWidth<T>);
       run(aligned ? bilinear_argmax_kernel<T, true> : bilinear_argmax_kernel<T, false>,
           classes.shape, 1, view<const T>(x), x.shape.c, classes.as<uint8_t>(), size,
           size.by_rows(2), size.by_columns(2));
@@ -209,7 +209,7 @@ class CudaUpsampleOps final : public UpsampleOps {
       visit_float(dx.dtype, [&](auto to) {
         using Y = decltype(from);
         using X = decltype(to);
-        const bool aligned = whole_vectors({&dy, &dx}, kWidth<X, Y>);
+        const bool aligned = whole_vectors_with_spare({&dy, &dx}, kWidth<X, Y>);
         run(aligned ? bilinear_backward_kernel<Y, X, true> : bilinear_backward_kernel<Y, X, false>,
             dx.shape, kWidth<X, Y>, view<const Y>(dy), view<X>(dx), size, accumulate);
       });

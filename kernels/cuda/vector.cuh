@@ -51,6 +51,16 @@ inline bool whole_vectors(std::initializer_list<const Tensor*> tensors, int widt
   return true;
 }
 
+/// Whether they are, together with as many of the spare ones as that takes.
+inline bool whole_vectors_with_spare(std::initializer_list<const Tensor*> tensors, int width) {
+  for (const Tensor* tensor : tensors) {
+    const int rest = tensor->shape.c % width;
+    const int missing = rest == 0 ? 0 : width - rest;
+    if (missing > tensor->spare || !vector_aligned(*tensor, width)) return false;
+  }
+  return true;
+}
+
 __device__ __forceinline__ float widen(float v) { return v; }
 __device__ __forceinline__ float widen(bf16 v) { return scalar::to_float(v); }
 __device__ __forceinline__ float widen(f16 v) {

@@ -25,13 +25,23 @@ struct SoftmaxStats {
   MACADAM_HD float log_sum_exp() const { return max + std::log(sum); }
 };
 
-template <typename Scores>
-MACADAM_HD SoftmaxStats softmax_stats(const Scores& z, int classes) {
+/// visit(c, exp(z(c) - max)) is called for every class.
+template <typename Scores, typename Visit>
+MACADAM_HD SoftmaxStats softmax_stats(const Scores& z, int classes, const Visit& visit) {
   float max = z(0);
   for (int c = 1; c < classes; ++c) max = z(c) > max ? z(c) : max;
   float sum = 0.0f;
-  for (int c = 0; c < classes; ++c) sum += exp_below_zero(z(c) - max);
+  for (int c = 0; c < classes; ++c) {
+    const float e = exp_below_zero(z(c) - max);
+    sum += e;
+    visit(c, e);
+  }
   return {max, sum};
+}
+
+template <typename Scores>
+MACADAM_HD SoftmaxStats softmax_stats(const Scores& z, int classes) {
+  return softmax_stats(z, classes, [](int, float) {});
 }
 
 /// -((1 - s) * log p[label] + s / C * sum_c log p[c]) from the scores' log-sum-exp, the label's

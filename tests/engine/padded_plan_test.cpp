@@ -140,6 +140,7 @@ TEST(PaddedPlan, KeepsItsShapesAtTheEdge) {
     const Plan& plan = runner.plan();
     EXPECT_EQ(plan.input().shape, kInput);
     EXPECT_EQ(plan.input().pixel_stride, 8);
+    EXPECT_EQ(plan.input().spare, 5);
     EXPECT_EQ(plan.output().shape, (Shape{2, 8, 12, kClasses}));
     EXPECT_EQ(plan.output().pixel_stride, 8);
     EXPECT_EQ(plan.layers().back().output, plan.output().shape);
@@ -272,7 +273,9 @@ TEST(PaddedPlan, NothingBehindAGradientShows) {
     Bindings b;
     b.inputs = {tensor(graph.shape(head.inputs[0]), 0.5f)};
     // The output is not needed any more: its gradient may lie where it lay.
-    b.output = b.output_gradient = tensor(whole, behind).channels(0, shape.c);
+    b.output = tensor(whole, behind).channels(0, shape.c);
+    b.output.spare = whole.c - shape.c;
+    b.output_gradient = b.output;
     ops.elementwise->fill(b.output_gradient, 1);
     b.input_gradients = {tensor(graph.shape(head.inputs[0]), 0)};
     b.accumulate = {false};

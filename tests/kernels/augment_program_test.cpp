@@ -320,7 +320,14 @@ TEST_P(AugmentProgram, NormalisesInEveryLayout) {
       for (size_t i = 0; i < dense.x.size(); ++i) {
         ASSERT_NEAR(halves.x[i], dense.x[i], std::abs(dense.x[i]) / 256 + 1e-6);
       }
+      EXPECT_EQ(
+          augment(*backend_, batch.pictures, batch.programs,
+                  {.normalization = n, .dtype = DType::bf16, .pixel_stride = 8, .spare = true}),
+          halves);
     }
+    EXPECT_EQ(augment(*backend_, batch.pictures, batch.programs,
+                      {.normalization = n, .pixel_stride = 8, .spare = true}),
+              dense);
   }
 }
 

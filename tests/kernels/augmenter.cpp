@@ -191,9 +191,10 @@ Prepared augment(Backend& backend, std::span<const Picture> pictures,
   std::vector<std::byte> host(static_cast<size_t>(images.pixels()) * stride * element,
                               std::byte{0x55});
   const Buffer x_bytes = copied(host.data(), host.size());
-  // The last channels of every pixel: what lies before them is somebody else's.
-  Tensor x(x_bytes.data() + (stride - 3) * element, images, wanted.dtype, device);
+  const size_t first = wanted.spare ? 0 : stride - 3;
+  Tensor x(x_bytes.data() + first * element, images, wanted.dtype, device);
   x.pixel_stride = wanted.pixel_stride;
+  if (wanted.spare) x.spare = wanted.pixel_stride - 3;
   backend.ops.augment->augment(Tensor(image_bytes.data(), images, DType::u8, device),
                                Tensor(label_bytes.data(), classes, DType::u8, device),
                                {program_bytes.data(), limits}, wanted.normalization, scratch.data(),
@@ -205,9 +206,12 @@ Prepared augment(Backend& backend, std::span<const Picture> pictures,
   stream.synchronize();
   for (size_t i = 0; i < host.size() / element; ++i) {
     const std::byte* from = host.data() + i * element;
-    if (i % stride < stride - 3) {
-      require(std::all_of(from, from + element, [](std::byte b) { return b == std::byte{0x55}; }),
-              "augment writes its own channels alone");
+    if (i % stride - first >= 3) {  // before it as well: the difference wraps around
+      const auto all = [&](std::byte value) {
+        return std::all_of(from, from + element, [&](std::byte b) { return b == value; });
+      };
+      require(all(std::byte{0x55}) || (wanted.spare && all(std::byte{0})),
+              "augment writes its own channels, and zeros into spare ones");
       continue;
     }
     visit_float(wanted.dtype, [&](auto type) {

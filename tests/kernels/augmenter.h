@@ -56,7 +56,8 @@ struct Prepared {
 struct Wanted {
   Normalization normalization{.mean = {0, 0, 0}, .std = {1, 1, 1}, .range = 255};  // bytes
   DType dtype = DType::f32;
-  int pixel_stride = 3;
+  int pixel_stride = 3;  // x is the last channels of every pixel
+  bool spare = false;    // or the first, the others being spare
 };
 
 /// One program a picture; the pictures have one size.

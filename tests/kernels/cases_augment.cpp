@@ -16,7 +16,7 @@ Operand flips_operand(int samples) {
 }  // namespace
 
 OpCase prepare_images(Shape images, DType dtype, bool flips, const Normalization& normalization,
-                      const std::string& name) {
+                      const std::string& name, Variant variant) {
   const auto prepare = [normalization](Ops& ops) {
     PreparedOp op;
     op.call = [&ops, normalization](const Arguments& a) {
@@ -25,10 +25,10 @@ OpCase prepare_images(Shape images, DType dtype, bool flips, const Normalization
     return op;
   };
   OpCase op{.op = "prepare_images",
-            .name = images.text() + "_" + name + (flips ? "_flips" : ""),
+            .name = images.text() + "_" + name + (flips ? "_flips" : "") + variant.suffix(),
             .dtype = dtype,
             .operands = {input("images", images, DType::u8, integers(0, 255)),
-                         output("x", images, dtype)},
+                         laid_out(output("x", images, dtype), variant.layout, 0)},
             .prepare = prepare,
             .forward = nullptr};
   if (flips) op.operands.push_back(flips_operand(images.n));
@@ -63,6 +63,9 @@ std::vector<OpCase> augment_cases() {
         cases.push_back(prepare_images(image, dtype, flips, {}, "torchvision"));
         cases.push_back(prepare_images(image, dtype, flips, kCaffe, "caffe"));
         cases.push_back(prepare_images(image, dtype, flips, kSymmetric, "symmetric"));
+        for (const Layout layout : {Layout::slices, Layout::ragged_slices, Layout::padded}) {
+          cases.push_back(prepare_images(image, dtype, flips, kCaffe, "caffe", {.layout = layout}));
+        }
       }
       cases.push_back(prepare_labels({image.n, image.h, image.w, 1}, flips));
     }

@@ -4,20 +4,20 @@
 
 namespace macadam::testbed {
 
-OpCase argmax(Shape scores, DType dtype) {
+OpCase argmax(Shape scores, DType dtype, Variant variant) {
   const auto prepare = [](Ops& ops) {
     PreparedOp op;
     op.call = [&ops](const Arguments& a) { ops.confusion->argmax(a("scores"), a("classes")); };
     return op;
   };
   const Shape mask{scores.n, scores.h, scores.w, 1};
-  return OpCase{
-      .op = "argmax",
-      .name = scores.text(),
-      .dtype = dtype,
-      .operands = {input("scores", scores, dtype, normal()), output("classes", mask, DType::u8)},
-      .prepare = prepare,
-      .forward = nullptr};
+  return OpCase{.op = "argmax",
+                .name = scores.text() + variant.suffix(),
+                .dtype = dtype,
+                .operands = {laid_out(input("scores", scores, dtype, normal()), variant.layout, 0),
+                             output("classes", mask, DType::u8)},
+                .prepare = prepare,
+                .forward = nullptr};
 }
 
 OpCase confusion_count(Shape shape, int classes) {
@@ -68,6 +68,10 @@ std::vector<OpCase> confusion_cases() {
          {Shape{1, 1, 1, 1}, Shape{1, 1, 7, 3}, Shape{2, 5, 9, 8}, Shape{3, 5, 9, 11},
           Shape{2, 17, 23, 19}, Shape{1, 16, 32, 64}, Shape{1, 5, 9, 33}, Shape{1, 5, 9, 255}})
       cases.push_back(argmax(shape, dtype));
+    for (const Layout layout : {Layout::slices, Layout::ragged_slices, Layout::padded}) {
+      cases.push_back(argmax({2, 17, 23, 19}, dtype, {.layout = layout}));
+      cases.push_back(argmax({1, 5, 9, 5}, dtype, {.layout = layout}));
+    }
     for (const Shape shape : {Shape{1, 5, 9, 8}, Shape{1, 5, 9, 19}, Shape{1, 5, 9, 33}}) {
       cases.push_back(argmax_filled(shape, dtype, "_ties", integers(0, 2)));
       cases.push_back(argmax_filled(shape, dtype, "_nans", some_nans()));

@@ -73,7 +73,8 @@ std::vector<LossCase> losses() {
 
 }  // namespace
 
-OpCase segmentation_loss(const LossCase& loss, DType dtype, bool gradient, bool in_place) {
+OpCase segmentation_loss(const LossCase& loss, DType dtype, bool gradient, Variant variant) {
+  const bool in_place = variant.in_place;
   const auto prepare = [=](Ops& ops) {
     PreparedOp op;
     op.workspace_bytes = ops.loss->workspace_bytes(loss.logits);
@@ -89,14 +90,16 @@ OpCase segmentation_loss(const LossCase& loss, DType dtype, bool gradient, bool 
   };
   Shape labels_shape = loss.logits;
   labels_shape.c = 1;
-  Operand logits = input("logits", loss.logits, dtype, normal(0, loss.scale));
+  Operand logits =
+      laid_out(input("logits", loss.logits, dtype, normal(0, loss.scale)), variant.layout, 0);
   if (in_place) {
     logits.role = Role::update;
     logits.slack = kLossSlack;
+    logits.keeps_spare = true;
   }
   OpCase op{
       .op = gradient ? "segmentation_loss" : "segmentation_loss_value",
-      .name = loss.name + "_" + loss.logits.text() + (in_place ? "_in_place" : ""),
+      .name = loss.name + "_" + loss.logits.text() + variant.suffix(),
       .dtype = dtype,
       .operands = {output("values", {1, 1, 1, 4}, DType::f32).loose(kLossSlack), std::move(logits),
                    input("labels", labels_shape, DType::u8, labels(loss.labelled, loss.other))},
@@ -108,7 +111,8 @@ OpCase segmentation_loss(const LossCase& loss, DType dtype, bool gradient, bool 
   if (loss.class_weights)
     op.operands.push_back(input("weights", {1, 1, 1, loss.logits.c}, DType::f32, uniform(0.2, 3)));
   if (gradient && !in_place) {
-    op.operands.push_back(output("dlogits", loss.logits, dtype).loose(kLossSlack));
+    op.operands.push_back(
+        laid_out(output("dlogits", loss.logits, dtype), variant.layout, 1).loose(kLossSlack));
     if (loss.gradient_scale == 1)  // else it is no derivative
       op.forward = std::make_shared<OpCase>(segmentation_loss(loss, dtype, false));
   }
@@ -121,7 +125,12 @@ std::vector<OpCase> loss_cases() {
     for (const LossCase& loss : losses()) {
       cases.push_back(segmentation_loss(loss, dtype, false));
       cases.push_back(segmentation_loss(loss, dtype, true));
-      cases.push_back(segmentation_loss(loss, dtype, true, true));
+      cases.push_back(segmentation_loss(loss, dtype, true, {.in_place = true}));
+      if (loss.logits.pixels() > 1000) continue;
+      for (const Layout layout : {Layout::slices, Layout::ragged_slices, Layout::padded}) {
+        cases.push_back(segmentation_loss(loss, dtype, true, {.layout = layout}));
+        cases.push_back(segmentation_loss(loss, dtype, true, {.layout = layout, .in_place = true}));
+      }
     }
   return cases;
 }

@@ -66,7 +66,10 @@ std::vector<SizedCase> sizes() {
           {{{2, 5, 9, 8}, 10, 18}, Layout::slices},
           {{{1, 8, 16, 32}, 16, 32}, Layout::slices},
           {{{1, 5, 9, 8}, 17, 23}, Layout::ragged_slices},
-          {{{2, 5, 9, 31}, 10, 18}, Layout::ragged_slices}};
+          {{{2, 5, 9, 31}, 10, 18}, Layout::ragged_slices},
+          {{{2, 5, 9, 19}, 10, 18}, Layout::padded},
+          {{{1, 17, 23, 3}, 5, 9}, Layout::padded},
+          {{{1, 4, 8, 16}, 8, 16}, Layout::padded}};
 }
 
 }  // namespace

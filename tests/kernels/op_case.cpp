@@ -122,6 +122,10 @@ Operand laid_out(Operand operand, Layout layout, int salt) {
       operand.channels_before = 1 + 2 * (salt % 3);
       operand.channels_after = salt % 2;
       break;
+    case Layout::padded:
+      operand.channels_after = 7 - (operand.shape.c + 7) % 8;
+      operand.spare = true;
+      break;
   }
   return operand;
 }
@@ -131,6 +135,7 @@ std::string suffix(Layout layout) {
     case Layout::dense: return "";
     case Layout::slices: return "_slices";
     case Layout::ragged_slices: return "_ragged";
+    case Layout::padded: return "_padded";
   }
   return "";
 }

@@ -26,7 +26,7 @@ enum class Role : uint8_t {
 };
 
 /// One tensor of a call. It may be a slice of the channels of a wider tensor, whose other channels
-/// are poisoned and must not change.
+/// are poisoned and must not change, unless those behind it are spare.
 struct Operand {
   std::string name;
   Role role = Role::input;
@@ -35,6 +35,8 @@ struct Operand {
   Fill fill;                // null for outputs
   int channels_before = 0;  // channels of the wider tensor on either side of this slice
   int channels_after = 0;
+  bool spare = false;        // the channels after it
+  bool keeps_spare = false;  // they must not change all the same
   double slack = 1;  // multiplies the dtype's tolerance; 0: equal to the reference, bit for bit
 
   Operand exact() && {
@@ -52,6 +54,7 @@ enum class Layout : uint8_t {
   dense,
   slices,         // of wider tensors, at offsets that suit vector loads
   ragged_slices,  // at odd offsets
+  padded,         // with spare channels up to a multiple of 8
 };
 
 Operand input(std::string name, Shape shape, DType dtype, Fill fill);

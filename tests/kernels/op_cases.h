@@ -107,9 +107,9 @@ struct LossCase {
   double scale = 2;  // standard deviation of the logits
   float gradient_scale = 1;
 };
-OpCase segmentation_loss(const LossCase& loss, DType dtype, bool gradient, bool in_place = false);
+OpCase segmentation_loss(const LossCase& loss, DType dtype, bool gradient, Variant variant = {});
 
-OpCase argmax(Shape scores, DType dtype);
+OpCase argmax(Shape scores, DType dtype, Variant variant = {});
 OpCase confusion_count(Shape labels, int classes);
 
 /// What an update is made of besides the rule.
@@ -127,7 +127,7 @@ OpCase adamw(const OptimCase& optim, const AdamWDesc& desc);
 OpCase examine(const OptimCase& optim, const ExamineDesc& desc, const Fill& gradients);
 
 OpCase prepare_images(Shape images, DType dtype, bool flips, const Normalization& normalization,
-                      const std::string& name);
+                      const std::string& name, Variant variant = {});
 OpCase prepare_labels(Shape labels, bool flips);
 
 }  // namespace macadam::testbed

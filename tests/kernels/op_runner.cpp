@@ -14,14 +14,15 @@ std::byte poison(DType dtype) {
   return std::byte{dtype == DType::u8 ? uint8_t{0xCD} : uint8_t{0xFF}};
 }
 
-/// Calls f(element, byte offset in the block) for every element of the operand's slice.
+/// Calls f(element, byte offset in the block) for every element of the operand's slice, and of
+/// `behind` channels behind it.
 template <typename F>
-void for_each_element(const Operand& operand, F&& f) {
+void for_each_element(const Operand& operand, F&& f, int behind = 0) {
   const Shape s = operand.shape;
   const int64_t stride = operand.channels_before + s.c + operand.channels_after;
   size_t element = 0;
   for (int64_t pixel = 0; pixel < s.pixels(); ++pixel)
-    for (int c = 0; c < s.c; ++c) {
+    for (int c = 0; c < s.c + behind; ++c) {
       const auto position = static_cast<size_t>(pixel * stride + operand.channels_before + c);
       f(element++, kGuard + position * size_of(operand.dtype));
     }
@@ -105,7 +106,9 @@ BoundOp::BoundOp(const OpCase& op, Ops& ops, Stream& stream, const Values& input
     Shape wide = operand.shape;
     wide.c += operand.channels_before + operand.channels_after;
     const Tensor whole(block.memory.data() + kGuard, wide, operand.dtype, stream.device());
-    arguments_.bind(operand.name, whole.channels(operand.channels_before, operand.shape.c));
+    Tensor tensor = whole.channels(operand.channels_before, operand.shape.c);
+    if (operand.spare) tensor.spare = operand.channels_after;
+    arguments_.bind(operand.name, tensor);
   }
   void* workspace = make_scratch("workspace", prepared_.workspace_bytes);
   void* packed = make_scratch("packed", prepared_.packed_bytes);
@@ -158,10 +161,11 @@ std::vector<std::string> BoundOp::stray_writes() {
     };
     if (!block.operand) {
       forgive(kGuard, bytes.size() - 2 * kGuard);
-    } else if (block.operand->role != Role::input) {
-      for_each_element(*block.operand, [&](size_t, size_t offset) {
-        forgive(offset, size_of(block.operand->dtype));
-      });
+    } else if (const Operand& operand = *block.operand; operand.role != Role::input) {
+      const bool writes_spare = operand.spare && !operand.keeps_spare;
+      for_each_element(
+          operand, [&](size_t, size_t offset) { forgive(offset, size_of(operand.dtype)); },
+          writes_spare ? operand.channels_after : 0);
     }
     const auto [now, before] = std::mismatch(bytes.begin(), bytes.end(), block.initial.begin());
     if (now == bytes.end()) continue;
