@@ -24,8 +24,7 @@ struct ImageLayout {
   ColumnLayout columns;
   unsigned images = 1;
 
-  /// `chunks` = 0: those of a map, kMapRounds rounds each. `factors`, where given, take part in the
-  /// choice of vectors.
+  /// `chunks` = 0: those of a map. `factors`, where given, take part in the choice of vectors.
   ImageLayout(std::initializer_list<const Tensor*> tensors, int images_, int chunks,
               const Tensor* factors = nullptr)
       : columns(column_layout(tensors, 1)), images(static_cast<unsigned>(images_)) {
@@ -36,9 +35,9 @@ struct ImageLayout {
       columns.rows = kThreads / columns.tile;
     }
     columns.pixels /= images_;
-    columns.chunks = chunks > 0
-                         ? chunks
-                         : static_cast<int>(blocks_for(columns.pixels, kMapRounds * columns.rows));
+    columns.chunks =
+        chunks > 0 ? chunks
+                   : map_chunks(columns.pixels, columns.rows, columns.channel_tiles * images_);
   }
 
   dim3 grid() const {
@@ -47,22 +46,17 @@ struct ImageLayout {
   }
 };
 
-template <int V, typename T>
-__device__ __forceinline__ Chunk<T, V> chunk_at(const T* source) {
-  return *reinterpret_cast<const Chunk<T, V>*>(source);
-}
-
 template <int V>
 struct ImageSumsShared {
   float value[V][kThreads];
 };
 
-/// One pass over every image. A thread's work = pass.start<V>(image, first channel) fetches
-/// Pass::kTogether pixels into Pass::Held<V>, so that their loads are in flight together, and then
-/// takes one after the other. Where Pass::kSums, what it adds to `sum` is added up: by a block that
-/// has an image to itself into store(image * channels + channel, sum), else into partials:
-/// [chunk][image][channel]. The blocks of an image take turns at its pixels, so that together they
-/// sweep memory once.
+/// One pass over every image. A thread's work = pass.start<V>(image, first channel) has
+/// fetch(pixel, held), which loads a pixel into Pass::Held<V>, and take(pixel, held, sum);
+/// Pass::kTogether pixels are fetched at once. Where Pass::kSums, what it adds to `sum` is added
+/// up: by a block that has an image to itself into store(image * channels + channel, sum), else
+/// into partials: [chunk][image][channel]. The blocks of an image take turns at its pixels, so that
+/// together they sweep memory once.
 template <int V, typename Pass, typename Store>
 __global__ void __launch_bounds__(kThreads, kShareBlocksPerProcessor)
     image_pass(Pass pass, ColumnLayout layout, Store store, float* partials) {
@@ -70,21 +64,15 @@ __global__ void __launch_bounds__(kThreads, kShareBlocksPerProcessor)
   const int image = static_cast<int>(blockIdx.z);
   float sum[V] = {};
   if (place.active) {
+    using Held = typename Pass::template Held<V>;
     const auto work = pass.template start<V>(image, place.channel);
-    const int64_t first = image * layout.pixels;
+    const int64_t begin = image * layout.pixels;
+    const int64_t first = begin + static_cast<int64_t>(blockIdx.x) * layout.rows + place.row;
     const int64_t step = static_cast<int64_t>(gridDim.x) * layout.rows;
-    for (int64_t pixel = static_cast<int64_t>(blockIdx.x) * layout.rows + place.row;
-         pixel < layout.pixels; pixel += Pass::kTogether * step) {
-      typename Pass::template Held<V> held[Pass::kTogether];
-#pragma unroll
-      for (int i = 0; i < Pass::kTogether; ++i) {
-        if (pixel + i * step < layout.pixels) work.fetch(first + pixel + i * step, held[i]);
-      }
-#pragma unroll
-      for (int i = 0; i < Pass::kTogether; ++i) {
-        if (pixel + i * step < layout.pixels) work.take(first + pixel + i * step, held[i], sum);
-      }
-    }
+    for_pixels<Pass::kTogether, Held>(
+        first, begin + layout.pixels, step,
+        [&](int64_t pixel, Held& held) { work.fetch(pixel, held); },
+        [&](int64_t pixel, const Held& held) { work.take(pixel, held, sum); });
   }
   if constexpr (Pass::kSums) {
     auto& sums = shared<ImageSumsShared<V>>().value;

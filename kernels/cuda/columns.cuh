@@ -34,10 +34,18 @@ inline int sum_chunks(const Shape& shape, int blocks = kShareBlocks) {
   return static_cast<int>(std::clamp<int64_t>(useful, 1, std::max(1, blocks / channel_tiles)));
 }
 
-/// Rounds of pixels that a block of a map works off.
-constexpr int kMapRounds = 8;
+/// Rounds of pixels that a block of a map works off, where that leaves blocks enough.
+constexpr int kMapRounds = 16;
 
-/// `chunks` = 0: the chunks of a map, kMapRounds rounds each.
+/// The blocks that share out the pixels of a map, `rows` a round: kMapRounds rounds each, or fewer
+/// where less than kShareBlocks blocks would come of it, over all `repeats` of the map.
+inline int map_chunks(int64_t pixels, int rows, int repeats) {
+  const int64_t all_rounds = std::max(1u, blocks_for(pixels, rows));
+  const int64_t rounds = std::clamp<int64_t>(all_rounds * repeats / kShareBlocks, 1, kMapRounds);
+  return static_cast<int>(blocks_for(all_rounds, rounds));
+}
+
+/// `chunks` = 0: the chunks of a map.
 inline ColumnLayout column_layout(std::initializer_list<const Tensor*> tensors, int chunks = 0) {
   const Shape shape = (*tensors.begin())->shape;
   ColumnLayout layout;
@@ -54,7 +62,7 @@ inline ColumnLayout column_layout(std::initializer_list<const Tensor*> tensors, 
   layout.tile = (std::min(shape.c, kTileChannels) + per_thread - 1) / per_thread;
   layout.rows = kThreads / layout.tile;
   layout.chunks =
-      chunks > 0 ? chunks : static_cast<int>(blocks_for(layout.pixels, kMapRounds * layout.rows));
+      chunks > 0 ? chunks : map_chunks(layout.pixels, layout.rows, layout.channel_tiles);
   return layout;
 }
 
@@ -75,13 +83,39 @@ struct ColumnPlace {
   }
 };
 
+/// The V elements at `source`, as they are stored.
+template <int V, typename T>
+__device__ __forceinline__ Chunk<T, V> chunk_at(const T* source) {
+  return *reinterpret_cast<const Chunk<T, V>*>(source);
+}
+
+/// Takes a thread's pixels `first`, first + step, ... below `end` in this order. fetch(pixel, held)
+/// loads what take(pixel, held) works on: `Together` pixels are fetched before the first of them is
+/// taken, so that their loads are in flight together.
+template <int Together, typename Held, typename Fetch, typename Take>
+__device__ __forceinline__ void for_pixels(int64_t first, int64_t end, int64_t step,
+                                           const Fetch& fetch, const Take& take) {
+  for (int64_t pixel = first; pixel < end; pixel += Together * step) {
+    Held held[Together];
+#pragma unroll
+    for (int i = 0; i < Together; ++i) {
+      if (pixel + i * step < end) fetch(pixel + i * step, held[i]);
+    }
+#pragma unroll
+    for (int i = 0; i < Together; ++i) {
+      if (pixel + i * step < end) take(pixel + i * step, held[i]);
+    }
+  }
+}
+
 template <int V>
 struct ColumnSumsShared {
   float value[2 * V][kThreads];
 };
 
-/// Two sums a channel: source.start<V>(channel, V) gives a functor that is called with
-/// (pixel, a, b) and adds a pixel's two terms; Source::Element is the tensors' storage type, and
+/// Two sums a channel. A thread's work = source.start<V>(channel) has fetch(pixel, held), which
+/// loads a pixel into Source::Held<V>, and take(held, a, b), which adds its two terms.
+/// Source::kTogether pixels are fetched at once; Source::Element is the tensors' storage type, and
 /// Source::kBlocksPerProcessor what its registers allow.
 /// partials: [chunk][2][channels]. The blocks take turns at the pixels, so that together they sweep
 /// memory once from the first to the last.
@@ -94,13 +128,13 @@ __global__ void __launch_bounds__(kThreads, Source::kBlocksPerProcessor)
 
   float a[V] = {}, b[V] = {};
   if (place.active) {
-    const auto add = source.template start<V>(place.channel, V);
+    using Held = typename Source::template Held<V>;
+    const auto work = source.template start<V>(place.channel);
+    const int64_t first = static_cast<int64_t>(blockIdx.x) * layout.rows + place.row;
     const int64_t step = static_cast<int64_t>(gridDim.x) * layout.rows;
-#pragma unroll 2
-    for (int64_t pixel = static_cast<int64_t>(blockIdx.x) * layout.rows + place.row;
-         pixel < layout.pixels; pixel += step) {
-      add(pixel, a, b);
-    }
+    for_pixels<Source::kTogether, Held>(
+        first, layout.pixels, step, [&](int64_t pixel, Held& held) { work.fetch(pixel, held); },
+        [&](int64_t, const Held& held) { work.take(held, a, b); });
   }
 #pragma unroll
   for (int i = 0; i < V; ++i) {
@@ -159,20 +193,23 @@ __global__ void __launch_bounds__(kFinishColumns* kFinishRows)
   if (row == 0 && channel < channels) finish(channel, sums[0][0][column], sums[1][0][column]);
 }
 
-/// op.start<V>(channel, V) gives a functor that is called for every pixel; Op::Element is the
-/// tensors' storage type. The blocks go from the last pixels to the first: what the pass before
-/// read last is still in the cache.
+/// A map of every pixel, described like the source of column_sums, but for take(pixel, held), which
+/// stores. The blocks go from the last pixels to the first: what the pass before read last is still
+/// in the cache.
 template <int V, typename Op>
-__global__ void __launch_bounds__(kThreads) column_map(Op op, ColumnLayout layout) {
+__global__ void __launch_bounds__(kThreads, Op::kBlocksPerProcessor)
+    column_map(Op op, ColumnLayout layout, int64_t chunk_pixels) {
   const ColumnPlace place(layout, V);
   if (!place.active) return;
-  const auto apply = op.template start<V>(place.channel, V);
+  using Held = typename Op::template Held<V>;
+  const auto work = op.template start<V>(place.channel);
   const int64_t chunk = gridDim.x - 1 - blockIdx.x;
-  const int64_t begin = chunk * kMapRounds * layout.rows;
-  const int64_t limit = begin + kMapRounds * layout.rows;
+  const int64_t begin = chunk * chunk_pixels, limit = begin + chunk_pixels;
   const int64_t end = limit < layout.pixels ? limit : layout.pixels;
-#pragma unroll 2
-  for (int64_t pixel = begin + place.row; pixel < end; pixel += layout.rows) apply(pixel);
+  for_pixels<Op::kTogether, Held>(
+      begin + place.row, end, layout.rows,
+      [&](int64_t pixel, Held& held) { work.fetch(pixel, held); },
+      [&](int64_t pixel, const Held& held) { work.take(pixel, held); });
 }
 
 template <typename Source>
@@ -194,7 +231,8 @@ template <typename Op>
 void launch_column_map(Stream& stream, const ColumnLayout& layout, const Op& op) {
   const auto kernel =
       layout.vectorised ? column_map<kWidth<typename Op::Element>, Op> : column_map<1, Op>;
-  launch(stream, kernel, grid_of(layout), kThreads, 0, op, layout);
+  const int64_t rounds = blocks_for(blocks_for(layout.pixels, layout.rows), layout.chunks);
+  launch(stream, kernel, grid_of(layout), kThreads, 0, op, layout, rounds * layout.rows);
 }
 
 }  // namespace macadam::cuda

@@ -40,11 +40,12 @@ __global__ void __launch_bounds__(kTileThreads)
 /// are long in street scenes, cost one atomic addition.
 constexpr int kCountRun = 16;
 
-/// Adds to a histogram in shared memory, if it fits, which is then added to `counts`.
+/// Adds to a histogram in shared memory, if it fits, which is then added to `counts`. `chunks`: the
+/// classes follow each other without a gap, and those of a run are aligned.
 template <bool Shared>
 __global__ void __launch_bounds__(kThreads)
-    count_kernel(View<const uint8_t> predictions, View<const uint8_t> labels, int64_t pixels,
-                 int classes, unsigned long long* counts) {
+    count_kernel(View<const uint8_t> predictions, View<const uint8_t> labels, bool chunks,
+                 int64_t pixels, int classes, unsigned long long* counts) {
   auto* histogram = Shared ? dynamic_shared<unsigned>() : nullptr;
   const int cells = classes * classes;
   const int thread = static_cast<int>(threadIdx.x);
@@ -68,10 +69,8 @@ __global__ void __launch_bounds__(kThreads)
     const int64_t end = limit < pixels ? limit : pixels;
     int cell = 0;
     unsigned run = 0;
-#pragma unroll 4
-    for (int64_t pixel = first; pixel < end; ++pixel) {
-      const int prediction = *predictions.at(pixel, 0), label = *labels.at(pixel, 0);
-      if (prediction >= classes || label >= classes) continue;
+    const auto take = [&](int prediction, int label) {
+      if (prediction >= classes || label >= classes) return;
       const int here = label * classes + prediction;
       if (here != cell) {
         add(cell, run);
@@ -79,6 +78,17 @@ __global__ void __launch_bounds__(kThreads)
         run = 0;
       }
       ++run;
+    };
+    if (chunks && limit <= pixels) {
+      using Run = Chunk<uint8_t, kCountRun>;
+      const Run predicted = *reinterpret_cast<const Run*>(predictions.at(first, 0));
+      const Run labelled = *reinterpret_cast<const Run*>(labels.at(first, 0));
+#pragma unroll
+      for (int i = 0; i < kCountRun; ++i) take(predicted.lane[i], labelled.lane[i]);
+    } else {
+      for (int64_t pixel = first; pixel < end; ++pixel) {
+        take(*predictions.at(pixel, 0), *labels.at(pixel, 0));
+      }
     }
     add(cell, run);
   }
@@ -118,9 +128,11 @@ class CudaConfusionOps final : public ConfusionOps {
         std::min(blocks_for(pixels, kThreads * kCountRun), static_cast<unsigned>(kShareBlocks));
     const size_t bytes = sizeof(unsigned) * static_cast<size_t>(classes) * classes;
     const bool shared = bytes <= 48 * 1024;
+    const bool chunks = predictions.dense() && starts_aligned(predictions, kCountRun) &&
+                        labels.dense() && starts_aligned(labels, kCountRun);
     launch(stream_, shared ? count_kernel<true> : count_kernel<false>, blocks, kThreads,
            shared ? bytes : 0, view<const uint8_t>(predictions), view<const uint8_t>(labels),
-           pixels, classes, reinterpret_cast<unsigned long long*>(counts));
+           chunks, pixels, classes, reinterpret_cast<unsigned long long*>(counts));
   }
 
  private:

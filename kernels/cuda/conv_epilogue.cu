@@ -11,33 +11,42 @@ namespace {
 template <typename T>
 struct AddBias {
   using Element = T;
+  static constexpr int kTogether = 4;
+  static constexpr int kBlocksPerProcessor = kShareBlocksPerProcessor;
 
   View<T> y;
   const T* bias;
   Activation activation;
 
   template <int V>
-  struct Apply {
+  struct Held {
+    Chunk<T, V> y;
+  };
+
+  template <int V>
+  struct Work {
     View<T> y;
-    int channel, count;
+    int channel;
     Activation activation;
     float bias[V];
 
-    __device__ void operator()(int64_t pixel) const {
+    __device__ void fetch(int64_t pixel, Held<V>& held) const {
+      held.y = chunk_at<V>(y.at(pixel, channel));
+    }
+    __device__ void take(int64_t pixel, const Held<V>& held) const {
       float v[V];
-      load<V>(y.at(pixel, channel), count, v);
 #pragma unroll
-      for (int i = 0; i < V; ++i) v[i] += bias[i];
+      for (int i = 0; i < V; ++i) v[i] = widen(held.y.lane[i]) + bias[i];
       activate(activation, v);
-      store<V>(y.at(pixel, channel), count, v);
+      store<V>(y.at(pixel, channel), V, v);
     }
   };
 
   template <int V>
-  __device__ Apply<V> start(int channel, int count) const {
-    Apply<V> apply{y, channel, count, activation, {}};
-    load<V>(bias + channel, count, apply.bias);
-    return apply;
+  __device__ Work<V> start(int channel) const {
+    Work<V> work{y, channel, activation, {}};
+    load<V>(bias + channel, V, work.bias);
+    return work;
   }
 };
 
@@ -45,26 +54,33 @@ struct AddBias {
 template <typename T>
 struct ChannelSum {
   using Element = T;
+  static constexpr int kTogether = 4;
   static constexpr int kBlocksPerProcessor = kShareBlocksPerProcessor;
 
   View<const T> x;
 
   template <int V>
-  struct Adder {
-    View<const T> x;
-    int channel, count;
+  struct Held {
+    Chunk<T, V> x;
+  };
 
-    __device__ void operator()(int64_t pixel, float (&a)[V], float (&)[V]) const {
-      float v[V];
-      load<V>(x.at(pixel, channel), count, v);
+  template <int V>
+  struct Work {
+    View<const T> x;
+    int channel;
+
+    __device__ void fetch(int64_t pixel, Held<V>& held) const {
+      held.x = chunk_at<V>(x.at(pixel, channel));
+    }
+    __device__ void take(const Held<V>& held, float (&a)[V], float (&)[V]) const {
 #pragma unroll
-      for (int i = 0; i < V; ++i) a[i] += v[i];
+      for (int i = 0; i < V; ++i) a[i] += widen(held.x.lane[i]);
     }
   };
 
   template <int V>
-  __device__ Adder<V> start(int channel, int count) const {
-    return {x, channel, count};
+  __device__ Work<V> start(int channel) const {
+    return {x, channel};
   }
 };
 

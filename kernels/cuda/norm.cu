@@ -9,6 +9,7 @@
 #include "kernels/cuda/columns.cuh"
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/norm.h"
+#include "kernels/scalar/activation.h"
 #include "kernels/scalar/normalize.h"
 
 namespace macadam::cuda {
@@ -23,22 +24,29 @@ using scalar::BatchNormGradient;
 template <typename T>
 struct Moments {
   using Element = T;
+  static constexpr int kTogether = 4;
   static constexpr int kBlocksPerProcessor = kShareBlocksPerProcessor;
 
   View<const T> x;
 
   template <int V>
-  struct Adder {
+  struct Held {
+    Chunk<T, V> x;
+  };
+
+  template <int V>
+  struct Work {
     View<const T> x;
-    int channel, count;
+    int channel;
     float origin[V];
 
-    __device__ void operator()(int64_t pixel, float (&a)[V], float (&b)[V]) const {
-      float v[V];
-      load<V>(x.at(pixel, channel), count, v);
+    __device__ void fetch(int64_t pixel, Held<V>& held) const {
+      held.x = chunk_at<V>(x.at(pixel, channel));
+    }
+    __device__ void take(const Held<V>& held, float (&a)[V], float (&b)[V]) const {
 #pragma unroll
       for (int i = 0; i < V; ++i) {
-        const float d = v[i] - origin[i];
+        const float d = widen(held.x.lane[i]) - origin[i];
         a[i] += d;
         b[i] += d * d;
       }
@@ -46,10 +54,10 @@ struct Moments {
   };
 
   template <int V>
-  __device__ Adder<V> start(int channel, int count) const {
-    Adder<V> adder{x, channel, count, {}};
-    load<V>(x.at(0, channel), count, adder.origin);
-    return adder;
+  __device__ Work<V> start(int channel) const {
+    Work<V> work{x, channel, {}};
+    load<V>(x.at(0, channel), V, work.origin);
+    return work;
   }
 };
 
@@ -83,6 +91,8 @@ struct FinishMoments {
 template <typename T, typename Maps>
 struct Normalize {
   using Element = T;
+  static constexpr int kTogether = 4;
+  static constexpr int kBlocksPerProcessor = kShareBlocksPerProcessor;
 
   View<const T> x;
   View<T> y;
@@ -90,29 +100,36 @@ struct Normalize {
   Activation activation;
 
   template <int V>
-  struct Apply {
+  struct Held {
+    Chunk<T, V> x;
+  };
+
+  template <int V>
+  struct Work {
     View<const T> x;
     View<T> y;
     Affine map[V];
-    int channel, count;
+    int channel;
     Activation activation;
 
-    __device__ void operator()(int64_t pixel) const {
+    __device__ void fetch(int64_t pixel, Held<V>& held) const {
+      held.x = chunk_at<V>(x.at(pixel, channel));
+    }
+    __device__ void take(int64_t pixel, const Held<V>& held) const {
       float v[V];
-      load<V>(x.at(pixel, channel), count, v);
 #pragma unroll
-      for (int i = 0; i < V; ++i) v[i] = map[i](v[i]);
+      for (int i = 0; i < V; ++i) v[i] = map[i](widen(held.x.lane[i]));
       activate(activation, v);
-      store<V>(y.at(pixel, channel), count, v);
+      store<V>(y.at(pixel, channel), V, v);
     }
   };
 
   template <int V>
-  __device__ Apply<V> start(int channel, int count) const {
-    Apply<V> apply{x, y, {}, channel, count, activation};
+  __device__ Work<V> start(int channel) const {
+    Work<V> work{x, y, {}, channel, activation};
 #pragma unroll
-    for (int i = 0; i < V; ++i) apply.map[i] = maps(channel + i);
-    return apply;
+    for (int i = 0; i < V; ++i) work.map[i] = maps(channel + i);
+    return work;
   }
 };
 
@@ -151,63 +168,61 @@ struct SavedMaps {
   }
 };
 
-/// Loads x, and dy as the gradient of what the activation was given.
-template <int V, typename T>
-__device__ void load_gradient(const View<const T>& x, const View<const T>& dy, int64_t pixel,
-                              int channel, int count, Activation activation,
-                              const Affine (&forward)[V], float (&v)[V], float (&g)[V]) {
-  load<V>(x.at(pixel, channel), count, v);
-  load<V>(dy.at(pixel, channel), count, g);
-  if (activation == Activation::identity) return;
-  float given[V];
-#pragma unroll
-  for (int i = 0; i < V; ++i) given[i] = forward[i](v[i]);
-  activation_gradient(activation, given, g);
-}
+/// What the registers of the two gradient passes allow: the activation is a type of theirs, as a
+/// choice at run time would take more of them.
+constexpr int kGradientBlocksPerProcessor = 3;
 
 /// Sums of dy and dy * (x - mean).
-template <typename T>
+template <typename T, typename F>
 struct GradientSums {
   using Element = T;
-  static constexpr int kBlocksPerProcessor = kShareBlocksPerProcessor / 2;
+  static constexpr int kTogether = 2;
+  static constexpr int kBlocksPerProcessor = kGradientBlocksPerProcessor;
 
   View<const T> x, dy;
   SavedMaps maps;
-  Activation activation;
+  F activation;
 
   template <int V>
-  struct Adder {
+  struct Held {
+    Chunk<T, V> x, dy;
+  };
+
+  template <int V>
+  struct Work {
     GradientSums all;
-    int channel, count;
+    int channel;
     Affine forward[V];
     float mean[V];
 
-    __device__ void operator()(int64_t pixel, float (&a)[V], float (&b)[V]) const {
-      float v[V], g[V];
-      load_gradient<V>(all.x, all.dy, pixel, channel, count, all.activation, forward, v, g);
+    __device__ void fetch(int64_t pixel, Held<V>& held) const {
+      held = {chunk_at<V>(all.x.at(pixel, channel)), chunk_at<V>(all.dy.at(pixel, channel))};
+    }
+    __device__ void take(const Held<V>& held, float (&a)[V], float (&b)[V]) const {
 #pragma unroll
       for (int i = 0; i < V; ++i) {
-        a[i] += g[i];
-        b[i] += g[i] * (v[i] - mean[i]);
+        const float v = widen(held.x.lane[i]);
+        const float g = all.activation.gradient_at(forward[i](v), widen(held.dy.lane[i]));
+        a[i] += g;
+        b[i] += g * (v - mean[i]);
       }
     }
   };
 
   template <int V>
-  __device__ Adder<V> start(int channel, int count) const {
-    Adder<V> adder{*this, channel, count, {}, {}};
+  __device__ Work<V> start(int channel) const {
+    Work<V> work{*this, channel, {}, {}};
 #pragma unroll
     for (int i = 0; i < V; ++i) {
-      adder.forward[i] = maps(channel + i);
-      adder.mean[i] = maps.mean[channel + i];
+      work.forward[i] = maps(channel + i);
+      work.mean[i] = maps.mean[channel + i];
     }
-    return adder;
+    return work;
   }
 };
 
 int gradient_chunks(const Shape& shape) {
-  return sum_chunks(
-      shape, kShareBlocks / kShareBlocksPerProcessor * GradientSums<float>::kBlocksPerProcessor);
+  return sum_chunks(shape, kShareBlocks / kShareBlocksPerProcessor * kGradientBlocksPerProcessor);
 }
 
 struct FinishGradient {
@@ -228,41 +243,54 @@ struct FinishGradient {
   }
 };
 
-template <typename T>
+template <typename T, typename F>
 struct InputGradient {
   using Element = T;
+  static constexpr int kTogether = 2;
+  static constexpr int kBlocksPerProcessor = kGradientBlocksPerProcessor;
 
   View<const T> x, dy;
   View<T> dx;
   SavedMaps maps;
   const BatchNormGradient* map;
-  Activation activation;
+  F activation;
 
   template <int V>
-  struct Apply {
+  struct Held {
+    Chunk<T, V> x, dy;
+  };
+
+  template <int V>
+  struct Work {
     InputGradient all;
     BatchNormGradient map[V];
     Affine forward[V];
-    int channel, count;
+    int channel;
 
-    __device__ void operator()(int64_t pixel) const {
-      float v[V], g[V];
-      load_gradient<V>(all.x, all.dy, pixel, channel, count, all.activation, forward, v, g);
+    __device__ void fetch(int64_t pixel, Held<V>& held) const {
+      held = {chunk_at<V>(all.x.at(pixel, channel)), chunk_at<V>(all.dy.at(pixel, channel))};
+    }
+    __device__ void take(int64_t pixel, const Held<V>& held) const {
+      float dx[V];
 #pragma unroll
-      for (int i = 0; i < V; ++i) v[i] = map[i](g[i], v[i]);
-      store<V>(all.dx.at(pixel, channel), count, v);
+      for (int i = 0; i < V; ++i) {
+        const float v = widen(held.x.lane[i]);
+        const float g = all.activation.gradient_at(forward[i](v), widen(held.dy.lane[i]));
+        dx[i] = map[i](g, v);
+      }
+      store<V>(all.dx.at(pixel, channel), V, dx);
     }
   };
 
   template <int V>
-  __device__ Apply<V> start(int channel, int count) const {
-    Apply<V> apply{*this, {}, {}, channel, count};
+  __device__ Work<V> start(int channel) const {
+    Work<V> work{*this, {}, {}, channel};
 #pragma unroll
     for (int i = 0; i < V; ++i) {
-      apply.map[i] = map[channel + i];
-      apply.forward[i] = maps(channel + i);
+      work.map[i] = map[channel + i];
+      work.forward[i] = maps(channel + i);
     }
-    return apply;
+    return work;
   }
 };
 
@@ -354,16 +382,22 @@ class CudaNormOps final : public NormOps {
       using T = decltype(type);
       const auto in = view<const T>(x), gradient = view<const T>(dy);
       const ColumnLayout sums = column_layout({&x, &dy}, gradient_chunks(x.shape));
-      launch_column_sums(stream_, sums, GradientSums<T>{in, gradient, saved, desc.activation},
-                         space.partials);
+      scalar::visit_activation(desc.activation, [&](auto activation) {
+        using F = decltype(activation);
+        launch_column_sums(stream_, sums, GradientSums<T, F>{in, gradient, saved, activation},
+                           space.partials);
+      });
       launch_column_finish(
           stream_, sums,
           FinishGradient{gamma.as<float>(), saved_mean.as<float>(), saved_inv_std.as<float>(),
                          dgamma.as<float>(), dbeta.as<float>(), maps,
                          static_cast<double>(sums.pixels), desc.frozen},
           space.partials);
-      launch_column_map(stream_, column_layout({&x, &dy, &dx}),
-                        InputGradient<T>{in, gradient, view<T>(dx), saved, maps, desc.activation});
+      scalar::visit_activation(desc.activation, [&](auto activation) {
+        using F = decltype(activation);
+        launch_column_map(stream_, column_layout({&x, &dy, &dx}),
+                          InputGradient<T, F>{in, gradient, view<T>(dx), saved, maps, activation});
+      });
     });
   }
 

@@ -30,6 +30,10 @@ struct Windows {
   /// The input pixel of window position 0.
   __device__ int top(int h) const { return h * stride_h() - desc.padding.top; }
   __device__ int left(int w) const { return w * stride_w() - desc.padding.left; }
+  /// Whether the window at that input pixel lies inside the input.
+  __device__ bool inside(int top, int left) const {
+    return top >= 0 && top + kernel_h() <= in_h && left >= 0 && left + kernel_w() <= in_w;
+  }
   __device__ Range window_h(int h) const {
     return scalar::pool_window(h, kernel_h(), stride_h(), desc.padding.top, in_h);
   }
@@ -57,9 +61,9 @@ __global__ void __launch_bounds__(kThreads)
   float best[V];
   int chosen[V];
   bool first = true;
-  const auto visit = [&](int kh, int kw) {
+  const auto visit = [&](int kh, int kw, auto inside) {
     const int h = top + kh, w = left + kw;
-    if (h < 0 || h >= windows.in_h || w < 0 || w >= windows.in_w) return;
+    if (!inside && (h < 0 || h >= windows.in_h || w < 0 || w >= windows.in_w)) return;
     float v[V];
     load_channels<Aligned>(x.at((image + h) * windows.in_w + w, at.channel), at.count, v);
     const int position = kh * windows.kernel_w() + kw;
@@ -71,18 +75,28 @@ __global__ void __launch_bounds__(kThreads)
     }
     first = false;
   };
+  const auto visit_all = [&](auto inside) {
+    if constexpr (W::kKernel > 0) {
+#pragma unroll
+      for (int k = 0; k < W::kKernel * W::kKernel; ++k) {
+        visit(k / W::kKernel, k % W::kKernel, inside);
+      }
+    } else {
+      for (int kh = 0; kh < windows.kernel_h(); ++kh) {
+        for (int kw = 0; kw < windows.kernel_w(); ++kw) visit(kh, kw, inside);
+      }
+    }
+  };
 #pragma unroll
   for (int i = 0; i < V; ++i) {
     best[i] = 0.0f;
     chosen[i] = 0;
   }
-  if constexpr (W::kKernel > 0) {
-#pragma unroll
-    for (int k = 0; k < W::kKernel * W::kKernel; ++k) visit(k / W::kKernel, k % W::kKernel);
+  // Without a test between them, the loads of a window are in flight together.
+  if (windows.inside(top, left)) {
+    visit_all(std::true_type{});
   } else {
-    for (int kh = 0; kh < windows.kernel_h(); ++kh) {
-      for (int kw = 0; kw < windows.kernel_w(); ++kw) visit(kh, kw);
-    }
+    visit_all(std::false_type{});
   }
   store_channels<Aligned>(y.at(at.pixel, at.channel), at.count, best);
   if (index == nullptr) return;

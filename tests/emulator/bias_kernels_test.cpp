@@ -26,7 +26,8 @@ class ConvEpilogue : public ::testing::Test {
     return Tensor(memory.data(), shape, DTypeOf<T>::value);
   }
 
-  static constexpr Shape shapes[] = {{1, 1, 1, 1}, {2, 5, 9, 19}, {1, 16, 32, 12}, {3, 33, 35, 64}};
+  static constexpr Shape shapes[] = {
+      {1, 1, 1, 1}, {2, 5, 9, 19}, {1, 16, 32, 12}, {3, 33, 35, 64}, {1, 31, 40, 515}};
   Stream stream;
 };
 using FloatTypes = ::testing::Types<float, bf16, f16>;
