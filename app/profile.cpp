@@ -6,13 +6,15 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "engine/precision.h"
+
 namespace macadam {
 
 namespace {
 
 struct Row {
   std::string name, kind;
-  double forward = 0, backward = 0, other = 0;  // milliseconds
+  double forward = 0, backward = 0, other = 0, floor = 0;  // milliseconds
   int64_t flops = 0, bytes = 0;
 
   double sum() const { return forward + backward + other; }
@@ -20,6 +22,7 @@ struct Row {
   void add(const ProfiledCall& call) {
     const std::string& pass = call.step.pass;
     (pass == "forward" ? forward : pass == "backward" ? backward : other) += call.milliseconds;
+    floor += call.floor;
     flops += call.step.call.flops;
     bytes += call.step.call.bytes;
   }
@@ -27,12 +30,12 @@ struct Row {
 
 void print(std::string& text, const Row& row, const StepProfile& profile) {
   const double seconds = std::max(1e-3 * row.sum(), 1e-9);
-  const double rate = static_cast<double>(row.bytes) / seconds;
   fmt::format_to(
       std::back_inserter(text),
-      "{:<34} {:<15} {:>9.3f} {:>9.3f} {:>8.3f} {:>6.1f}% {:>10.1f} {:>8.1f} {:>6.0f}%\n", row.name,
+      "{:<34} {:<15} {:>9.3f} {:>9.3f} {:>8.3f} {:>6.1f}% {:>10.1f} {:>8.1f} {:>7.0f}%\n", row.name,
       row.kind, row.forward, row.backward, row.other, 100 * row.sum() / profile.step_milliseconds,
-      1e-9 * static_cast<double>(row.flops) / seconds, 1e-9 * rate, 100 * rate / profile.copy_rate);
+      1e-9 * static_cast<double>(row.flops) / seconds,
+      1e-9 * static_cast<double>(row.bytes) / seconds, 1e-1 * row.floor / seconds);
 }
 
 }  // namespace
@@ -60,17 +63,23 @@ std::string profile_table(const StepProfile& profile) {
   std::sort(sums.begin(), sums.end(), [](const Row& a, const Row& b) { return a.sum() > b.sum(); });
 
   std::string text =
-      fmt::format("{:<34} {:<15} {:>9} {:>9} {:>8} {:>7} {:>10} {:>8} {:>7}\n", "layer", "kind",
-                  "forward", "backward", "other", "share", "GFLOP/s", "GB/s", "of copy");
+      fmt::format("{:<34} {:<15} {:>9} {:>9} {:>8} {:>7} {:>10} {:>8} {:>8}\n", "layer", "kind",
+                  "forward", "backward", "other", "share", "GFLOP/s", "GB/s", "of floor");
   for (const Row& row : rows) print(text, row, profile);
   text += "\nby kind\n";
   for (const Row& row : sums) print(text, row, profile);
   text += fmt::format(
       "\n{:.3f} ms a step (medians of {} steps, milliseconds); {:.1f}% of the wall time waiting "
-      "for "
-      "data; a large copy moves {:.1f} GB/s\n",
+      "for data\n"
+      "of floor: of a call's bytes at the {:.1f} GB/s of a large copy, or of its FLOPs at the "
+      "{:.1f} GFLOP/s of a large {} matrix product, whichever takes longer\n",
       profile.step_milliseconds, profile.steps, 100 * profile.data_wait_share,
-      1e-9 * profile.copy_rate);
+      1e-9 * profile.copy_rate, 1e-9 * profile.matrix_rate, precision_name(profile.dtype));
+  if (profile.device.is_cuda()) {
+    text +=
+        "calls are launched one by one here: the times of small ones include the gaps between "
+        "launches, which a captured step does not have\n";
+  }
   return text;
 }
 
@@ -90,7 +99,8 @@ std::string chrome_trace(const StepProfile& profile) {
                        {{"pass", call.step.pass},
                         {"kind", layer.kind},
                         {"flops", layer.flops},
-                        {"bytes", layer.bytes}}}});
+                        {"bytes", layer.bytes},
+                        {"floor_us", 1e3 * call.floor}}}});
   }
   return nlohmann::json{{"traceEvents", std::move(events)}, {"displayTimeUnit", "ms"}}.dump(1) +
          "\n";

@@ -8,7 +8,7 @@
 namespace macadam {
 
 /// A table with a line a layer: times of its passes, share of the step, rates, and how near it
-/// comes to the rate of a copy of its bytes; then the sums by kind of layer.
+/// comes to what its bytes or its arithmetic take at the least; then the sums by kind of layer.
 std::string profile_table(const StepProfile& profile);
 
 /// The last measured step in Chrome's trace format (chrome://tracing, Perfetto).

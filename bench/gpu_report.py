@@ -33,15 +33,21 @@ def existing(files):
 
 
 def tests(files):
-    """Counts of GoogleTest; a CUDA test that was skipped counts as failed."""
+    """Counts of GoogleTest; a CUDA test that was skipped counts as failed, and so does a program
+    that did not end as it should (NAME.ended says how)."""
     binaries, failures = {}, []
     for file in existing(files):
-        count = {"run": 0, "skipped": 0, "failed": 0, "cuda": 0}
+        count = binaries.setdefault(file.stem, {"run": 0, "skipped": 0, "failed": 0, "cuda": 0})
+        if file.suffix == ".ended":
+            count["failed"] += 1
+            failures.append({"test": file.stem,
+                             "failure": f"the program ended with {file.read_text().strip()}"})
+            continue
         for suite in json.loads(file.read_text())["testsuites"]:
+            cuda = re.search(r"(^|/)Cuda", suite["name"]) is not None
             for test in suite["testsuite"]:
                 name = f"{suite['name']}.{test['name']}"
                 skipped = test.get("result") == "SKIPPED"
-                cuda = "Cuda" in name
                 failed = bool(test.get("failures")) or (cuda and skipped)
                 count["run"] += 1
                 count["skipped"] += skipped
@@ -50,7 +56,6 @@ def tests(files):
                 if failed:
                     first = (test.get("failures") or [{"failure": "skipped"}])[0]["failure"]
                     failures.append({"test": name, "failure": first[:600]})
-        binaries[file.stem] = count
     if not any(count["cuda"] for count in binaries.values()):
         failures.append({"test": "Cuda*", "failure": "no CUDA test in this build"})
     return {"binaries": binaries, "failures": failures}
@@ -168,7 +173,7 @@ def inference_goals(inference):
         for network in NETWORKS:
             entry = inference.get(f"inference_{network}_{precision}")
             what = f"latency of {network}, {precision}, against the best peer"
-            if entry is None:
+            if entry is None or entry["best_peer"] is None:
                 yield goal(what, ">= 1x")
             else:
                 yield goal(what, ">= 1x",
@@ -177,7 +182,7 @@ def inference_goals(inference):
 
 
 def kernel_goal(cases):
-    what = "element-wise kernels, share of a copy's bandwidth"
+    what = "element-wise kernels and norms, share of a copy's bandwidth"
     shares = [(case["roof_share"], case["name"]) for case in cases if case.get("elementwise")]
     if not shares:
         return goal(what, ">= 80 %")
@@ -232,7 +237,8 @@ def choices_table(data):
                        if name.startswith("choice_")})
     if not networks:
         return
-    yield "\n| network | padded, two inputs, ms | channels as they are, ms and of that | one input |"
+    yield ("\n| network | padded, two inputs, ms | channels as they are, ms and of that | "
+           "one input |")
     yield "|---|--:|--:|--:|"
     for network in networks:
         times = [data.get(f"choice_{network}_{way}", {}).get("milliseconds")
@@ -243,15 +249,20 @@ def choices_table(data):
 
 
 def inference_table(data):
-    yield "| network | precision | side | p50, ms | p95, ms | Macadam is |"
-    yield "|---|---|---|--:|--:|--:|"
+    """`other classes`: of the pixels, against PyTorch in fp32."""
+    yield "| network | precision | side | p50, ms | p95, ms | other classes | Macadam is |"
+    yield "|---|---|---|--:|--:|--:|--:|"
     for name, entry in data.items():
         if not name.startswith("inference_"):
             continue
         for side, m in entry["sides"].items():
             ratio = f"{entry['ratio']['median']:.2f}x as fast" if side == entry["best_peer"] else ""
+            others = ""
+            if side in entry["other_classes"]:
+                others = (f"{100 * entry['other_classes'][side]:.2g} % "
+                          f"(limit {100 * entry['other_classes_limit']:g} %)")
             yield (f"| {entry['network']} | {entry['precision']} | {side} | {m['p50_ms']:.3f} | "
-                   f"{m['p95_ms']:.3f} | {ratio} |")
+                   f"{m['p95_ms']:.3f} | {others} | {ratio} |")
         for peer, text in entry["failures"].items():
             yield f"| {entry['network']} | {entry['precision']} | {peer} | {text.splitlines()[0]} |"
 
@@ -272,9 +283,12 @@ def throughput_table(data):
 def scores_lines(data):
     for name, entry in data.items():
         if name.startswith("scores_"):
-            yield (f"- {entry['network']}: scores as PyTorch's within "
-                   + ", ".join(f"{error:.1e} ({precision})"
-                               for precision, error in entry["error"].items()))
+            limits = entry["limits"]
+            yield (f"- {entry['network']}, against PyTorch in fp32: " + "; ".join(
+                f"{p}: scores within {error:.1e} (limit {limits['error'][p]:g}), other classes "
+                f"{100 * entry['other_classes'][p]:.2g} % "
+                f"(limit {100 * limits['other_classes'][p]:g} %)"
+                for p, error in entry["error"].items()))
 
 
 def kernels_table(data):

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <initializer_list>
 #include <memory>
 #include <utility>
 
@@ -12,6 +13,17 @@
 namespace macadam::bench {
 
 namespace {
+
+/// How many channels a tensor has, and in the memory of how many it lies.
+struct Channels {
+  int count, stored;
+
+  /// What the names of the cases end in.
+  std::string suffix() const { return stored == count ? "" : fmt::format("/in:{}", stored); }
+};
+
+// Of a plan in 16 bits with 19 classes.
+constexpr Channels kPaddedImages{3, 8}, kPaddedScores{19, 24};
 
 /// Makes the cases of one table: sizes, dtype and the list that they are added to.
 class Table {
@@ -51,6 +63,14 @@ class Table {
   }
   /// A map as wide as the one in which an up-sampled map and a skip connection lie side by side.
   Shape joined() const { return image(96); }
+
+  /// Those of `counts`, and `padded` where training pads channels: in 16 bits.
+  std::vector<Channels> stored_channels(std::initializer_list<int> counts, Channels padded) const {
+    std::vector<Channels> all;
+    for (const int count : counts) all.push_back({count, count});
+    if (size_of(dtype_) == 2) all.push_back(padded);
+    return all;
+  }
 
   void add_elementwise();
   void add_activations();
@@ -166,7 +186,7 @@ void Table::add_norm() {
   const BatchNormDesc desc{.activation = Activation::relu};
   for (const Shape shape : {full_, half_}) {
     const int c = shape.c;
-    add(fmt::format("batch_norm_train/channels:{}", c), [=](Workbench& w) {
+    add_pointwise(fmt::format("batch_norm_train/channels:{}", c), [=](Workbench& w) {
       const Tensor x = w.random(shape, dtype), y = w.random(shape, dtype);
       const Tensor gamma = w.vector(c, 1), beta = w.vector(c, 0);
       const Tensor mean = w.vector(c, 0), variance = w.vector(c, 1);
@@ -176,9 +196,9 @@ void Table::add_norm() {
                     ops.norm->train(desc, x, gamma, beta, mean, variance, saved_mean, saved_inv_std,
                                     y, workspace);
                   },
-                  3 * x.bytes()};
+                  3 * x.bytes()};  // x for the statistics, x again, y
     });
-    add(fmt::format("batch_norm_backward/channels:{}", c), [=](Workbench& w) {
+    add_pointwise(fmt::format("batch_norm_backward/channels:{}", c), [=](Workbench& w) {
       const Tensor x = w.random(shape, dtype), dy = w.random(shape, dtype),
                    dx = w.random(shape, dtype);
       const Tensor one = w.vector(c, 1), zero = w.vector(c, 0);
@@ -188,7 +208,7 @@ void Table::add_norm() {
                     ops.norm->backward(desc, x, dy, one, zero, zero, one, dx, dgamma, dbeta,
                                        workspace);
                   },
-                  5 * x.bytes()};
+                  5 * x.bytes()};  // x and dy for the sums, both again, dx
     });
   }
   add_pointwise("batch_norm_infer", [=, shape = full_](Workbench& w) {
@@ -318,22 +338,27 @@ void Table::add_upsample() {
                   dx.bytes() + dy.bytes()};
     });
   }
-  for (const int channels : {8, 19, 64}) {
-    const Shape big = image(channels), small{big.n, big.h / 2, big.w / 2, channels};
-    add(fmt::format("bilinear/channels:{}", channels), [=](Workbench& w) {
-      const Tensor x = w.random(small, dtype), y = w.random(big, dtype);
-      return Call{[=, &ops = w.ops()] { ops.upsample->bilinear(x, y); }, x.bytes() + y.bytes()};
+  for (const Channels channels : stored_channels({8, 19, 64}, kPaddedScores)) {
+    const Shape big = image(channels.count), small{big.n, big.h / 2, big.w / 2, big.c};
+    const std::string suffix = fmt::format("{}{}", channels.count, channels.suffix());
+    add(fmt::format("bilinear/channels:{}", suffix), [=](Workbench& w) {
+      const Tensor x = w.padded(small, dtype, channels.stored);
+      const Tensor y = w.padded(big, dtype, channels.stored);
+      return Call{[=, &ops = w.ops()] { ops.upsample->bilinear(x, y); },
+                  x.whole().bytes() + y.whole().bytes()};
     });
-    add(fmt::format("bilinear_backward/channels:{}", channels), [=](Workbench& w) {
-      const Tensor dx = w.random(small, dtype), dy = w.random(big, dtype);
+    add(fmt::format("bilinear_backward/channels:{}", suffix), [=](Workbench& w) {
+      const Tensor dx = w.padded(small, dtype, channels.stored);
+      const Tensor dy = w.padded(big, dtype, channels.stored);
       return Call{[=, &ops = w.ops()] { ops.upsample->bilinear_backward(dy, dx, false); },
-                  dx.bytes() + dy.bytes()};
+                  dx.whole().bytes() + dy.whole().bytes()};
     });
-    if (channels == 64) continue;
-    add(fmt::format("bilinear_argmax/classes:{}", channels), [=, mask = image(1)](Workbench& w) {
-      const Tensor x = w.random(small, dtype), classes = w.integers(mask, channels);
+    if (channels.count == 64) continue;
+    add(fmt::format("bilinear_argmax/classes:{}", suffix), [=, mask = image(1)](Workbench& w) {
+      const Tensor x = w.padded(small, dtype, channels.stored);
+      const Tensor classes = w.integers(mask, channels.count);
       return Call{[=, &ops = w.ops()] { ops.upsample->bilinear_argmax(x, classes); },
-                  x.bytes() + classes.bytes()};
+                  x.whole().bytes() + classes.bytes()};
     });
   }
 }
@@ -361,33 +386,37 @@ void Table::add_depthwise() {
 
 void Table::add_loss() {
   const DType dtype = dtype_;
-  for (const int classes : {8, 11, 19}) {
+  for (const Channels classes : stored_channels({8, 11, 19}, kPaddedScores)) {
     for (const bool dice : {false, true}) {
-      add(fmt::format("loss/classes:{}/dice:{:d}", classes, dice), [=, shape = image(classes),
-                                                                    mask = image(1)](Workbench& w) {
-        const Tensor logits = w.random(shape, dtype), gradient = w.random(shape, dtype),
-                     labels = w.integers(mask, classes);
-        std::byte* workspace = w.memory(w.ops().loss->workspace_bytes(shape));
-        auto* values = reinterpret_cast<LossValues*>(w.memory(sizeof(LossValues)));
-        const LossDesc desc{.dice_weight = dice ? 1.0f : 0.0f};
-        // Dice's gradient needs the sums over the batch, cross-entropy's the number of pixels.
-        return Call{[=, &ops = w.ops()] {
-                      ops.loss->segmentation(desc, logits, labels, {}, gradient, values, workspace);
-                    },
-                    (dice ? 2 : 1) * logits.bytes() + 2 * labels.bytes() + gradient.bytes()};
-      });
+      add(fmt::format("loss/classes:{}{}/dice:{:d}", classes.count, classes.suffix(), dice),
+          [=, shape = image(classes.count), mask = image(1)](Workbench& w) {
+            const Tensor logits = w.padded(shape, dtype, classes.stored);
+            const Tensor gradient = w.padded(shape, dtype, classes.stored);
+            const Tensor labels = w.integers(mask, classes.count);
+            std::byte* workspace = w.memory(w.ops().loss->workspace_bytes(shape));
+            auto* values = reinterpret_cast<LossValues*>(w.memory(sizeof(LossValues)));
+            const LossDesc desc{.dice_weight = dice ? 1.0f : 0.0f};
+            // Dice's gradient needs the sums over the batch, cross-entropy's the number of pixels.
+            return Call{[=, &ops = w.ops()] {
+                          ops.loss->segmentation(desc, logits, labels, {}, gradient, values,
+                                                 workspace);
+                        },
+                        (dice ? 2 : 1) * logits.whole().bytes() + 2 * labels.bytes() +
+                            gradient.whole().bytes()};
+          });
     }
   }
 }
 
 void Table::add_confusion() {
   const Shape mask = image(1);
-  for (const int classes : {8, 19}) {
-    add(fmt::format("argmax/classes:{}", classes),
-        [=, shape = image(classes), dtype = dtype_](Workbench& w) {
-          const Tensor scores = w.random(shape, dtype), result = w.integers(mask, classes);
+  for (const Channels classes : stored_channels({8, 19}, kPaddedScores)) {
+    add(fmt::format("argmax/classes:{}{}", classes.count, classes.suffix()),
+        [=, shape = image(classes.count), dtype = dtype_](Workbench& w) {
+          const Tensor scores = w.padded(shape, dtype, classes.stored);
+          const Tensor result = w.integers(mask, classes.count);
           return Call{[=, &ops = w.ops()] { ops.confusion->argmax(scores, result); },
-                      scores.bytes() + result.bytes()};
+                      scores.whole().bytes() + result.bytes()};
         });
   }
   add("confusion_count", [=](Workbench& w) {
@@ -453,15 +482,20 @@ void Table::add_optim() {
 }
 
 void Table::add_augment() {
-  for (const bool flip : {false, true}) {
-    add_pointwise(fmt::format("prepare_images/flip:{:d}", flip), [=, shape = image(3),
-                                                                  dtype = dtype_](Workbench& w) {
-      const std::vector<uint8_t> each(static_cast<size_t>(shape.n), flip ? 1 : 0);
-      const uint8_t* flips = w.copy_of(std::span<const uint8_t>(each));
-      const Tensor images = w.integers(shape, 256), x = w.random(shape, dtype);
-      return Call{[=, &ops = w.ops()] { ops.augment->prepare_images(images, flips, {}, x); },
-                  images.bytes() + x.bytes()};
-    });
+  const std::vector<Channels> inputs = stored_channels({3}, kPaddedImages);
+  for (const Channels channels : inputs) {
+    for (const bool flip : {false, true}) {
+      add_pointwise(
+          fmt::format("prepare_images{}/flip:{:d}", channels.suffix(), flip),
+          [=, shape = image(3), dtype = dtype_](Workbench& w) {
+            const std::vector<uint8_t> each(static_cast<size_t>(shape.n), flip ? 1 : 0);
+            const uint8_t* flips = w.copy_of(std::span<const uint8_t>(each));
+            const Tensor images = w.integers(shape, 256);
+            const Tensor x = w.padded(shape, dtype, channels.stored);
+            return Call{[=, &ops = w.ops()] { ops.augment->prepare_images(images, flips, {}, x); },
+                        images.bytes() + x.whole().bytes()};
+          });
+    }
   }
   add_pointwise("prepare_labels", [=, shape = image(1)](Workbench& w) {
     const std::vector<uint8_t> each(static_cast<size_t>(shape.n), 1);
@@ -471,21 +505,25 @@ void Table::add_augment() {
                 2 * labels.bytes()};
   });
   using List = AugmentList;
-  for (const auto& [name, list] :
-       {std::pair{"plain", List::plain}, {"half", List::half}, {"full", List::full}}) {
-    add(fmt::format("augment/list:{}", name),
-        [=, list = list, shape = image(3), of_labels = image(1), dtype = dtype_](Workbench& w) {
-          const BatchPrograms made = make_programs(list, shape);
-          const AugmentPrograms programs{.data = w.copy_of(std::span<const std::byte>(made.bytes)),
-                                         .limits = made.limits};
-          const Tensor images = w.integers(shape, 256), x = w.random(shape, dtype);
-          const Tensor labels = w.integers(of_labels, 8), out = w.integers(of_labels, 8);
-          std::byte* scratch = w.memory(augment_scratch_bytes(shape, made.limits));
-          return Call{[=, &ops = w.ops()] {
-                        ops.augment->augment(images, labels, programs, {}, scratch, x, out);
-                      },
-                      images.bytes() + x.bytes() + 2 * labels.bytes()};
-        });
+  const std::pair<const char*, List> lists[] = {
+      {"plain", List::plain}, {"half", List::half}, {"full", List::full}};
+  for (const auto& [name, list] : lists) {
+    for (const Channels channels : inputs) {
+      add(fmt::format("augment/list:{}{}", name, channels.suffix()),
+          [=, list = list, shape = image(3), of_labels = image(1), dtype = dtype_](Workbench& w) {
+            const BatchPrograms made = make_programs(list, shape);
+            const AugmentPrograms programs{
+                .data = w.copy_of(std::span<const std::byte>(made.bytes)), .limits = made.limits};
+            const Tensor images = w.integers(shape, 256),
+                         x = w.padded(shape, dtype, channels.stored);
+            const Tensor labels = w.integers(of_labels, 8), out = w.integers(of_labels, 8);
+            std::byte* scratch = w.memory(augment_scratch_bytes(shape, made.limits));
+            return Call{[=, &ops = w.ops()] {
+                          ops.augment->augment(images, labels, programs, {}, scratch, x, out);
+                        },
+                        images.bytes() + x.whole().bytes() + 2 * labels.bytes()};
+          });
+    }
   }
 }
 

@@ -18,7 +18,7 @@ struct Call {
 
 struct OpCase {
   std::string name;          // "nearest/slice:1"
-  bool elementwise = false;  // an output depends on one element of each input
+  bool elementwise = false;  // an output depends on one element of each input, and on sums at most
   std::function<Call(Workbench&)> make;
 };
 

@@ -72,6 +72,14 @@ Tensor Workbench::random(Shape shape, DType dtype) {
   return repeated(shape, dtype, normal_values(dtype));
 }
 
+Tensor Workbench::padded(Shape shape, DType dtype, int stored) {
+  Shape whole = shape;
+  whole.c = stored;
+  Tensor tensor = random(whole, dtype).channels(0, shape.c);
+  tensor.spare = stored - shape.c;
+  return tensor;
+}
+
 Tensor Workbench::integers(Shape shape, int count) {
   std::minstd_rand random(7);
   std::vector<std::byte> values(kPeriod);

@@ -20,6 +20,8 @@ class Workbench {
 
   /// Normally distributed values; they repeat after about a million.
   Tensor random(Shape shape, DType dtype);
+  /// The same in the memory of `stored` channels, the ones behind its own spare.
+  Tensor padded(Shape shape, DType dtype, int stored);
   /// u8: integers below `count`.
   Tensor integers(Shape shape, int count);
   /// fp32 {1, 1, 1, C}, each `value`.

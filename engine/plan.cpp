@@ -290,7 +290,7 @@ PlanCall Plan::call(Pass pass, size_t position) const {
   const Bindings& b = pass == Pass::backward ? step.backward : step.forward;
   const auto packed = static_cast<int64_t>(step.layer->packed_bytes());
   const auto bytes = [](const Tensor& tensor) {
-    return tensor.data == nullptr ? int64_t{0} : static_cast<int64_t>(tensor.bytes());
+    return tensor.data == nullptr ? int64_t{0} : static_cast<int64_t>(tensor.whole().bytes());
   };
   const auto all = [&](const std::vector<Tensor>& tensors) {
     int64_t sum = 0;

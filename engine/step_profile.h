@@ -9,9 +9,10 @@
 namespace macadam {
 
 struct ProfiledCall {
-  StepCall step;
+  StepCall step;            // its bytes with those of second passes
   double begin = 0;         // milliseconds from the step's beginning, in the last step measured
   double milliseconds = 0;  // median of the measured steps
+  double floor = 0;         // milliseconds: its bytes or its arithmetic at the device's rates
 };
 
 struct StepProfile {
@@ -20,6 +21,9 @@ struct StepProfile {
   double step_milliseconds = 0;     // sum of the calls' medians
   double data_wait_share = 0;       // of the wall time of the measured steps
   double copy_rate = 0;             // bytes per second, read and written, of a large copy
+  double matrix_rate = 0;           // FLOPs per second of a large matrix product
+  DType dtype = DType::f32;         // of the activations, and of that product
+  Device device;
 };
 
 /// Trains `steps` steps from the beginning of the source's first epoch, and some before them that

@@ -147,7 +147,9 @@ std::vector<StepCall> TrainingStep::calls() const {
   const auto add = [&](const std::string& pass, Pass which) {
     for (PlanCall& call : plan_->calls(which)) list.push_back({pass, std::move(call)});
   };
-  const auto bytes = [](const Tensor& tensor) { return static_cast<int64_t>(tensor.bytes()); };
+  const auto bytes = [](const Tensor& tensor) {
+    return static_cast<int64_t>(tensor.whole().bytes());
+  };
   const int64_t pixels = plan_->input().shape.elements();
   list.push_back({"upload", {"", "upload", -1, 0, pixels + bytes(plan_->input())}});
   add("forward", Pass::forward);

@@ -54,14 +54,35 @@ class Merge(unittest.TestCase):
         self.assertLess(text.index("| unet | bf16 | 1 | 1 | 100.0 |"),
                         text.index("| unet | bf16 | 4 | 1 | 400.0 |"))
 
-    def test_padding_is_compared_with_none(self):
-        data = {f"padding_unet_{pad}": {"network": "unet", "milliseconds": ms}
-                for pad, ms in (("true", 8), ("false", 10))}
-        data["padding_half_true"] = {"network": "half", "milliseconds": 1}  # cut by the time limit
+    def test_a_plans_choices_are_compared_with_one_taken_back(self):
+        data = {f"choice_unet_{way}": {"network": "unet", "milliseconds": ms}
+                for way, ms in (("both", 8), ("plain", 10), ("one", 9))}
+        data["choice_half_both"] = {"network": "half", "milliseconds": 1}  # cut by the time limit
         self.merge("peers", 0, data)
         text = (self.out / "report.md").read_text()
-        self.assertIn("| unet | 8.000 | 10.000 | 1.250x as fast |", text)
+        self.assertIn("| unet | 8.000 | 10.000, 1.250x | 9.000, 1.125x |", text)
         self.assertNotIn("| half |", text)
+
+    def test_a_peer_that_computes_something_else_is_named_and_gets_no_ratio(self):
+        entry = {"network": "unet", "precision": "bf16", "best_peer": None,
+                 "failures": {"TensorRT": "FAILED: does not compute the same"},
+                 "other_classes": {"TensorRT": 0.4}, "other_classes_limit": 0.01,
+                 "sides": {"macadam": {"p50_ms": 1, "p95_ms": 2}}}
+        good = entry | {"precision": "fp32", "best_peer": "eager", "ratio": {"median": 1.5},
+                        "other_classes": {"TensorRT": 0.4, "eager": 0.002},
+                        "sides": entry["sides"] | {"eager": {"p50_ms": 1.5, "p95_ms": 2}}}
+        scores = {"network": "unet", "error": {"fp16": 1e-3}, "other_classes": {"fp16": 2e-4},
+                  "limits": {"error": {"fp16": 0.01}, "other_classes": {"fp16": 0.01}}}
+        results = self.merge("inference", 0, {"inference_unet_bf16": entry,
+                                              "inference_unet_fp32": good,
+                                              "scores_unet": scores})
+        text = (self.out / "report.md").read_text()
+        self.assertIn("| unet | bf16 | TensorRT | FAILED: does not compute the same |", text)
+        self.assertIn("| 1.500 | 2.000 | 0.2 % (limit 1 %) | 1.50x as fast |", text)
+        self.assertIn("fp16: scores within 1.0e-03 (limit 0.01), other "
+                      "classes 0.02 % (limit 1 %)", text)
+        self.assertEqual(self.verdict(results, "latency of unet, bf16"), "not measured")
+        self.assertEqual(self.verdict(results, "latency of unet, fp32"), "met")
 
     def test_a_failed_section_shows_the_end_of_its_log(self):
         self.merge("kernels", 1, None)
@@ -104,6 +125,25 @@ class Collect(unittest.TestCase):
         self.assertEqual(found["binaries"]["test_kernels"],
                          {"run": 2, "skipped": 1, "failed": 1, "cuda": 2})
         self.assertEqual([f["test"] for f in found["failures"]], ["Cuda/Op.a"])
+
+    def test_cuda_tests_are_those_of_its_suites(self):
+        suites = {"testsuites": [
+            {"name": name, "testsuite": [{"name": "SkippedForCuda", "result": "SKIPPED"}]}
+            for name in ("CudaPlan", "Networks/CudaNetworkGoldens", "CommandLine", "CudnnRuntime")]}
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "test_engine.json")
+            file.write_text(json.dumps(suites))
+            found = report.tests([file])
+        self.assertEqual(found["binaries"]["test_engine"],
+                         {"run": 4, "skipped": 4, "failed": 2, "cuda": 2})
+
+    def test_a_program_that_crashed_is_a_failure(self):
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "test_engine.ended")
+            file.write_text("exit 139\n")
+            found = report.tests([file])
+        self.assertEqual(found["failures"][0], {
+            "test": "test_engine", "failure": "the program ended with exit 139"})
 
     def test_names_of_benchmarks_lose_how_they_were_timed(self):
         case = {"name": "relu/bf16/iterations:1/manual_time", "real_time": 2.0, "time_unit": "us",
