@@ -20,7 +20,8 @@
 
 namespace macadam {
 
-/// `automatic`: bf16 where the device is fast at it, else fp32.
+/// `automatic`: bf16 where the device is fast at it, fp16 on GPUs that are fast at that alone, else
+/// fp32.
 enum class Precision : uint8_t { automatic, fp32, bf16, fp16 };
 
 /// Where each split is looked for; `test` is empty when the table does not name it. One folder

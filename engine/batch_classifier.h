@@ -32,6 +32,9 @@ class BatchClassifier {
   /// batch has, none larger than its images.
   void run(std::span<const InferenceImage> images);
 
+  /// Whether the next run() only replays: Replay::steady().
+  bool steady() const { return replay_.steady(stream_); }
+
   const Plan& plan() const { return plan_; }
   /// Bytes on the device, without packed weights.
   size_t bytes() const;

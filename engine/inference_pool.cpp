@@ -198,6 +198,12 @@ std::unique_ptr<BatchClassifier> InferencePool::make(Replica& replica, const Sha
   return made;
 }
 
+void InferencePool::run(BatchClassifier& classifier, std::span<const InferenceImage> images) {
+  std::unique_lock making(making_, std::defer_lock);
+  if (!classifier.steady()) making.lock();
+  classifier.run(images);
+}
+
 void InferencePool::run(std::span<const InferenceImage> images) {
   require(!images.empty(), "a batch of at least one image");
   int height = 0, width = 0;
@@ -227,7 +233,7 @@ void InferencePool::run(std::span<const InferenceImage> images) {
   BatchClassifier* classifier = lease.find(bucket);
   const bool hit = classifier != nullptr;
   if (!hit) classifier = lease.make(bucket);
-  classifier->run(images);
+  run(*classifier, images);
   lock.lock();
   ++counts_.batches;
   counts_.hits += hit;
@@ -246,7 +252,7 @@ void InferencePool::prepare() {
       BatchClassifier* classifier = lease.find(bucket);
       if (classifier == nullptr) classifier = lease.make(bucket);
       // The first run loads code, the second is captured.
-      for (int i = 0; i < 2; ++i) classifier->run({});
+      for (int i = 0; i < 2; ++i) run(*classifier, {});
     }
   }
 }

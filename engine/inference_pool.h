@@ -75,6 +75,8 @@ class InferencePool {
 
   size_t bucket_index(int images, int height, int width) const;
   std::unique_ptr<BatchClassifier> make(Replica& replica, const Shape& bucket);
+  /// BatchClassifier::run(), with making_ unless it is steady.
+  void run(BatchClassifier& classifier, std::span<const InferenceImage> images);
 
   // With mutex_ held:
   size_t bytes() const;
@@ -92,7 +94,10 @@ class InferencePool {
   const InferencePoolOptions options_;
   std::vector<std::unique_ptr<Replica>> replicas_;
 
-  std::mutex making_;         // held while a plan is made: one at a time. Before mutex_.
+  /// Held while a plan is made and in its first two runs, the second of which records a graph.
+  /// cuDNN may synchronise the device when it makes plans and loads code, and whatever synchronises
+  /// the device spoils all that is being recorded on it. Before mutex_.
+  std::mutex making_;
   mutable std::mutex mutex_;  // of all below, Replica::busy, Replica::entries and Entry
   std::condition_variable freed_;
   InferencePoolStatistics counts_;

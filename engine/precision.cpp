@@ -2,8 +2,20 @@
 
 namespace macadam {
 
+namespace {
+
+/// What the device computes fast with 16 bits in, if with any. Volta and Turing have tensor cores
+/// for fp16 alone.
+DType fastest_precision(const DeviceInfo& device) {
+  if (device.fast_bf16) return DType::bf16;
+  const bool fast_fp16 = device.device.is_cuda() && device.compute_capability >= 70;
+  return fast_fp16 ? DType::f16 : DType::f32;
+}
+
+}  // namespace
+
 DType resolve_precision(std::string_view precision, const DeviceInfo& device) {
-  if (precision == "auto") return device.fast_bf16 ? DType::bf16 : DType::f32;
+  if (precision == "auto") return fastest_precision(device);
   if (precision == "fp32") return DType::f32;
   if (precision == "bf16") return DType::bf16;
   if (precision != "fp16") {

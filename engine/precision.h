@@ -1,7 +1,7 @@
 #pragma once
 // The mixed-precision rule: activations and their gradients are bf16 where the device is fast at
-// it, else fp32; weights, gradients of weights, moments, statistics and losses are always fp32.
-// Training in fp16 scales the loss.
+// it, fp16 on GPUs that are fast at that alone (Volta, Turing), else fp32; weights, gradients of
+// weights, moments, statistics and losses are always fp32. Training in fp16 scales the loss.
 
 #include <string_view>
 

@@ -200,36 +200,50 @@ class TimedTrials final : public ConvTrials {
     db_ = Buffer(stream_.device(), desc_.out_channels * sizeof(float));
   }
 
+  void warm_up(ConvDirection direction, const ConvPath& path) override {
+    CudnnConvolution conv(device_, stream_, desc_, only(direction, path));
+    milliseconds(direction, conv, 1);  // loads the kernels: the device waits
+    float once = milliseconds(direction, conv, 1);
+    for (float passed = 0; passed < warm_up_milliseconds;) {
+      const float rest = warm_up_milliseconds - passed;
+      const int repeats = std::clamp(static_cast<int>(rest / once), 1, most_warm_up_repeats);
+      once = milliseconds(direction, conv, repeats);
+      passed += once * static_cast<float>(repeats);
+    }
+  }
+
   float measure(ConvDirection direction, const ConvPath& path) override {
     CudnnConvolution conv(device_, stream_, desc_, only(direction, path));
+    milliseconds(direction, conv, 1);  // loads the kernels
+    const float once = milliseconds(direction, conv, 1);
+    const int repeats = std::clamp(static_cast<int>(trial_milliseconds / once), 2, most_repeats);
+    return milliseconds(direction, conv, repeats);
+  }
+
+ private:
+  /// An idle GPU takes its clocks up over a tenth of a second or more.
+  static constexpr float warm_up_milliseconds = 200;
+  static constexpr float trial_milliseconds = 3;
+  static constexpr int most_repeats = 20, most_warm_up_repeats = 200;
+
+  /// Of one run, on average; more than 0.
+  float milliseconds(ConvDirection direction, CudnnConvolution& conv, int repeats) {
     const Tensor x(x_.data(), desc_.input, desc_.dtype, stream_.device());
     const Tensor y(y_.data(), desc_.output(), desc_.dtype, stream_.device());
     const Tensor dw(dw_.data(), desc_.weights(), DType::f32, stream_.device());
     const Tensor db(db_.data(), {1, 1, 1, desc_.out_channels}, DType::f32, stream_.device());
-    const auto milliseconds = [&](int repeats) {
-      stopwatch_.start();
-      for (int i = 0; i < repeats; ++i) {
-        switch (direction) {
-          case ConvDirection::forward: conv.forward(x, packed_.data(), y, workspace_.data()); break;
-          case ConvDirection::data:
-            conv.backward_data(y, packed_.data(), x, workspace_.data());
-            break;
-          case ConvDirection::weights:
-            conv.backward_weights(x, y, dw, db, workspace_.data());
-            break;
-        }
+    stopwatch_.start();
+    for (int i = 0; i < repeats; ++i) {
+      switch (direction) {
+        case ConvDirection::forward: conv.forward(x, packed_.data(), y, workspace_.data()); break;
+        case ConvDirection::data:
+          conv.backward_data(y, packed_.data(), x, workspace_.data());
+          break;
+        case ConvDirection::weights: conv.backward_weights(x, y, dw, db, workspace_.data()); break;
       }
-      return stopwatch_.stop() / static_cast<float>(repeats);
-    };
-    milliseconds(1);  // loads the kernels
-    const float once = std::max(milliseconds(1), 1e-3f);
-    const int repeats = std::clamp(static_cast<int>(trial_milliseconds / once), 2, most_repeats);
-    return milliseconds(repeats);
+    }
+    return std::max(stopwatch_.stop() / static_cast<float>(repeats), 1e-3f);
   }
-
- private:
-  static constexpr float trial_milliseconds = 3;
-  static constexpr int most_repeats = 20;
 
   static ConvPaths only(ConvDirection direction, const ConvPath& path) {
     ConvPaths paths;

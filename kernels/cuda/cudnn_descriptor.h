@@ -39,6 +39,13 @@ inline void check_cudnn(cudnnStatus_t status, std::string_view call, std::string
 inline constexpr std::string_view report_remedy =
     "run with CUDNN_LOGLEVEL_DBG=2 CUDNN_LOGDEST_DBG=stderr and report what cuDNN says";
 
+/// check_cudnn() of a call on an attribute. The text is made only where it fails.
+inline void check_attribute(cudnnStatus_t status, std::string_view call,
+                            cudnnBackendAttributeName_t name) {
+  if (status == CUDNN_STATUS_SUCCESS) return;
+  check_cudnn(status, fmt::format("{}({})", call, static_cast<int>(name)), report_remedy);
+}
+
 /// The enum that names T to cuDNN's attribute functions.
 template <typename T>
 inline constexpr cudnnBackendAttributeType_t attribute_type = [] {
@@ -76,8 +83,8 @@ class Descriptor {
 
   Descriptor& set(cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type, int64_t count,
                   const void* values) {
-    check_cudnn(cudnnBackendSetAttribute(raw_, name, type, count, values),
-                fmt::format("cudnnBackendSetAttribute({})", static_cast<int>(name)), report_remedy);
+    check_attribute(cudnnBackendSetAttribute(raw_, name, type, count, values),
+                    "cudnnBackendSetAttribute", name);
     return *this;
   }
   template <typename T>
@@ -109,8 +116,8 @@ class Descriptor {
   T get(cudnnBackendAttributeName_t name) const {
     T value{};
     int64_t count = 0;
-    check_cudnn(cudnnBackendGetAttribute(raw_, name, attribute_type<T>, 1, &count, &value),
-                fmt::format("cudnnBackendGetAttribute({})", static_cast<int>(name)), report_remedy);
+    check_attribute(cudnnBackendGetAttribute(raw_, name, attribute_type<T>, 1, &count, &value),
+                    "cudnnBackendGetAttribute", name);
     return value;
   }
   /// As many values as there are, at most `capacity`.
@@ -118,9 +125,9 @@ class Descriptor {
   std::vector<T> get_list(cudnnBackendAttributeName_t name, int64_t capacity) const {
     std::vector<T> values(static_cast<size_t>(capacity));
     int64_t count = 0;
-    check_cudnn(
+    check_attribute(
         cudnnBackendGetAttribute(raw_, name, attribute_type<T>, capacity, &count, values.data()),
-        fmt::format("cudnnBackendGetAttribute({})", static_cast<int>(name)), report_remedy);
+        "cudnnBackendGetAttribute", name);
     values.resize(static_cast<size_t>(std::min(count, capacity)));
     return values;
   }
@@ -132,17 +139,17 @@ class Descriptor {
     std::vector<cudnnBackendDescriptor_t> raw;
     for (int64_t i = 0; i < capacity; ++i) raw.push_back(descriptors.emplace_back(type).raw());
     int64_t filled = 0;
-    check_cudnn(cudnnBackendGetAttribute(raw_, name, CUDNN_TYPE_BACKEND_DESCRIPTOR, capacity,
-                                         &filled, raw.data()),
-                fmt::format("cudnnBackendGetAttribute({})", static_cast<int>(name)), report_remedy);
+    check_attribute(cudnnBackendGetAttribute(raw_, name, CUDNN_TYPE_BACKEND_DESCRIPTOR, capacity,
+                                             &filled, raw.data()),
+                    "cudnnBackendGetAttribute", name);
     descriptors.erase(descriptors.begin() + static_cast<std::ptrdiff_t>(filled), descriptors.end());
     return descriptors;
   }
   /// How many values an attribute has.
   int64_t count(cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type) const {
     int64_t count = 0;
-    check_cudnn(cudnnBackendGetAttribute(raw_, name, type, 0, &count, nullptr),
-                fmt::format("cudnnBackendGetAttribute({})", static_cast<int>(name)), report_remedy);
+    check_attribute(cudnnBackendGetAttribute(raw_, name, type, 0, &count, nullptr),
+                    "cudnnBackendGetAttribute", name);
     return count;
   }
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -117,19 +118,34 @@ bool write_all(int descriptor, std::string_view text) {
   return true;
 }
 
-/// Readers see the old file or the new one. Nothing waits for the disk: what a power cut leaves is
-/// parsed like any other file. Failing, it leaves all as it was.
-void replace_file(const fs::path& file, std::string_view text) {
+FileStamp stamp_of(const struct stat& status) {
+  return {status.st_ino, static_cast<uint64_t>(status.st_size), status.st_mtim.tv_sec,
+          status.st_mtim.tv_nsec};
+}
+
+/// None where there is no file.
+std::optional<FileStamp> stamp_of(const fs::path& file) {
+  struct stat status {};
+  if (::stat(file.c_str(), &status) != 0) return std::nullopt;
+  return stamp_of(status);
+}
+
+/// Readers see the old file or the new one, whose stamp it returns. Nothing waits for the disk:
+/// what a power cut leaves is parsed like any other file. Failing, it leaves all as it was.
+std::optional<FileStamp> replace_file(const fs::path& file, std::string_view text) {
   std::error_code ignored;
   fs::create_directories(file.parent_path(), ignored);
   std::string temporary = file.string() + ".XXXXXX";
   const int descriptor = ::mkostemp(temporary.data(), O_CLOEXEC);
-  if (descriptor < 0) return;
-  const bool written = write_all(descriptor, text);
+  if (descriptor < 0) return std::nullopt;
+  struct stat status {};
+  const bool written = write_all(descriptor, text) && ::fstat(descriptor, &status) == 0;
   const bool closed = ::close(descriptor) == 0;
   if (!written || !closed || ::rename(temporary.c_str(), file.c_str()) != 0) {
     ::unlink(temporary.c_str());
+    return std::nullopt;
   }
+  return stamp_of(status);
 }
 
 /// An environment variable; none where it is not set.
@@ -180,11 +196,23 @@ PlanCache::PlanCache(const fs::path& folder, std::string_view device) : device_(
   require(device.find('\n') == std::string_view::npos, "a device's text is one line");
   if (folder.empty()) return;
   file_ = folder / file_name(device);
-  plans_ = read_plans(file_, device_);
+  read_changes();
 }
 
-const TunedPlan* PlanCache::find(const std::string& key) const {
-  const auto known = plans_.find(key);
+void PlanCache::read_changes() {
+  if (file_.empty()) return;
+  // Taken before the file is read, which may change meanwhile: then it is read once more.
+  const std::optional<FileStamp> found = stamp_of(file_);
+  if (found && found != known_) plans_.merge(read_plans(file_, device_));
+  known_ = found;
+}
+
+const TunedPlan* PlanCache::find(const std::string& key) {
+  auto known = plans_.find(key);
+  if (known == plans_.end()) {
+    read_changes();
+    known = plans_.find(key);
+  }
   return known == plans_.end() ? nullptr : &known->second;
 }
 
@@ -193,9 +221,8 @@ void PlanCache::store(const std::string& key, const TunedPlan& plan) {
           "a key is one line without '='");
   plans_.insert_or_assign(key, plan);
   if (file_.empty()) return;
-  TunedPlans all = plans_;
-  all.merge(read_plans(file_, device_));  // what others have found meanwhile
-  replace_file(file_, to_text(all, device_));
+  read_changes();
+  if (const auto written = replace_file(file_, to_text(plans_, device_))) known_ = written;
 }
 
 }  // namespace macadam::cuda

@@ -4,6 +4,7 @@
 // never fails: a file that is damaged, of another device or not writable is as good as none.
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <optional>
@@ -38,23 +39,36 @@ std::optional<TunedPlans> parse_tuned_plans(std::string_view text, std::string_v
 /// $XDG_CACHE_HOME/macadam, else ~/.cache/macadam. Empty: nowhere.
 std::filesystem::path cache_folder();
 
-/// Reads its file when it is made and rewrites it at each store(). Several processes may do so at
-/// once: the file is always whole, and a plan that is lost between them is tuned again.
+/// Tells a file from those that were in its place before, and from itself before it was changed.
+struct FileStamp {
+  uint64_t id = 0, bytes = 0;
+  int64_t seconds = 0, nanoseconds = 0;  // of the last change
+
+  bool operator==(const FileStamp&) const = default;
+};
+
+/// Reads its file when it is made, and again on a miss when others have written it since; rewrites
+/// it at each store(). Several objects, also of other processes, may do so at once: the file is
+/// always whole, and a plan that is lost between them is tuned again.
 class PlanCache {
  public:
   /// An empty `folder`: plans are kept for the life of this object only.
   PlanCache(const std::filesystem::path& folder, std::string_view device);
 
   /// Null when there is none. Valid until the next store().
-  const TunedPlan* find(const std::string& key) const;
+  const TunedPlan* find(const std::string& key);
   void store(const std::string& key, const TunedPlan& plan);
 
   /// Empty without a folder.
   const std::filesystem::path& file() const { return file_; }
 
  private:
+  /// Adds what the file holds besides, if it is not the one that was read or written last.
+  void read_changes();
+
   std::string device_;
   std::filesystem::path file_;
+  std::optional<FileStamp> known_;  // of the file that was read or written last
   TunedPlans plans_;
 };
 

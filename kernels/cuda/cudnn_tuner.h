@@ -17,8 +17,11 @@ namespace macadam::cuda {
 class ConvTrials {
  public:
   virtual ~ConvTrials() = default;
-  /// Called before measure(). Throws RunError when there is no memory to try `candidates`.
+  /// Called before the others. Throws RunError when there is no memory to try `candidates`.
   virtual void prepare(ConvDirection direction, std::span<const ConvPath> candidates) = 0;
+  /// Keeps the device busy with a path until its clocks are those of a long run. Throws RunError
+  /// when the path does not run here.
+  virtual void warm_up(ConvDirection direction, const ConvPath& path) = 0;
   /// Milliseconds of one run. Throws RunError when the path does not run here.
   virtual float measure(ConvDirection direction, const ConvPath& path) = 0;
 };
@@ -29,11 +32,14 @@ struct BestPath {
 };
 
 /// The fastest; of those that are about as fast (3 %), the one with the smallest workspace, and of
-/// equals the first. Paths that fail are left out. Without memory for trials it is the path with
-/// the smallest workspace. Those with more workspace than `most_workspace` count only where there
-/// is no other. Requires candidates; a single one is not measured. Throws RunError when all fail.
+/// equals the first. A path's time is the least of two, a round over the others apart: what
+/// disturbs one, or drifts, rarely meets both. Paths that fail are left out. Without memory for
+/// trials it is the path with the smallest workspace. Those with more workspace than
+/// `most_workspace` count only where there is no other. `cold`: the first path that runs warms the
+/// device up before the trials. Requires candidates; a single one is not measured. Throws RunError
+/// when all fail.
 BestPath best_path(ConvDirection direction, std::span<const ConvPath> candidates,
-                   ConvTrials& trials, size_t most_workspace = workspace_limit);
+                   ConvTrials& trials, size_t most_workspace = workspace_limit, bool cold = false);
 
 class ConvTuner {
  public:
@@ -47,6 +53,7 @@ class ConvTuner {
  private:
   std::shared_ptr<const CudnnDevice> device_;
   PlanCache cache_;
+  bool cold_ = true;  // nothing was measured yet
   std::map<std::string, ConvPath> chosen_;
 };
 

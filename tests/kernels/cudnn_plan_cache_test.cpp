@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <fstream>
 #include <iterator>
 #include <optional>
@@ -118,7 +119,7 @@ TEST(PlanCache, KeepsPlansFromOneRunToTheNext) {
     ASSERT_NE(cache.find("a"), nullptr);
     EXPECT_EQ(*cache.find("a"), plan(3));
   }
-  const PlanCache again(place, kDevice);
+  PlanCache again(place, kDevice);
   ASSERT_NE(again.find("a"), nullptr);
   EXPECT_EQ(*again.find("a"), plan(3));
   ASSERT_NE(again.find("b"), nullptr);
@@ -134,7 +135,7 @@ TEST(PlanCache, KeepsDevicesApart) {
   EXPECT_EQ(folder.entries().size(), 2u);
   EXPECT_EQ(*PlanCache(folder.path(), kDevice).find("a"), plan(1));
   // Another device whose file has the same name.
-  const PlanCache other(folder.path(), "nvidia/a100");
+  PlanCache other(folder.path(), "nvidia/a100");
   EXPECT_EQ(other.file(), PlanCache(folder.path(), "NVIDIA A100").file());
   EXPECT_EQ(other.find("a"), nullptr);
 }
@@ -145,8 +146,47 @@ TEST(PlanCache, KeepsWhatOthersWroteMeanwhile) {
   one.store("a", plan(1));
   other.store("b", plan(2));
   one.store("c", plan(3));
-  const PlanCache all(folder.path(), kDevice);
+  PlanCache all(folder.path(), kDevice);
   for (const char* key : {"a", "b", "c"}) EXPECT_NE(all.find(key), nullptr) << key;
+}
+
+TEST(PlanCache, FindsWhatOthersWroteMeanwhile) {
+  const TemporaryFolder folder;
+  PlanCache one(folder.path(), kDevice), other(folder.path(), kDevice);
+  EXPECT_EQ(one.find("a"), nullptr);
+  for (int i = 0; i < 10; ++i) {
+    const std::string key = fmt::format("plan {}", i);
+    (i % 2 == 0 ? one : other).store(key, plan(i));
+    const TunedPlan* const found = (i % 2 == 0 ? other : one).find(key);
+    ASSERT_NE(found, nullptr) << key;
+    EXPECT_EQ(*found, plan(i));
+  }
+  // One's own stays, and what is in memory outlives the file.
+  other.store("a", plan(1));
+  one.store("a", plan(2));
+  EXPECT_EQ(*other.find("a"), plan(1));
+  fs::remove(one.file());
+  EXPECT_EQ(one.find("b"), nullptr);
+  EXPECT_NE(one.find("plan 9"), nullptr);
+  write(one.file(), to_text({{"b", plan(3)}}, kDevice));
+  EXPECT_NE(one.find("b"), nullptr);
+}
+
+TEST(PlanCache, ReadsAFileOnce) {
+  const TemporaryFolder folder;
+  PlanCache reader(folder.path(), kDevice), writer(folder.path(), kDevice);
+  const fs::path file = writer.file();
+  writer.store("a", plan(1));
+  EXPECT_NE(reader.find("a"), nullptr);
+  // Other content that looks the same from outside: neither of them reads it.
+  const auto when = fs::last_write_time(file);
+  write(file, to_text({{"b", plan(1)}}, kDevice));
+  fs::last_write_time(file, when);
+  EXPECT_EQ(reader.find("b"), nullptr);
+  EXPECT_EQ(writer.find("b"), nullptr);
+  fs::last_write_time(file, when + std::chrono::seconds(1));
+  EXPECT_NE(reader.find("b"), nullptr);
+  EXPECT_NE(writer.find("b"), nullptr);
 }
 
 TEST(PlanCache, ReplacesADamagedFile) {

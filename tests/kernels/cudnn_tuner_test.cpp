@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <fstream>
 #include <functional>
 #include <iterator>
@@ -40,30 +41,57 @@ ConvDesc conv(int channels = 64, DType dtype = DType::bf16) {
   return desc;
 }
 
-/// Times by the order of calls; a negative one is a path that fails.
+/// Times by the order of candidates, the same in every round unless a script is given for each; a
+/// negative one is a path that fails. Without a time it takes one millisecond.
 class ScriptedTrials final : public ConvTrials {
  public:
-  explicit ScriptedTrials(std::vector<float> times = {}) : times_(std::move(times)) {}
+  explicit ScriptedTrials(std::vector<float> times = {}) : rounds_{times, times} {}
+  ScriptedTrials(std::vector<float> first, std::vector<float> second)
+      : rounds_{std::move(first), std::move(second)} {}
 
   void prepare(ConvDirection, std::span<const ConvPath>) override {
     ++prepared;
     if (no_memory) throw RunError("not enough memory", "", "");
   }
+  void warm_up(ConvDirection, const ConvPath& path) override {
+    EXPECT_GT(prepared, 0);
+    warmed.push_back(path.plan.get());
+    if (fails_cold == path.plan.get()) throw RunError("it failed", "", "");
+    EXPECT_TRUE(measured.empty()) << "something was measured cold";
+  }
   float measure(ConvDirection, const ConvPath& path) override {
-    const size_t i = measured.size();
+    const auto before = [&](const CudnnPlan* plan) {
+      return static_cast<size_t>(std::count(measured.begin(), measured.end(), plan));
+    };
+    const size_t round = before(path.plan.get());
+    if (round == 0) candidates_.push_back(path.plan.get());
     measured.push_back(path.plan.get());
-    const float time = i < times_.size() ? times_[i] : 1.0f;
+    const auto at = std::find(candidates_.begin(), candidates_.end(), path.plan.get());
+    const auto i = static_cast<size_t>(at - candidates_.begin());
+    const std::vector<float>& times = rounds_.at(round);
+    const float time = i < times.size() ? times[i] : 1.0f;
     if (time < 0) throw RunError("it failed", "", "");
     return time;
   }
 
   bool no_memory = false;
+  const CudnnPlan* fails_cold = nullptr;
   int prepared = 0;
-  std::vector<const CudnnPlan*> measured;
+  std::vector<const CudnnPlan*> warmed, measured;
 
  private:
-  std::vector<float> times_;
+  std::array<std::vector<float>, 2> rounds_;
+  std::vector<const CudnnPlan*> candidates_;
 };
+
+/// The plans of paths, the list so many times.
+std::vector<const CudnnPlan*> plans_of(std::span<const ConvPath> paths, int times = 1) {
+  std::vector<const CudnnPlan*> plans;
+  for (int i = 0; i < times; ++i) {
+    for (const ConvPath& path : paths) plans.push_back(path.plan.get());
+  }
+  return plans;
+}
 
 /// One path for each of several workspace sizes, in descending order.
 std::vector<ConvPath> paths_by_workspace(size_t count) {
@@ -106,6 +134,42 @@ TEST(BestPath, OfEqualsIsTheFirst) {
   EXPECT_EQ(best_path(ConvDirection::weights, copies, trials).path.plan, copies[0].plan);
 }
 
+TEST(BestPath, TakesTheLeastTimeOfTwoRounds) {
+  const auto paths = paths_by_workspace(3);
+  ScriptedTrials trials({1.0f, 3.0f, 2.0f}, {4.0f, 5.0f, 0.5f});
+  const BestPath best = best_path(ConvDirection::weights, paths, trials);
+  EXPECT_EQ(best.path.plan, paths[2].plan);
+  EXPECT_EQ(best.milliseconds, 0.5f);
+  EXPECT_EQ(trials.measured, plans_of(paths, 2)) << "a round is over all of them";
+  ScriptedTrials disturbed({1.0f, 3.0f, 2.0f}, {9.0f, 9.0f, 9.0f});
+  const BestPath first = best_path(ConvDirection::weights, paths, disturbed);
+  EXPECT_EQ(first.path.plan, paths[0].plan);
+  EXPECT_EQ(first.milliseconds, 1.0f);
+}
+
+TEST(BestPath, LeavesOutWhatFailsInEitherRound) {
+  const auto paths = paths_by_workspace(3);
+  ScriptedTrials trials({0.1f, -1.0f, 3.0f}, {-1.0f, 0.2f, 3.0f});
+  EXPECT_EQ(best_path(ConvDirection::weights, paths, trials).path.plan, paths[2].plan);
+  EXPECT_EQ(trials.measured.size(), 5u);
+}
+
+TEST(BestPath, WarmsUpWithTheFirstThatRuns) {
+  const auto paths = paths_by_workspace(3);
+  ScriptedTrials warm({1, 2, 3}), cold({1, 2, 3}), failing({3, 2});
+  best_path(ConvDirection::weights, paths, warm);
+  EXPECT_TRUE(warm.warmed.empty());
+  best_path(ConvDirection::weights, paths, cold, workspace_limit, true);
+  EXPECT_EQ(cold.warmed, plans_of(std::span(paths).first(1)));
+  EXPECT_EQ(cold.measured, plans_of(paths, 2));
+
+  failing.fails_cold = paths[0].plan.get();
+  const BestPath best = best_path(ConvDirection::weights, paths, failing, workspace_limit, true);
+  EXPECT_EQ(best.path.plan, paths[2].plan);
+  EXPECT_EQ(failing.warmed, plans_of(std::span(paths).first(2)));
+  EXPECT_EQ(failing.measured, plans_of(std::span(paths).last(2), 2));
+}
+
 TEST(BestPath, LeavesOutWhatFails) {
   const auto paths = paths_by_workspace(3);
   ScriptedTrials trials({-1.0f, 2.0f, 3.0f});
@@ -136,8 +200,7 @@ TEST(BestPath, TakesAWorkspaceBeyondTheLimitOnlyWhereThereIsNoOther) {
   ScriptedTrials trials({2.0f, 1.0f, 0.1f});
   const size_t second = paths[1].plan->workspace_bytes();
   EXPECT_EQ(best_path(ConvDirection::weights, paths, trials, second).path.plan, paths[2].plan);
-  EXPECT_EQ(trials.measured,
-            (std::vector<const CudnnPlan*>{paths[1].plan.get(), paths[2].plan.get()}));
+  EXPECT_EQ(trials.measured, plans_of(std::span(paths).last(2), 2));
 
   ScriptedTrials large({1.0f, 2.0f});
   const auto two = std::span(paths).first(2);
@@ -277,6 +340,35 @@ TEST(ConvTuner, TriesOnceInItsLife) {
   EXPECT_EQ(path.plan.get(), trials.measured.at(1));
   EXPECT_EQ(tuner.choose(conv(), ConvDirection::weights, none).plan, path.plan);
   EXPECT_TRUE(none.measured.empty());
+}
+
+TEST(ConvTuner, WarmsUpBeforeTheFirstTrialOfItsLife) {
+  ConvTuner tuner(h200(), PlanCache({}, "H200"));
+  ScriptedTrials poor, first, second;
+  poor.no_memory = true;
+  tuner.choose(conv(32), ConvDirection::weights, poor);
+  EXPECT_TRUE(poor.warmed.empty());
+  tuner.choose(conv(), ConvDirection::weights, first);
+  EXPECT_EQ(first.warmed.size(), 1u);
+  tuner.choose(conv(), ConvDirection::forward, second);
+  EXPECT_TRUE(second.warmed.empty());
+  EXPECT_FALSE(second.measured.empty());
+}
+
+// As replicas do: all are made before the first of them has a plan.
+TEST(ConvTuner, FindsTheChoiceOfAnotherThatWasMadeBefore) {
+  const TemporaryFolder folder;
+  ConvTuner one(h200(), PlanCache(folder.path(), "H200"));
+  ConvTuner other(h200(), PlanCache(folder.path(), "H200"));
+  ScriptedTrials none;
+  for (const auto direction :
+       {ConvDirection::weights, ConvDirection::forward, ConvDirection::data}) {
+    ScriptedTrials trials({2.0f, 1.0f});
+    const ConvPath path = one.choose(conv(), direction, trials);
+    EXPECT_EQ(other.choose(conv(), direction, none).plan->recipe(), path.plan->recipe());
+  }
+  EXPECT_TRUE(none.measured.empty());
+  EXPECT_EQ(none.prepared, 0);
 }
 
 TEST(ConvTuner, FindsTheChoiceOfAnEarlierRun) {
