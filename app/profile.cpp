@@ -59,6 +59,7 @@ std::string profile_table(const StepProfile& profile) {
     rows[place->second].add(call);
   }
   std::vector<Row> sums;
+  sums.reserve(kinds.size());
   for (auto& [kind, row] : kinds) sums.push_back(std::move(row));
   std::sort(sums.begin(), sums.end(), [](const Row& a, const Row& b) { return a.sum() > b.sum(); });
 

@@ -233,7 +233,8 @@ void fill_hole(const PixelOp& op, const PixelRun& run) {
 template <typename Sum, typename Size>
 void means(const uint16_t* sums, Size size, int pixels, uint8_t* rgb) {
   const int area = size() * size();
-  const float first = static_cast<float>(area / 2) + 0.5f;
+  const int half = area / 2;
+  const float first = static_cast<float>(half) + 0.5f;
   const float inverse = 1.0f / static_cast<float>(area);
 #pragma omp simd
   for (int i = 0; i < 3 * pixels; ++i) {

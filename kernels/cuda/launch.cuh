@@ -64,11 +64,19 @@ __device__ __forceinline__ T* dynamic_shared() {
 
 #else
 
+/// Runs the grid at once, or on a simulated device's stream (tests/simulated) when its turn comes.
 template <typename... Parameters, typename... Arguments>
-void launch(Stream&, void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes,
-            const Arguments&... arguments) {
-  emulator::run_grid(grid, block, shared_bytes,
-                     [&] { kernel(static_cast<Parameters>(arguments)...); });
+void launch(Stream& stream, void (*kernel)(Parameters...), dim3 grid, dim3 block,
+            size_t shared_bytes, const Arguments&... arguments) {
+  const auto run = [=] {
+    emulator::run_grid(grid, block, shared_bytes,
+                       [&] { kernel(static_cast<Parameters>(arguments)...); });
+  };
+  if (stream.native() == nullptr) {
+    run();
+  } else {
+    static_cast<emulator::Queue*>(stream.native())->push(run);
+  }
 }
 
 template <typename T>

@@ -66,6 +66,13 @@ inline thread_local constinit Position position;
 /// shared memory. Throws EmulatorError, or what a thread throws.
 void run_grid(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& thread);
 
+/// What a simulated device's Stream::native() points to: launches wait there for their turn.
+class Queue {
+ public:
+  virtual ~Queue() = default;
+  virtual void push(std::function<void()> work) = 0;
+};
+
 /// The block's object of `size` bytes in shared memory, filled with 0xFF when the block begins.
 /// `key` tells objects apart.
 void* shared_object(const void* key, size_t size, size_t alignment);

@@ -22,8 +22,7 @@ class EmulatedConvOps final : public ConvOps {
 
 }  // namespace
 
-Ops make_ops() {
-  static Stream stream{Device{}};
+Ops make_ops(Stream& stream) {
   Ops ops;
   ops.conv = std::make_unique<EmulatedConvOps>(stream);
   ops.norm = make_norm_ops(stream);
@@ -38,6 +37,11 @@ Ops make_ops() {
   ops.optim = make_optim_ops(stream);
   ops.augment = cuda::make_augment_ops(stream);
   return ops;
+}
+
+Ops make_ops() {
+  static Stream stream{Device{}};
+  return emulated::make_ops(stream);
 }
 
 }  // namespace macadam::emulated

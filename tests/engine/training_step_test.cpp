@@ -6,16 +6,15 @@
 #include <algorithm>
 #include <cmath>
 
-#include "tests/engine/memory_source.h"
-#include "tests/engine/small_networks.h"
+#include "tests/engine/small_training.h"
 
 using namespace macadam;
 using namespace macadam::testing;
 
 namespace {
 
-constexpr Shape kInput{4, 16, 16, 3};
-constexpr int kClasses = 4;
+constexpr Shape kInput = Training::kInput;
+constexpr int kClasses = Training::kClasses;
 
 TrainingStepOptions step_options(DType dtype = DType::f32) {
   TrainingStepOptions options;
@@ -23,53 +22,6 @@ TrainingStepOptions step_options(DType dtype = DType::f32) {
   options.seed = 3;
   return options;
 }
-
-/// A small U-Net in training on one batch.
-class Training {
- public:
-  explicit Training(const TrainingStepOptions& options, float dropout = 0.2f)
-      : graph(small_unet(kInput, kClasses, dropout)),
-        ops(make_ops(stream)),
-        parameters(initialised(graph, stream)),
-        source(kInput.n, kInput, kClasses, 1),
-        step(graph, parameters, stream, ops, options) {
-    source.start(0, 0);
-    batch = source.next();
-  }
-
-  /// The losses of steps [0, count).
-  std::vector<float> losses(int count, float lr) {
-    std::vector<float> all;
-    for (int i = 0; i < count; ++i) {
-      step.run(batch, static_cast<uint64_t>(i), lr);
-      all.push_back(step.finish()->loss.total);
-    }
-    return all;
-  }
-  std::vector<std::vector<float>> values() const {
-    std::vector<std::vector<float>> all;
-    for (size_t p = 0; p < parameters.size(); ++p) {
-      all.push_back(parameters.read(p, Parameters::Field::value));
-    }
-    return all;
-  }
-
- private:
-  static Parameters initialised(const Graph& graph, Stream& stream) {
-    Parameters parameters(graph.parameters(), stream, true);
-    parameters.initialise(7);
-    return parameters;
-  }
-
- public:
-  Stream stream;
-  Graph graph;
-  Ops ops;
-  Parameters parameters;
-  MemorySource source;
-  Batch batch;
-  TrainingStep step;
-};
 
 TEST(TrainingStep, AMarkedStepIsTheSameStep) {
   Training plain(step_options()), marked(step_options());

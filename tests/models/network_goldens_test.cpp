@@ -1,5 +1,5 @@
 // Every network against PyTorch in double precision (tests/golden/make_network_goldens.py): logits
-// at two sizes, and the gradients of two networks.
+// at two sizes, and the gradients of two networks. On the CPU, and on a CUDA device.
 
 #include <gtest/gtest.h>
 
@@ -11,9 +11,12 @@
 
 #include "engine/plan.h"
 #include "models/network.h"
+#include "tests/engine/on_device.h"
 #include "tests/models/rule_weights.h"
 
 using namespace macadam;
+using macadam::testing::CudaTest;
+using macadam::testing::OnDevice;
 using macadam::testing::rule_bits;
 
 namespace {
@@ -49,64 +52,54 @@ NetworkSpec spec_of(const Json& json, const std::map<std::string, std::string>& 
   return spec;
 }
 
-/// The class scores of a plan as fp32.
-std::vector<float> scores(Ops& ops, const Plan& plan) {
-  std::vector<float> values(static_cast<size_t>(plan.output().shape.elements()));
-  ops.elementwise->copy(plan.output(), Tensor(values.data(), plan.output().shape, DType::f32),
-                        false);
-  return values;
+void set_input(OnDevice& place, const Plan& plan) {
+  macadam::testing::upload(place, macadam::testing::rule_image(plan.input().shape), plan.input());
 }
 
-void set_input(Ops& ops, const Plan& plan) {
-  std::vector<float> image = macadam::testing::rule_image(plan.input().shape);
-  ops.elementwise->copy(Tensor(image.data(), plan.input().shape, DType::f32), plan.input(), false);
+/// Largest difference of a case's samples, relative to its largest score.
+double score_error(OnDevice& place, const Json& network, const Json& one, DType dtype) {
+  const Shape input{one["batch"], one["height"], one["width"], 3};
+  const Graph graph = build_network(spec_of(network), input);
+  Parameters parameters(graph.parameters(), place.stream, false);
+  macadam::testing::set_rule_values(parameters, network.value("weight_gain", 1.0));
+  PlanOptions options;
+  options.dtype = dtype;
+  Plan plan(graph, parameters, place.stream, place.ops, options);
+  plan.pack_weights();
+  set_input(place, plan);
+  plan.forward();
+  const std::vector<float> found = macadam::testing::download(place, plan.output());
+  double worst = 0;
+  for (size_t k = 0; k < one["samples"].size(); ++k) {
+    const double got = found[rule_bits("samples", k) % found.size()];
+    const double difference = std::abs(got - one["samples"][k].get<double>());
+    if (!(difference <= worst)) worst = difference;  // NaN is the worst
+  }
+  const double error = worst / one["max_abs"].get<double>();
+  std::printf("%s %sx%s on %s: %.2e\n",
+              ::testing::UnitTest::GetInstance()->current_test_info()->name(),
+              one["height"].dump().c_str(), one["width"].dump().c_str(),
+              place.stream.device().name().c_str(), error);
+  return error;
 }
 
 class NetworkGoldens : public ::testing::TestWithParam<std::string> {
  protected:
-  NetworkGoldens() : ops_(make_ops(stream_)), golden_(golden(GetParam())) {}
+  NetworkGoldens() : place_(Device{}), golden_(golden(GetParam())) {}
 
-  /// Largest difference of a case's samples, relative to its largest score.
-  double error(const Json& one, DType dtype) {
-    const Shape input{one["batch"], one["height"], one["width"], 3};
-    const Graph graph = build_network(spec_of(golden_), input);
-    Parameters parameters(graph.parameters(), stream_, false);
-    macadam::testing::set_rule_values(parameters, golden_.value("weight_gain", 1.0));
-    PlanOptions options;
-    options.dtype = dtype;
-    Plan plan(graph, parameters, stream_, ops_, options);
-    plan.pack_weights();
-    set_input(ops_, plan);
-    plan.forward();
-    const std::vector<float> found = scores(ops_, plan);
-    double worst = 0;
-    for (size_t k = 0; k < one["samples"].size(); ++k) {
-      const double got = found[rule_bits("samples", k) % found.size()];
-      const double difference = std::abs(got - one["samples"][k].get<double>());
-      if (!(difference <= worst)) worst = difference;  // NaN is the worst
-    }
-    return worst / one["max_abs"].get<double>();
-  }
-
-  Stream stream_;
-  Ops ops_;
+  OnDevice place_;
   Json golden_;
 };
 
 TEST_P(NetworkGoldens, ScoresInFp32) {
   for (const Json& one : golden_["cases"]) {
-    const double e = error(one, DType::f32);
-    std::printf("%s %sx%s fp32: %.2e\n", GetParam().c_str(), one["height"].dump().c_str(),
-                one["width"].dump().c_str(), e);
-    EXPECT_LT(e, 1e-5) << one["height"] << "x" << one["width"];
+    EXPECT_LT(score_error(place_, golden_, one, DType::f32), 1e-5)
+        << one["height"] << "x" << one["width"];
   }
 }
 
 TEST_P(NetworkGoldens, ScoresInBf16) {
-  const Json& one = golden_["cases"][0];
-  const double e = error(one, DType::bf16);
-  std::printf("%s bf16: %.2e\n", GetParam().c_str(), e);
-  EXPECT_LT(e, 2e-2);
+  EXPECT_LT(score_error(place_, golden_, golden_["cases"].front(), DType::bf16), 2e-2);
 }
 
 TEST_P(NetworkGoldens, CountsWhatPyTorchCounts) {
@@ -118,13 +111,30 @@ TEST_P(NetworkGoldens, CountsWhatPyTorchCounts) {
 INSTANTIATE_TEST_SUITE_P(Networks, NetworkGoldens, ::testing::ValuesIn(goldens(false)),
                          [](const auto& tested) { return tested.param; });
 
-class GradientGoldens : public ::testing::TestWithParam<std::string> {};
+// Each size once: most of the time goes into choosing kernels. cuDNN may sum in another order, but
+// not in TF32, whose errors are some 1e-4.
+class CudaNetworkGoldens : public CudaTest, public ::testing::WithParamInterface<std::string> {
+ protected:
+  CudaNetworkGoldens() : golden_(golden(GetParam())) {}
 
-// In training mode, with batch statistics: each parameter's gradient by its norm and some samples.
-TEST_P(GradientGoldens, AreThoseOfPyTorch) {
-  const Json json = golden(GetParam());
-  Stream stream;
-  Ops ops = make_ops(stream);
+  Json golden_;
+};
+
+TEST_P(CudaNetworkGoldens, ScoresInFp32) {
+  EXPECT_LT(score_error(*cuda_, golden_, golden_["cases"].back(), DType::f32), 5e-5);
+}
+
+TEST_P(CudaNetworkGoldens, ScoresInBf16) {
+  EXPECT_LT(score_error(*cuda_, golden_, golden_["cases"].front(), DType::bf16), 3e-2);
+}
+
+INSTANTIATE_TEST_SUITE_P(Networks, CudaNetworkGoldens, ::testing::ValuesIn(goldens(false)),
+                         [](const auto& tested) { return tested.param; });
+
+/// In training mode, with batch statistics: each parameter's gradient by its norm and some samples.
+void expect_gradients_of_pytorch(OnDevice& place, const std::string& name) {
+  const Json json = golden(name);
+  Stream& stream = place.stream;
   const Shape input{json["batch"], json["height"], json["width"], 3};
   const Graph graph = build_network(spec_of(json), input);
   Parameters parameters(graph.parameters(), stream, true);
@@ -133,15 +143,22 @@ TEST_P(GradientGoldens, AreThoseOfPyTorch) {
   options.mode = Mode::train;
   options.loss = LossDesc{};
   options.loss->dice_weight = 0;
-  Plan plan(graph, parameters, stream, ops, options);
+  // Of the plan, in the device's memory.
+  const Buffer state(stream.device(), sizeof(StepState));
+  const Buffer losses(stream.device(), sizeof(LossValues));
+  zero_bytes(stream, state.data(), state.bytes());
+  options.state = reinterpret_cast<const StepState*>(state.data());
+  Plan plan(graph, parameters, stream, place.ops, options);
   plan.pack_weights();
-  set_input(ops, plan);
+  set_input(place, plan);
   const std::vector<uint8_t> labels = macadam::testing::rule_labels(input.pixels());
-  std::copy(labels.begin(), labels.end(), static_cast<uint8_t*>(plan.labels().data));
-  LossValues loss{};
+  copy_bytes(stream, plan.labels().data, labels.data(), labels.size());
   plan.forward();
-  plan.loss(Tensor(), &loss);
+  plan.loss(Tensor(), reinterpret_cast<LossValues*>(losses.data()));
   plan.backward();
+  LossValues loss{};
+  copy_bytes(stream, &loss, losses.data(), sizeof loss);
+  stream.synchronize();
   EXPECT_NEAR(loss.total, json["loss"].get<double>(), 1e-5 * json["loss"].get<double>());
 
   // Errors in units of a parameter's typical gradient. They are those of fp32 itself, where a ReLU
@@ -175,10 +192,24 @@ TEST_P(GradientGoldens, AreThoseOfPyTorch) {
   std::printf(
       "%s: loss %.7f, error of sampled gradients %.2e rms (PyTorch fp32 %.2e), of norms at "
       "most %.2e\n",
-      GetParam().c_str(), loss.total, rms, fp32_rms, worst_norm);
+      name.c_str(), loss.total, rms, fp32_rms, worst_norm);
+}
+
+class GradientGoldens : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(GradientGoldens, AreThoseOfPyTorch) {
+  OnDevice place{Device{}};
+  expect_gradients_of_pytorch(place, GetParam());
 }
 
 INSTANTIATE_TEST_SUITE_P(Networks, GradientGoldens, ::testing::ValuesIn(goldens(true)),
+                         [](const auto& tested) { return tested.param; });
+
+class CudaGradientGoldens : public CudaTest, public ::testing::WithParamInterface<std::string> {};
+
+TEST_P(CudaGradientGoldens, AreThoseOfPyTorch) { expect_gradients_of_pytorch(*cuda_, GetParam()); }
+
+INSTANTIATE_TEST_SUITE_P(Networks, CudaGradientGoldens, ::testing::ValuesIn(goldens(true)),
                          [](const auto& tested) { return tested.param; });
 
 }  // namespace
