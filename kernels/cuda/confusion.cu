@@ -43,7 +43,7 @@ constexpr int kCountRun = 16;
 /// Adds to a histogram in shared memory, if it fits, which is then added to `counts`. `chunks`: the
 /// classes follow each other without a gap, and those of a run are aligned.
 template <bool Shared>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kShareBlocksPerProcessor)
     count_kernel(View<const uint8_t> predictions, View<const uint8_t> labels, bool chunks,
                  int64_t pixels, int classes, unsigned long long* counts) {
   auto* histogram = Shared ? dynamic_shared<unsigned>() : nullptr;
