@@ -8,7 +8,7 @@
 # section that its time limit cuts short keeps what it has measured, and the same command goes on
 # from there (FORCE=1 begins anew):
 #   build      the programs in $BUILD (or in $BUILD.tar.gz) run here; else they are built there
-#   tests      the test binaries, but for those of emulated and simulated devices; a CUDA test that
+#   tests      the test binaries, but for those that a GPU makes no difference to; a CUDA test that
 #              is skipped is a failure here
 #   kernels    bench_cuda_ops: every kernel against the bandwidth of a copy, and convolutions
 #   peers      training steps of four networks, in turns with PyTorch eager and torch.compile
@@ -91,7 +91,8 @@ compile() {
 # Whether a program of the build is for machines without a GPU, and has been seen there.
 needs_no_gpu() {
   case $(basename "$1") in
-    bench_cpu_ops | test_emulator | test_simulated) ;;
+    bench_cpu_ops | bench_decode | bench_loader | bench_transforms) ;;
+    test_emulator | test_simulated | test_loader | test_report | test_structure) ;;
     *) return 1 ;;
   esac
 }
