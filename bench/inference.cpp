@@ -202,9 +202,10 @@ class Throughput {
 
   /// Seconds that each batch took, for the time asked for.
   std::vector<double> run_from(Clock::time_point begin) {
-    std::vector<std::vector<uint8_t>> masks;
+    std::vector<std::vector<uint8_t>> masks(static_cast<size_t>(bucket_.n),
+                                            std::vector<uint8_t>(photo_.size() / 3));
     std::vector<InferenceImage> images;
-    for (int i = 0; i < bucket_.n; ++i) masks.emplace_back(photo_.size() / 3);
+    images.reserve(masks.size());
     for (auto& mask : masks) images.push_back({bucket_.h, bucket_.w, photo_, mask});
     std::vector<double> times;
     while (times.size() < 3 || seconds_since(begin) < options_.seconds) {
