@@ -305,6 +305,11 @@ PlanCall Plan::call(Pass pass, size_t position) const {
     for (const Tensor& part : parts) call.bytes += lies_inside(part, whole) ? 0 : 2 * bytes(part);
     return call;
   }
+  // A batch norm passes again over what it took its sums of.
+  const auto* norm = std::get_if<BatchNormLayer>(&node.layer);
+  const bool sums = norm != nullptr && options_.mode == Mode::train;
+  if (sums && pass == Pass::forward && !norm->desc.frozen) call.bytes += all(b.inputs);
+  if (sums && pass == Pass::backward) call.bytes += all(b.inputs) + bytes(b.output_gradient);
   if (pass == Pass::pack) {
     call.bytes += all(b.parameters);
   } else if (pass == Pass::forward) {

@@ -65,7 +65,7 @@ struct PlanCall {
   std::string name, kind;
   int layer = -1;     // position in Plan::layers(); -1: none of them
   int64_t flops = 0;  // of its multiply-adds, two each
-  int64_t bytes = 0;  // of the tensors that it has to read or write, each once
+  int64_t bytes = 0;  // of the tensors that it has to read or write, in each pass that this takes
 };
 
 class Plan {

@@ -89,17 +89,6 @@ double measure_matrix_rate(Stream& stream, Ops& ops, DType dtype) {
   return 2 * static_cast<double>(desc.macs()) / seconds;
 }
 
-/// Bytes that the call must move beyond PlanCall::bytes, which counts every tensor once: a batch
-/// norm passes again over what it took its sums of, forward its input, backward the output's
-/// gradient as well.
-int64_t bytes_of_second_passes(const StepCall& step, const std::vector<PlanLayer>& layers,
-                               DType dtype) {
-  if (step.call.kind != "batch_norm") return 0;
-  const int64_t elements = layers.at(static_cast<size_t>(step.call.layer)).output.elements();
-  const int tensors = step.pass == "forward" ? 1 : step.pass == "backward" ? 2 : 0;
-  return tensors * elements * static_cast<int64_t>(size_of(dtype));
-}
-
 }  // namespace
 
 StepProfile profile_steps(TrainingStep& step, BatchSource& source, int64_t steps, float lr,
@@ -111,11 +100,7 @@ StepProfile profile_steps(TrainingStep& step, BatchSource& source, int64_t steps
   profile.dtype = step.plan().output().dtype;
   profile.copy_rate = measure_copy_rate(stream, ops);
   profile.matrix_rate = measure_matrix_rate(stream, ops, profile.dtype);
-  std::vector<StepCall> calls = step.calls();
-  const std::vector<PlanLayer> layers = step.plan().layers();
-  for (StepCall& call : calls) {
-    call.call.bytes += bytes_of_second_passes(call, layers, profile.dtype);
-  }
+  const std::vector<StepCall> calls = step.calls();
   std::vector<std::vector<double>> times(calls.size());
   std::vector<double> marks;
   Timeline timeline(stream);

@@ -9,7 +9,7 @@
 namespace macadam {
 
 struct ProfiledCall {
-  StepCall step;            // its bytes with those of second passes
+  StepCall step;
   double begin = 0;         // milliseconds from the step's beginning, in the last step measured
   double milliseconds = 0;  // median of the measured steps
   double floor = 0;         // milliseconds: its bytes or its arithmetic at the device's rates

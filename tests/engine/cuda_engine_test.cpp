@@ -12,6 +12,7 @@
 #include "tests/engine/device_cases.h"
 #include "tests/engine/hashed.h"
 #include "tests/engine/memory_source.h"
+#include "tests/engine/photo.h"
 #include "tests/engine/temporary_folder.h"
 #include "tests/kernels/environment.h"
 
@@ -21,17 +22,6 @@ using namespace macadam::testing;
 namespace {
 
 using Place = std::shared_ptr<OnDevice>;
-
-/// Scores at half the size, up-sampled by the last layer.
-Graph half_scores(Shape input, int classes) {
-  Graph g(input);
-  ConvLayer conv;
-  conv.out_channels = 16;
-  const Value x = g.relu(g.conv(g.max_pool(g.input()), "body", conv));
-  conv.out_channels = classes;
-  g.set_output(g.upsample(g.conv(x, "head", conv), g.input(), true));
-  return g;
-}
 
 constexpr Network kServed[] = {{"resnet", small_resnet}, {"half_scores", half_scores}};
 
@@ -190,19 +180,6 @@ TEST_F(CudaEvaluator, CountsAsOnTheCpu) {
 }
 
 // ---- masks of photos
-
-struct Photo {
-  int height = 0, width = 0;
-  std::vector<uint8_t> rgb;
-};
-
-Photo photo(int height, int width, uint32_t seed) {
-  Photo p{height, width, std::vector<uint8_t>(static_cast<size_t>(height * width * 3))};
-  for (size_t i = 0; i < p.rgb.size(); ++i) {
-    p.rgb[i] = static_cast<uint8_t>(hashed(seed, static_cast<uint32_t>(i)) >> 24);
-  }
-  return p;
-}
 
 class CudaPredictor : public CudaTest {
  protected:

@@ -11,6 +11,7 @@
 #include "engine/predictor.h"
 #include "kernels/error.h"
 #include "tests/engine/hashed.h"
+#include "tests/engine/photo.h"
 #include "tests/engine/small_networks.h"
 
 using namespace macadam;
@@ -22,29 +23,6 @@ constexpr int kClasses = 4;
 constexpr Shape kSmall{1, 8, 12, 3}, kPair{2, 8, 12, 3}, kLarge{1, 16, 24, 3};
 
 /// Scores at half the size, up-sampled by the last layer.
-Graph half_scores(const Shape& input) {
-  Graph g(input);
-  ConvLayer conv;
-  conv.out_channels = 16;
-  Value x = g.relu(g.conv(g.max_pool(g.input()), "body", conv));
-  conv.out_channels = kClasses;
-  g.set_output(g.upsample(g.conv(x, "head", conv), g.input(), true));
-  return g;
-}
-
-struct Photo {
-  int height = 0, width = 0;
-  std::vector<uint8_t> rgb;
-};
-
-Photo photo(int height, int width, uint32_t seed) {
-  Photo p{height, width, std::vector<uint8_t>(static_cast<size_t>(height * width * 3))};
-  for (size_t i = 0; i < p.rgb.size(); ++i) {
-    p.rgb[i] = static_cast<uint8_t>(hashed(seed, static_cast<uint32_t>(i)) >> 24);
-  }
-  return p;
-}
-
 /// The photo continued by its edge pixels.
 Photo extended(const Photo& p, int height, int width) {
   Photo whole{height, width, {}};
@@ -67,7 +45,7 @@ class InferencePoolTest : public ::testing::TestWithParam<bool> {
   }
 
   static Graph build(const Shape& shape) {
-    return GetParam() ? half_scores(shape) : small_resnet(shape, kClasses);
+    return GetParam() ? half_scores(shape, kClasses) : small_resnet(shape, kClasses);
   }
   InferencePool pool() { return {build, parameters_, Device{}, options_}; }
 

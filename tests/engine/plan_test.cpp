@@ -6,6 +6,7 @@
 
 #include <set>
 
+#include "engine/rewrite.h"
 #include "kernels/reference/reference_ops.h"
 #include "tests/engine/naive_network.h"
 #include "tests/engine/plan_runner.h"
@@ -522,6 +523,28 @@ TEST(Plan, RefusesWhatItCannotRun) {
   EXPECT_THROW(Plan(graph, training, stream, ops, no_loss), std::logic_error);
   Graph unfinished(kInput);
   EXPECT_THROW(Plan(unfinished, training, stream, ops, options_for(Mode::infer)), std::logic_error);
+}
+
+// Sums are taken before what they are needed for: x and dy are read twice, but for what frozen
+// statistics do not need. So profiles know what a batch norm cannot avoid.
+TEST(Plan, CountsThePassesOfABatchNorm) {
+  Graph g(kInput);
+  ConvLayer conv;
+  conv.out_channels = kClasses;
+  g.set_output(g.conv(g.batch_norm(g.conv(g.input(), "a", conv), "norm"), "head", conv));
+  const int64_t tensor = kInput.pixels() * kClasses * 4;
+  const auto tensors = [&](const Graph& graph, Pass pass) {
+    PlanRunner runner(graph, cpu_ops(), options_for(Mode::train));
+    for (const PlanCall& call : runner.plan().calls(pass)) {
+      if (call.kind == "batch_norm") return call.bytes / tensor;  // less a vector or two
+    }
+    return int64_t{0};
+  };
+  EXPECT_EQ(tensors(g, Pass::forward), 3);
+  EXPECT_EQ(tensors(g, Pass::backward), 5);
+  const Graph frozen = freeze_batch_norms(g, "");
+  EXPECT_EQ(tensors(frozen, Pass::forward), 2);
+  EXPECT_EQ(tensors(frozen, Pass::backward), 5);
 }
 
 }  // namespace

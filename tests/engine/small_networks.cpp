@@ -227,6 +227,16 @@ Graph small_resnet(Shape input, int classes) {
   return g;
 }
 
+Graph half_scores(Shape input, int classes) {
+  Graph g(input);
+  ConvLayer conv;
+  conv.out_channels = 16;
+  const Value x = g.relu(g.conv(g.max_pool(g.input()), "body", conv));
+  conv.out_channels = classes;
+  g.set_output(g.upsample(g.conv(x, "head", conv), g.input(), true));
+  return g;
+}
+
 Graph small_efficientnet(Shape input, int classes) {
   Graph g(input);
   ConvLayer strided = conv3(8, false), depthwise = conv3(16, false);

@@ -13,6 +13,9 @@ Graph small_unet(Shape input, int classes, float dropout);
 /// concatenation read.
 Graph small_resnet(Shape input, int classes);
 
+/// Scores at half the size, up-sampled by the last layer.
+Graph half_scores(Shape input, int classes);
+
 /// An inverted residual block with squeeze and excitation and stochastic depth, pooling over the
 /// image, transposed convolutions, every activation, a fixed scale and an unused parameter.
 Graph small_efficientnet(Shape input, int classes);
