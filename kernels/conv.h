@@ -28,7 +28,8 @@ struct ConvDesc {
   Padding padding{};
   int groups = 1;
   bool bias = false;
-  Activation activation = Activation::identity;  // y = activation(conv + bias), forward only
+  // y = activation(conv + bias), forward only. NaN passes, but through oneDNN's ReLUs on the CPU.
+  Activation activation = Activation::identity;
   DType dtype = DType::f32;    // of x, y and their gradients; arithmetic accumulates in fp32
   bool backward = false;       // the backward functions will be called
   bool input_gradient = true;  // ... backward_data among them

@@ -14,6 +14,7 @@
 #include "kernels/cuda/cudnn_tuner.h"
 #include "kernels/cuda/stopwatch.h"
 #include "kernels/error.h"
+#include "kernels/split_conv.h"
 
 namespace macadam::cuda {
 
@@ -119,18 +120,22 @@ class CudnnConvolution final : public Convolution {
     data_->run({dx.data, const_cast<void*>(packed), dy.data, nullptr}, aligned(workspace));
   }
 
-  void backward_weights(const Tensor& x, const Tensor& dy, const Tensor& dw, const Tensor& db,
-                        void* workspace) override {
+  /// The plan of the weight gradient alone: dw in the convolution's dtype, since cuDNN has none
+  /// that writes fp32 from 16-bit inputs. `workspace`: the plan's.
+  void run_weights_plan(const Tensor& x, const Tensor& dy, void* dw, void* workspace) {
     require_shapes(x, dy);
     require(weights_.has_value(), "a convolution made with backward");
+    weights_->run({x.data, dw, dy.data, nullptr}, workspace);
+  }
+
+  void backward_weights(const Tensor& x, const Tensor& dy, const Tensor& dw, const Tensor& db,
+                        void* workspace) override {
     require(dw.shape == desc_.weights() && dw.dense(), "a weight gradient {K,kh,kw,C/g}");
-    float* gradient = dw.as<float>();
     std::byte* memory = aligned(workspace);
     if (desc_.dtype == DType::f32) {
-      weights_->run({x.data, gradient, dy.data, nullptr}, memory);
+      run_weights_plan(x, dy, dw.as<float>(), memory);
     } else {
-      // cuDNN has no plan that writes fp32 from 16-bit inputs.
-      weights_->run({x.data, memory, dy.data, nullptr}, memory + narrow_gradient_bytes());
+      run_weights_plan(x, dy, memory, memory + narrow_gradient_bytes());
       elementwise_->copy(Tensor(memory, dw.shape, desc_.dtype, stream_.device()), dw, false);
     }
     if (desc_.bias) {
@@ -175,7 +180,8 @@ class CudnnConvolution final : public Convolution {
   std::optional<CudnnExecution> forward_, data_, weights_;
 };
 
-/// Times paths on the GPU, on random data: kernels run faster on zeros.
+/// Times paths on the GPU, as captured replays, which is how they will run (launched one by one,
+/// short kernels measure the host), and on random data: kernels run faster on zeros.
 class TimedTrials final : public ConvTrials {
  public:
   TimedTrials(std::shared_ptr<const CudnnDevice> device, Stream& stream, const ConvDesc& desc)
@@ -190,14 +196,14 @@ class TimedTrials final : public ConvTrials {
       packed = std::max(packed, conv.packed_bytes());
     }
     if (workspace_.bytes() < workspace) workspace_ = Buffer(stream_.device(), workspace);
-    if (db_) return;
+    if (packed_) return;
     x_ = random(desc_.input, desc_.dtype, 1);
     y_ = random(desc_.output(), desc_.dtype, 2);
     packed_ = Buffer(stream_.device(), packed);
     fill_random(stream_, packed_.data(), desc_.dtype,
                 static_cast<int64_t>(packed / size_of(desc_.dtype)), 3);
-    dw_ = Buffer(stream_.device(), static_cast<size_t>(desc_.weights().elements()) * sizeof(float));
-    db_ = Buffer(stream_.device(), desc_.out_channels * sizeof(float));
+    dw_ = Buffer(stream_.device(),
+                 size_of(desc_.dtype) * static_cast<size_t>(desc_.weights().elements()));
   }
 
   void warm_up(ConvDirection direction, const ConvPath& path) override {
@@ -217,7 +223,11 @@ class TimedTrials final : public ConvTrials {
     milliseconds(direction, conv, 1);  // loads the kernels
     const float once = milliseconds(direction, conv, 1);
     const int repeats = std::clamp(static_cast<int>(trial_milliseconds / once), 2, most_repeats);
-    return milliseconds(direction, conv, repeats);
+    CapturedGraph graph = CapturedGraph::record(stream_, [&] { run(direction, conv, repeats); });
+    graph.launch(stream_);  // the first launch uploads it
+    stopwatch_.start();
+    graph.launch(stream_);
+    return std::max(stopwatch_.stop() / static_cast<float>(repeats), least_milliseconds);
   }
 
  private:
@@ -225,24 +235,30 @@ class TimedTrials final : public ConvTrials {
   static constexpr float warm_up_milliseconds = 200;
   static constexpr float trial_milliseconds = 3;
   static constexpr int most_repeats = 20, most_warm_up_repeats = 200;
+  static constexpr float least_milliseconds = 1e-4f;
 
-  /// Of one run, on average; more than 0.
-  float milliseconds(ConvDirection direction, CudnnConvolution& conv, int repeats) {
+  /// Queues so many runs of the plan, with no more of what surrounds it than bias and activation.
+  void run(ConvDirection direction, CudnnConvolution& conv, int repeats) {
     const Tensor x(x_.data(), desc_.input, desc_.dtype, stream_.device());
     const Tensor y(y_.data(), desc_.output(), desc_.dtype, stream_.device());
-    const Tensor dw(dw_.data(), desc_.weights(), DType::f32, stream_.device());
-    const Tensor db(db_.data(), {1, 1, 1, desc_.out_channels}, DType::f32, stream_.device());
-    stopwatch_.start();
     for (int i = 0; i < repeats; ++i) {
       switch (direction) {
         case ConvDirection::forward: conv.forward(x, packed_.data(), y, workspace_.data()); break;
         case ConvDirection::data:
           conv.backward_data(y, packed_.data(), x, workspace_.data());
           break;
-        case ConvDirection::weights: conv.backward_weights(x, y, dw, db, workspace_.data()); break;
+        case ConvDirection::weights:
+          conv.run_weights_plan(x, y, dw_.data(), aligned(workspace_.data()));
+          break;
       }
     }
-    return std::max(stopwatch_.stop() / static_cast<float>(repeats), 1e-3f);
+  }
+
+  /// Of one run launched by itself, on average; more than 0.
+  float milliseconds(ConvDirection direction, CudnnConvolution& conv, int repeats) {
+    stopwatch_.start();
+    run(direction, conv, repeats);
+    return std::max(stopwatch_.stop() / static_cast<float>(repeats), least_milliseconds);
   }
 
   static ConvPaths only(ConvDirection direction, const ConvPath& path) {
@@ -261,7 +277,7 @@ class TimedTrials final : public ConvTrials {
   Stream& stream_;
   ConvDesc desc_;
   Stopwatch stopwatch_;
-  Buffer x_, y_, packed_, dw_, db_, workspace_;
+  Buffer x_, y_, packed_, dw_, workspace_;
 };
 
 /// What plans depend on besides their convolution. The driver compiles some of them.
@@ -291,7 +307,15 @@ class CudnnConvOps final : public ConvOps {
     // which packs the weights in another order than they do: a direction could not change sides
     // without a second copy of the weights.
     if (is_depthwise(desc)) return make_depthwise(stream_, desc);
+    const std::vector<int> pieces = batch_pieces(desc, most_elements);
+    if (pieces.size() == 1) return make_whole(desc);
+    return make_split_convolution(
+        desc, pieces, [this](const ConvDesc& piece) { return make_whole(piece); },
+        make_elementwise_ops(stream_), stream_.device());
+  }
 
+ private:
+  std::unique_ptr<Convolution> make_whole(const ConvDesc& desc) {
     TimedTrials trials(device_, stream_, desc);
     const auto choose = [&](ConvDirection direction) {
       return tuner_.choose(desc, direction, trials);
@@ -303,7 +327,6 @@ class CudnnConvOps final : public ConvOps {
     return std::make_unique<CudnnConvolution>(device_, stream_, desc, paths);
   }
 
- private:
   Stream& stream_;
   std::shared_ptr<const CudnnDevice> device_;
   ConvTuner tuner_;

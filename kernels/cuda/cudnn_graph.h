@@ -36,6 +36,10 @@ inline constexpr int64_t operand_alignment = 16;
 /// engines that need no workspace.
 inline constexpr size_t workspace_limit = size_t{2} << 30;
 
+/// Elements of a convolution's input or output up to which cuDNN has deterministic engines with
+/// tensor cores for every pass; of more it sums the weight gradient in 16 bits or leaves them idle.
+inline constexpr int64_t most_elements = int64_t{1} << 31;
+
 /// Device addresses, aligned to operand_alignment, dense NHWC (weights KRSC), all in the
 /// convolution's dtype.
 struct ConvOperands {

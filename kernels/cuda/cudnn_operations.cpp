@@ -52,6 +52,7 @@ void pointwise(Operations& ops, cudnnPointwiseMode_t mode, const Descriptor& x, 
   Descriptor math(CUDNN_BACKEND_POINTWISE_DESCRIPTOR);
   math.set(CUDNN_ATTR_POINTWISE_MODE, mode)
       .set(CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_DATA_FLOAT)
+      .set(CUDNN_ATTR_POINTWISE_NAN_PROPAGATION, CUDNN_PROPAGATE_NAN)
       .finalize();
   Descriptor operation(CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);
   operation.set(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, ops.keep(std::move(math)))

@@ -11,12 +11,12 @@ namespace macadam::cuda {
 
 namespace {
 
-/// Of the places on the list, how many are kept for the second-kernel form.
+/// How many of the second-kernel form are tried where others fuse.
 constexpr size_t epilogue_places = 3;
 
 /// Part of every key: to be raised when find_paths() proposes other paths than before, so that the
 /// choices of old are not taken for the best of the new.
-constexpr int candidates_version = 2;
+constexpr int candidates_version = 3;
 
 /// The pass that runs a direction, with what follows it in a kernel of its own or without; none
 /// where there is no such pass.
@@ -76,7 +76,7 @@ std::vector<ConvPath> find_paths(const CudnnDevice& device, const ConvDesc& desc
 
   if (direction == ConvDirection::forward && has_epilogue(desc)) {
     search(false, limit - std::min(epilogue_places, limit / 2));
-    if (paths.size() < limit) search(true, limit - paths.size());
+    search(true, paths.empty() ? limit : std::min(epilogue_places, limit - paths.size()));
   } else {
     search(false, limit);
   }

@@ -32,7 +32,7 @@ struct ConvPath {
 bool has_epilogue(const ConvDesc& desc);
 
 /// Up to `limit` paths in the order to try them: bias and ReLU fused into the convolution first,
-/// then (a few, or all where nothing fuses) as a second kernel, which takes any activation. Of
+/// then (three, or all where nothing fuses) as a second kernel, which takes any activation. Of
 /// each form, those with more workspace than `most_workspace` are there only where there is no
 /// other. Throws RunError naming the shape when there is none.
 std::vector<ConvPath> find_paths(const CudnnDevice& device, const ConvDesc& desc,

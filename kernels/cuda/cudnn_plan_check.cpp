@@ -1,6 +1,10 @@
 #include "kernels/cuda/cudnn_plan_check.h"
 
+#include <algorithm>
+#include <set>
+
 #include "kernels/cuda/cudnn_paths.h"
+#include "kernels/split_conv.h"
 
 namespace macadam::cuda {
 
@@ -11,11 +15,16 @@ std::vector<PlanReport> check_plans(const ConvDesc& desc, std::string_view devic
   if (desc.backward) directions.push_back(ConvDirection::weights);
   if (desc.backward && desc.input_gradient) directions.push_back(ConvDirection::data);
 
+  const std::vector<int> pieces = batch_pieces(desc, most_elements);
   std::vector<PlanReport> reports;
-  for (const ConvDirection direction : directions) {
-    const std::vector<ConvPath> paths = find_paths(device, desc, direction, limit);
-    reports.push_back({std::string(name_of(direction)), paths.size(), paths.front().name(),
-                       paths.front().plan->workspace_bytes()});
+  for (const int images : std::set<int, std::greater<>>(pieces.begin(), pieces.end())) {
+    ConvDesc piece = desc;
+    piece.input.n = images;
+    for (const ConvDirection direction : directions) {
+      const std::vector<ConvPath> paths = find_paths(device, piece, direction, limit);
+      reports.push_back({std::string(name_of(direction)), images, paths.size(),
+                         paths.front().name(), paths.front().plan->workspace_bytes()});
+    }
   }
   return reports;
 }

@@ -14,16 +14,29 @@ namespace macadam::cuda {
 
 namespace {
 
-/// Heuristics rarely put the best plan later; PyTorch settled on ten as well.
-constexpr size_t most_candidates = 10;
+/// Heuristics rarely put the best plan later; PyTorch settled on ten as well. Where a run takes
+/// long, trying all the others costs little beside what a few per cent of it are worth.
+constexpr size_t most_candidates = 10, all_candidates = 100;
+constexpr int64_t long_macs = 10'000'000'000;
 
-constexpr float about_as_fast = 1.03f;
+/// Noise of a measurement: what lies within it is one speed, and then the workspace decides, beyond
+/// what every plan has anyway.
+constexpr float about_as_fast = 1.005f;
+constexpr size_t small_workspace = size_t{32} << 20;
 
 /// Over the candidates; the least time of each counts.
 constexpr int rounds = 2;
 
 bool smaller(const ConvPath* a, const ConvPath* b) {
   return a->plan->workspace_bytes() < b->plan->workspace_bytes();
+}
+
+/// Whether a's workspace is smaller by more than does not matter.
+bool notably_smaller(const ConvPath* a, const ConvPath* b) {
+  const auto counted = [](const ConvPath* path) {
+    return std::max(path->plan->workspace_bytes(), small_workspace);
+  };
+  return counted(a) < counted(b);
 }
 
 }  // namespace
@@ -75,8 +88,10 @@ BestPath best_path(ConvDirection direction, std::span<const ConvPath> candidates
   for (const auto& [path, milliseconds] : measured) fastest = std::min(fastest, milliseconds);
   std::erase_if(measured, [&](const auto& m) { return m.second > fastest * about_as_fast; });
   const auto& [path, milliseconds] =
-      *std::min_element(measured.begin(), measured.end(),
-                        [](const auto& a, const auto& b) { return smaller(a.first, b.first); });
+      *std::min_element(measured.begin(), measured.end(), [](const auto& a, const auto& b) {
+        if (notably_smaller(a.first, b.first)) return true;
+        return !notably_smaller(b.first, a.first) && a.second < b.second;
+      });
   return {*path, milliseconds};
 }
 
@@ -92,7 +107,8 @@ ConvPath ConvTuner::choose(const ConvDesc& desc, ConvDirection direction, ConvTr
       return chosen_.emplace(key, *path).first->second;
     }
   }
-  const std::vector<ConvPath> candidates = find_paths(*device_, desc, direction, most_candidates);
+  const std::vector<ConvPath> candidates = find_paths(
+      *device_, desc, direction, desc.macs() > long_macs ? all_candidates : most_candidates);
   const BestPath best = best_path(direction, candidates, trials, workspace_limit, cold_);
   if (best.milliseconds) cold_ = false;
   // A choice made for lack of memory holds for today only.

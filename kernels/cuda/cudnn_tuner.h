@@ -31,13 +31,13 @@ struct BestPath {
   std::optional<float> milliseconds;  // none: the choice was made without measuring
 };
 
-/// The fastest; of those that are about as fast (3 %), the one with the smallest workspace, and of
-/// equals the first. A path's time is the least of two, a round over the others apart: what
-/// disturbs one, or drifts, rarely meets both. Paths that fail are left out. Without memory for
-/// trials it is the path with the smallest workspace. Those with more workspace than
-/// `most_workspace` count only where there is no other. `cold`: the first path that runs warms the
-/// device up before the trials. Requires candidates; a single one is not measured. Throws RunError
-/// when all fail.
+/// The fastest; of those that are about as fast (0.5 %), the one with the smallest workspace, where
+/// less than 32 MiB count as nothing, and of equals the faster one, then the first. A path's time
+/// is the least of two, a round over the others apart: what disturbs one, or drifts, rarely meets
+/// both. Paths that fail are left out. Without memory for trials it is the path with the smallest
+/// workspace. Those with more workspace than `most_workspace` count only where there is no other.
+/// `cold`: the first path that runs warms the device up before the trials. Requires candidates; a
+/// single one is not measured. Throws RunError when all fail.
 BestPath best_path(ConvDirection direction, std::span<const ConvPath> candidates,
                    ConvTrials& trials, size_t most_workspace = workspace_limit, bool cold = false);
 

@@ -10,13 +10,26 @@
 
 #include "kernels/error.h"
 #include "kernels/ops.h"
+#if !defined(MACADAM_HAS_ONEDNN)
+#include "kernels/reference/reference_ops.h"
+#endif
 
 namespace macadam::testing {
+
+/// The ops of the stream's device. In a build without oneDNN, as a GPU's may be, the CPU convolves
+/// by the reference's loops: small networks alone.
+inline Ops device_ops(Stream& stream) {
+  Ops ops = make_ops(stream);
+#if !defined(MACADAM_HAS_ONEDNN)
+  if (!stream.device().is_cuda()) ops.conv = make_reference_ops().conv;
+#endif
+  return ops;
+}
 
 /// A stream of a device and its ops. Whatever shares them runs the same convolution kernels: on
 /// CUDA each Ops picks its own by timing them.
 struct OnDevice {
-  explicit OnDevice(Device device) : stream(device), ops(make_ops(stream)) {}
+  explicit OnDevice(Device device) : stream(device), ops(device_ops(stream)) {}
   OnDevice(const OnDevice&) = delete;
   OnDevice& operator=(const OnDevice&) = delete;
 

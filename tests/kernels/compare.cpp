@@ -67,11 +67,13 @@ std::string difference(std::span<const double> got, std::span<const double> want
   return {};
 }
 
-std::string differences(const OpCase& op, const Values& got, const Values& want) {
+std::string differences(const OpCase& op, const Values& got, const Values& want, bool cuda) {
   std::string text;
   for (const auto& [name, elements] : want) {
     const Operand& operand = *op.find(name);
-    const std::string found = difference(got.at(name), elements, operand.dtype, operand.slack);
+    Closeness close{operand.dtype, operand.slack};
+    if (cuda && operand.on_cuda) close = *operand.on_cuda;
+    const std::string found = difference(got.at(name), elements, close.dtype, close.slack);
     if (!found.empty())
       text += fmt::format("{} ({} {}): {}\n", name, operand.shape.text(), name_of(operand.dtype),
                           found);

@@ -19,7 +19,8 @@ double tolerance_of(DType dtype);
 std::string difference(std::span<const double> got, std::span<const double> want, DType dtype,
                        double slack);
 
-/// The differences of all outputs of a case, each with its operand's name; empty when close.
-std::string differences(const OpCase& op, const Values& got, const Values& want);
+/// The differences of all outputs of a case, each with its operand's name; empty when close. With
+/// `cuda` as close as Operand::on_cuda asks.
+std::string differences(const OpCase& op, const Values& got, const Values& want, bool cuda = false);
 
 }  // namespace macadam::testbed

@@ -148,6 +148,27 @@ TEST(CudnnPlanCheck, ReportsTheDirectionsAskedFor) {
   }
 }
 
+// UNet-mini's widest layer at batches whose tensors have more than 2^31 elements: cuDNN would leave
+// one plan for the weight gradient, without tensor cores.
+TEST(CudnnPlanCheck, LargeBatchesAreCutIntoPiecesWithManyPlans) {
+  struct Case {
+    Shape input;
+    std::vector<int> pieces;
+  };
+  for (const Case& c : {Case{{10, 1024, 2048, 96}, {10}}, Case{{11, 1024, 2048, 96}, {6, 5}},
+                        Case{{42, 512, 1024, 96}, {42}}, Case{{43, 512, 1024, 96}, {22, 21}}}) {
+    ConvDesc desc = conv(c.input, 32, 3, Padding::all(1), DType::bf16);
+    desc.backward = true;
+    SCOPED_TRACE(desc.input.text());
+    const auto reports = cuda::check_plans(desc, described_h200(), 100);
+    ASSERT_EQ(reports.size(), 3 * c.pieces.size());
+    for (size_t i = 0; i < reports.size(); ++i) {
+      EXPECT_EQ(reports[i].images, c.pieces[i / 3]);
+      EXPECT_GE(reports[i].plans, 30u) << reports[i].direction;
+    }
+  }
+}
+
 TEST(CudnnPlanCheck, AConvolutionWithoutPlanIsAnErrorThatNamesIt) {
   // Turing has no bf16.
   const std::string turing = device_of_capability(750);

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <random>
 #include <span>
 #include <string>
@@ -25,6 +26,13 @@ enum class Role : uint8_t {
   update,  // read and written: accumulation, running statistics, in-place calls
 };
 
+/// How close a result must come to the reference: `slack` times the tolerance of a dtype that it
+/// was rounded to on its way.
+struct Closeness {
+  DType dtype = DType::f32;
+  double slack = 1;
+};
+
 /// One tensor of a call. It may be a slice of the channels of a wider tensor, whose other channels
 /// are poisoned and must not change, unless those behind it are spare.
 struct Operand {
@@ -38,6 +46,8 @@ struct Operand {
   bool spare = false;        // the channels after it
   bool keeps_spare = false;  // they must not change all the same
   double slack = 1;  // multiplies the dtype's tolerance; 0: equal to the reference, bit for bit
+  std::optional<Closeness> on_cuda =
+      std::nullopt;  // where that device may be less exact than the others
 
   Operand exact() && {
     slack = 0;
@@ -45,6 +55,10 @@ struct Operand {
   }
   Operand loose(double slack_) && {
     slack = slack_;
+    return std::move(*this);
+  }
+  Operand loose_on_cuda(DType rounded_to, double slack_) && {
+    on_cuda = Closeness{rounded_to, slack_};
     return std::move(*this);
   }
 };

@@ -4,7 +4,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <stdexcept>
 
 #include "kernels/reference/reference_ops.h"
 #include "tests/kernels/compare.h"
@@ -34,6 +36,65 @@ std::string findings(const std::function<void(float* x, float* y)>& misdeed) {
   std::string text = differences(op, bound.results(), expected);
   for (const std::string& stray : bound.stray_writes()) text += "stray " + stray;
   return text;
+}
+
+double activated(Activation activation, double x) {
+  switch (activation) {
+    case Activation::identity: return x;
+    case Activation::relu: return std::max(x, 0.0);
+    case Activation::relu6: return std::clamp(x, 0.0, 6.0);
+    case Activation::sigmoid: return 1 / (1 + std::exp(-x));
+    case Activation::silu: return x / (1 + std::exp(-x));
+  }
+  throw std::logic_error("an activation");
+}
+
+/// A convolution as cuDNN's path runs it by design: weights, here already of few bits, and bias in
+/// 16 bits, and, where nothing fuses, the sums rounded before bias and activation.
+Values as_cudnn_rounds(const ConvDesc& desc, const OpCase& op, bool fused) {
+  Values inputs = make_inputs(op);
+  if (desc.bias) round_to(desc.dtype, inputs.at("b"));
+  if (fused) return reference_results(op, inputs);
+  ConvDesc bare = desc;
+  bare.bias = false;
+  bare.activation = Activation::identity;
+  Values results = reference_results(conv_forward(bare), inputs);
+  std::vector<double>& y = results.at("y");
+  for (size_t i = 0; i < y.size(); ++i) {
+    const double sum = y[i] + inputs.at("b")[i % static_cast<size_t>(desc.out_channels)];
+    y[i] = activated(desc.activation, sum);
+  }
+  round_to(desc.dtype, y);
+  return results;
+}
+
+TEST(OpRunner, AllowsCudnnItsRoundingsAndNothingElse) {
+  for (const DType dtype : {DType::bf16, DType::f16}) {
+    for (const Activation activation :
+         {Activation::identity, Activation::relu, Activation::relu6, Activation::silu}) {
+      const ConvDesc desc{.input = {2, 5, 9, 24},
+                          .out_channels = 40,
+                          .padding = Padding::all(1),
+                          .bias = true,
+                          .activation = activation,
+                          .dtype = dtype};
+      const OpCase op = conv_forward(desc);
+      SCOPED_TRACE(op.full_name());
+      const bool fused = activation == Activation::identity || activation == Activation::relu;
+      Values got = as_cudnn_rounds(desc, op, fused);
+      const Values want = reference_results(op, make_inputs(op));
+      EXPECT_EQ(differences(op, got, want, true), "");
+      for (double& v : got.at("y")) v *= 1 + 6 * tolerance_of(dtype);
+      EXPECT_NE(differences(op, got, want, true), "");
+    }
+    const OpCase op = conv_backward_weights(
+        {.input = {2, 5, 9, 11}, .out_channels = 5, .dtype = dtype, .backward = true});
+    const Values want = reference_results(op, make_inputs(op));
+    Values got = want;
+    round_to(dtype, got.at("dw"));
+    EXPECT_EQ(differences(op, got, want, true), "");
+    EXPECT_NE(differences(op, got, want), "") << "the CPU is as strict as before";
+  }
 }
 
 constexpr int kStride = 3 + 3 + 1;  // of y: three channels before the slice, one after

@@ -1,0 +1,160 @@
+#include "kernels/split_conv.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <numeric>
+#include <utility>
+
+#include "kernels/error.h"
+
+namespace macadam {
+
+namespace {
+
+constexpr size_t kAlignment = 256;  // of every part of the workspace
+
+constexpr size_t aligned(size_t bytes) {
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+/// Images [first, first + count) of a dense tensor.
+Tensor images(const Tensor& whole, int first, int count) {
+  Shape shape = whole.shape;
+  const int64_t image = shape.elements() / shape.n;
+  shape.n = count;
+  auto* data = static_cast<std::byte*>(whole.data);
+  return Tensor(data + static_cast<size_t>(first * image) * size_of(whole.dtype), shape,
+                whole.dtype, whole.device);
+}
+
+class SplitConvolution final : public Convolution {
+ public:
+  SplitConvolution(const ConvDesc& desc, const std::vector<int>& pieces,
+                   const std::function<std::unique_ptr<Convolution>(const ConvDesc&)>& make,
+                   std::unique_ptr<ElementwiseOps> elementwise, Device device)
+      : desc_(desc), pieces_(pieces), elementwise_(std::move(elementwise)), device_(device) {
+    require(!pieces.empty() && std::reduce(pieces.begin(), pieces.end()) == desc.input.n,
+            "pieces that add up to the batch");
+    for (const int images : pieces) {
+      if (by_images_.contains(images)) continue;
+      ConvDesc piece = desc;
+      piece.input.n = images;
+      std::unique_ptr<Convolution>& made = by_images_[images] = make(piece);
+      require(made->packs_like(first()), "convolutions of other batches that pack alike");
+    }
+  }
+
+  size_t workspace_bytes() const override {
+    return desc_.backward ? sums_bytes() + pieces_workspace_bytes() : pieces_workspace_bytes();
+  }
+  size_t packed_bytes() const override { return first().packed_bytes(); }
+  bool packs_like(const Convolution& other) const override {
+    const auto* split = dynamic_cast<const SplitConvolution*>(&other);
+    return first().packs_like(split != nullptr ? split->first() : other);
+  }
+  std::string implementation() const override {
+    std::string text;
+    for (const auto& [images, piece] : by_images_) {
+      text += fmt::format("{}{} of {} images: {}", text.empty() ? "" : "; ",
+                          std::count(pieces_.begin(), pieces_.end(), images), images,
+                          piece->implementation());
+    }
+    return text;
+  }
+
+  void pack(const Tensor& weights, const Tensor& bias, void* packed) override {
+    first().pack(weights, bias, packed);
+  }
+  std::vector<Cast> casts(const Tensor& weights, const Tensor& bias, void* packed) const override {
+    return first().casts(weights, bias, packed);
+  }
+
+  void forward(const Tensor& x, const void* packed, const Tensor& y, void* workspace) override {
+    for_each_piece([&](Convolution& piece, int at, int count) {
+      piece.forward(images(x, at, count), packed, images(y, at, count), workspace);
+    });
+  }
+  void backward_data(const Tensor& dy, const void* packed, const Tensor& dx,
+                     void* workspace) override {
+    for_each_piece([&](Convolution& piece, int at, int count) {
+      piece.backward_data(images(dy, at, count), packed, images(dx, at, count), workspace);
+    });
+  }
+  void backward_weights(const Tensor& x, const Tensor& dy, const Tensor& dw, const Tensor& db,
+                        void* workspace) override {
+    auto* const memory = static_cast<std::byte*>(workspace);
+    const Tensor weights(memory, dw.shape, DType::f32, device_);
+    const Tensor bias(memory + weights_bytes(), {1, 1, 1, desc_.out_channels}, DType::f32, device_);
+    for_each_piece([&](Convolution& piece, int at, int count) {
+      const Tensor piece_x = images(x, at, count), piece_dy = images(dy, at, count);
+      void* const rest = memory + sums_bytes();
+      if (at == 0) {
+        piece.backward_weights(piece_x, piece_dy, dw, db, rest);
+        return;
+      }
+      piece.backward_weights(piece_x, piece_dy, weights, desc_.bias ? bias : db, rest);
+      elementwise_->copy(weights, dw, true);
+      if (desc_.bias) elementwise_->copy(bias, db, true);
+    });
+  }
+
+ private:
+  /// The convolution of the first piece: it packs for all.
+  Convolution& first() const { return *by_images_.at(pieces_.front()); }
+
+  /// Calls f(convolution, first image, images) in order.
+  template <typename F>
+  void for_each_piece(F&& f) {
+    int at = 0;
+    for (const int images : pieces_) {
+      f(*by_images_.at(images), at, images);
+      at += images;
+    }
+  }
+
+  size_t weights_bytes() const {
+    return aligned(static_cast<size_t>(desc_.weights().elements()) * sizeof(float));
+  }
+  /// The gradients of one piece, before they are added.
+  size_t sums_bytes() const {
+    return weights_bytes() +
+           (desc_.bias ? aligned(static_cast<size_t>(desc_.out_channels) * sizeof(float)) : 0);
+  }
+  size_t pieces_workspace_bytes() const {
+    size_t bytes = 0;
+    for (const auto& [images, piece] : by_images_) {
+      bytes = std::max(bytes, piece->workspace_bytes());
+    }
+    return bytes;
+  }
+
+  ConvDesc desc_;
+  std::vector<int> pieces_;
+  std::map<int, std::unique_ptr<Convolution>> by_images_;
+  std::unique_ptr<ElementwiseOps> elementwise_;
+  Device device_;
+};
+
+}  // namespace
+
+std::vector<int> batch_pieces(const ConvDesc& desc, int64_t most_elements) {
+  require(desc.input.n >= 1, "a convolution of at least one image");
+  const int64_t image = std::max(desc.input.elements(), desc.output().elements()) / desc.input.n;
+  const auto most = static_cast<int>(
+      std::clamp<int64_t>(most_elements / std::max<int64_t>(image, 1), 1, desc.input.n));
+  const int count = (desc.input.n + most - 1) / most;
+  std::vector<int> pieces(static_cast<size_t>(count), desc.input.n / count);
+  std::fill_n(pieces.begin(), desc.input.n % count, desc.input.n / count + 1);
+  return pieces;
+}
+
+std::unique_ptr<Convolution> make_split_convolution(
+    const ConvDesc& desc, const std::vector<int>& pieces,
+    const std::function<std::unique_ptr<Convolution>(const ConvDesc&)>& make,
+    std::unique_ptr<ElementwiseOps> elementwise, Device device) {
+  return std::make_unique<SplitConvolution>(desc, pieces, make, std::move(elementwise), device);
+}
+
+}  // namespace macadam
