@@ -116,6 +116,11 @@ Descriptor open_regular(const fs::path& path, struct stat& status) {
   return file;
 }
 
+InputError too_large(const fs::path& path, size_t max_bytes) {
+  return InputError(fmt::format("the file has more than {} bytes", max_bytes), path.string(),
+                    "check that it is the file you meant");
+}
+
 int64_t nanoseconds(const timespec& time) {
   return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
 }
@@ -190,8 +195,8 @@ void write_file_atomically(const fs::path& path, std::string_view content) {
 }
 
 std::string read_file(const fs::path& path, size_t max_bytes) {
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file.valid()) throw read_error(path, errno);
+  struct stat status {};
+  const Descriptor file = open_regular(path, status);
   std::string content;
   std::array<char, 1 << 16> buffer;
   while (true) {
@@ -199,10 +204,7 @@ std::string read_file(const fs::path& path, size_t max_bytes) {
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) throw read_error(path, errno);
     if (count == 0) return content;
-    if (content.size() + static_cast<size_t>(count) > max_bytes) {
-      throw InputError(fmt::format("the file has more than {} bytes", max_bytes), path.string(),
-                       "check that it is the file you meant");
-    }
+    if (content.size() + static_cast<size_t>(count) > max_bytes) throw too_large(path, max_bytes);
     content.append(buffer.data(), static_cast<size_t>(count));
   }
 }
@@ -222,10 +224,11 @@ void append_line(const fs::path& path, std::string_view line) {
   if (code != 0) throw write_error(path, code);
 }
 
-FileBytes::FileBytes(const fs::path& path) {
+FileBytes::FileBytes(const fs::path& path, size_t max_bytes) {
   struct stat status {};
   const Descriptor file = open_regular(path, status);
   size_ = static_cast<size_t>(status.st_size);
+  if (size_ > max_bytes) throw too_large(path, max_bytes);
   data_ = std::make_unique_for_overwrite<std::byte[]>(size_);
   for (size_t done = 0; done < size_;) {
     const ssize_t count =

@@ -39,7 +39,8 @@ void write_file_atomically(const std::filesystem::path& path,
                            std::span<const std::span<const std::byte>> parts);
 void write_file_atomically(const std::filesystem::path& path, std::string_view content);
 
-/// The whole file. Throws InputError when it cannot be read or has more than `max_bytes`.
+/// The whole file. Throws InputError when it is not a readable regular file (a pipe is not waited
+/// for) or has more than `max_bytes`.
 std::string read_file(const std::filesystem::path& path, size_t max_bytes);
 
 /// Adds `line` and a newline at the end of the file, which is created if missing. On failure
@@ -49,9 +50,9 @@ void append_line(const std::filesystem::path& path, std::string_view line);
 /// A regular file's bytes, read when constructed: what happens to the file later does not matter.
 class FileBytes {
  public:
-  /// Throws InputError when the path is not a readable regular file, or it shrinks while it is
-  /// read.
-  explicit FileBytes(const std::filesystem::path& path);
+  /// Throws InputError when the path is not a readable regular file, has more than `max_bytes`, or
+  /// shrinks while it is read.
+  FileBytes(const std::filesystem::path& path, size_t max_bytes);
 
   std::span<const std::byte> bytes() const { return {data_.get(), size_}; }
 

@@ -199,10 +199,11 @@ void find_absent_classes(const SplitReport& report, const LabelSet& labels,
 }
 
 void add_pairing_issues(const SplitScan& scan, std::vector<CheckIssue>& issues) {
+  for (const UnusableEntry& entry : scan.unusable) {
+    issues.push_back({Severity::error, entry.what, entry.path.string()});
+  }
   for (const Sample& sample : scan.without_mask) {
-    issues.push_back({Severity::error,
-                      fmt::format("photo without a mask (expected {})", sample.mask.string()),
-                      sample.image.string()});
+    issues.push_back({Severity::error, name_missing_mask(sample), sample.image.string()});
   }
   for (const auto& mask : scan.without_photo) {
     issues.push_back({Severity::warning, "mask without a photo", mask.string()});

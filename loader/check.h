@@ -55,7 +55,7 @@ struct CheckReport {
 using Progress = std::function<void(int64_t, int64_t)>;
 
 /// Decodes every file of every split of the data set `root` with `threads` threads (0 = all cores).
-/// Errors in the report: a photo without a mask, files that cannot be read, differing sizes,
+/// Errors in the report: a photo without a mask, dead links and devices, files that cannot be read, differing sizes,
 /// unknown ids (the first a mask), an empty split, one photo's content in two splits. Warnings: a
 /// mask without a photo, one content twice in a split, a sequence in two splits, a class without a
 /// pixel in a split. Of a pack, checksums and class counts are verified instead. The report does

@@ -5,9 +5,8 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <iterator>
 #include <map>
-#include <optional>
-#include <system_error>
 #include <utility>
 
 #include "kernels/error.h"
@@ -23,60 +22,36 @@ namespace fs = std::filesystem;
 constexpr std::string_view kPhotoSuffix = "_leftImg8bit";
 constexpr std::string_view kMaskSuffix = "_gtFine_labelIds";
 
-std::string lower_extension(const fs::path& path) {
-  std::string extension = path.extension().string();
-  std::transform(extension.begin(), extension.end(), extension.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return extension;
+constexpr std::string_view kTrainIdsSuffix = "_gtFine_labelTrainIds";
+
+constexpr std::array<std::string_view, 1> kMaskExtensions{".png"};
+/// What people keep masks in besides: named where a mask is missed.
+constexpr std::array<std::string_view, 9> kOtherExtensions{".jpg", ".jpeg", ".bmp", ".tif", ".tiff",
+                                                           ".gif", ".webp", ".npy", ".json"};
+
+/// Files keyed by their path relative to a folder, without extension.
+using KeyedFiles = std::map<std::string, fs::path>;
+
+std::string key_of(const fs::path& path, const fs::path& folder) {
+  return path.lexically_relative(folder).replace_extension().generic_string();
 }
 
-bool is_photo(const fs::path& path) {
-  static constexpr std::array<std::string_view, 4> kExtensions{".png", ".jpg", ".jpeg", ".bmp"};
-  const std::string extension = lower_extension(path);
-  return std::find(kExtensions.begin(), kExtensions.end(), extension) != kExtensions.end();
-}
-
-bool is_mask(const fs::path& path) { return lower_extension(path) == ".png"; }
-
-/// The regular files below `folder` that `accepts` likes, keyed by their path relative to `folder`
-/// without extension. Hidden files are skipped.
-std::map<std::string, fs::path> find_files(const fs::path& folder,
-                                           bool (*accepts)(const fs::path&)) {
-  std::map<std::string, fs::path> files;
+/// The files below `folder`, where there is one, with one of `extensions`; what cannot be used is
+/// added to `unusable`.
+KeyedFiles find_files(const fs::path& folder, std::span<const std::string_view> extensions,
+                      std::vector<UnusableEntry>& unusable) {
+  KeyedFiles files;
   if (!fs::is_directory(folder)) return files;
-  try {
-    const auto options = fs::directory_options::follow_directory_symlink;
-    for (const auto& entry : fs::recursive_directory_iterator(folder, options)) {
-      const fs::path& path = entry.path();
-      if (path.filename().string().starts_with('.') || !accepts(path) || !entry.is_regular_file()) {
-        continue;
-      }
-      const std::string key = path.lexically_relative(folder).replace_extension().generic_string();
-      const auto [known, inserted] = files.emplace(key, path);
-      if (!inserted) {
-        throw InputError("two photos of one name", known->second.string() + ", " + path.string(),
-                         "keep one of them");
-      }
+  FolderFiles found = files_below(folder, {extensions});
+  for (const fs::path& path : found.files) {
+    const auto [known, inserted] = files.emplace(key_of(path, folder), path);
+    if (!inserted) {
+      throw InputError("two photos of one name", known->second.string() + ", " + path.string(),
+                       "keep one of them");
     }
-  } catch (const fs::filesystem_error& error) {
-    throw InputError("cannot list folder", folder.string(), error.code().message());
   }
+  std::ranges::move(found.unusable, std::back_inserter(unusable));
   return files;
-}
-
-std::vector<std::string> subfolders(const fs::path& folder) {
-  std::vector<std::string> names;
-  if (!fs::is_directory(folder)) return names;
-  try {
-    for (const auto& entry : fs::directory_iterator(folder)) {
-      std::string name = entry.path().filename().string();
-      if (entry.is_directory() && !name.starts_with('.')) names.push_back(std::move(name));
-    }
-  } catch (const fs::filesystem_error& error) {
-    throw InputError("cannot list folder", folder.string(), error.code().message());
-  }
-  std::sort(names.begin(), names.end());
-  return names;
 }
 
 /// "a_b_000123" -> "a_b": a frame number, with or without a letter before it, is cut off.
@@ -106,10 +81,9 @@ struct SplitFolders {
 };
 
 /// Keeps the files whose stem ends in `suffix`, and cuts it off the key.
-std::map<std::string, fs::path> strip_suffix(std::map<std::string, fs::path> files,
-                                             std::string_view suffix) {
+KeyedFiles strip_suffix(KeyedFiles files, std::string_view suffix) {
   if (suffix.empty()) return files;
-  std::map<std::string, fs::path> stripped;
+  KeyedFiles stripped;
   for (auto& [key, path] : files) {
     if (!key.ends_with(suffix)) continue;
     stripped.emplace(key.substr(0, key.size() - suffix.size()), std::move(path));
@@ -117,9 +91,28 @@ std::map<std::string, fs::path> strip_suffix(std::map<std::string, fs::path> fil
   return stripped;
 }
 
+/// The files that may have been meant for masks, by their photos' keys: of another format, or of
+/// Cityscapes' train ids.
+KeyedFiles find_mistaken_masks(const SplitFolders& folders) {
+  KeyedFiles mistaken;
+  const auto add = [&](std::span<const std::string_view> extensions, std::string_view suffix) {
+    for (const fs::path& path : files_below(folders.masks, {extensions}).files) {
+      const std::string key = key_of(path, folders.masks);
+      if (key.ends_with(suffix)) {
+        mistaken.emplace(key.substr(0, key.size() - suffix.size()), path);
+      }
+    }
+  };
+  add(kOtherExtensions, folders.mask_suffix);
+  if (folders.mask_suffix == kMaskSuffix) add(kMaskExtensions, kTrainIdsSuffix);
+  return mistaken;
+}
+
 void pair_files(const SplitFolders& folders, SplitScan& scan) {
-  const auto photos = strip_suffix(find_files(folders.images, is_photo), folders.photo_suffix);
-  auto masks = strip_suffix(find_files(folders.masks, is_mask), folders.mask_suffix);
+  const auto photos = strip_suffix(find_files(folders.images, photo_extensions(), scan.unusable),
+                                   folders.photo_suffix);
+  auto masks =
+      strip_suffix(find_files(folders.masks, kMaskExtensions, scan.unusable), folders.mask_suffix);
   const bool city_folders = scan.dataset.layout == Layout::cityscapes;
   for (const auto& [key, photo] : photos) {
     Sample sample;
@@ -137,15 +130,20 @@ void pair_files(const SplitFolders& folders, SplitScan& scan) {
     }
   }
   for (auto& [key, mask] : masks) scan.without_photo.push_back(std::move(mask));
+  if (scan.without_mask.empty() || !fs::is_directory(folders.masks)) return;
+  const KeyedFiles mistaken = find_mistaken_masks(folders);
+  for (Sample& sample : scan.without_mask) {
+    const std::string expected = key_of(sample.mask, folders.masks);
+    const auto found =
+        mistaken.find(expected.substr(0, expected.size() - folders.mask_suffix.size()));
+    if (found != mistaken.end()) sample.mask = found->second;
+  }
 }
 
 /// Whether a folder holds photos of its own, not in subfolders.
 bool has_photos(const fs::path& folder) {
-  if (!fs::is_directory(folder)) return false;
-  const fs::directory_iterator files(folder);
-  return std::any_of(begin(files), end(files), [](const fs::directory_entry& entry) {
-    return entry.is_regular_file() && is_photo(entry.path());
-  });
+  return fs::is_directory(folder) &&
+         !files_below(folder, {.extensions = photo_extensions(), .recursive = false}).files.empty();
 }
 
 /// The splits of a plain data set; kWholeSplit alone when its images are not divided.
@@ -158,7 +156,7 @@ std::map<std::string, SplitFolders> plain_splits(const fs::path& root) {
   if (!splits.empty()) return splits;
   const fs::path images = root / "images", masks = root / "masks";
   if (!has_photos(images)) {
-    for (const std::string& name : subfolders(images)) {
+    for (const std::string& name : folders_in(images)) {
       splits[name] = {images / name, masks / name, {}, {}};
     }
   }
@@ -170,13 +168,13 @@ std::map<std::string, SplitFolders> find_splits(const fs::path& root, Layout lay
   std::map<std::string, SplitFolders> splits;
   switch (layout) {
     case Layout::cityscapes:
-      for (const std::string& name : subfolders(root / "leftImg8bit")) {
+      for (const std::string& name : folders_in(root / "leftImg8bit")) {
         splits[name] = {root / "leftImg8bit" / name, root / "gtFine" / name, kPhotoSuffix,
                         kMaskSuffix};
       }
       break;
     case Layout::camvid:
-      for (const std::string& name : subfolders(root)) {
+      for (const std::string& name : folders_in(root)) {
         const fs::path masks = root / (name + "annot");
         if (fs::is_directory(masks)) splits[name] = {root / name, masks, {}, {}};
       }
@@ -213,7 +211,40 @@ int rank_of(std::string_view split) {
   return static_cast<int>(std::find(kUsual.begin(), kUsual.end(), split) - kUsual.begin());
 }
 
+/// What may be meant by the file in the place of a mask.
+struct MissingMask {
+  std::string what, remedy;
+};
+
+MissingMask explain_missing(const Sample& sample) {
+  const std::string mask = sample.mask.string();
+  if (sample.mask.stem().string().ends_with(kTrainIdsSuffix)) {
+    return {fmt::format("photo without a mask of label ids ({} holds train ids)", mask),
+            "add its *_gtFine_labelIds.png; label_set = \"trainids19\" makes train ids of them"};
+  }
+  const std::array<std::string_view, 2> jpeg{".jpg", ".jpeg"};
+  if (has_extension(sample.mask, jpeg)) {
+    return {fmt::format("photo without a PNG mask ({} is there; JPEG is lossy: its labels would "
+                        "be wrong)",
+                        mask),
+            "save the mask as PNG from what it was made of"};
+  }
+  if (!has_extension(sample.mask, kMaskExtensions)) {
+    return {fmt::format("photo without a PNG mask ({} is there)", mask),
+            "save the class ids as an 8-bit greyscale PNG"};
+  }
+  return {fmt::format("photo without a mask (expected {})", mask),
+          "add the mask, or remove the photo"};
+}
+
 }  // namespace
+
+std::span<const std::string_view> photo_extensions() {
+  static constexpr std::array<std::string_view, 4> kExtensions{".png", ".jpg", ".jpeg", ".bmp"};
+  return kExtensions;
+}
+
+std::string name_missing_mask(const Sample& sample) { return explain_missing(sample).what; }
 
 std::string_view name_of(Layout layout) {
   switch (layout) {
@@ -248,7 +279,7 @@ Layout recognize_layout(const fs::path& root) {
   }
   if (fs::is_regular_file(root / kDatasetFileName)) return Layout::plain;
   if (fs::is_directory(root / "leftImg8bit")) return Layout::cityscapes;
-  for (const std::string& name : subfolders(root)) {
+  for (const std::string& name : folders_in(root)) {
     if (fs::is_directory(root / (name + "annot"))) return Layout::camvid;
   }
   throw InputError("not a data set", root.string(),
@@ -301,12 +332,16 @@ SplitScan scan_split(const fs::path& root, std::string_view split) {
 
 Dataset open_dataset(const fs::path& root, std::string_view split) {
   SplitScan scan = scan_split(root, split);
+  if (!scan.unusable.empty()) {
+    const UnusableEntry& first = scan.unusable.front();
+    throw InputError(first.what, first.path.string(), "mend or remove it");
+  }
   if (!scan.without_mask.empty()) {
     const Sample& first = scan.without_mask.front();
-    throw InputError(fmt::format("{} of {} photos have no mask", scan.without_mask.size(),
-                                 scan.without_mask.size() + scan.dataset.samples.size()),
-                     first.image.string(),
-                     fmt::format("add {}, or remove the photo", first.mask.string()));
+    const MissingMask why = explain_missing(first);
+    throw InputError(fmt::format("{} of {} photos have no mask: {}", scan.without_mask.size(),
+                                 scan.without_mask.size() + scan.dataset.samples.size(), why.what),
+                     first.image.string(), why.remedy);
   }
   if (scan.dataset.samples.empty()) {
     throw InputError(fmt::format("split \"{}\" is empty", scan.dataset.split), root.string(),

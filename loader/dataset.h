@@ -4,10 +4,12 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "engine/folder.h"
 #include "loader/mask.h"
 
 namespace macadam {
@@ -63,19 +65,28 @@ Layout recognize_layout(const std::filesystem::path& root);
 /// The splits that are there, "train", "val" and "test" first, then by name.
 std::vector<std::string> list_splits(const std::filesystem::path& root);
 
+/// The names that photos end in: ".png", ".jpg", ".jpeg", ".bmp", in any case.
+std::span<const std::string_view> photo_extensions();
+
 /// One split as found: complete samples, and what lacks a partner. All sorted by id.
 struct SplitScan {
   Dataset dataset;
-  std::vector<Sample> without_mask;  // mask: where it was expected
+  /// `mask`: where it was expected, or a file that was taken for one: of another format, or of
+  /// Cityscapes' train ids.
+  std::vector<Sample> without_mask;
   std::vector<std::filesystem::path> without_photo;
+  std::vector<UnusableEntry> unusable;  // dead links, devices and the like
 };
+
+/// One of `without_mask` in words, naming the mask and what is wrong with the file there.
+std::string name_missing_mask(const Sample& sample);
 
 /// Looks for the photos and masks of `split`. A plain data set without split folders is returned
 /// whole for every split. Throws InputError when `root` is not a data set or has no such split.
 SplitScan scan_split(const std::filesystem::path& root, std::string_view split);
 
-/// The samples of `split`, sorted by id. Throws InputError as scan_split does, when a photo has no
-/// mask (naming both), and when the split is empty.
+/// The samples of `split`, sorted by id. Throws InputError as scan_split does, when an entry cannot
+/// be used, when a photo has no mask (naming both), and when the split is empty.
 Dataset open_dataset(const std::filesystem::path& root, std::string_view split);
 
 }  // namespace macadam

@@ -10,12 +10,15 @@
 #include <span>
 #include <string_view>
 
+#include "engine/files.h"
 #include "engine/text.h"
 #include "kernels/error.h"
 
 namespace macadam {
 
 namespace {
+
+constexpr size_t kMaxFileBytes = size_t{1} << 20;
 
 /// Colours for classes that name none: the customary ones of driving scenes, then repeated.
 constexpr std::array<Color, 16> kDefaultColors{{{128, 64, 128},
@@ -199,7 +202,7 @@ DatasetFile read_dataset_file(const std::filesystem::path& folder) {
   }
   toml::table root;
   try {
-    root = toml::parse_file(file.string());
+    root = toml::parse(read_file(file, kMaxFileBytes), file.string());
   } catch (const toml::parse_error& error) {
     throw InputError(fmt::format("not valid TOML ({})", error.description()),
                      fmt::format("{}, line {}", file.string(), error.source().begin.line),

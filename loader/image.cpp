@@ -18,7 +18,6 @@ namespace macadam {
 namespace {
 
 constexpr const char* kCopyAgain = "copy or download the file again";
-constexpr size_t kMaxFileBytes = size_t{1} << 30;
 
 bool is_bmp(std::span<const uint8_t> bytes) {
   return bytes.size() >= 2 && bytes[0] == 'B' && bytes[1] == 'M';
@@ -107,7 +106,7 @@ Image decode_other(std::span<const uint8_t> bytes, const ImageInfo& info, std::s
 ImageInfo probe_image(std::span<const uint8_t> bytes, std::string_view name,
                       const ImageLimits& limits) {
   if (bytes.empty()) throw InputError("image file is empty (0 bytes)", name, kCopyAgain);
-  if (bytes.size() > kMaxFileBytes) {
+  if (bytes.size() > ImageFile::kMaxBytes) {
     throw InputError("image file is larger than 1 GiB", name, "compress it or scale it down");
   }
   if (is_png(bytes)) {

@@ -93,8 +93,10 @@ Image decode_label_indices(std::span<const uint8_t> bytes, std::string_view name
 /// An image file in memory.
 class ImageFile {
  public:
-  /// Throws InputError when the path is not a readable regular file.
-  explicit ImageFile(const std::filesystem::path& path) : file_(path) {}
+  static constexpr size_t kMaxBytes = size_t{1} << 30;
+
+  /// Throws InputError when the path is not a readable regular file, or has more than 1 GiB.
+  explicit ImageFile(const std::filesystem::path& path) : file_(path, kMaxBytes) {}
 
   std::span<const uint8_t> bytes() const {
     const auto bytes = file_.bytes();

@@ -6,6 +6,7 @@
 #include <array>
 #include <utility>
 
+#include "engine/folder.h"
 #include "engine/text.h"
 #include "models/weights/byte_reader.h"
 #include "models/weights/numpy_file.h"
@@ -23,7 +24,6 @@ constexpr std::string_view known_formats =
     "name a .safetensors, .pth, .pt, .h5 or .npz file, or a folder of .npy files";
 constexpr std::string_view npy_suffix = ".npy";
 constexpr size_t max_files = 20'000;  // each takes one of the process's 65,530 mappings
-constexpr int max_folders = 16;
 constexpr size_t tar_magic_place = 257;
 
 std::vector<WeightTensor> described(std::span<const NamedArray> arrays) {
@@ -118,25 +118,14 @@ ParsedWeights parse_zip(std::span<const std::byte> bytes, std::string_view file)
 
 /// The .npy files below `folder`, sorted.
 std::vector<fs::path> find_npy_files(const fs::path& folder) {
-  std::vector<fs::path> found;
-  size_t seen = 0;
-  try {
-    for (auto entry = fs::recursive_directory_iterator(folder);
-         entry != fs::recursive_directory_iterator(); ++entry) {
-      if (entry.depth() >= max_folders || ++seen > 10 * max_files) {
-        throw InputError("the folder holds too many files or folders", folder.string(),
-                         "name a folder that holds the weights alone");
-      }
-      if (entry->path().extension() == npy_suffix && entry->is_regular_file()) {
-        found.push_back(entry->path());
-      }
-    }
-  } catch (const fs::filesystem_error& error) {
-    throw InputError(fmt::format("cannot read the folder ({})", error.code().message()),
-                     folder.string(), "check its permissions");
+  const std::array extensions{npy_suffix};
+  FolderFiles found =
+      files_below(folder, {.extensions = extensions, .max_entries = 10 * max_files});
+  if (!found.unusable.empty()) {
+    const UnusableEntry& first = found.unusable.front();
+    throw InputError(first.what, first.path.string(), "mend or remove it");
   }
-  std::ranges::sort(found);
-  return found;
+  return std::move(found.files);
 }
 
 }  // namespace

@@ -153,6 +153,21 @@ TEST(Files, ReadingIsBoundedAndNamesTheFile) {
   const std::string missing = message_of<InputError>([&] { read_file(folder / "none", 9); });
   EXPECT_NE(missing.find("No such file"), std::string::npos) << missing;
   message_of<InputError>([&] { read_file(folder.path(), 9); });
+  message_of<InputError>([&] { FileBytes(folder / "ten", 9); });
+  EXPECT_EQ(FileBytes(folder / "ten", 10).bytes().size(), 10u);
+}
+
+TEST(Files, PipesAndDevicesAreNotRead) {
+  TemporaryFolder folder;
+  const std::string pipe = folder / "pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  for (const std::string& path : {pipe, std::string("/dev/zero")}) {
+    for (const std::string& message : {message_of<InputError>([&] { read_file(path, any_size); }),
+                                       message_of<InputError>([&] { FileBytes(path, any_size); }),
+                                       message_of<InputError>([&] { MappedFile{path}; })}) {
+      EXPECT_NE(message.find("not a regular file"), std::string::npos) << message;
+    }
+  }
 }
 
 TEST(Files, AppendedLinesAreWholeOrMissing) {

@@ -1,6 +1,7 @@
 #include "loader/dataset.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <cstdlib>
 #include <fstream>
@@ -136,6 +137,62 @@ TEST(Dataset, MasksWithoutPhotosAreListed) {
   const SplitScan scan = scan_split(folder.path(), "train");
   EXPECT_EQ(scan.without_photo, (std::vector<fs::path>{folder / "trainannot/b.png"}));
   EXPECT_EQ(open_dataset(folder.path(), "train").samples.size(), 1u);
+}
+
+TEST(Dataset, AMaskOfAnotherFormatIsNamed) {
+  const TempFolder folder;
+  const auto refuses = [&](const std::string& mask, const std::vector<std::string>& parts) {
+    touch(folder / mask);
+    expect_input_error([&] { open_dataset(folder.path(), "train"); }, parts);
+    const SplitScan scan = scan_split(folder.path(), "train");
+    ASSERT_EQ(scan.without_mask.size(), 1u);
+    const std::string named = name_missing_mask(scan.without_mask[0]);
+    EXPECT_NE(named.find(fs::path(mask).filename().string()), std::string::npos) << named;
+    fs::remove(folder / mask);
+  };
+  touch(folder / "train/a.png");
+  refuses("trainannot/a.JPG", {"1 of 1 photos", "trainannot/a.JPG is there", "JPEG is lossy"});
+  refuses("trainannot/a.jpeg", {"JPEG is lossy", "PNG"});
+  refuses("trainannot/a.tif", {"trainannot/a.tif is there", "8-bit greyscale PNG"});
+}
+
+TEST(Dataset, TrainIdsInThePlaceOfLabelIdsAreNamed) {
+  const TempFolder folder;
+  touch(folder / "leftImg8bit/val/ulm/ulm_000001_000019_leftImg8bit.png");
+  touch(folder / "gtFine/val/ulm/ulm_000001_000019_gtFine_labelTrainIds.png");
+  expect_input_error(
+      [&] { open_dataset(folder.path(), "val"); },
+      {"ulm_000001_000019_gtFine_labelTrainIds.png holds train ids", "labelIds", "trainids19"});
+}
+
+TEST(Dataset, OnlyRegularFilesAreSamples) {
+  const TempFolder folder;
+  touch(folder / "train/a.png");
+  touch(folder / "trainannot/a.png");
+  touch(folder / "train/._a.png");
+  touch(folder / "train/__MACOSX/a.png");
+  fs::create_directory_symlink("..", folder / "train/up");
+  fs::create_directory_symlink("..", folder / "train/up_too");
+  EXPECT_EQ(open_dataset(folder.path(), "train").samples.size(), 1u);
+  fs::create_symlink("/dev/zero", folder / "train/b.png");
+  expect_input_error([&] { open_dataset(folder.path(), "train"); },
+                     {"not a regular file", "train/b.png"});
+  fs::remove(folder / "train/b.png");
+  fs::create_symlink("gone.png", folder / "trainannot/b.png");
+  expect_input_error([&] { open_dataset(folder.path(), "train"); },
+                     {"leads nowhere", "trainannot/b.png"});
+  EXPECT_EQ(scan_split(folder.path(), "train").unusable.size(), 1u);
+}
+
+TEST(Dataset, AFolderOfDevicesIsAnEmptySplit) {
+  const TempFolder folder;
+  fs::create_directories(folder / "dev");
+  ASSERT_EQ(::mkfifo((folder / "dev/pipe").c_str(), 0600), 0);
+  fs::create_symlink("/dev/zero", folder / "dev/zero");
+  fs::create_symlink("/dev/stdin", folder / "dev/stdin");
+  put_text(folder / "dataset.toml",
+           std::string(kTwoClasses) + "[splits]\ntrain = {images = \"dev\", masks = \"dev\"}\n");
+  expect_input_error([&] { open_dataset(folder.path(), "train"); }, {"\"train\" is empty"});
 }
 
 TEST(Dataset, WrongFoldersSayWhatWasLookedFor) {
