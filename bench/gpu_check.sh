@@ -1,69 +1,84 @@
 #!/usr/bin/env bash
 # shellcheck disable=SC2317
-# Everything that only a GPU can tell, in one go, on the machine that has it.
+# Everything that only a GPU can tell, on the machine that has it (docs/gpu.md).
 #
-#   bench/gpu_check.sh OUT [section...]
+#   bench/gpu_check.sh OUT [first | second | section...]
 #
-# Sections, in this order unless some are named; one that has passed into OUT is not run again. A
-# section that its time limit cuts short keeps what it has measured, and the same command goes on
-# from there (FORCE=1 begins anew):
-#   build      the programs in $BUILD (or in $BUILD.tar.gz) run here; else they are built there
-#   tests      the test binaries, but for those that a GPU makes no difference to; a CUDA test that
-#              is skipped is a failure here
-#   kernels    bench_cuda_ops: every kernel against the bandwidth of a copy, and convolutions
-#   peers      training steps of four networks, in turns with PyTorch eager and torch.compile
-#   inference  latency of one image, in turns with PyTorch, and ONNX Runtime and TensorRT if there;
-#              images a second of one replica and of several
-#   training   UNet-mini for a few epochs at bf16 and fp32, and its evaluation
-#   profile    where the time of a step goes, layer by layer
-#   real       UNet-mini on CamVid ($CAMVID) until it segments
-#   sanitizer  compute-sanitizer memcheck and racecheck over the kernel tests
-# and, on another machine, to prepare programs that can be carried to one with a GPU:
-#   bundle     builds for any x86-64-v3 machine into $BUILD.tar.gz, with the libraries it needs
+# Without sections: all of them, for as long as they take. `first` and `second` are the two halves
+# of a quarter of an hour on a borrowed machine, what is worth most at the beginning:
+#   DEADLINE=520 bench/gpu_check.sh OUT first
+#   DEADLINE=185 bench/gpu_check.sh OUT second
+# With DEADLINE, seconds that the whole command may take, each section has a share of it; what is
+# not reached is named. A section that was cut goes on where it was when the same command is given
+# again, and one that has passed is not repeated (FORCE=1: begin anew).
 #
-# OUT receives results.json, report.md and log.txt. Environment:
-#   BUILD      build folder (build/gpu)          CAMVID       a CamVid folder in SegNet layout
-#   WORK       scratch (/tmp/macadam_gpu_check)  SECONDS_MAX  a section's limit (530)
-#   PYTHON     the Python with PyTorch (python3) CUDNN_PATH   cuDNN, where it is neither PyTorch's
-#   DEVICE     cuda; cpu tries the script                     nor in /usr/local/cuda
-#              itself, at small sizes
+#   build       the programs run here; a carried build (bench/gpu_bundle.sh) is unpacked first
+#   smoke       a handful of CUDA tests of every kind
+#   tests       all CUDA tests; one that is skipped is a failure here
+#   headline    training steps of unet_mini and vgg16_unet, in turns with PyTorch eager and
+#               torch.compile, and the rate of a matrix product
+#   kernels     every kernel against the bandwidth of a copy, and convolutions
+#   camvid      UNet-mini trained on CamVid ($CAMVID) until it segments, and evaluated
+#   resnet      training steps of resnet34_unet
+#   latency     one image of 2048x1024, in turns with PyTorch, ONNX Runtime and TensorRT
+#   sanitizer   compute-sanitizer: memcheck and racecheck over the kernel tests
+#   profile     where the time of a step goes, layer by layer
+#   large       training steps of unet, and of all networks with 16 images
+#   fp32        latencies in fp16 and fp32, kernels in fp32
+#   throughput  images a second of one replica and of several
+#   choices     what padded channels and a second input gain in a step
+#
+# OUT receives results.json, report.md, log.txt, device.json (cuDNN's description of the GPU) and
+# plans.txt (the plans that were chosen, with their times). Environment:
+#   BUILD    build folder (build/gpu)            CAMVID  CamVid: a folder in SegNet layout, or a
+#   CARRIED  folder of a carried build                   pack of it; by default the carried one
+#            (build/gpu-carried)                 CUDNN_PATH  cuDNN, where it is neither PyTorch's
+#   WORK     scratch and state between two               nor in /usr/local/cuda
+#            commands (build/gpu-check)          DEVICE  cuda; cpu rehearses the check itself, at
+#   PYTHON   the Python with PyTorch (python3)           tiny sizes (NO_PEERS=1: without PyTorch)
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=$(realpath -m "${BUILD:-$root/build/gpu}")
-work=${WORK:-/tmp/macadam_gpu_check}
+carried=$(realpath -m "${CARRIED:-$root/build/gpu-carried}")
+work=$(realpath -m "${WORK:-$root/build/gpu-check}")
 report="$root/bench/gpu_report.py"
-all_sections=(build tests kernels peers inference training profile real sanitizer)
 device=${DEVICE:-cuda}
 python=${PYTHON:-python3}
 export PYTHONDONTWRITEBYTECODE=1
-seconds_max=${SECONDS_MAX:-530}
+
+first=(build smoke tests headline kernels camvid resnet)
+second=(build latency sanitizer profile large)
+all=(build smoke tests headline kernels camvid resnet latency sanitizer profile large fp32
+  throughput choices)
+# Seconds that a section may take of a deadline.
+declare -A share=([build]=30 [smoke]=40 [tests]=110 [headline]=150 [kernels]=75 [camvid]=50
+  [resnet]=85 [latency]=80 [sanitizer]=60 [profile]=25 [large]=120 [fp32]=120 [throughput]=60
+  [choices]=90)
 
 fail() {
   echo "gpu_check: error: $*" >&2
   exit 1
 }
 
-# A program of the build, or a clear end.
-program() {
+# ours PROGRAM argument...: a program of the build, with its libraries. Others keep their own.
+ours() {
   [[ -x $build/$1 ]] || fail "$1: not in $build: run the section 'build', or build the target $1"
-  echo "$build/$1"
+  env LD_LIBRARY_PATH="$(library_path)${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}" "$build/$1" "${@:2}"
 }
 
-# The libraries that the programs find at run time: carried ones, CUDA's, PyTorch's cuDNN.
-set_library_path() {
-  local wheel
-  wheel=$("$python" -c 'import nvidia.cudnn as c; print(list(c.__path__)[0])' 2>/dev/null || true)
-  if [[ -z ${CUDNN_PATH:-} && -n $wheel && -d $wheel/lib ]]; then
-    export CUDNN_PATH=$wheel
+# The libraries that the programs find at run time: carried ones, PyTorch's cuDNN, CUDA's.
+library_path() {
+  [[ ! -f $work/library_path ]] || { cat "$work/library_path" && return; }
+  local cudnn=${CUDNN_PATH:-} folder path=
+  if [[ -z $cudnn && $device == cuda ]]; then
+    cudnn=$("$python" -c 'import nvidia.cudnn as c; print(list(c.__path__)[0])' 2>/dev/null || true)
   fi
-  local folder path=
-  for folder in "$build/lib" ${CUDNN_PATH:+"$CUDNN_PATH/lib" "$CUDNN_PATH/lib64"} \
-    ${wheel:+"$wheel/../cu13/lib" "$wheel/../cuda_nvrtc/lib"} /usr/local/cuda/lib64 \
-    /usr/local/cuda/lib; do
-    if [[ -d $folder ]]; then path=$path$folder:; fi
+  for folder in "$build/lib" ${cudnn:+"$cudnn/lib" "$cudnn/lib64" "$cudnn/../cu13/lib"
+    "$cudnn/../cuda_nvrtc/lib"} /usr/local/cuda/lib64 /usr/local/cuda/lib; do
+    if [[ -d $folder ]]; then path=$path${path:+:}$folder; fi
   done
-  export LD_LIBRARY_PATH=$path${LD_LIBRARY_PATH:-}
+  echo "$path" | tee "$work/library_path"
 }
 
 # Tests hold the absolute paths of sources and programs; a carried build finds them through links.
@@ -79,252 +94,236 @@ link_old_places() {
   done
 }
 
-# compile FOLDER option...
-compile() {
-  local folder=$1
-  shift
-  cmake -G Ninja -S "$root" -B "$folder" -DCMAKE_BUILD_TYPE=Release -DMACADAM_CUDA=ON \
-    -DMACADAM_ONEDNN=OFF "$@"
-  ninja -C "$folder" -j "${JOBS:-$(nproc)}"
-}
-
-# Whether a program of the build is for machines without a GPU, and has been seen there.
-needs_no_gpu() {
-  case $(basename "$1") in
-    bench_cpu_ops | bench_decode | bench_loader | bench_transforms) ;;
-    test_emulator | test_simulated | test_loader | test_report | test_structure) ;;
-    *) return 1 ;;
-  esac
-}
-
-section_bundle() {
-  local folder=$work/release carried=$dir/carried file
-  compile "$folder" -DMACADAM_NATIVE=OFF -DCMAKE_CXX_FLAGS=-march=x86-64-v3 -DMACADAM_HDF5=OFF \
-    "-DMACADAM_CUDA_ARCHITECTURES=${ARCHITECTURES:-90}"
-  rm -rf "$carried"
-  mkdir -p "$carried/lib" "$(dirname "$build")"
-  cp "$folder/CMakeCache.txt" "$carried"
-  for file in "$folder"/{macadam,test_*,bench_*}; do
-    [[ -f $file && -x $file ]] || continue
-    ! needs_no_gpu "$file" || continue
-    strip -o "$carried/$(basename "$file")" "$file"
-    ldd "$file" | awk '$3 ~ /^\// {print $3}'
-  done | sort -u |
-    grep -vE '/lib(c|m|dl|rt|pthread|stdc\+\+|gcc_s|cud[a-z]*|nv[a-z]*)\.so' |
-    xargs -r cp -Lt "$carried/lib"
-  tar -C "$carried" -czf "$build.tar.gz" .
-  du -sh "$carried" "$build.tar.gz"
-}
-
 section_build() {
   if [[ $device == cuda ]]; then
     nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader ||
       fail "nvidia-smi: no GPU here: this check is for a machine that has one"
+    # What comes first from the disk takes seconds: read it while nothing is measured.
+    "$python" -c 'import torch' >/dev/null 2>&1 &
   fi
-  if [[ ! -e $build && -f $build.tar.gz ]]; then
+  echo "built before" >"$dir/how"
+  if [[ ! -e $build && -f $carried/programs.tar.xz ]]; then
     mkdir -p "$build"
-    tar -C "$build" -xzf "$build.tar.gz"
+    xz -dc -T0 "$carried/programs.tar.xz" | tar -C "$build" -xf -
+    echo carried >"$dir/how"
   fi
-  echo carried >"$dir/how"
-  if ! "$build/test_kernels" --gtest_list_tests >/dev/null 2>"$dir/error"; then
-    cat "$dir/error"
-    [[ $device == cuda ]] || fail "$build: no programs that run here: build them first"
-    echo "built here" >"$dir/how"
-    compile "$build" -DMACADAM_CUDA_ARCHITECTURES=native
-  fi
-  "$build/test_kernels" --gtest_list_tests >/dev/null
+  [[ -f $build/CMakeCache.txt ]] || fail "$build: no build there: see docs/gpu.md"
+  link_old_places
+  ours test_kernels --gtest_list_tests >/dev/null
+  wait
 }
-collect_build() { python3 "$report" machine "$(cat "$dir/how")"; }
+collect_build() { python3 "$report" machine "$(cat "$dir/how" 2>/dev/null || echo none)"; }
+
+# test PROGRAM FILTER: into $dir/PROGRAM.json. Choices timed beside other programs are not kept.
+test_program() {
+  local program=$1 filter=$2 status=0
+  [[ ! -f $dir/$program.json && ! -f $dir/$program.ended ]] || return 0
+  (cd "$dir" && MACADAM_CACHE='' ours "$program" --gtest_brief=1 "--gtest_filter=$filter" \
+    "--gtest_output=json:$dir/$program.json") >"$dir/$program.log" 2>&1 || status=$?
+  cat "$dir/$program.log"
+  # Which tests failed (exit 1) is in the file, but not that the program did.
+  [[ -f $dir/$program.json && $status -le 1 ]] || echo "exit $status" >"$dir/$program.ended"
+}
+
+section_smoke() {
+  if [[ $device == cpu ]]; then
+    test_program test_kernels 'Cpu/Op*relu_2x5x9x*'
+    return
+  fi
+  test_program test_kernels 'Cuda.*:CudaConv.*:Cuda/Op*conv_*_2x5x9x*'
+  test_program test_engine 'CudaTraining.AReplayed*'
+  test_program test_models '*CudaNetworkGoldens.ScoresInFp32/unet:*CudaNetworkGoldens.ScoresInFp32/vgg16_unet'
+}
+collect_smoke() { collect_tests; }
 
 section_tests() {
-  local file name status found=0
-  for file in "$build"/test_*; do
-    [[ -x $file && -f $file ]] || continue
-    ! needs_no_gpu "$file" || continue
-    found=1
-    name=$(basename "$file")
-    [[ ! -f $dir/$name.json && ! -f $dir/$name.ended ]] || continue
-    echo "--- $name"
-    status=0
-    (cd "$dir" && "$file" --gtest_brief=1 "--gtest_output=json:$dir/$name.json") || status=$?
-    # Which tests failed (exit 1) is in the file, but not that the program did.
-    [[ -f $dir/$name.json && $status -le 1 ]] || echo "exit $status" >"$dir/$name.ended"
-  done
-  [[ $found == 1 ]] || fail "no test binary in $build"
+  if [[ $device == cpu ]]; then
+    test_program test_kernels 'Cpu/Op*argmax*'
+    return
+  fi
+  test_program test_kernels '*Cuda*' &
+  test_program test_engine '*Cuda*' &
+  test_program test_models '*Cuda*' &
+  wait
 }
-collect_tests() { python3 "$report" tests "$dir"/*.json "$dir"/*.ended; }
+collect_tests() { python3 "$report" tests "$device" "$dir"/test_*.json "$dir"/*.ended; }
+
+# operations PART FILTER: the kernels' own benchmark into $dir/PART.json.
+operations() {
+  [[ ! -f $dir/$1.json ]] || return 0
+  ours "bench_${device}_ops" "--benchmark_filter=$2" "--benchmark_out=$dir/$1.part" \
+    --benchmark_out_format=json
+  mv "$dir/$1.part" "$dir/$1.json"
+}
 
 section_kernels() {
-  local bench part
-  bench=$(program "bench_${device}_ops")
-  declare -A cases=([bf16]='/bf16/|^copy/[0-9]' [fp32]='/f32/' [convolutions]='^convolution_')
-  if [[ $device == cpu ]]; then cases=([some]='^(copy_roof|relu/|argmax)'); fi
-  for part in "${!cases[@]}"; do
-    [[ ! -f $dir/$part.json ]] || continue
-    "$bench" "--benchmark_filter=${cases[$part]}" "--benchmark_out=$dir/$part.part" \
-      --benchmark_out_format=json
-    mv "$dir/$part.part" "$dir/$part.json"
-  done
+  if [[ $device == cpu ]]; then
+    operations some '^(copy_roof|relu/)'
+    return
+  fi
+  operations bf16 '/bf16/|^copy/[0-9]'
+  operations convolutions '^convolution_'
 }
 collect_kernels() { python3 "$report" benchmarks "$dir"/*.json; }
 
-# peer SCRIPT option...: a side-by-side run into $dir, which goes on where the last one was cut.
-peer() {
+# peers SCRIPT option...: a side-by-side run into $dir, which goes on where the last one was cut.
+peers() {
   local script=$1
   shift
-  if [[ $device == cpu ]]; then
-    set -- "$@" --device cpu --networks unet_mini --size 64x32 --rounds 1 --seconds 0.1 --no-compile
+  if [[ ${NO_PEERS:-0} == 1 ]]; then
+    echo "NO_PEERS=1: nothing to compare with"
+    return
   fi
-  TORCHINDUCTOR_CACHE_DIR=$work/inductor "$python" "$root/bench/peers/$script" "$build" -o "$dir" \
-    --time-limit $((seconds_max - 20)) "$@"
+  if [[ $device == cpu ]]; then
+    set -- --device cpu --networks unet_mini --size 64x32 --rounds 1 --seconds 0.1 --no-compile \
+      "${extra[@]}"
+  fi
+  if [[ ${LIMIT:-0} != 0 ]]; then set -- "$@" --time-limit $((LIMIT - 10)); fi
+  MACADAM_LIBRARY_PATH=$(library_path) TORCHINDUCTOR_CACHE_DIR=$work/inductor \
+    "$python" "$root/bench/peers/$script" "$build" -o "$dir" "$@"
+}
+training_peers() {
+  local extra=(--batches 1)
+  peers gpu_training.py --rounds 3 --seconds 0.5 "$@"
+}
+inference_peers() {
+  local extra=()
+  cp "$work"/{headline,resnet}/scores_*.json "$dir" 2>/dev/null || true
+  peers gpu_inference.py --rounds 3 --seconds 0.3 "$@"
 }
 
-# What a plan's choices gain in a training step: channels padded to multiples of 8, and a second
-# input, into which the next batch comes meanwhile.
-choices() {
-  local networks=(unet_mini vgg16_unet resnet34_unet) size=1024x512 batch=8 seconds=2 network way name
+section_headline() { training_peers --networks unet_mini vgg16_unet --batches 8; }
+section_resnet() { training_peers --networks resnet34_unet --batches 8; }
+section_large() {
+  training_peers --networks unet --batches 8
+  training_peers --batches 16
+}
+section_latency() { inference_peers --networks unet_mini vgg16_unet --precisions bf16; }
+section_fp32() {
+  inference_peers --precisions fp16 fp32
+  if [[ $device == cuda ]]; then operations fp32 '/f32/'; fi
+}
+for section in headline resnet large latency fp32 throughput choices; do
+  eval "collect_$section() { python3 \"\$report\" files \"\$dir\"; }"
+done
+
+# measured NAME PROGRAM option...: what one of the bench programs prints, into $dir/NAME.json.
+measured() {
+  [[ ! -f $dir/$1.json ]] || return 0
+  ours "${@:2}" --device "$device" >"$dir/$1.part"
+  mv "$dir/$1.part" "$dir/$1.json"
+}
+
+section_throughput() {
+  local networks=(unet_mini resnet34_unet) size=2048x1024 seconds=2 network way
+  if [[ $device == cpu ]]; then networks=(unet_mini) size=64x32 seconds=0.1; fi
+  for network in "${networks[@]}"; do
+    for way in 1x1 2x1 4x1 1x4 2x4; do # replicas x batch
+      measured "throughput_${network}_$way" bench_inference --network "$network" --size "$size" \
+        --seconds "$seconds" --replicas "${way%x*}" --batch "${way#*x}"
+    done
+  done
+}
+
+section_choices() {
+  local networks=(unet_mini vgg16_unet resnet34_unet) size=1024x512 batch=8 seconds=2 network way
   if [[ $device == cpu ]]; then networks=(unet_mini) size=64x32 batch=1 seconds=0.1; fi
   declare -A ways=([both]='--pad-channels true --inputs 2' [plain]='--pad-channels false --inputs 2'
     [one]='--pad-channels true --inputs 1')
   for network in "${networks[@]}"; do
     for way in "${!ways[@]}"; do
-      name=choice_${network}_$way
-      [[ ! -f $dir/$name.json ]] || continue
       # shellcheck disable=SC2086
-      "$(program bench_training_step)" --network "$network" --size "$size" --batch "$batch" \
-        --precision bf16 --device "$device" --classes 19 ${ways[$way]} --seconds "$seconds" \
-        >"$dir/$name.part"
-      mv "$dir/$name.part" "$dir/$name.json"
+      measured "choice_${network}_$way" bench_training_step --network "$network" --size "$size" \
+        --batch "$batch" --precision bf16 --classes 19 ${ways[$way]} --seconds "$seconds"
     done
   done
 }
 
-section_peers() {
-  choices
-  if [[ $device == cpu ]]; then set -- --batches 1; fi
-  peer gpu_training.py "$@"
-}
-collect_peers() { python3 "$report" files "$dir"; }
-
-# How many images a second replicas on streams of their own classify, and larger batches.
-throughput() {
-  local networks=(unet_mini resnet34_unet) size=2048x1024 seconds=2 network way name
-  if [[ $device == cpu ]]; then networks=(unet_mini) size=64x32 seconds=0.1; fi
-  for network in "${networks[@]}"; do
-    for way in 1x1 2x1 4x1 1x4 2x4; do # replicas x batch
-      name=throughput_${network}_$way
-      [[ ! -f $dir/$name.json ]] || continue
-      "$(program bench_inference)" --network "$network" --size "$size" --seconds "$seconds" \
-        --device "$device" --replicas "${way%x*}" --batch "${way#*x}" >"$dir/$name.part"
-      mv "$dir/$name.part" "$dir/$name.json"
-    done
-  done
-}
-
-section_inference() {
-  throughput
-  cp "$work"/peers/scores_*.json "$dir" 2>/dev/null || true
-  peer gpu_inference.py --seconds 0.4
-}
-collect_inference() { python3 "$report" files "$dir"; }
-
-# train NAME DATASET HEIGHT WIDTH LABELS key=value...: a run in $dir/runs/NAME, and eval_NAME.json.
-train() {
-  local name=$1 dataset=$2 height=$3 width=$4 labels=$5
-  shift 5
-  [[ ! -f $dir/eval_$name.json ]] || return 0
-  cat >"$dir/$name.toml" <<TOML
-network   = "unet_mini"
-dataset   = "$dataset"
-label_set = "$labels"
-size      = [$height, $width]
-batch     = 8
-seed      = 1
-name      = "$name"
-device    = "$device"
-TOML
-  if [[ -f $dir/runs/$name/last.safetensors ]]; then
-    set -- "$@" --resume
-  else
-    rm -rf "$dir/runs/$name"
-  fi
-  (cd "$dir" && "$(program macadam)" train "$name.toml" "$@" &&
-    "$(program macadam)" eval "runs/$name/best.safetensors" "$dataset" --json >"eval_$name.part")
-  mv "$dir/eval_$name.part" "$dir/eval_$name.json"
-}
-
-# Sets `data`: the data set of the sections training and profile, with its size and labels.
+# Sets `data`: a data set with height, width and label set: CamVid, where it is there.
 find_data() {
-  if [[ -n ${CAMVID:-} ]]; then
-    data=("$CAMVID" 360 480 camvid11)
+  local camvid=${CAMVID:-$carried/camvid.pack}
+  if [[ $device == cuda && -e $camvid ]]; then
+    data=("$(realpath "$camvid")" 360 480 camvid11)
     return
   fi
-  local size=1024x512 images=200
+  local images=200
   data=("$work/streets" 512 1024 categories8)
-  if [[ $device == cpu ]]; then size=64x32 images=16 data=("$work/streets" 32 64 categories8); fi
+  if [[ $device == cpu ]]; then images=16 data=("$work/streets" 32 64 categories8); fi
   [[ -d ${data[0]} ]] ||
-    "$(program macadam)" synth "${data[0]}" --images "$images" --size "$size" --seed 1
+    ours macadam synth "${data[0]}" --images "$images" --size "${data[2]}x${data[1]}" --seed 1
 }
 
-section_training() {
-  local data precision
-  find_data
-  for precision in bf16 fp32; do
-    train "short_$precision" "${data[@]}" "precision=$precision" epochs=4
-  done
-}
-collect_training() { python3 "$report" runs "$dir" short_bf16 short_fp32; }
-
-section_profile() {
-  local data network macadam networks=(unet_mini vgg16_unet)
-  macadam=$(program macadam)
-  if ! "$macadam" train --help | grep -q -- --profile; then
-    echo "this build has no macadam train --profile"
-    return
-  fi
-  if [[ $device == cpu ]]; then networks=(unet_mini); fi
-  find_data
-  for network in "${networks[@]}"; do
-    cat >"$dir/$network.toml" <<TOML
-network   = "$network"
+# configure NETWORK NAME: $dir/NAME.toml for the data that find_data() found.
+configure() {
+  cat >"$dir/$2.toml" <<TOML
+network   = "$1"
 dataset   = "${data[0]}"
 label_set = "${data[3]}"
 size      = [${data[1]}, ${data[2]}]
 batch     = 8
-name      = "$network"
+seed      = 1
+name      = "$2"
 device    = "$device"
 TOML
-    (cd "$dir" && "$macadam" train "$network.toml" --profile 10 >"$network.part")
+}
+
+section_camvid() {
+  local data epochs=${EPOCHS:-40} resume=()
+  [[ $device == cpu ]] || [[ -e ${CAMVID:-$carried/camvid.pack} ]] ||
+    fail "CAMVID: not set: name a CamVid folder in SegNet layout, or a pack of it"
+  if [[ $device == cpu ]]; then epochs=1; fi
+  find_data
+  [[ ! -f $dir/eval_camvid.json ]] || return 0
+  configure unet_mini camvid
+  if [[ -f $dir/runs/camvid/last.safetensors ]]; then
+    resume=(--resume)
+  else
+    rm -rf "$dir/runs/camvid"
+  fi
+  cd "$dir"
+  ours macadam train camvid.toml "epochs=$epochs" "${resume[@]}"
+  ours macadam eval runs/camvid/best.safetensors "${data[0]}" --json >eval_camvid.part
+  mv eval_camvid.part eval_camvid.json
+}
+collect_camvid() { python3 "$report" runs "$dir" camvid; }
+
+section_profile() {
+  local data network networks=(vgg16_unet unet_mini)
+  if [[ $device == cpu ]]; then networks=(unet_mini); fi
+  find_data
+  for network in "${networks[@]}"; do
+    [[ ! -f $dir/$network.txt ]] || continue
+    configure "$network" "$network"
+    (cd "$dir" && ours macadam train "$network.toml" --profile 10 >"$network.part")
     mv "$dir/$network.part" "$dir/$network.txt"
     cat "$dir/$network.txt"
   done
 }
 collect_profile() { python3 "$report" texts "$dir"; }
 
-section_real() {
-  [[ -n ${CAMVID:-} ]] || fail "CAMVID: not set: name a CamVid folder in SegNet layout"
-  [[ -d $CAMVID ]] || fail "$CAMVID: no such folder"
-  train camvid "$CAMVID" 360 480 camvid11 "epochs=${EPOCHS:-60}"
-}
-collect_real() { python3 "$report" runs "$dir" camvid; }
-
 section_sanitizer() {
-  local tool test name status failed=0
+  local tool name status failed=0 path
+  if [[ $device == cpu ]]; then
+    echo "compute-sanitizer is for CUDA: nothing to rehearse"
+    return
+  fi
   tool=$(command -v compute-sanitizer || echo /usr/local/cuda/bin/compute-sanitizer)
   [[ -x $tool ]] || fail "compute-sanitizer: not installed: it comes with the CUDA toolkit"
-  test=$(program test_kernels)
+  path=$(library_path)
   declare -A filter=(
     [memcheck]='Cuda*-*conv_*:*TooMuchMemory*'
     [racecheck]='Cuda/*norm*:Cuda/*loss*:Cuda/*confusion*:Cuda/*pool*:Cuda/*upsample*:Cuda/*augment*'
     [convolutions]='Cuda/*conv_*_2x5x9x*'
   )
-  # A third of the cases of each, taken in turns from the whole table.
-  export GTEST_TOTAL_SHARDS=${SANITIZER_SHARDS:-3} GTEST_SHARD_INDEX=0
+  # A part of the cases of each, taken in turns from the whole table.
+  export GTEST_TOTAL_SHARDS=${SANITIZER_SHARDS:-$([[ ${LIMIT:-0} == 0 ]] && echo 3 || echo 15)}
+  export GTEST_SHARD_INDEX=0
   for name in memcheck racecheck convolutions; do
     [[ ! -f $dir/$name.txt ]] || continue
     status=passed
-    timeout 170 "$tool" --tool "${name/convolutions/memcheck}" --error-exitcode 9 \
-      --print-limit 20 "$test" --gtest_brief=1 "--gtest_filter=${filter[$name]}" \
+    LD_LIBRARY_PATH=$path timeout "$((LIMIT > 0 ? LIMIT / 3 : 600))" "$tool" \
+      --tool "${name/convolutions/memcheck}" --error-exitcode 9 --print-limit 20 \
+      "$build/test_kernels" --gtest_brief=1 "--gtest_filter=${filter[$name]}" \
       >"$dir/$name.log" 2>&1 || status="exit $?"
     grep -qE '\[  PASSED  \] [1-9]' "$dir/$name.log" || status="$status, no test passed"
     tail -25 "$dir/$name.log"
@@ -337,34 +336,54 @@ collect_sanitizer() { python3 "$report" texts "$dir"; }
 
 if [[ ${1:-} == --section ]]; then # one section, under the time limit that the loop below sets
   dir=$work/$2
-  mkdir -p "$dir"
-  set_library_path
-  if [[ $2 != build && $2 != bundle ]]; then
-    [[ -f $build/CMakeCache.txt ]] || fail "$build: no build: run the section 'build' first"
-    link_old_places
-  fi
   export MACADAM_CACHE=${MACADAM_CACHE:-$work/cache}
   "section_$2"
   exit
 fi
 
-[[ $# -ge 1 ]] || fail "where to: usage: bench/gpu_check.sh OUT [section...]"
-mkdir -p "$1" "$work"
+[[ $# -ge 1 ]] || fail "where to: usage: bench/gpu_check.sh OUT [first | second | section...]"
+mkdir -p "$1" "$work/results"
 out=$(realpath "$1")
 shift
-if [[ $# -gt 0 ]]; then sections=("$@"); else sections=("${all_sections[@]}"); fi
+case ${1:-} in
+  '') sections=("${all[@]}") ;;
+  first) sections=("${first[@]}") ;;
+  second) sections=("${second[@]}") ;;
+  *) sections=("$@") ;;
+esac
 for section in "${sections[@]}"; do
   declare -F "section_$section" >/dev/null ||
-    fail "$section: no such section: use ${all_sections[*]} or bundle"
+    fail "$section: no such section: use first, second, ${all[*]}"
 done
+[[ -z ${DEADLINE:-} || $DEADLINE =~ ^[1-9][0-9]*$ ]] || fail "DEADLINE: $DEADLINE: give seconds"
+rm -f "$work/library_path" # of another day, perhaps
+results=$work/results
 
-# run SECTION: under the time limit, what it measured merged into OUT. 0: passed.
+# What is known so far, to OUT: a command that is killed leaves nothing behind otherwise.
+publish() {
+  python3 "$report" device "$work"/*/test_kernels.json >"$results/device.part" 2>/dev/null &&
+    mv "$results/device.part" "$results/device.json"
+  rm -f "$results/device.part"
+  local plans=("$work"/cache/*)
+  [[ ! -e ${plans[0]} ]] || cat "${plans[@]}" >"$results/plans.txt"
+  cp "$results"/* "$out"
+}
+trap 'publish; exit 143' TERM INT
+
+# Seconds that SECTION may take: 0 for as long as it likes, less than 0 when none are left.
+limit_of() {
+  [[ -n ${DEADLINE:-} ]] || { echo 0 && return; }
+  local left=$((DEADLINE - SECONDS - 5))
+  if ((left < 10)); then echo -1; else echo $((share[$1] < left ? share[$1] : left)); fi
+}
+
+# run SECTION: under its time limit, what it measured merged into the results. 0: passed.
 run() {
-  local section=$1 status=0 started
+  local section=$1 status=0 started=$SECONDS limit
   dir=$work/$section
-  case $(python3 "$report" state "$out" "$section") in
+  case $(python3 "$report" state "$results" "$section") in
     passed)
-      if [[ ${FORCE:-0} != 1 ]]; then
+      if [[ ${FORCE:-0} != 1 && $section != build ]]; then
         echo "=== $section: passed before"
         return 0
       fi
@@ -373,26 +392,35 @@ run() {
     cut) if [[ ${FORCE:-0} == 1 ]]; then rm -rf "$dir"; fi ;;
     *) rm -rf "$dir" ;;
   esac
+  limit=$(limit_of "$section")
+  if ((limit < 0)); then
+    echo "=== $section: not reached"
+    python3 "$report" not-reached "$results" "$section"
+    return 1
+  fi
   mkdir -p "$dir"
-  echo "=== $section"
-  started=$(date +%s)
-  timeout --kill-after=10 "$seconds_max" "${BASH_SOURCE[0]}" --section "$section" 2>&1 |
+  echo "=== $section (at $SECONDS s, limit ${limit/#0/none})"
+  LIMIT=$limit timeout --kill-after=5 "$limit" "${BASH_SOURCE[0]}" --section "$section" 2>&1 |
     tee "$work/$section.log" || status=$?
-  { echo "=== $section (exit $status)" && cat "$work/$section.log"; } >>"$out/log.txt"
+  { echo "=== $section (exit $status)" && cat "$work/$section.log"; } >>"$results/log.txt"
   echo '{}' >"$work/$section.json"
   if declare -F "collect_$section" >/dev/null; then
     "collect_$section" >"$work/$section.json" || { [[ $status != 0 ]] || status=1; }
   fi
-  python3 "$report" merge "$out" "$section" "$status" $(($(date +%s) - started)) \
+  python3 "$report" merge "$results" "$section" "$status" $((SECONDS - started)) \
     "$work/$section.json" "$work/$section.log"
-  if [[ $status != 0 ]]; then echo "=== $section: $(python3 "$report" state "$out" "$section")"; fi
+  if [[ $status != 0 ]]; then
+    echo "=== $section: $(python3 "$report" state "$results" "$section")"
+  fi
   return "$status"
 }
 
-export WORK=$work BUILD=$build
+export WORK=$work BUILD=$build CARRIED=$carried
 result=0
 for section in "${sections[@]}"; do
   run "$section" || result=1
+  publish
+  if [[ $section == build && $result != 0 ]]; then break; fi
 done
-cat "$out/report.md"
+cat "$results/report.md"
 exit $result

@@ -8,7 +8,14 @@ import sys
 from pathlib import Path
 
 CUT = {75, 124, 137}  # exit statuses of a section that ran out of time
-NETWORKS = ("unet_mini", "unet", "vgg16_unet", "resnet34_unet")
+# Training steps at 512x1024, batch 8, in bf16: how many times as fast as PyTorch eager and
+# torch.compile. Both sides run the same cuDNN kernels for 65 to 80 % of a step, which is why they
+# differ by network.
+TRAINING_GOALS = {"unet_mini": (1.4, 1.15), "vgg16_unet": (1.25, 1.1), "unet": (1.2, 1.05),
+                  "resnet34_unet": (1.2, 1.05)}
+LATENCY_GOAL = 1.2  # times as fast as the best peer there
+TRAINING_SECTIONS = ("headline", "resnet", "large")
+INFERENCE_SECTIONS = ("latency", "fp32", "throughput")
 
 
 def output_of(*command):
@@ -32,9 +39,9 @@ def existing(files):
     return (file for file in map(Path, files) if file.exists())
 
 
-def tests(files):
+def tests(device, *files):
     """Counts of GoogleTest; a CUDA test that was skipped counts as failed, and so does a program
-    that did not end as it should (NAME.ended says how)."""
+    that did not end as it should (NAME.ended says how), and a GPU without CUDA tests."""
     binaries, failures = {}, []
     for file in existing(files):
         count = binaries.setdefault(file.stem, {"run": 0, "skipped": 0, "failed": 0, "cuda": 0})
@@ -56,12 +63,22 @@ def tests(files):
                 if failed:
                     first = (test.get("failures") or [{"failure": "skipped"}])[0]["failure"]
                     failures.append({"test": name, "failure": first[:600]})
-    if not any(count["cuda"] for count in binaries.values()):
+    if device == "cuda" and not any(count["cuda"] for count in binaries.values()):
         failures.append({"test": "Cuda*", "failure": "no CUDA test in this build"})
     return {"binaries": binaries, "failures": failures}
 
 
-def benchmarks(files):
+def device_description(*files):
+    """cuDNN's description of the GPU, which one of the tests has noted."""
+    for file in existing(files):
+        for suite in json.loads(file.read_text())["testsuites"]:
+            for test in suite["testsuite"]:
+                if "device" in test:
+                    return json.loads(test["device"])
+    return {}
+
+
+def benchmarks(*files):
     """Google Benchmark's cases: time in microseconds, and counters as they are."""
     scale = {"ns": 1e-3, "us": 1, "ms": 1e3, "s": 1e6}
     known = {"name", "run_name", "run_type", "repetitions", "repetition_index", "threads",
@@ -115,8 +132,22 @@ def read_results(out):
 
 
 def state(out, section):
-    """passed, cut, failed or none."""
+    """passed, cut, failed, not reached or none."""
     return read_results(out).get(section, {}).get("state", "none")
+
+
+def write_results(out, results):
+    results.pop("goals", None)
+    results["goals"] = goals(results)
+    Path(out, "results.json").write_text(json.dumps(results, indent=1) + "\n")
+    Path(out, "report.md").write_text(markdown(results))
+
+
+def not_reached(out, section):
+    """Notes a section for which no time was left; what it has measured before stays."""
+    results = read_results(out)
+    results.setdefault(section, {"state": "not reached", "seconds": 0, "data": {}, "log_end": []})
+    write_results(out, results)
 
 
 def merge(out, section, status, seconds, data_file, log_file):
@@ -131,14 +162,15 @@ def merge(out, section, status, seconds, data_file, log_file):
     if status != 0:
         entry["log_end"] = Path(log_file).read_text(errors="replace").splitlines()[-15:]
     results[section] = entry
-    results.pop("goals", None)
-    results["goals"] = goals(results)
-    Path(out, "results.json").write_text(json.dumps(results, indent=1) + "\n")
-    Path(out, "report.md").write_text(markdown(results))
+    write_results(out, results)
 
 
-def data_of(results, section):
-    return results.get(section, {}).get("data") or {}
+def data_of(results, *sections):
+    """What sections have measured, together."""
+    found = {}
+    for section in sections:
+        found |= results.get(section, {}).get("data") or {}
+    return found
 
 
 def goal(what, wanted, measured=None, met=None):
@@ -146,39 +178,46 @@ def goal(what, wanted, measured=None, met=None):
     return {"goal": what, "wanted": wanted, "measured": measured, "verdict": verdict}
 
 
-def training_goals(peers):
-    """The worst of the batch sizes counts."""
-    for peer, wanted in (("eager", 1.5), ("compile", 1.2)):
-        for network in NETWORKS:
-            found = {entry["batch"]: entry["ratios"][peer]["median"]
-                     for name, entry in peers.items()
-                     if name.startswith("training_") and entry["network"] == network
-                     and peer in entry["ratios"]}
-            text = ", ".join(f"{ratio:.2f}x (batch {batch})"
-                             for batch, ratio in sorted(found.items()))
-            yield goal(f"training step of {network} against PyTorch {peer}", f">= {wanted}x",
-                       text or None, found and min(found.values()) >= wanted)
-    most = peers.get("matrix_rate", {}).get("tflops")
-    shares = {entry["batch"]: entry["sides"]["macadam"]["tflops"] / most
-              for name, entry in peers.items()
-              if name.startswith("training_vgg16_unet_") and most}
-    yield goal("training of vgg16_unet, share of the matrix rate", ">= 55 %",
-               ", ".join(f"{100 * share:.1f} % (batch {batch})"
-                         for batch, share in sorted(shares.items())) or None,
-               shares and min(shares.values()) >= 0.55)
+def outside_convolutions(profile):
+    """The share of a step that is not convolutions', by the sums of `macadam train --profile`: what
+    both sides do not leave to cuDNN. None where it is not there."""
+    _, found, rows = profile.partition("\nby kind\n")
+    if not found:
+        return None
+    milliseconds = {}
+    for line in rows.split("\n\n")[0].splitlines():
+        kind, forward, backward, other = line.split()[:4]
+        milliseconds[kind] = float(forward) + float(backward) + float(other)
+    convolutions = sum(ms for kind, ms in milliseconds.items() if kind.startswith("conv"))
+    return 1 - convolutions / sum(milliseconds.values())
+
+
+def training_goals(peers, profiles):
+    for number, peer in enumerate(("eager", "compile")):
+        for network, wanted in TRAINING_GOALS.items():
+            what = f"training step of {network} against PyTorch {peer}"
+            entry = peers.get(f"training_{network}_b8", {"ratios": {}})
+            if peer not in entry["ratios"]:
+                yield goal(what, f">= {wanted[number]}x")
+                continue
+            ratio = entry["ratios"][peer]["median"]
+            share = outside_convolutions(profiles.get(network, ""))
+            text = f"{ratio:.2f}x" + (
+                "" if share is None else f"; {100 * share:.0f} % of the step are not cuDNN's")
+            yield goal(what, f">= {wanted[number]}x", text, ratio >= wanted[number])
 
 
 def inference_goals(inference):
     for precision in ("bf16", "fp16", "fp32"):
-        for network in NETWORKS:
+        for network in TRAINING_GOALS:
             entry = inference.get(f"inference_{network}_{precision}")
             what = f"latency of {network}, {precision}, against the best peer"
             if entry is None or entry["best_peer"] is None:
-                yield goal(what, ">= 1x")
+                yield goal(what, f">= {LATENCY_GOAL}x")
             else:
-                yield goal(what, ">= 1x",
+                yield goal(what, f">= {LATENCY_GOAL}x",
                            f"{entry['ratio']['median']:.2f}x ({entry['best_peer']})",
-                           entry["ratio"]["median"] >= 1)
+                           entry["ratio"]["median"] >= LATENCY_GOAL)
 
 
 def kernel_goal(cases):
@@ -194,15 +233,15 @@ def kernel_goal(cases):
 
 def goals(results):
     """What the engine is built for beside what was measured."""
-    found = [*training_goals(data_of(results, "peers")),
-             *inference_goals(data_of(results, "inference")),
+    found = [*training_goals(data_of(results, *TRAINING_SECTIONS), data_of(results, "profile")),
+             *inference_goals(data_of(results, *INFERENCE_SECTIONS)),
              kernel_goal(data_of(results, "kernels").get("cases", []))]
     waits = {name: run["data_wait_share"]
-             for name, run in data_of(results, "training").get("runs", {}).items()}
+             for name, run in data_of(results, "camvid").get("runs", {}).items()}
     found.append(goal("GPU waiting for data", "< 2 %",
                       ", ".join(f"{100 * share:.2f} % ({name})" for name, share in waits.items())
                       or None, waits and max(waits.values()) < 0.02))
-    for section, what in (("tests", "all tests pass, CUDA's among them"),
+    for section, what in (("tests", "all CUDA tests pass"),
                           ("sanitizer", "no error of memory and no race")):
         seen = results.get(section, {}).get("state")
         found.append(goal(what, "yes", {"passed": "yes", "failed": "no"}.get(seen),
@@ -328,19 +367,22 @@ def section_lines(section, data):
     if section == "build":
         yield from (f"- {key}: {value}" for key, value in data["gpu"].items())
         yield f"- {data['nvcc']}; programs {data['programs']}"
-    elif section == "tests":
+    elif section in ("smoke", "tests"):
         yield from tests_table(data)
     elif section == "sanitizer":
         yield from (f"- {name}: {status}" for name, status in data.items())
     elif section == "kernels":
         yield from kernels_table(data)
-    elif section in ("peers", "inference"):
-        yield from (peers_table if section == "peers" else inference_table)(data)
+    elif section in TRAINING_SECTIONS + INFERENCE_SECTIONS + ("choices",):
+        if any(name.startswith("training_") for name in data):
+            yield from peers_table(data)
+        if any(name.startswith("inference_") for name in data):
+            yield from inference_table(data)
         yield from throughput_table(data)
         yield from choices_table(data)
         yield ""
         yield from scores_lines(data)
-    elif section in ("training", "real"):
+    elif section == "camvid":
         yield from runs_table(data)
     elif section == "profile":
         yield from (f"{network}\n```\n{text}\n```" for network, text in data.items())
@@ -354,11 +396,12 @@ def markdown(results):
     for section, entry in results.items():
         if section == "goals":
             continue
-        how = {"cut": "cut short: run it again", "failed": f"FAILED (exit {entry['exit']})"}
+        how = {"cut": "cut short: run it again", "failed": f"FAILED (exit {entry.get('exit')})",
+               "not reached": "not reached: run it again"}
         lines += [f"## {section}: {how.get(entry['state'], 'passed')}, {entry['seconds']} s", ""]
         if entry["data"]:
             lines += [*section_lines(section, entry["data"]), ""]
-        if entry["state"] != "passed":
+        if entry["state"] in ("cut", "failed"):
             lines += ["```", *entry["log_end"], "```", ""]
     return "\n".join(lines)
 
@@ -367,15 +410,14 @@ def main(command, *arguments):
     if command == "state":
         print(state(*arguments))
         return 0
-    if command == "merge":
-        merge(*arguments)
+    if command in ("merge", "not-reached"):
+        {"merge": merge, "not-reached": not_reached}[command](*arguments)
         return 0
-    if command in ("tests", "benchmarks"):
-        result = {"tests": tests, "benchmarks": benchmarks}[command](arguments)
-    else:
-        collect = {"machine": machine, "runs": runs, "files": files_of, "texts": texts}[command]
-        result = collect(*arguments)
+    result = {"machine": machine, "runs": runs, "files": files_of, "texts": texts, "tests": tests,
+              "benchmarks": benchmarks, "device": device_description}[command](*arguments)
     json.dump(result, sys.stdout, indent=1)
+    if command == "device":
+        return 0 if result else 1
     return 1 if result.get("failures") else 0
 
 

@@ -117,13 +117,13 @@ def export(options, name, folder):
     return exported
 
 
-def onnxruntime_peer(options, file):
+def onnxruntime_peer(options, exported):
     import onnxruntime  # pylint: disable=import-outside-toplevel
     provider = ("CUDAExecutionProvider", {"use_tf32": "0"}) if options.device == "cuda" else (
         "CPUExecutionProvider", {})
     if provider[0] not in onnxruntime.get_available_providers():
         raise ImportError("onnxruntime without CUDA")
-    session = onnxruntime.InferenceSession(str(file), providers=[provider])
+    session = onnxruntime.InferenceSession(str(exported()), providers=[provider])
     if session.get_providers()[0] != provider[0]:  # it goes on without one that does not load
         raise RuntimeError(f"{provider[0]} does not load")
     binding = session.io_binding()
@@ -141,13 +141,13 @@ def onnxruntime_peer(options, file):
     return run
 
 
-def tensorrt_peer(options, precision, file):
+def tensorrt_peer(options, precision, exported):
     import tensorrt  # pylint: disable=import-outside-toplevel,import-error
     logger = tensorrt.Logger(tensorrt.Logger.WARNING)
     builder = tensorrt.Builder(logger)
     network = builder.create_network(0)
     reader = tensorrt.OnnxParser(network, logger)
-    if not reader.parse(file.read_bytes()):
+    if not reader.parse(exported().read_bytes()):
         raise RuntimeError(str(reader.get_error(0)))
     config = builder.create_builder_config()
     config.clear_flag(tensorrt.BuilderFlag.TF32)
@@ -177,13 +177,16 @@ def tensorrt_peer(options, precision, file):
 
 
 def makers_of(options, name, precision, scratch):
-    """name -> a function that makes the callable, of all peers that have the precision."""
+    """name -> a function that makes the callable, of all peers that have the precision. Nothing is
+    exported for a peer that is not installed."""
+    def exported():
+        return export(options, name, scratch)
+
     makers = torch_peers(options, name, precision)
     if precision == "fp32":
-        makers["ONNX Runtime"] = lambda: onnxruntime_peer(options, export(options, name, scratch))
+        makers["ONNX Runtime"] = lambda: onnxruntime_peer(options, exported)
     if options.device == "cuda":
-        makers["TensorRT"] = lambda: tensorrt_peer(options, precision,
-                                                   export(options, name, scratch))
+        makers["TensorRT"] = lambda: tensorrt_peer(options, precision, exported)
     return makers
 
 

@@ -4,6 +4,7 @@ survive an interruption, and the check that both sides compute the same.
 
 import argparse
 import json
+import os
 import re
 import statistics
 import struct
@@ -82,6 +83,15 @@ def machine(device):
             "cudnn": torch.backends.cudnn.version() if cuda else None}
 
 
+def environment():
+    """Of Macadam's programs: MACADAM_LIBRARY_PATH is for them alone, peers bring their own."""
+    path = os.environ.get("MACADAM_LIBRARY_PATH")
+    if not path:
+        return None
+    before = os.environ.get("LD_LIBRARY_PATH")
+    return os.environ | {"LD_LIBRARY_PATH": f"{path}:{before}" if before else path}
+
+
 class Program:
     """One of Macadam's bench programs, measuring whenever it is asked to."""
 
@@ -89,7 +99,7 @@ class Program:
         words = [f"--{key.replace('_', '-')}={value}" for key, value in options.items()]
         self.process = subprocess.Popen(  # pylint: disable=consider-using-with
             [path, *arguments, "--on-request", *words], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, text=True)
+            stdout=subprocess.PIPE, text=True, env=environment())
         self.path = path
 
     def __enter__(self):
@@ -190,8 +200,8 @@ def write_png(file, image):
 
 
 def execute(*command):
-    """A command whose output matters only when it fails."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    """One of Macadam's commands, whose output matters only when it fails."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment())
     if done.returncode != 0:
         raise RuntimeError(done.stderr.strip().splitlines()[-1] if done.stderr.strip()
                            else f"{command[0]}: exit {done.returncode}")

@@ -36,20 +36,20 @@ class Merge(unittest.TestCase):
         return found[0]["verdict"]
 
     def test_a_cut_section_keeps_its_data_and_goes_on(self):
-        self.assertEqual(report.state(self.out, "peers"), "none")
+        self.assertEqual(report.state(self.out, "headline"), "none")
         data = {"training_unet_b8": training("unet", 8, 1.6, 1.1, 1)}
-        self.merge("peers", 124, data)
-        self.assertEqual(report.state(self.out, "peers"), "cut")
+        self.merge("headline", 124, data)
+        self.assertEqual(report.state(self.out, "headline"), "cut")
         self.assertIn("| unet | 8 | macadam |", (self.out / "report.md").read_text())
-        results = self.merge("peers", 0, data, 5)
-        self.assertEqual(report.state(self.out, "peers"), "passed")
-        self.assertEqual(results["peers"]["seconds"], 15)
+        results = self.merge("headline", 0, data, 5)
+        self.assertEqual(report.state(self.out, "headline"), "passed")
+        self.assertEqual(results["headline"]["seconds"], 15)
 
     def test_throughput_is_listed_beside_latency(self):
         data = {f"throughput_unet_{n}x1": {
             "network": "unet", "precision": "bf16", "replicas": n, "batch": 1, "p50_ms": 1,
             "images_per_second": 100 * n, "p95_ms": 2, "memory_mib": 64} for n in (4, 1)}
-        self.merge("inference", 0, data)
+        self.merge("throughput", 0, data)
         text = (self.out / "report.md").read_text()
         self.assertLess(text.index("| unet | bf16 | 1 | 1 | 100.0 |"),
                         text.index("| unet | bf16 | 4 | 1 | 400.0 |"))
@@ -58,7 +58,7 @@ class Merge(unittest.TestCase):
         data = {f"choice_unet_{way}": {"network": "unet", "milliseconds": ms}
                 for way, ms in (("both", 8), ("plain", 10), ("one", 9))}
         data["choice_half_both"] = {"network": "half", "milliseconds": 1}  # cut by the time limit
-        self.merge("peers", 0, data)
+        self.merge("choices", 0, data)
         text = (self.out / "report.md").read_text()
         self.assertIn("| unet | 8.000 | 10.000, 1.250x | 9.000, 1.125x |", text)
         self.assertNotIn("| half |", text)
@@ -73,9 +73,8 @@ class Merge(unittest.TestCase):
                         "sides": entry["sides"] | {"eager": {"p50_ms": 1.5, "p95_ms": 2}}}
         scores = {"network": "unet", "error": {"fp16": 1e-3}, "other_classes": {"fp16": 2e-4},
                   "limits": {"error": {"fp16": 0.01}, "other_classes": {"fp16": 0.01}}}
-        results = self.merge("inference", 0, {"inference_unet_bf16": entry,
-                                              "inference_unet_fp32": good,
-                                              "scores_unet": scores})
+        results = self.merge("fp32", 0, {"inference_unet_bf16": entry,
+                                         "inference_unet_fp32": good, "scores_unet": scores})
         text = (self.out / "report.md").read_text()
         self.assertIn("| unet | bf16 | TensorRT | FAILED: does not compute the same |", text)
         self.assertIn("| 1.500 | 2.000 | 0.2 % (limit 1 %) | 1.50x as fast |", text)
@@ -89,16 +88,41 @@ class Merge(unittest.TestCase):
         self.assertEqual(report.state(self.out, "kernels"), "failed")
         self.assertIn("last line of the log", (self.out / "report.md").read_text())
 
-    def test_the_worst_batch_decides(self):
+    def test_batch_8_decides_by_the_goals_of_its_network(self):
         data = {"matrix_rate": {"n": 8192, "tflops": 100, "device": "gpu", "torch": "2"},
-                "training_vgg16_unet_b8": training("vgg16_unet", 8, 1.6, 1.3, 60),
-                "training_vgg16_unet_b16": training("vgg16_unet", 16, 1.4, 1.2, 54)}
-        results = self.merge("peers", 0, data)
-        self.assertEqual(self.verdict(results, "vgg16_unet against PyTorch eager"), "not met")
-        self.assertEqual(self.verdict(results, "vgg16_unet against PyTorch compile"), "met")
-        self.assertEqual(self.verdict(results, "share of the matrix rate"), "not met")
-        self.assertEqual(self.verdict(results, "resnet34_unet against PyTorch eager"),
-                         "not measured")
+                "training_vgg16_unet_b8": training("vgg16_unet", 8, 1.24, 1.1, 60),
+                "training_unet_mini_b8": training("unet_mini", 8, 1.39, 1.15, 60)}
+        self.merge("headline", 0, data)
+        self.merge("resnet", 0, {"training_resnet34_unet_b8": training("resnet34_unet", 8, 1.2,
+                                                                       1.04, 50)})
+        results = self.merge("large", 0, {
+            "training_vgg16_unet_b16": training("vgg16_unet", 16, 1.4, 0.9, 54)})
+        for text, verdict in (("vgg16_unet against PyTorch eager", "not met"),
+                              ("vgg16_unet against PyTorch compile", "met"),
+                              ("unet_mini against PyTorch eager", "not met"),
+                              ("unet_mini against PyTorch compile", "met"),
+                              ("resnet34_unet against PyTorch eager", "met"),
+                              ("resnet34_unet against PyTorch compile", "not met"),
+                              ("of unet against PyTorch eager", "not measured")):
+            self.assertEqual(self.verdict(results, text), verdict, text)
+
+    def test_a_goal_shows_the_part_that_is_not_cudnns(self):
+        text = ("layer kind\nconv1 convolution 1 1 0 20%\n\nby kind\n"
+                "          convolution 3.0 5.0 0.000 80% 1 1 1%\n"
+                "          relu        0.5 0.5 0.000 10% 1 1 1%\n"
+                "          optimizer   0.0 0.0 1.000 10% 1 1 1%\n\n10 ms a step\n")
+        self.merge("profile", 0, {"unet_mini": text})
+        self.merge("headline", 0, {"training_unet_mini_b8": training("unet_mini", 8, 1.5, 1.2, 9)})
+        self.assertIn("| 1.50x; 20 % of the step are not cuDNN's | met |",
+                      (self.out / "report.md").read_text())
+
+    def test_what_is_not_reached_is_named_and_keeps_what_it_has(self):
+        report.not_reached(self.out, "resnet")
+        self.assertEqual(report.state(self.out, "resnet"), "not reached")
+        self.assertIn("## resnet: not reached", (self.out / "report.md").read_text())
+        self.merge("resnet", 124, {"matrix_rate": {"tflops": 1}})
+        report.not_reached(self.out, "resnet")
+        self.assertEqual(report.state(self.out, "resnet"), "cut")
 
     def test_kernels_count_only_where_they_are_elementwise(self):
         case = {"name": "relu/bf16", "us": 1, "roof_share": 0.9, "elementwise": 1.0}
@@ -121,7 +145,7 @@ class Collect(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "test_kernels.json")
             file.write_text(json.dumps(suites))
-            found = report.tests([file])
+            found = report.tests("cuda", file)
         self.assertEqual(found["binaries"]["test_kernels"],
                          {"run": 2, "skipped": 1, "failed": 1, "cuda": 2})
         self.assertEqual([f["test"] for f in found["failures"]], ["Cuda/Op.a"])
@@ -133,7 +157,7 @@ class Collect(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "test_engine.json")
             file.write_text(json.dumps(suites))
-            found = report.tests([file])
+            found = report.tests("cuda", file)
         self.assertEqual(found["binaries"]["test_engine"],
                          {"run": 4, "skipped": 4, "failed": 2, "cuda": 2})
 
@@ -141,9 +165,27 @@ class Collect(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "test_engine.ended")
             file.write_text("exit 139\n")
-            found = report.tests([file])
+            found = report.tests("cuda", file)
         self.assertEqual(found["failures"][0], {
             "test": "test_engine", "failure": "the program ended with exit 139"})
+
+    def test_a_cpu_needs_no_cuda_test(self):
+        suites = {"testsuites": [{"name": "Cpu/Op", "testsuite": [{"name": "a"}]}]}
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "test_kernels.json")
+            file.write_text(json.dumps(suites))
+            self.assertEqual(report.tests("cpu", file)["failures"], [])
+            self.assertEqual(report.tests("cuda", file)["failures"][0]["test"], "Cuda*")
+
+    def test_the_description_of_the_gpu_is_what_a_test_noted(self):
+        suites = {"testsuites": [{"name": "CudaConv", "testsuite": [
+            {"name": "other"}, {"name": "noted", "device": '{"deviceVer":900}'}]}]}
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "test_kernels.json")
+            file.write_text(json.dumps(suites))
+            self.assertEqual(report.device_description(file), {"deviceVer": 900})
+            file.write_text(json.dumps({"testsuites": []}))
+            self.assertEqual(report.device_description(file), {})
 
     def test_names_of_benchmarks_lose_how_they_were_timed(self):
         case = {"name": "relu/bf16/iterations:1/manual_time", "real_time": 2.0, "time_unit": "us",
@@ -151,7 +193,7 @@ class Collect(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "bf16.json")
             file.write_text(json.dumps({"benchmarks": [case]}))
-            found = report.benchmarks([file])
+            found = report.benchmarks(file)
         self.assertEqual(found["cases"], [{"name": "relu/bf16", "us": 2.0, "GBps": 3000.0}])
 
 
