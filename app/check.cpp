@@ -79,34 +79,32 @@ std::string extent(int low, int high) {
 
 /// As a configuration takes them, from the split that one trains on.
 void print_class_weights(const SplitReport& split) {
-  fmt::print("\nclass weights of the split {}, by\n", split.split);
+  print("\nclass weights of the split {}, by\n", split.split);
   for (const ClassWeighting weighting : kWeightings) {
     std::vector<std::string> words;
     for (const double w : class_weights(weighting, split.classes)) {
       words.push_back(fmt::format("{:.4g}", w));
     }
-    fmt::print("  {} class_weights = [{}]\n", pad_right(name_of(weighting), 17),
-               joined(words, ", "));
+    print("  {} class_weights = [{}]\n", pad_right(name_of(weighting), 17), joined(words, ", "));
   }
-  fmt::print("\n");
+  print("\n");
 }
 
-void print(const CheckReport& report) {
-  fmt::print("{}: {} layout, label set {}\n\n", report.name, name_of(report.layout),
-             report.labels.name);
-  fmt::print("{}", pad_right("class", 16));
-  for (const SplitReport& split : report.splits) fmt::print("{}", pad_left(split.split, 12));
-  fmt::print("\n");
+void print_report(const CheckReport& report) {
+  print("{}: {} layout, label set {}\n\n", report.name, name_of(report.layout), report.labels.name);
+  print("{}", pad_right("class", 16));
+  for (const SplitReport& split : report.splits) print("{}", pad_left(split.split, 12));
+  print("\n");
   for (int c = 0; c < report.labels.classes(); ++c) {
-    fmt::print("{}", pad_right(report.labels.class_names[static_cast<size_t>(c)], 16));
+    print("{}", pad_right(report.labels.class_names[static_cast<size_t>(c)], 16));
     for (const SplitReport& split : report.splits) {
-      fmt::print("{}", pad_left(fmt::format("{:.3f} %", 100 * split.share(c)), 12));
+      print("{}", pad_left(fmt::format("{:.3f} %", 100 * split.share(c)), 12));
     }
-    fmt::print("\n");
+    print("\n");
   }
-  fmt::print("\n");
+  print("\n");
   for (const SplitReport& s : report.splits) {
-    fmt::print(
+    print(
         "{}: {} samples of {} x {} pixels, mean RGB {:.3f} {:.3f} {:.3f}, std {:.3f} {:.3f} "
         "{:.3f}, {} sequences\n",
         s.split, s.samples, extent(s.min_width, s.max_width), extent(s.min_height, s.max_height),
@@ -115,13 +113,13 @@ void print(const CheckReport& report) {
   if (report.splits.front().labelled_pixels() > 0) print_class_weights(report.splits.front());
   for (size_t i = 0; i < report.issues.size() && i < kShownIssues; ++i) {
     const CheckIssue& issue = report.issues[i];
-    fmt::print("{}: {}: {}\n", issue.severity == CheckIssue::Severity::error ? "error" : "warning",
-               issue.what, issue.where);
+    print("{}: {}{}{}\n", issue.severity == CheckIssue::Severity::error ? "error" : "warning",
+          issue.what, issue.where.empty() ? "" : ": ", issue.where);
   }
   if (report.issues.size() > kShownIssues) {
-    fmt::print("... and {} more (all of them with --json)\n", report.issues.size() - kShownIssues);
+    print("... and {} more (all of them with --json)\n", report.issues.size() - kShownIssues);
   }
-  fmt::print("{} errors, {} warnings\n", report.errors(), report.warnings());
+  print("{} errors, {} warnings\n", report.errors(), report.warnings());
 }
 
 /// What training by the configuration `options.augment`, with its label set, would see of the data
@@ -150,9 +148,9 @@ void check(const CheckOptions& options) {
       check_dataset(options.dataset, labels, options.threads,
                     [&](int64_t done, int64_t total) { progress.show(done, total); });
   if (options.json) {
-    fmt::print("{}\n", to_json(report).dump());
+    print_json(to_json(report));
   } else {
-    print(report);
+    print_report(report);
   }
   if (report.errors() > 0) {
     throw InputError(fmt::format("{} errors in the data set", report.errors()), options.dataset,

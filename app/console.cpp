@@ -8,6 +8,8 @@
 #include <csignal>
 #include <cstdio>
 
+#include "engine/json_text.h"
+
 namespace macadam {
 
 namespace {
@@ -37,9 +39,24 @@ constexpr int kBarWidth = 24;
 
 const char* version() { return MACADAM_VERSION; }
 
+void detail::write_out(std::string_view text) {
+  end_progress();
+  std::fwrite(text.data(), 1, text.size(), stdout);
+}
+
+void print_json(const nlohmann::json& object) {
+  detail::write_out(json_text(object));
+  detail::write_out("\n");
+}
+
 void say(std::string_view line) {
   end_progress();
-  fmt::print(stderr, "{}\n", line);
+  fmt::print(stderr, "{}\n", printable(line));
+}
+
+void say(Lines lines) {
+  end_progress();
+  fmt::print(stderr, "{}\n", printable_lines(lines.text));
 }
 
 ProgressLine::ProgressLine(std::string label)
@@ -51,12 +68,12 @@ void ProgressLine::show(int64_t done, int64_t total, std::string_view detail) {
   if (!last && time - shown_at_ < (on_terminal() ? kRedrawSeconds : kLineSeconds)) return;
   shown_at_ = time;
   if (!on_terminal()) {
-    fmt::print(stderr, "{} {}/{} {}\n", label_, done, total, detail);
+    fmt::print(stderr, "{} {}/{} {}\n", label_, done, total, printable(detail));
     return;
   }
   const auto filled = static_cast<size_t>(total > 0 ? kBarWidth * done / total : kBarWidth);
   const std::string bar = std::string(filled, '#') + std::string(kBarWidth - filled, '.');
-  fmt::print(stderr, "\r\033[K{} [{}] {}/{} {}", label_, bar, done, total, detail);
+  fmt::print(stderr, "\r\033[K{} [{}] {}/{} {}", label_, bar, done, total, printable(detail));
   std::fflush(stderr);
   line_open = true;
   if (last) end_progress();

@@ -65,8 +65,8 @@ void import_weights(const ConvertOptions& options) {
   info.seed = options.seed;
   const ImportReport report =
       convert_weights(options.source, options.destination, info, options.partial);
-  fmt::print("{}wrote {}: {}, {} classes\n", report.text(), options.destination, network,
-             info.class_names.size());
+  print("{}wrote {}: {}, {} classes\n", Lines{report.text()}, options.destination, network,
+        info.class_names.size());
 }
 
 void export_model(const ConvertOptions& options) {
@@ -74,7 +74,7 @@ void export_model(const ConvertOptions& options) {
   const std::string extension = fs::path(options.destination).extension().string();
   if (extension == ".safetensors") {
     export_pytorch(options.destination, model, options.source);
-    fmt::print("wrote {}, for segmentation_models.pytorch's Unet\n", options.destination);
+    print("wrote {}, for segmentation_models.pytorch's Unet\n", options.destination);
     return;
   }
   if (!options.size.empty()) {
@@ -86,10 +86,10 @@ void export_model(const ConvertOptions& options) {
               {.fold_batch_norm = !options.keep_norms,
                .dynamic = !options.fixed,
                .argmax = options.argmax});
-  fmt::print("wrote {}, opset 17, {}\n", options.destination,
-             options.fixed
-                 ? fmt::format("for {}x{} (width x height)", model.info.width, model.info.height)
-                 : "for any batch and size");
+  print("wrote {}, opset 17, {}\n", options.destination,
+        options.fixed
+            ? fmt::format("for {}x{} (width x height)", model.info.width, model.info.height)
+            : "for any batch and size");
 }
 
 /// What `names` would have changed is not made here: better an error than an option without effect.

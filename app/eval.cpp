@@ -49,15 +49,15 @@ void eval(const EvalOptions& options) {
   const SegmentationMetrics metrics = compute_metrics(matrix, absent);
   const std::vector<std::string>& names = model.info().class_names;
   if (options.json) {
-    fmt::print("{}\n", metrics_json(metrics, matrix, names));
+    print("{}\n", Lines{metrics_json(metrics, matrix, names)});
     return;
   }
-  fmt::print(
+  print(
       "{} on {} ({}, {} images at {}x{}, {}, {})\n\n{}\nrows: labels, columns: predictions, "
       "per cent of the row\n{}",
       options.model, options.dataset, options.split, loader.dataset().samples.size(),
       model.info().width, model.info().height, precision_name(dtype), device.device.name(),
-      metrics_table(metrics, names), confusion_table(matrix, names));
+      Lines{metrics_table(metrics, names)}, Lines{confusion_table(matrix, names)});
 }
 
 }  // namespace

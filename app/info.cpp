@@ -48,15 +48,15 @@ Json devices() {
 }
 
 void print_devices(const Json& info) {
-  fmt::print("macadam {}\n", info["version"].get<std::string>());
+  print("macadam {}\n", info["version"].get<std::string>());
   for (const Json& d : info["devices"]) {
-    fmt::print("  {}: {}, {:.0f} MiB, {} by default, {}\n", d["device"].get<std::string>(),
-               d["name"].get<std::string>(), d["memory_mib"].get<double>(),
-               d["precision"].get<std::string>(), d["convolutions"].get<std::string>());
+    print("  {}: {}, {:.0f} MiB, {} by default, {}\n", d["device"].get<std::string>(),
+          d["name"].get<std::string>(), d["memory_mib"].get<double>(),
+          d["precision"].get<std::string>(), d["convolutions"].get<std::string>());
   }
-  fmt::print("networks\n");
+  print("networks\n");
   for (const Json& n : info["networks"]) {
-    fmt::print("  {}: {}\n", n["name"].get<std::string>(), n["summary"].get<std::string>());
+    print("  {}: {}\n", n["name"].get<std::string>(), n["summary"].get<std::string>());
   }
 }
 
@@ -114,33 +114,33 @@ Json describe_network(const NetworkSpec& spec, int height, int width, const Info
 }
 
 void print_network(const Json& info) {
-  fmt::print("{} with {} classes, {}, {} on {}\n\n", info["network"].get<std::string>(),
-             info["classes"].get<int>(), info["mode"].get<std::string>(),
-             info["precision"].get<std::string>(), info["device"].get<std::string>());
-  fmt::print("{:<16}{:<12}{:<20}{:>12}{:>10}  {}\n", "layer", "kind", "output (NxHxWxC)",
-             "parameters", "GMAC", "implementation");
+  print("{} with {} classes, {}, {} on {}\n\n", info["network"].get<std::string>(),
+        info["classes"].get<int>(), info["mode"].get<std::string>(),
+        info["precision"].get<std::string>(), info["device"].get<std::string>());
+  print("{:<16}{:<12}{:<20}{:>12}{:>10}  {}\n", "layer", "kind", "output (NxHxWxC)", "parameters",
+        "GMAC", "implementation");
   for (const Json& layer : info["layers"]) {
     const Json& o = layer["output"];
     const std::string shape = fmt::format("{}x{}x{}x{}", o[0].get<int>(), o[1].get<int>(),
                                           o[2].get<int>(), o[3].get<int>());
-    fmt::print("{:<16}{:<12}{:<20}{:>12}{:>10.3f}  {}\n", layer["name"].get<std::string>(),
-               layer["kind"].get<std::string>(), shape, layer["parameters"].get<int64_t>(),
-               static_cast<double>(layer["macs"].get<int64_t>()) * 1e-9,
-               layer["implementation"].get<std::string>());
+    print("{:<16}{:<12}{:<20}{:>12}{:>10.3f}  {}\n", layer["name"].get<std::string>(),
+          layer["kind"].get<std::string>(), shape, layer["parameters"].get<int64_t>(),
+          static_cast<double>(layer["macs"].get<int64_t>()) * 1e-9,
+          layer["implementation"].get<std::string>());
   }
   const Json& memory = info["memory"];
   const auto arena = memory["arena_bytes"].get<size_t>(), peak = memory["peak_bytes"].get<size_t>();
-  fmt::print("\nparameters {}, {:.3f} GMAC an image\n", info["parameters"].get<int64_t>(),
-             static_cast<double>(info["macs_per_image"].get<int64_t>()) * 1e-9);
-  fmt::print(
+  print("\nparameters {}, {:.3f} GMAC an image\n", info["parameters"].get<int64_t>(),
+        static_cast<double>(info["macs_per_image"].get<int64_t>()) * 1e-9);
+  print(
       "memory: arena {:.1f} MiB ({:.3f} x the peak of live tensors, {:.1f} MiB), packed "
       "weights {:.1f} MiB, parameters {:.1f} MiB\n",
       mib(arena), static_cast<double>(arena) / static_cast<double>(peak), mib(peak),
       mib(memory["packed_weights_bytes"].get<size_t>()),
       mib(memory["parameters_bytes"].get<size_t>()));
   if (memory.contains("ema_bytes")) {
-    fmt::print("training with accumulate > 1, or with ema: {:.1f} MiB more, each\n",
-               mib(memory["ema_bytes"].get<size_t>()));
+    print("training with accumulate > 1, or with ema: {:.1f} MiB more, each\n",
+          mib(memory["ema_bytes"].get<size_t>()));
   }
 }
 
@@ -160,32 +160,31 @@ Json describe_dataset(const std::string& folder) {
 }
 
 void print_dataset(const Json& info) {
-  fmt::print("{}: {} layout, usually read with label set {}\n", info["dataset"].get<std::string>(),
-             info["layout"].get<std::string>(), info["label_set"].get<std::string>());
+  print("{}: {} layout, usually read with label set {}\n", info["dataset"].get<std::string>(),
+        info["layout"].get<std::string>(), info["label_set"].get<std::string>());
   for (const Json& split : info["splits"]) {
-    fmt::print("  {}: {} samples", split["split"].get<std::string>(),
-               split["samples"].get<size_t>());
+    print("  {}: {} samples", split["split"].get<std::string>(), split["samples"].get<size_t>());
     const auto lonely = split["without_mask"].get<size_t>();
-    fmt::print("{}\n", lonely > 0 ? fmt::format(", {} photos without a mask", lonely) : "");
+    print("{}\n", lonely > 0 ? fmt::format(", {} photos without a mask", lonely) : "");
   }
 }
 
 void info(const InfoOptions& options) {
   Json out;
-  void (*print)(const Json&) = print_network;
+  void (*show)(const Json&) = print_network;
   if (options.subject.empty()) {
     out = devices();
-    print = print_devices;
+    show = print_devices;
   } else if (std::filesystem::is_directory(options.subject) || is_pack(options.subject)) {
     out = describe_dataset(options.subject);
-    print = print_dataset;
+    show = print_dataset;
   } else if (std::filesystem::exists(options.subject)) {
     const ModelInfo model = load_model(options.subject).info;
     if (!options.json) {
-      fmt::print("{}: {} classes of {} ({}), epoch {}, step {}, macadam {}\n", options.subject,
-                 model.class_names.size(), model.label_set, joined(model.class_names), model.epoch,
-                 model.step, model.macadam_version);
-      for (const auto& [name, value] : model.metrics) fmt::print("  {} {:.4f}\n", name, value);
+      print("{}: {} classes of {} ({}), epoch {}, step {}, macadam {}\n", options.subject,
+            model.class_names.size(), model.label_set, joined(model.class_names), model.epoch,
+            model.step, model.macadam_version);
+      for (const auto& [name, value] : model.metrics) print("  {} {:.4f}\n", name, value);
     }
     out = describe_network(network_spec(model), model.height, model.width, options);
     out["model"] = Json::parse(to_json(model));
@@ -194,9 +193,9 @@ void info(const InfoOptions& options) {
     out = describe_network({options.subject, options.classes, {}}, height, width, options);
   }
   if (options.json) {
-    fmt::print("{}\n", out.dump());
+    print_json(out);
   } else {
-    print(out);
+    show(out);
   }
 }
 

@@ -1,8 +1,8 @@
 #include <CLI/CLI.hpp>
 #include <csignal>
-#include <cstdio>
 #include <exception>
 #include <new>
+#include <string>
 
 #include "app/commands.h"
 #include "app/console.h"
@@ -13,9 +13,8 @@ namespace {
 
 constexpr int kFailed = 1, kWrongInput = 2, kInterrupted = 130;
 
-int report(const char* message, int code) {
-  macadam::end_progress();
-  std::fprintf(stderr, "macadam: error: %s\n", message);
+int report(const std::string& message, int code) {
+  macadam::say("macadam: error: " + message);
   return code;
 }
 
@@ -38,7 +37,7 @@ int run(int argc, char** argv) {
   } catch (const CLI::Success& done) {  // --help, --version
     return app.exit(done);
   } catch (const CLI::ParseError& error) {
-    return report((std::string(error.what()) + ": see `macadam --help`").c_str(), kWrongInput);
+    return report(std::string(error.what()) + ": see `macadam --help`", kWrongInput);
   }
 }
 

@@ -6,6 +6,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "engine/json_text.h"
 #include "engine/precision.h"
 
 namespace macadam {
@@ -103,8 +104,8 @@ std::string chrome_trace(const StepProfile& profile) {
                         {"bytes", layer.bytes},
                         {"floor_us", 1e3 * call.floor}}}});
   }
-  return nlohmann::json{{"traceEvents", std::move(events)}, {"displayTimeUnit", "ms"}}.dump(1) +
-         "\n";
+  const nlohmann::json trace{{"traceEvents", std::move(events)}, {"displayTimeUnit", "ms"}};
+  return json_text(trace, 1) + "\n";
 }
 
 }  // namespace macadam

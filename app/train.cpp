@@ -148,8 +148,8 @@ void score_test_split(const Config& config, Stream& stream, Ops& ops, DType dtyp
       score(model, loader, stream, ops, dtype,
             [&](int64_t done, int64_t total) { progress.show(done, total); });
   const SegmentationMetrics metrics = compute_metrics(matrix, config.absent);
-  fmt::print("test split, {} images:\n{}", loader.dataset().samples.size(),
-             metrics_table(metrics, model.info().class_names));
+  print("test split, {} images:\n{}", loader.dataset().samples.size(),
+        Lines{metrics_table(metrics, model.info().class_names)});
 }
 
 /// The graph of the configured network. Pretrained weights, and else the network, decide on options
@@ -177,7 +177,7 @@ void load_weights(const WeightImport& weights, Parameters& parameters) {
   });
   std::string text = weights.report().text();
   text.pop_back();  // the last newline
-  say(text);
+  say(Lines{text});
 }
 
 /// Shows where the time of a step goes. Leaves no run, only the trace beside where it would be.
@@ -191,7 +191,7 @@ void profile_training(const TrainerOptions& options, const Graph& graph, Paramet
       profile_steps(step, source, steps, options.learning_rate(0), stream, ops);
   std::filesystem::create_directories(file.parent_path());
   write_file_atomically(file, chrome_trace(profile));
-  fmt::print("{}trace of a step: {}\n", profile_table(profile), file.string());
+  print("{}trace of a step: {}\n", Lines{profile_table(profile)}, file.string());
 }
 
 void train(const TrainOptions& options) {
@@ -264,8 +264,8 @@ void train(const TrainOptions& options) {
   }
   if (trainer.best_epoch() > 0) {
     write_run_report(config, val_loader, device, dtype);
-    fmt::print("best epoch {}: mean IoU {:.4f}; report: {}\n", trainer.best_epoch(),
-               trainer.best_score(), (run_folder(config) / "report.html").string());
+    print("best epoch {}: mean IoU {:.4f}; report: {}\n", trainer.best_epoch(),
+          trainer.best_score(), (run_folder(config) / "report.html").string());
     if (scores_test) score_test_split(config, stream, ops, dtype);
   }
 }

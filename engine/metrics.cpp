@@ -8,8 +8,10 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "engine/json_text.h"
 #include "engine/text.h"
 #include "kernels/error.h"
+#include "kernels/printable.h"
 
 namespace macadam {
 
@@ -41,6 +43,12 @@ std::string score(double value) { return std::isnan(value) ? "-" : fmt::format("
 
 nlohmann::ordered_json json_number(double value) {
   return std::isnan(value) ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(value);
+}
+
+std::vector<std::string> printable_names(std::span<const std::string> names) {
+  std::vector<std::string> result;
+  for (const std::string& name : names) result.push_back(printable(name));
+  return result;
 }
 
 size_t widest(std::span<const std::string> names, size_t least) {
@@ -130,8 +138,10 @@ SegmentationMetrics compute_metrics(const ConfusionMatrix& matrix, AbsentRule ab
   return result;
 }
 
-std::string metrics_table(const SegmentationMetrics& metrics, std::span<const std::string> names) {
-  require(names.size() == metrics.classes.size(), "one name a class");
+std::string metrics_table(const SegmentationMetrics& metrics,
+                          std::span<const std::string> class_names) {
+  require(class_names.size() == metrics.classes.size(), "one name a class");
+  const std::vector<std::string> names = printable_names(class_names);
   const size_t width = widest(names, std::string_view("pixel_accuracy").size());
   const auto line = [&](std::string_view name, std::string_view iou, std::string_view dice,
                         std::string_view label, std::string_view predicted) {
@@ -152,8 +162,10 @@ std::string metrics_table(const SegmentationMetrics& metrics, std::span<const st
   return table + summary("pixel_accuracy", metrics.pixel_accuracy);
 }
 
-std::string confusion_table(const ConfusionMatrix& matrix, std::span<const std::string> names) {
-  require(names.size() == static_cast<size_t>(matrix.classes()), "one name a class");
+std::string confusion_table(const ConfusionMatrix& matrix,
+                            std::span<const std::string> class_names) {
+  require(class_names.size() == static_cast<size_t>(matrix.classes()), "one name a class");
+  const std::vector<std::string> names = printable_names(class_names);
   constexpr size_t cell = 7;  // "100.00" and a space
   const size_t width = widest(names, std::string_view("label \\ %").size());
   std::string table = pad_right("label \\ %", width);
@@ -194,7 +206,7 @@ std::string metrics_json(const SegmentationMetrics& metrics, const ConfusionMatr
     const auto row = matrix.counts().subspan(c * names.size(), names.size());
     root["confusion"].push_back(std::vector<uint64_t>(row.begin(), row.end()));
   }
-  return root.dump();
+  return json_text(root);
 }
 
 }  // namespace macadam

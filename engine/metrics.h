@@ -73,9 +73,11 @@ SegmentationMetrics compute_metrics(const ConfusionMatrix& matrix, AbsentRule ab
 
 /// One line a class and the means below, columns aligned; absent classes show "-".
 /// Requires one name a class (UTF-8).
-std::string metrics_table(const SegmentationMetrics& metrics, std::span<const std::string> names);
+std::string metrics_table(const SegmentationMetrics& metrics,
+                          std::span<const std::string> class_names);
 /// Rows = labels, columns = predictions, in per cent of the row; "-" for classes without labels.
-std::string confusion_table(const ConfusionMatrix& matrix, std::span<const std::string> names);
+std::string confusion_table(const ConfusionMatrix& matrix,
+                            std::span<const std::string> class_names);
 /// One JSON object: the scalars, "classes" (name, iou, dice, pixels) and "confusion" (counts, row
 /// by row). NaN becomes null.
 std::string metrics_json(const SegmentationMetrics& metrics, const ConfusionMatrix& matrix,

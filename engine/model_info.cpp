@@ -9,6 +9,7 @@
 #include <set>
 #include <utility>
 
+#include "engine/json_text.h"
 #include "engine/text.h"
 #include "kernels/error.h"
 
@@ -219,12 +220,8 @@ std::string to_json(const ModelInfo& info) {
                      {"step", info.step},
                      {"metrics", info.metrics},
                      {"progress", info.progress}};
-  try {
-    return json.dump();
-  } catch (const Json::type_error&) {
-    throw InputError("a text that describes the model is not UTF-8", info.network,
-                     "rename the classes");
-  }
+  return exact_json_text(json, "a text that describes the model is not UTF-8", info.network,
+                         "rename the classes");
 }
 
 ModelInfo parse_model_info(std::string_view json, std::string_view file) {

@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "engine/files.h"
+#include "engine/json_text.h"
 #include "kernels/error.h"
 
 namespace macadam {
@@ -109,7 +110,7 @@ void RunLog::epoch(const EpochSummary& s) {
                              {"images_per_second", s.images_per_second},
                              {"data_wait_seconds", s.data_wait_seconds},
                              {"best", s.best}};
-  log_ << entry.dump() << '\n';
+  log_ << json_text(entry) << '\n';
   if (results_.tellp() == std::streampos(0)) results_ << header(s.metrics) << '\n';
   results_ << fmt::format("{},{},{},{},{},{},{},{},{:.3f},{:.3f},{:.3f}\n", s.epoch, s.step,
                           s.train_loss, s.val_loss, s.metrics.mean_iou, s.metrics.mean_dice,

@@ -9,6 +9,7 @@
 #include <optional>
 #include <utility>
 
+#include "engine/json_text.h"
 #include "engine/text.h"
 #include "kernels/error.h"
 #include "kernels/scalar/half.h"
@@ -336,13 +337,8 @@ void write_safetensors(const std::filesystem::path& path,
     parts.push_back(tensor->data);
     offset = end;
   }
-  std::string text;
-  try {
-    text = header.dump();
-  } catch (const nlohmann::json::type_error&) {
-    throw InputError("a name or a text of the model is not UTF-8", path.string(),
-                     "rename the classes or the run");
-  }
+  std::string text = exact_json_text(header, "a name or a text of the model is not UTF-8",
+                                     path.string(), "rename the classes or the run");
   const size_t used = length_bytes + text.size();
   text.append((data_alignment - used % data_alignment) % data_alignment, ' ');
   require(text.size() <= max_header_bytes, "a header has at most 100 MB");

@@ -8,29 +8,11 @@
 #include <limits>
 #include <vector>
 
+#include "kernels/printable.h"
+
 namespace macadam {
 
 namespace {
-
-/// Bytes of the well-formed UTF-8 sequence that `text` begins with; 0 when it is ill-formed.
-size_t utf8_sequence(std::string_view text) {
-  const auto byte = [&](size_t i) { return static_cast<uint8_t>(text[i]); };
-  const uint8_t lead = byte(0);
-  if (lead < 0x80) return 1;
-  const size_t length = lead >= 0xC2 && lead <= 0xDF   ? 2
-                        : lead >= 0xE0 && lead <= 0xEF ? 3
-                        : lead >= 0xF0 && lead <= 0xF4 ? 4
-                                                       : 0;
-  if (length == 0 || text.size() < length) return 0;
-  for (size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xC0) != 0x80) return 0;
-  }
-  const uint8_t second = byte(1);
-  const bool overlong = (lead == 0xE0 && second < 0xA0) || (lead == 0xF0 && second < 0x90);
-  const bool surrogate = lead == 0xED && second > 0x9F;
-  const bool beyond = lead == 0xF4 && second > 0x8F;
-  return overlong || surrogate || beyond ? 0 : length;
-}
 
 std::string lower(std::string_view text) {
   std::string result(text);
@@ -62,22 +44,11 @@ size_t edit_distance(std::string_view a, std::string_view b) {
 std::string quote(std::string_view text, size_t max_bytes) {
   std::string result = "'";
   while (!text.empty()) {
-    const size_t length = utf8_sequence(text);
-    const auto lead = static_cast<uint8_t>(text[0]);
-    // U+0080..U+009F are control characters too: some terminals obey them.
-    const bool control =
-        lead < 0x20 || lead == 0x7F || (lead == 0xC2 && static_cast<uint8_t>(text[1]) < 0xA0);
-    std::string piece;
-    if (length == 0 || control) {
-      for (size_t i = 0; i < std::max<size_t>(length, 1); ++i) {
-        piece += fmt::format("\\x{:02x}", static_cast<uint8_t>(text[i]));
-      }
-    } else {
-      piece = text.substr(0, length);
-    }
+    const size_t length = std::max<size_t>(first_character(text).bytes, 1);
+    const std::string piece = printable(text.substr(0, length));
     if (result.size() + piece.size() > max_bytes + 1) return result + "...'";
     result += piece;
-    text.remove_prefix(std::max<size_t>(length, 1));
+    text.remove_prefix(length);
   }
   return result + "'";
 }
@@ -118,7 +89,7 @@ std::string pad_left(std::string_view text, size_t width) {
 
 bool is_utf8(std::string_view text) {
   while (!text.empty()) {
-    const size_t length = utf8_sequence(text);
+    const size_t length = first_character(text).bytes;
     if (length == 0) return false;
     text.remove_prefix(length);
   }

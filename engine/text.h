@@ -8,8 +8,8 @@
 
 namespace macadam {
 
-/// `text` between single quotes, fit for one line of a terminal: control characters and bytes that
-/// are not UTF-8 become \xNN, and what passes `max_bytes` becomes "...".
+/// `text` between single quotes, fit for one line of a terminal as printable() makes it; what
+/// passes `max_bytes` becomes "...".
 std::string quote(std::string_view text, size_t max_bytes = 80);
 
 /// The candidate with the smallest edit distance (insertions, deletions, substitutions and swaps

@@ -1,15 +1,17 @@
 #include "kernels/error.h"
 
+#include "kernels/printable.h"
+
 namespace macadam {
 
 namespace {
 
 std::string join(std::string_view what, std::string_view where, std::string_view remedy) {
-  std::string line(what);
+  std::string line = printable(what);
   for (std::string_view part : {where, remedy}) {
     if (part.empty()) continue;
     line += ": ";
-    line += part;
+    line += printable(part);
   }
   return line;
 }

@@ -14,6 +14,7 @@ enum class ErrorKind { input, failure };
 class Error : public std::runtime_error {
  public:
   /// `what` happened, `where` (file, key, tensor; may be empty), and the `remedy` (may be empty).
+  /// They may hold text from outside: the message is printable(), one line whatever they are.
   Error(ErrorKind kind, std::string_view what, std::string_view where, std::string_view remedy);
 
   ErrorKind kind() const noexcept { return kind_; }

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/files.h"
+#include "engine/json_text.h"
 #include "models/onnx/serialise.h"
 #include "models/onnx/translate.h"
 
@@ -18,14 +19,18 @@ std::string list(std::span<const float> values) {
 }
 
 std::vector<std::pair<std::string, std::string>> metadata_of(const ModelInfo& info, Shape image) {
+  const auto text = [&](const nlohmann::ordered_json& value) {
+    return exact_json_text(value, "a text that describes the model is not UTF-8", info.network,
+                           "rename the classes");
+  };
   nlohmann::ordered_json names;
   for (size_t i = 0; i < info.class_names.size(); ++i) {
     names[std::to_string(i)] = info.class_names[i];
   }
   return {{"macadam", to_json(info)},
-          {"names", names.dump()},
-          {"class_names", nlohmann::json(info.class_names).dump()},
-          {"palette", nlohmann::json(info.palette).dump()},
+          {"names", text(names)},
+          {"class_names", text(info.class_names)},
+          {"palette", text(info.palette)},
           {"mean", list(info.normalization.mean)},
           {"std", list(info.normalization.std)},
           {"range", fmt::format("{}", info.normalization.range)},

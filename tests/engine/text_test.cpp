@@ -11,7 +11,7 @@ TEST(Text, QuoteKeepsPrintableTextAndEscapesTheRest) {
   EXPECT_EQ(quote("conv1.weight"), "'conv1.weight'");
   EXPECT_EQ(quote("Straße"), "'Straße'");
   EXPECT_EQ(quote("a\nb\x1b[31m"), "'a\\x0ab\\x1b[31m'");
-  EXPECT_EQ(quote("\xC2\x9B"), "'\\xc2\\x9b'");  // a C1 control character
+  EXPECT_EQ(quote("\xC2\x9B"), "'\\u{009b}'");  // a C1 control character
   EXPECT_EQ(quote("\xFF"
                   "a\xC3"),
             "'\\xffa\\xc3'");  // not UTF-8

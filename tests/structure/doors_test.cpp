@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cctype>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -130,6 +131,46 @@ TEST(Doors, HeadersWithVendorTypesStayPrivate) {
     }
   }
 }
+
+/// Whether `line`, its comment apart, holds `word` other than as the end of a longer name.
+bool says(const std::string& line, const std::string& word) {
+  const std::string code = line.substr(0, line.find("//"));
+  for (size_t at = code.find(word); at != std::string::npos; at = code.find(word, at + 1)) {
+    const char before = at == 0 ? ' ' : code[at - 1];
+    if (word[0] == '.' ||
+        (std::isalnum(static_cast<unsigned char>(before)) == 0 && before != '_')) {
+      return true;
+    }
+  }
+  return false;
+}
+
+/// Expects that no line of code holds one of `words` but in the file `home`.
+void expect_only_in(const std::string& home, const std::vector<std::string>& words) {
+  bool used_at_home = false;
+  for (const auto& [file, includes] : sources()) {
+    std::ifstream stream(fs::path(MACADAM_SOURCE_DIR) / file);
+    for (std::string line; std::getline(stream, line);) {
+      for (const std::string& word : words) {
+        if (!says(line, word)) continue;
+        EXPECT_EQ(file, home) << line;
+        used_at_home = true;
+      }
+    }
+  }
+  EXPECT_TRUE(used_at_home) << home;
+}
+
+// Text from outside is escaped there.
+TEST(Doors, OnlyTheConsoleWritesToTheTerminal) {
+  expect_only_in("app/console.cpp",
+                 {"fmt::print", "printf(", "fprintf(", "vprintf(", "vfprintf(", "dprintf(", "puts(",
+                  "fputs(", "putchar(", "fputc(", "fwrite(", "perror(", "std::cout", "std::cerr",
+                  "std::clog", "STDOUT_FILENO", "STDERR_FILENO"});
+}
+
+// It replaces or refuses what is not UTF-8, where the library would throw an exception of its own.
+TEST(Doors, OneFileWritesJson) { expect_only_in("engine/json_text.cpp", {".dump("}); }
 
 TEST(Doors, TheReferenceIsForTestsOnly) {
   for (const auto& [file, includes] : sources()) {
