@@ -1,6 +1,7 @@
-// Decoding a driving scene of 2048x1024 in memory, PNG and JPEG, beside stb_image and libpng. The
-// scene is a procedural street, blurred a little. Every row of the PNG is filtered by Paeth's rule,
-// as 97 to 99 in 100 rows of Cityscapes' frames are.
+// Decoding a driving scene of 2048x1024 in memory, PNG and JPEG, beside stb_image and libpng; and
+// encoding what predict writes of it, beside stb_image_write. The scene is a procedural street,
+// blurred a little. Every row of the PNG to decode is filtered by Paeth's rule, as 97 to 99 in 100
+// rows of Cityscapes' frames are.
 //
 // Interleave and repeat to compare on a machine that does other things too:
 //   bench_decode --benchmark_enable_random_interleaving=true --benchmark_repetitions=9
@@ -63,6 +64,7 @@ std::vector<uint8_t> photograph(const std::vector<uint8_t>& scene) {
 
 struct Files {
   File png, grey_png, jpeg;
+  Image ids, colors, overlay;  // what predict writes
 };
 
 Files make_files() {
@@ -75,6 +77,16 @@ Files make_files() {
   stbi_write_force_png_filter = 0;
   stbi_write_png_to_func(append, &files.grey_png, kWidth, kHeight, 1, scene.labels.data(), kWidth);
   stbi_write_jpg_to_func(append, &files.jpeg, kWidth, kHeight, 3, photo.data(), 90);
+  stbi_write_force_png_filter = -1;
+  stbi_write_png_compression_level = 8;  // as it comes
+  files.ids = Image(kHeight, kWidth, 1);
+  files.ids.pixels = scene.labels;
+  files.colors = files.overlay = Image(kHeight, kWidth, 3);
+  for (size_t i = 0; i < photo.size(); ++i) {
+    const auto color = static_cast<uint8_t>(scene.labels[i / 3] * (29 + 62 * (i % 3)));
+    files.colors.pixels[i] = color;
+    files.overlay.pixels[i] = static_cast<uint8_t>((photo[i] + color) / 2);
+  }
   return files;
 }
 
@@ -110,6 +122,22 @@ Image by_libpng(const File& file, int channels) {
 }
 #endif
 
+File encoded_by_stb(const Image& image) {
+  File file;
+  stbi_write_png_to_func(append, &file, image.width, image.height, image.channels,
+                         image.pixels.data(), image.width * image.channels);
+  return file;
+}
+
+void encode(benchmark::State& state, const Image& image, File (*encoder)(const Image&)) {
+  File file;
+  for (auto _ : state) benchmark::DoNotOptimize((file = encoder(image)).data());
+  state.counters["file_MB"] = static_cast<double>(file.size()) / 1e6;
+  state.counters["Mpixels/s"] =
+      benchmark::Counter(static_cast<double>(state.iterations()) * kHeight * kWidth / 1e6,
+                         benchmark::Counter::kIsRate);
+}
+
 void decode(benchmark::State& state, const File& file, const std::function<Image()>& decoder) {
   for (auto _ : state) benchmark::DoNotOptimize(decoder().pixels.data());
   state.counters["file_MB"] = static_cast<double>(file.size()) / 1e6;
@@ -121,6 +149,15 @@ void decode(benchmark::State& state, const File& file, const std::function<Image
 void add(const std::string& name, const File& file, const std::function<Image()>& decoder) {
   benchmark::RegisterBenchmark(name.c_str(), decode, std::cref(file), decoder)
       ->Unit(benchmark::kMillisecond);
+}
+
+void add_encoders(const std::string& picture, const Image& image) {
+  const auto add_one = [&](const std::string& name, File (*encoder)(const Image&)) {
+    benchmark::RegisterBenchmark((picture + name).c_str(), encode, std::cref(image), encoder)
+        ->Unit(benchmark::kMillisecond);
+  };
+  add_one("/macadam", encode_png);
+  add_one("/stb", encoded_by_stb);
 }
 
 /// Pixels that differ would make a comparison of times void.
@@ -152,6 +189,10 @@ void add_all() {
       return decode_rgb(jpeg, "photo", {}, {kHeight / reduction, kWidth / reduction});
     });
   }
+  require_same(by_stb(encode_png(files().overlay), 3), files().overlay, "stb_image, written PNG");
+  add_encoders("write_ids", files().ids);
+  add_encoders("write_colors", files().colors);
+  add_encoders("write_overlay", files().overlay);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #pragma once
 // The door to libdeflate; deflate.cpp alone includes it.
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
@@ -15,6 +16,13 @@ enum class InflateResult : uint8_t {
   too_short,  // fewer bytes than `out` has room for
   too_long,   // more
 };
+
+/// The most bytes that deflate_zlib makes of `size`.
+size_t deflate_bound(size_t size);
+
+/// Compresses `bytes` into a zlib stream at the beginning of `out`; returns its size. `level`: 1
+/// (fast) to 12 (small). Equal bytes give equal streams. Requires room for deflate_bound(size).
+size_t deflate_zlib(std::span<const uint8_t> bytes, int level, std::span<uint8_t> out);
 
 /// Inflates a zlib stream into `out`, and no further. Bytes behind the stream are passed over.
 InflateResult inflate_zlib(std::span<const uint8_t> stream, std::span<uint8_t> out);

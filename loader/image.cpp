@@ -208,18 +208,6 @@ Image decode_label_indices(std::span<const uint8_t> bytes, std::string_view name
   return decode_png_ids(bytes, header, name);
 }
 
-std::vector<uint8_t> encode_png(const Image& image) {
-  require(image.height > 0 && image.width > 0, "the image is not empty");
-  require(image.channels == 1 || image.channels == 3 || image.channels == 4,
-          "a PNG has 1, 3 or 4 channels");
-  std::vector<uint8_t> bytes = stb::encode_png(image);
-  if (bytes.empty()) {
-    throw RunError("not enough memory to encode a PNG",
-                   fmt::format("{} x {} pixels", image.width, image.height), "free memory");
-  }
-  return bytes;
-}
-
 void write_png(const std::filesystem::path& path, const Image& image) {
   const std::vector<uint8_t> bytes = encode_png(image);
   const std::array parts{std::as_bytes(std::span(bytes))};

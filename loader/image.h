@@ -107,7 +107,8 @@ class ImageFile {
   FileBytes file_;
 };
 
-/// A PNG of 1 (grey), 3 (RGB) or 4 (RGBA) channels. Requires a non-empty image.
+/// A PNG of 1 (grey), 3 (RGB) or 4 (RGBA) channels; the same bytes for the same pixels. Requires a
+/// non-empty image of less than 2 GiB.
 std::vector<uint8_t> encode_png(const Image& image);
 
 /// Writes `image` as a PNG, completely or not at all (engine/files.h).

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <string>
 
 #include "kernels/error.h"
@@ -13,10 +12,9 @@ namespace macadam {
 
 namespace {
 
-constexpr std::array<uint8_t, 8> kSignature{0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'};
 constexpr size_t kHeaderData = 13;
 constexpr size_t kChunkOverhead = 12;  // length, type, checksum
-constexpr size_t kHeaderEnd = kSignature.size() + kChunkOverhead + kHeaderData;
+constexpr size_t kHeaderEnd = kPngSignature.size() + kChunkOverhead + kHeaderData;
 
 constexpr uint32_t type_code(std::string_view name) {
   uint32_t code = 0;
@@ -62,13 +60,13 @@ int PngHeader::samples() const {
 }
 
 bool is_png(std::span<const uint8_t> bytes) {
-  return bytes.size() >= kSignature.size() &&
-         std::equal(kSignature.begin(), kSignature.end(), bytes.begin());
+  return bytes.size() >= kPngSignature.size() &&
+         std::equal(kPngSignature.begin(), kPngSignature.end(), bytes.begin());
 }
 
 PngHeader read_png_header(std::span<const uint8_t> bytes, std::string_view name) {
   if (bytes.size() < kHeaderEnd) damaged("PNG file is truncated in its header", name);
-  const uint8_t* chunk = bytes.data() + kSignature.size();
+  const uint8_t* chunk = bytes.data() + kPngSignature.size();
   if (big_endian(chunk) != kHeaderData || big_endian(chunk + 4) != kHeader) {
     damaged("PNG file does not begin with a header chunk", name);
   }
@@ -86,7 +84,7 @@ PngHeader read_png_header(std::span<const uint8_t> bytes, std::string_view name)
 
 PngChunks read_png_chunks(std::span<const uint8_t> bytes, std::string_view name) {
   PngChunks chunks;
-  size_t begin = kSignature.size();
+  size_t begin = kPngSignature.size();
   while (true) {
     if (bytes.size() - begin < kChunkOverhead) damaged("PNG file is truncated", name);
     const size_t length = big_endian(bytes.data() + begin);
@@ -106,7 +104,7 @@ PngChunks read_png_chunks(std::span<const uint8_t> bytes, std::string_view name)
         damaged("PNG file is damaged (palette)", name);
       }
       chunks.palette = data;
-    } else if (!(type & kAncillary) && (type != kHeader || begin != kSignature.size())) {
+    } else if (!(type & kAncillary) && (type != kHeader || begin != kPngSignature.size())) {
       damaged(fmt::format("PNG file is damaged (unexpected chunk at byte {})", begin), name);
     }
     begin += kChunkOverhead + length;

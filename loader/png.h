@@ -2,6 +2,7 @@
 // The chunk structure of a PNG: header, checksums, and where the compressed pixels lie.
 // Source: PNG specification (W3C, third edition), sections 5 and 11.2.
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -10,6 +11,9 @@
 namespace macadam {
 
 enum class PngColor : uint8_t { grey = 0, rgb = 2, palette = 3, grey_alpha = 4, rgba = 6 };
+
+/// What stands before a row (table 9.1).
+enum class PngFilter : uint8_t { none = 0, sub = 1, up = 2, average = 3, paeth = 4 };
 
 struct PngHeader {
   uint32_t width = 0, height = 0;
@@ -26,6 +30,8 @@ struct PngChunks {
   std::vector<std::span<const uint8_t>> data;  // the zlib stream, in pieces
   std::span<const uint8_t> palette;            // RGB triples; empty when there is none
 };
+
+inline constexpr std::array<uint8_t, 8> kPngSignature{0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'};
 
 /// Whether `bytes` begin with the PNG signature.
 bool is_png(std::span<const uint8_t> bytes);

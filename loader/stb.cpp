@@ -26,11 +26,7 @@ void* bounded_realloc(void* block, size_t bytes) {
 #define STBI_MALLOC(bytes) bounded_malloc(bytes)
 #define STBI_REALLOC(block, bytes) bounded_realloc(block, bytes)
 #define STBI_FREE(block) std::free(block)
-#define STB_IMAGE_WRITE_STATIC
-#define STB_IMAGE_WRITE_IMPLEMENTATION
-#define STBI_WRITE_NO_STDIO
 #include <stb/stb_image.h>
-#include <stb/stb_image_write.h>
 
 namespace macadam::stb {
 
@@ -63,19 +59,6 @@ Image decode_rgb(std::span<const uint8_t> bytes, size_t max_block, std::string& 
   image.channels = kChannels;
   image.pixels.assign(pixels.get(), pixels.get() + static_cast<size_t>(height) * width * kChannels);
   return image;
-}
-
-std::vector<uint8_t> encode_png(const Image& image) {
-  std::vector<uint8_t> bytes;
-  const auto append = [](void* context, void* data, int size) {
-    const auto* first = static_cast<const uint8_t*>(data);
-    static_cast<std::vector<uint8_t>*>(context)->assign(first, first + size);
-  };
-  if (!stbi_write_png_to_func(append, &bytes, image.width, image.height, image.channels,
-                              image.pixels.data(), image.width * image.channels)) {
-    bytes.clear();
-  }
-  return bytes;
 }
 
 }  // namespace macadam::stb

@@ -1,11 +1,10 @@
 #pragma once
-// The door to stb_image and stb_image_write; stb.cpp alone includes them.
+// The door to stb_image; stb.cpp alone includes it.
 
 #include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
-#include <vector>
 
 #include "loader/image.h"
 
@@ -22,8 +21,5 @@ std::optional<Size> bmp_size(std::span<const uint8_t> bytes);
 /// allocated, so that a compressed stream longer than its header claims ends in a failure, not in
 /// gigabytes. On failure the image is empty (height 0) and `why` says stb's reason.
 Image decode_rgb(std::span<const uint8_t> bytes, size_t max_block, std::string& why);
-
-/// Empty when there is not enough memory.
-std::vector<uint8_t> encode_png(const Image& image);
 
 }  // namespace macadam::stb

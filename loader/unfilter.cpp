@@ -6,12 +6,11 @@
 #include <vector>
 
 #include "kernels/error.h"
+#include "loader/png.h"
 
 namespace macadam {
 
 namespace {
-
-enum Filter : uint8_t { kNone = 0, kSub = 1, kUp = 2, kAverage = 3, kPaeth = 4 };
 
 void undo_up(const uint8_t* in, const uint8_t* above, size_t row_bytes, uint8_t* out) {
   for (size_t i = 0; i < row_bytes; ++i) out[i] = static_cast<uint8_t>(in[i] + above[i]);
@@ -123,6 +122,8 @@ void undo_paeth(const uint8_t* in, const uint8_t* above, size_t rows, size_t row
   while (step < steps) careful_step(step++);
 }
 
+constexpr auto kPaeth = static_cast<uint8_t>(PngFilter::paeth);
+
 template <size_t kPixel>
 bool undo_all(const uint8_t* in, size_t rows, size_t row_bytes, uint8_t* out) {
   const size_t in_stride = row_bytes + 1;
@@ -130,12 +131,12 @@ bool undo_all(const uint8_t* in, size_t rows, size_t row_bytes, uint8_t* out) {
   const uint8_t* above = zeros.data();
   for (size_t row = 0; row < rows;) {
     size_t done = 1;
-    switch (*in) {
-      case kNone: std::memcpy(out, in + 1, row_bytes); break;
-      case kSub: undo_sub<kPixel>(in + 1, row_bytes, out); break;
-      case kUp: undo_up(in + 1, above, row_bytes, out); break;
-      case kAverage: undo_average<kPixel>(in + 1, above, row_bytes, out); break;
-      case kPaeth:
+    switch (static_cast<PngFilter>(*in)) {
+      case PngFilter::none: std::memcpy(out, in + 1, row_bytes); break;
+      case PngFilter::sub: undo_sub<kPixel>(in + 1, row_bytes, out); break;
+      case PngFilter::up: undo_up(in + 1, above, row_bytes, out); break;
+      case PngFilter::average: undo_average<kPixel>(in + 1, above, row_bytes, out); break;
+      case PngFilter::paeth:
         while (done < kLanes && row + done < rows && in[done * in_stride] == kPaeth) ++done;
         undo_paeth<kPixel>(in + 1, above, done, row_bytes, out);
         break;

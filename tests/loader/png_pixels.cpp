@@ -4,8 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
-#include <cstdlib>
 
 #include "loader/unfilter.h"
 #include "tests/loader/support.h"
@@ -15,46 +13,13 @@ namespace {
 
 using namespace test;
 
-constexpr int kNone = 0, kSub = 1, kUp = 2, kAverage = 3, kPaeth = 4;
 constexpr int kGrey = 0, kRgb = 2, kPalette = 3;
 constexpr std::array<int, 5> kColorOfSamples{-1, kGrey, 4, kRgb, 6};
 
-/// The specification's predictor (section 9.4), in its own words.
-int paeth_predictor(int a, int b, int c) {
-  const int p = a + b - c;
-  const int pa = std::abs(p - a), pb = std::abs(p - b), pc = std::abs(p - c);
-  if (pa <= pb && pa <= pc) return a;
-  return pb <= pc ? b : c;
-}
-
-/// Filters rows as an encoder does: filters[y] for row y, repeated.
-std::vector<uint8_t> filter_rows(const std::vector<uint8_t>& pixels, size_t rows, size_t row_bytes,
-                                 size_t pixel_bytes, const std::vector<int>& filters) {
-  std::vector<uint8_t> filtered;
-  for (size_t y = 0; y < rows; ++y) {
-    const int filter = filters[y % filters.size()];
-    filtered.push_back(static_cast<uint8_t>(filter));
-    for (size_t i = 0; i < row_bytes; ++i) {
-      const size_t at = y * row_bytes + i;
-      const bool has_left = i >= pixel_bytes;
-      const int a = has_left ? pixels[at - pixel_bytes] : 0;
-      const int b = y > 0 ? pixels[at - row_bytes] : 0;
-      const int c = has_left && y > 0 ? pixels[at - row_bytes - pixel_bytes] : 0;
-      int predicted = 0;
-      if (filter == kSub) predicted = a;
-      if (filter == kUp) predicted = b;
-      if (filter == kAverage) predicted = (a + b) / 2;
-      if (filter == kPaeth) predicted = paeth_predictor(a, b, c);
-      filtered.push_back(static_cast<uint8_t>(pixels[at] - predicted));
-    }
-  }
-  return filtered;
-}
-
 std::vector<uint8_t> filter_image(const Image& image, const std::vector<int>& filters) {
   const auto samples = static_cast<size_t>(image.channels);
-  return filter_rows(image.pixels, static_cast<size_t>(image.height),
-                     static_cast<size_t>(image.width) * samples, samples, filters);
+  return filter_as_specified(image.pixels, static_cast<size_t>(image.height),
+                             static_cast<size_t>(image.width) * samples, samples, filters);
 }
 
 std::vector<uint8_t> encode(const Image& image, const std::vector<int>& filters,
@@ -65,18 +30,6 @@ std::vector<uint8_t> encode(const Image& image, const std::vector<int>& filters,
   parts.raw = filter_image(image, filters);
   parts.piece = piece;
   return make_png(parts);
-}
-
-/// Neighbours that are alike, with jumps, so that each of Paeth's three is taken.
-Image wandering(int height, int width, int channels, uint32_t seed) {
-  Image image = noise(height, width, channels, seed);
-  for (size_t i = static_cast<size_t>(channels); i < image.pixels.size(); ++i) {
-    const uint8_t before = image.pixels[i - static_cast<size_t>(channels)];
-    if (image.pixels[i] < 240) {
-      image.pixels[i] = static_cast<uint8_t>(before + image.pixels[i] % 5 - 2);
-    }
-  }
-  return image;
 }
 
 TEST(Unfilter, EveryFilterEveryPixelSizeEveryWidth) {
@@ -176,7 +129,7 @@ TEST(PngPixels, PalettesOfEveryDepth) {
       const Image bytes = noise(3, static_cast<int>(row_bytes), 1, width);
       PngParts parts{.width = width, .height = 3, .bits = bits, .color = kPalette};
       parts.palette.assign(palette.begin(), palette.begin() + (ptrdiff_t{3} << bits));
-      parts.raw = filter_rows(bytes.pixels, 3, row_bytes, 1, {kPaeth, kSub, kAverage});
+      parts.raw = filter_as_specified(bytes.pixels, 3, row_bytes, 1, {kPaeth, kSub, kAverage});
       const auto png = make_png(parts);
       ASSERT_EQ(decode_rgb(png, "palette"), decode_by_stb(png)) << bits << " bits, " << width;
 

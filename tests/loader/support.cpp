@@ -97,6 +97,17 @@ Image noise_mask(int height, int width, int ids, uint32_t seed) {
   return mask;
 }
 
+Image wandering(int height, int width, int channels, uint32_t seed) {
+  Image image = noise(height, width, channels, seed);
+  for (size_t i = static_cast<size_t>(channels); i < image.pixels.size(); ++i) {
+    const uint8_t before = image.pixels[i - static_cast<size_t>(channels)];
+    if (image.pixels[i] < 240) {
+      image.pixels[i] = static_cast<uint8_t>(before + image.pixels[i] % 5 - 2);
+    }
+  }
+  return image;
+}
+
 void put_png(const fs::path& path, const Image& image) { put_bytes(path, encode_png(image)); }
 
 void put_bytes(const fs::path& path, std::span<const uint8_t> bytes) {
@@ -148,12 +159,50 @@ std::vector<uint8_t> make_png(const PngParts& parts) {
   return png;
 }
 
+int paeth_predictor(int a, int b, int c) {
+  const int p = a + b - c;
+  const int pa = std::abs(p - a), pb = std::abs(p - b), pc = std::abs(p - c);
+  if (pa <= pb && pa <= pc) return a;
+  return pb <= pc ? b : c;
+}
+
+std::vector<uint8_t> filter_as_specified(const std::vector<uint8_t>& pixels, size_t rows,
+                                         size_t row_bytes, size_t pixel_bytes,
+                                         const std::vector<int>& filters) {
+  std::vector<uint8_t> filtered;
+  for (size_t y = 0; y < rows; ++y) {
+    const int filter = filters[y % filters.size()];
+    filtered.push_back(static_cast<uint8_t>(filter));
+    for (size_t i = 0; i < row_bytes; ++i) {
+      const size_t at = y * row_bytes + i;
+      const bool has_left = i >= pixel_bytes;
+      const int a = has_left ? pixels[at - pixel_bytes] : 0;
+      const int b = y > 0 ? pixels[at - row_bytes] : 0;
+      const int c = has_left && y > 0 ? pixels[at - row_bytes - pixel_bytes] : 0;
+      int predicted = 0;
+      if (filter == kSub) predicted = a;
+      if (filter == kUp) predicted = b;
+      if (filter == kAverage) predicted = (a + b) / 2;
+      if (filter == kPaeth) predicted = paeth_predictor(a, b, c);
+      filtered.push_back(static_cast<uint8_t>(pixels[at] - predicted));
+    }
+  }
+  return filtered;
+}
+
 Image decode_by_stb(std::span<const uint8_t> bytes) {
   constexpr size_t kMaxBlock = 1 << 24;
   std::string why;
   Image image = stb::decode_rgb(bytes, kMaxBlock, why);
   if (image.height == 0) throw std::runtime_error("stb_image: " + why);
   return image;
+}
+
+std::vector<uint8_t> make_png_by_stb(const Image& image) {
+  std::vector<uint8_t> bytes;
+  stbi_write_png_to_func(collect, &bytes, image.width, image.height, image.channels,
+                         image.pixels.data(), image.width * image.channels);
+  return bytes;
 }
 
 std::vector<uint8_t> make_jpeg(const Image& image, int quality) {

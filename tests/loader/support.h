@@ -38,6 +38,9 @@ Image noise(int height, int width, int channels, uint32_t seed);
 /// A mask whose ids are pseudo-random in [0, ids).
 Image noise_mask(int height, int width, int ids, uint32_t seed);
 
+/// Neighbours that are alike, with jumps, so that each of Paeth's three is taken.
+Image wandering(int height, int width, int channels, uint32_t seed);
+
 /// Writes a PNG, making its folders.
 void put_png(const std::filesystem::path& path, const Image& image);
 
@@ -61,8 +64,22 @@ struct PngParts {
 };
 std::vector<uint8_t> make_png(const PngParts& parts);
 
+// The types of PNG's filters.
+inline constexpr int kNone = 0, kSub = 1, kUp = 2, kAverage = 3, kPaeth = 4;
+
+/// PNG's predictor of Paeth (section 9.4), in the specification's words.
+int paeth_predictor(int a, int b, int c);
+
+/// Filters rows as an encoder does: filters[y] for row y, repeated.
+std::vector<uint8_t> filter_as_specified(const std::vector<uint8_t>& pixels, size_t rows,
+                                         size_t row_bytes, size_t pixel_bytes,
+                                         const std::vector<int>& filters);
+
 /// What stb_image makes of a PNG or BMP, as RGB; throws when it fails.
 Image decode_by_stb(std::span<const uint8_t> bytes);
+
+/// The PNG that stb_image_write makes.
+std::vector<uint8_t> make_png_by_stb(const Image& image);
 
 /// A JPEG and a BMP of an RGB image.
 std::vector<uint8_t> make_jpeg(const Image& image, int quality);
