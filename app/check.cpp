@@ -7,10 +7,12 @@
 #include <CLI/CLI.hpp>
 #include <array>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "app/commands.h"
 #include "app/console.h"
 #include "app/contact_sheet.h"
+#include "app/label_sets.h"
 #include "app/loader_options.h"
 #include "engine/text.h"
 #include "kernels/error.h"
@@ -24,7 +26,8 @@ constexpr std::array kWeightings{ClassWeighting::enet, ClassWeighting::median_fr
                                  ClassWeighting::effective_number};
 
 struct CheckOptions {
-  std::string dataset, label_set, void_policy;
+  std::string dataset;
+  std::string label_set{kAutoLabelSet}, void_policy = "auto";
   int threads = 0;
   bool json = false;
   std::string augment, output;
@@ -122,14 +125,14 @@ void print_report(const CheckReport& report) {
   print("{} errors, {} warnings\n", report.errors(), report.warnings());
 }
 
-/// What training by the configuration `options.augment`, with its label set, would see of the data
-/// set.
-void show_augmentation(const CheckOptions& options) {
-  const Config config =
-      load_config(options.augment,
-                  std::array{"dataset=" + std::filesystem::absolute(options.dataset).string()});
-  const LabelSet labels = make_label_set(config, options.dataset);
-  check_fill_labels(config.augment, labels.classes());
+/// The configuration `options.augment`, to train on the data set.
+Config training_config(const CheckOptions& options) {
+  return load_config(options.augment,
+                     std::array{"dataset=" + std::filesystem::absolute(options.dataset).string()});
+}
+
+/// What training by `config` would see of the data set.
+void show_augmentation(const CheckOptions& options, const Config& config, const LabelSet& labels) {
   const Dataset dataset = open_dataset(options.dataset, "train");
   ProgressLine progress("contact sheets");
   write_contact_sheets(dataset, labels, loader_options(config, Device{}, true), options.sheets,
@@ -139,10 +142,13 @@ void show_augmentation(const CheckOptions& options) {
 }
 
 void check(const CheckOptions& options) {
-  const std::string label_set =
-      options.label_set.empty() ? default_label_set(options.dataset) : options.label_set;
+  std::optional<Config> config;
+  if (!options.augment.empty()) config = training_config(options);
   const LabelSet labels =
-      make_label_set(label_set, parse_void_policy(options.void_policy), options.dataset);
+      config ? make_label_set(*config, options.dataset)
+             : make_label_set(options.label_set, parse_void_policy(options.void_policy),
+                              options.dataset);
+  if (config) check_fill_labels(config->augment, labels.classes());
   ProgressLine progress("checking");
   const CheckReport report =
       check_dataset(options.dataset, labels, options.threads,
@@ -156,7 +162,7 @@ void check(const CheckOptions& options) {
     throw InputError(fmt::format("{} errors in the data set", report.errors()), options.dataset,
                      "mend or remove the files listed");
   }
-  if (!options.augment.empty()) show_augmentation(options);
+  if (config) show_augmentation(options, *config, labels);
 }
 
 }  // namespace
@@ -165,15 +171,24 @@ void add_check(CLI::App& app) {
   auto* command = app.add_subcommand("check", "Verify a data set");
   auto options = std::make_shared<CheckOptions>();
   command->add_option("dataset", options->dataset, "Data set: a folder or a pack")->required();
-  command->add_option("--label-set", options->label_set,
-                      "categories8, trainids19, camvid11 or custom; by default the layout's");
-  command->add_option("--void", options->void_policy,
-                      "ignore or class; by default the label set's");
+  auto* label_set =
+      command
+          ->add_option("--label-set", options->label_set,
+                       "categories8, trainids19, camvid11, custom, or auto: the data set's own")
+          ->capture_default_str();
+  auto* void_policy = command
+                          ->add_option("--void", options->void_policy,
+                                       "ignore, class, or auto: as usual for the set")
+                          ->capture_default_str();
   command->add_option("--threads", options->threads, "0 = all cores")->capture_default_str();
   command->add_flag("--json", options->json, "One JSON object on stdout");
   auto* augment =
-      command->add_option("--augment", options->augment,
-                          "Configuration of a training run: also draw what its augmentation does");
+      command
+          ->add_option("--augment", options->augment,
+                       "Configuration of a training run: check with its label set, and draw "
+                       "what its augmentation does")
+          ->excludes(label_set)
+          ->excludes(void_policy);
   auto* output =
       command->add_option("-o,--output", options->output, "Folder of these contact sheets");
   augment->needs(output);

@@ -23,7 +23,7 @@ namespace {
 constexpr size_t max_config_bytes = 1 << 20;
 
 // In the order of their enumerations.
-const std::array<std::string, 2> void_names{"ignore", "class"};
+const std::array<std::string, 3> void_names{"auto", "ignore", "class"};
 const std::array<std::string, 3> dice_absent_names{"skip", "zero", "suppress"};
 const std::array<std::string, 2> optimizer_names{"adamw", "sgd"};
 const std::array<std::string, 3> schedule_names{"constant", "cosine", "poly"};
@@ -89,8 +89,7 @@ void read_dataset(ConfigSource& source, Config& config) {
 
 void read_data(ConfigSource& source, Config& config) {
   source.read_string("label_set", config.label_set);
-  config.void_is_class = config.label_set == "categories8";
-  config.void_is_class = source.read_choice("void", void_names, config.void_is_class ? 1 : 0) == 1;
+  read_enum(source, "void", void_names, config.void_policy);
   std::vector<double> size{static_cast<double>(config.height), static_cast<double>(config.width)};
   source.read_numbers("size", size, 2, 1, 1 << 16);
   if (std::ranges::any_of(size, [](double v) { return v != std::floor(v); })) {
@@ -328,7 +327,7 @@ std::string to_toml(const Config& config) {
   line("network", network_text(config));
   line("dataset", dataset_text(config.dataset));
   line("label_set", word(config.label_set));
-  line("void", word(void_names[config.void_is_class ? 1 : 0]));
+  line("void", word(name_in(void_names, config.void_policy)));
   line("size", fmt::format("[{}, {}]", config.height, config.width));
   line("batch", number(config.batch));
   line("epochs", number(config.epochs));

@@ -17,6 +17,7 @@
 #include "kernels/augment.h"
 #include "kernels/loss.h"
 #include "loader/augment/list.h"
+#include "loader/label_set.h"
 
 namespace macadam {
 
@@ -37,9 +38,9 @@ struct Config {
   std::string network;                                 // [network or network.name]
   std::map<std::string, std::string> network_options;  // [network.OPTION] as text
   DatasetPaths dataset;
-  std::string label_set = "categories8";
-  bool void_is_class = true;      // [void = "class" | "ignore"] by default in categories8 alone
-  int height = 256, width = 512;  // [size = [height, width]] that the network sees
+  std::string label_set{kAutoLabelSet};
+  VoidPolicy void_policy = VoidPolicy::standard;  // [void = "auto" | "ignore" | "class"]
+  int height = 256, width = 512;                  // [size = [height, width]] that the network sees
   int batch = 4;
   int64_t epochs = 30;
 

@@ -22,7 +22,8 @@ namespace fs = std::filesystem;
 
 struct ConvertOptions {
   std::string source, destination;
-  std::string network, label_set = "categories8", void_policy, dataset, size;
+  std::string network, dataset, size;
+  std::string label_set{kAutoLabelSet}, void_policy = "auto";
   std::vector<std::string> network_options;
   uint64_t seed = 1;
   bool partial = false, argmax = false, fixed = false, keep_norms = false;
@@ -52,8 +53,9 @@ void import_weights(const ConvertOptions& options) {
     }
   }
   find_segmentation_network(network);
-  const LabelSet labels =
-      make_label_set(options.label_set, parse_void_policy(options.void_policy), options.dataset);
+  const bool usual = options.label_set == kAutoLabelSet && options.dataset.empty();
+  const LabelSet labels = make_label_set(usual ? "categories8" : options.label_set,
+                                         parse_void_policy(options.void_policy), options.dataset);
   const auto [width, height] =
       parse_size(options.size.empty() ? "512x256" : options.size, "--size");
   ModelInfo info = new_model_info(labels);
@@ -146,10 +148,15 @@ void add_convert(CLI::App& app) {
   command->add_option("--network", options->network,
                       "Of the weights; else the one that they look like");
   command->add_option("--option", options->network_options, "KEY=VALUE of the network");
-  command->add_option("--label-set", options->label_set, "Classes of the new model")
+  command
+      ->add_option("--label-set", options->label_set,
+                   "Classes of the new model; auto: the data set's own, without one categories8")
       ->capture_default_str();
-  command->add_option("--void", options->void_policy, "class or ignore, as in training");
-  command->add_option("--dataset", options->dataset, "Folder of a custom label set");
+  command
+      ->add_option("--void", options->void_policy, "ignore, class, or auto: as usual for the set")
+      ->capture_default_str();
+  command->add_option("--dataset", options->dataset,
+                      "Data set that the model is for; needed for a custom label set");
   command->add_option("--size", options->size,
                       "Width x height of a new model (512x256), or of the ONNX graph");
   command->add_option("--seed", options->seed, "Of the parameters that the weights lack")

@@ -9,11 +9,13 @@
 #include "app/commands.h"
 #include "app/console.h"
 #include "app/options.h"
+#include "engine/metrics.h"
 #include "engine/plan.h"
 #include "engine/precision.h"
 #include "engine/text.h"
 #include "kernels/backend_version.h"
 #include "loader/dataset.h"
+#include "loader/label_set.h"
 #include "loader/pack.h"
 #include "models/loaded_model.h"
 
@@ -148,7 +150,7 @@ Json describe_dataset(const std::string& folder) {
   const Layout layout = recognize_layout(folder);
   Json out{{"dataset", folder},
            {"layout", name_of(layout)},
-           {"label_set", default_label_set(std::filesystem::path(folder))},
+           {"label_set", make_label_set(kAutoLabelSet, VoidPolicy::standard, folder).name},
            {"splits", Json::array()}};
   for (const std::string& split : list_splits(folder)) {
     const SplitScan scan = scan_split(folder, split);
@@ -184,7 +186,7 @@ void info(const InfoOptions& options) {
       print("{}: {} classes of {} ({}), epoch {}, step {}, macadam {}\n", options.subject,
             model.class_names.size(), model.label_set, joined(model.class_names), model.epoch,
             model.step, model.macadam_version);
-      for (const auto& [name, value] : model.metrics) print("  {} {:.4f}\n", name, value);
+      for (const auto& [name, value] : model.metrics) print("  {} {}\n", name, score_text(value));
     }
     out = describe_network(network_spec(model), model.height, model.width, options);
     out["model"] = Json::parse(to_json(model));

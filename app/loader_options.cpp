@@ -6,11 +6,6 @@
 
 namespace macadam {
 
-LabelSet make_label_set(const Config& config, const std::filesystem::path& folder) {
-  return make_label_set(config.label_set,
-                        config.void_is_class ? VoidPolicy::as_class : VoidPolicy::ignore, folder);
-}
-
 LoaderOptions loader_options(const Config& config, Device device, bool training) {
   LoaderOptions options;
   options.height = config.height;

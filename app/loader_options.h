@@ -9,9 +9,6 @@
 
 namespace macadam {
 
-/// The label set of a configuration, for the data set in `folder`.
-LabelSet make_label_set(const Config& config, const std::filesystem::path& folder);
-
 /// Of training: shuffled, augmented, whole batches only; else every sample once, as it is.
 LoaderOptions loader_options(const Config& config, Device device, bool training);
 

@@ -20,7 +20,8 @@ namespace macadam {
 namespace {
 
 struct PackCommand {
-  std::string dataset, out, size, label_set, void_policy;
+  std::string dataset, out, size;
+  std::string label_set{kAutoLabelSet}, void_policy = "auto";
   std::string labels = "runs";
   int jpeg = 0;  // quality
   int threads = 0;
@@ -53,10 +54,8 @@ void pack(const PackCommand& command) {
   options.labels = parse_label_coding(command.labels);
   options.threads = command.threads;
   options.skip_damaged = command.skip_damaged;
-  const std::string label_set =
-      command.label_set.empty() ? default_label_set(command.dataset) : command.label_set;
   const LabelSet labels =
-      make_label_set(label_set, parse_void_policy(command.void_policy), command.dataset);
+      make_label_set(command.label_set, parse_void_policy(command.void_policy), command.dataset);
 
   catch_interrupts();
   ProgressLine progress("packing");
@@ -83,10 +82,13 @@ void add_pack(CLI::App& app) {
   command->add_option("out", options->out, "The file to write, *.pack")->required();
   command->add_option("--size", options->size,
                       "Width x height of all samples; by default each keeps its own");
-  command->add_option("--label-set", options->label_set,
-                      "categories8, trainids19, camvid11 or custom; by default the layout's");
-  command->add_option("--void", options->void_policy,
-                      "ignore or class; by default the label set's");
+  command
+      ->add_option("--label-set", options->label_set,
+                   "categories8, trainids19, camvid11, custom, or auto: the data set's own")
+      ->capture_default_str();
+  command
+      ->add_option("--void", options->void_policy, "ignore, class, or auto: as usual for the set")
+      ->capture_default_str();
   command->add_option("--jpeg", options->jpeg, "Photos as JPEGs of this quality; by default raw")
       ->check(CLI::Range(1, 100));
   command->add_option("--labels", options->labels, "Coding of labels: runs (shorter) or raw")

@@ -1,19 +1,13 @@
 #include "app/scoring.h"
 
-#include <fmt/format.h>
-
+#include "app/label_sets.h"
 #include "loader/loader_source.h"
 
 namespace macadam {
 
 Loader open_loader(const ModelInfo& info, Dataset dataset, int batch, int threads, Device device,
                    bool reduced_decoding) {
-  const LabelSet labels = make_label_set(
-      info.label_set, info.void_is_class ? VoidPolicy::as_class : VoidPolicy::ignore, dataset.root);
-  if (labels.class_names != info.class_names) {
-    throw InputError(fmt::format("label set {} has other classes than the model", labels.name),
-                     dataset.root.string(), "use the data set that the model was trained for");
-  }
+  const LabelSet labels = make_label_set(info, dataset.root);
   LoaderOptions options;
   options.height = info.height;
   options.width = info.width;

@@ -10,9 +10,9 @@
 
 namespace macadam {
 
-/// The images of `dataset` at the model's size, with the labels of the model's label set.
-/// reduced_decoding: see LoaderOptions. Throws InputError when a custom label set has other classes
-/// than the model.
+/// The images of `dataset` at the model's size, with their labels as the model's classes.
+/// reduced_decoding: see LoaderOptions. Throws InputError when the data set has other classes than
+/// the model (make_label_set of app/label_sets.h).
 Loader open_loader(const ModelInfo& info, Dataset dataset, int batch, int threads, Device device,
                    bool reduced_decoding = true);
 

@@ -15,6 +15,7 @@
 #include "app/profile.h"
 #include "app/run_folder.h"
 #include "app/scoring.h"
+#include "app/training_data.h"
 #include "engine/files.h"
 #include "engine/precision.h"
 #include "engine/step_profile.h"
@@ -50,11 +51,12 @@ class ConsoleObserver final : public TrainingObserver {
   }
   void on_validation(int64_t batch, int64_t batches) override { validation_.show(batch, batches); }
   void on_epoch(const EpochSummary& s) override {
-    say(fmt::format(
-        "epoch {}: train loss {:.4f}, val loss {:.4f}, {} {:.4f}, pixel accuracy {:.4f}, "
-        "{:.1f} s{}",
-        s.epoch, s.train_loss, s.val_loss, s.metrics.mean_iou_name(), s.metrics.mean_iou,
-        s.metrics.pixel_accuracy, s.seconds, s.best ? ", best so far" : ""));
+    say(
+        fmt::format("epoch {}: train loss {:.4f}, val loss {}, {} {}, pixel accuracy {}, "
+                    "{:.1f} s{}",
+                    s.epoch, s.train_loss, score_text(s.val_loss), s.metrics.mean_iou_name(),
+                    score_text(s.metrics.mean_iou), score_text(s.metrics.pixel_accuracy), s.seconds,
+                    s.best ? ", best so far" : ""));
   }
 
  private:
@@ -123,26 +125,12 @@ void check_accumulation(const Config& config, int64_t batches_an_epoch) {
                    "accumulate", fmt::format("use at most {}", batches_an_epoch));
 }
 
-/// Whether there is a test split to score. The test labels of Cityscapes are dummies: that split
-/// is scored only when the configuration names a folder for it. Throws InputError when such a
-/// folder has none.
-bool has_test_split(const Config& config) {
-  const std::string& folder = config.dataset.test;
-  if (folder.empty()) return false;
-  if (folder != config.dataset.train) {
-    open_dataset(folder, "test");
-    return true;
-  }
-  const std::vector<std::string> splits = list_splits(folder);
-  return recognize_layout(folder) != Layout::cityscapes &&
-         std::find(splits.begin(), splits.end(), "test") != splits.end();
-}
-
 /// The best epoch on the split that neither training nor the choice of the epoch has seen.
-void score_test_split(const Config& config, Stream& stream, Ops& ops, DType dtype) {
+void score_test_split(const Config& config, const Dataset& test, Stream& stream, Ops& ops,
+                      DType dtype) {
   LoadedModel model(run_folder(config) / "best.safetensors", stream);
-  Loader loader = open_loader(model.info(), open_dataset(config.dataset.test, "test"), config.batch,
-                              config.loader_threads, stream.device(), config.reduced_decoding);
+  Loader loader = open_loader(model.info(), test, config.batch, config.loader_threads,
+                              stream.device(), config.reduced_decoding);
   ProgressLine progress("scoring the test split");
   const ConfusionMatrix matrix =
       score(model, loader, stream, ops, dtype,
@@ -198,31 +186,24 @@ void train(const TrainOptions& options) {
   Config config = load_config(options.config, options.overrides);
   const DeviceInfo device = device_info(parse_device(config.device));
   const DType dtype = resolve_precision(name_of(config.precision), device);
-  const LabelSet labels = make_label_set(config, config.dataset.train);
+  const TrainingData data = open_training_data(config);
+  const LabelSet& labels = data.train_labels;
   check_class_weights(config, labels);
   check_fill_labels(config.augment, labels.classes());
 
   std::optional<WeightImport> weights;
   const Graph graph = make_graph(config, labels.classes(), weights);
   check_fine_tuning(config.fine_tuning, graph);
-  const Dataset train_set = open_dataset(config.dataset.train, "train");
   LoaderOptions train_options = loader_options(config, device.device, true);
   std::optional<DeviceCache> cache =
-      make_device_cache(config, train_options, static_cast<int>(train_set.samples.size()));
+      make_device_cache(config, train_options, static_cast<int>(data.train.samples.size()));
   if (cache) train_options.device_cache = &*cache;
-  const Dataset val_set = open_dataset(config.dataset.val, "val");
   LoaderOptions val_options = loader_options(config, device.device, false);
-  share_cache(train_options, train_set, val_options, val_set);
-  Loader train_loader(train_set, labels, train_options);
-  Loader val_loader(val_set, labels, val_options);
-  if (train_loader.dataset().split == kWholeSplit &&
-      std::filesystem::equivalent(train_loader.dataset().root, val_loader.dataset().root)) {
-    throw InputError("training and validation would see the same images", config.dataset.train,
-                     "give the data set folders train and val, or name two data sets");
-  }
+  share_cache(train_options, data.train, val_options, data.val);
+  Loader train_loader(data.train, labels, train_options);
+  Loader val_loader(data.val, data.val_labels, val_options);
   LoaderSource train_source(train_loader), val_source(val_loader);
   check_accumulation(config, train_source.batches());
-  const bool scores_test = has_test_split(config);
   if (options.profile > 0 && config.optimizer.accumulate > 1) {
     throw InputError("a profile is of one batch a step", "accumulate", "profile with accumulate=1");
   }
@@ -264,9 +245,9 @@ void train(const TrainOptions& options) {
   }
   if (trainer.best_epoch() > 0) {
     write_run_report(config, val_loader, device, dtype);
-    print("best epoch {}: mean IoU {:.4f}; report: {}\n", trainer.best_epoch(),
-          trainer.best_score(), (run_folder(config) / "report.html").string());
-    if (scores_test) score_test_split(config, stream, ops, dtype);
+    print("best epoch {}: mean IoU {}; report: {}\n", trainer.best_epoch(),
+          score_text(trainer.best_score()), (run_folder(config) / "report.html").string());
+    if (data.test) score_test_split(config, *data.test, stream, ops, dtype);
   }
 }
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "app/config.h"
+#include "app/label_sets.h"
 #include "app/loader_options.h"
 #include "app/memory.h"
 #include "bench/measuring.h"

@@ -39,8 +39,6 @@ double mean(std::span<const ClassMetrics> classes, double ClassMetrics::*value, 
   return count == 0 ? nan : sum / count;
 }
 
-std::string score(double value) { return std::isnan(value) ? "-" : fmt::format("{:.4f}", value); }
-
 nlohmann::ordered_json json_number(double value) {
   return std::isnan(value) ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(value);
 }
@@ -138,6 +136,10 @@ SegmentationMetrics compute_metrics(const ConfusionMatrix& matrix, AbsentRule ab
   return result;
 }
 
+std::string score_text(double value) {
+  return std::isnan(value) ? "-" : fmt::format("{:.4f}", value);
+}
+
 std::string metrics_table(const SegmentationMetrics& metrics,
                           std::span<const std::string> class_names) {
   require(class_names.size() == metrics.classes.size(), "one name a class");
@@ -151,11 +153,11 @@ std::string metrics_table(const SegmentationMetrics& metrics,
   std::string table = line("class", "IoU", "Dice", "label pixels", "predicted pixels");
   for (size_t c = 0; c < names.size(); ++c) {
     const ClassMetrics& m = metrics.classes[c];
-    table += line(names[c], score(m.iou), score(m.dice), fmt::to_string(m.label_pixels),
+    table += line(names[c], score_text(m.iou), score_text(m.dice), fmt::to_string(m.label_pixels),
                   fmt::to_string(m.predicted_pixels));
   }
   const auto summary = [&](std::string_view name, double value) {
-    return fmt::format("{}  {:>6}\n", pad_right(name, width), score(value));
+    return fmt::format("{}  {:>6}\n", pad_right(name, width), score_text(value));
   };
   table += summary(metrics.mean_iou_name(), metrics.mean_iou);
   table += summary(metrics.mean_dice_name(), metrics.mean_dice);

@@ -71,6 +71,9 @@ struct SegmentationMetrics {
 
 SegmentationMetrics compute_metrics(const ConfusionMatrix& matrix, AbsentRule absent);
 
+/// Four digits after the point; "-" for a score that is NaN because there was nothing to score.
+std::string score_text(double value);
+
 /// One line a class and the means below, columns aligned; absent classes show "-".
 /// Requires one name a class (UTF-8).
 std::string metrics_table(const SegmentationMetrics& metrics,

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <filesystem>
 #include <functional>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -82,7 +83,10 @@ class Trainer {
   TrainingEnd run(const std::function<bool()>& stop_requested);
 
   int64_t best_epoch() const { return best_epoch_; }
-  double best_score() const { return best_score_; }
+  /// Mean IoU of the best epoch; NaN where no class could be scored.
+  double best_score() const {
+    return best_score_ < 0 ? std::numeric_limits<double>::quiet_NaN() : best_score_;
+  }
   TrainingStep& step() { return step_; }
   const Evaluator& evaluator() const { return evaluator_; }
 
@@ -120,7 +124,7 @@ class Trainer {
   int64_t steps_ = 0;                          // finished optimiser steps
   double loss_sum_ = 0;                        // over the batches of the epoch under way
   double epoch_seconds_ = 0, epoch_wait_ = 0;  // of the epoch under way, before the last start
-  double best_score_ = -1;
+  double best_score_ = -1;                     // below every mean IoU: none yet
   int64_t best_epoch_ = 0;
   std::map<std::string, double> last_metrics_;
 

@@ -12,6 +12,7 @@
 #include "kernels/error.h"
 #include "loader/dataset_file.h"
 #include "loader/pack.h"
+#include "loader/split_list.h"
 
 namespace macadam {
 
@@ -74,10 +75,22 @@ std::string sequence_of(std::string_view id) {
                                  : fmt::format("it has {}", fmt::join(there, ", ")));
 }
 
+constexpr std::array<std::string_view, 3> kUsualSplits{"train", "val", "test"};
+
+/// Position of a split in lists: training, validation, test, then the others.
+int rank_of(std::string_view split) {
+  return static_cast<int>(std::ranges::find(kUsualSplits, split) - kUsualSplits.begin());
+}
+
+bool is_usual(std::string_view split) {
+  return rank_of(split) < static_cast<int>(kUsualSplits.size());
+}
+
 /// Where a layout keeps the two halves of one split, and how their names correspond.
 struct SplitFolders {
   fs::path images, masks;
   std::string_view photo_suffix, mask_suffix;  // ends of the stems
+  fs::path list = {};                          // of the split's photos; empty: all of them
 };
 
 /// Keeps the files whose stem ends in `suffix`, and cuts it off the key.
@@ -109,8 +122,10 @@ KeyedFiles find_mistaken_masks(const SplitFolders& folders) {
 }
 
 void pair_files(const SplitFolders& folders, SplitScan& scan) {
-  const auto photos = strip_suffix(find_files(folders.images, photo_extensions(), scan.unusable),
-                                   folders.photo_suffix);
+  auto photos = strip_suffix(find_files(folders.images, photo_extensions(), scan.unusable),
+                             folders.photo_suffix);
+  const bool listed = !folders.list.empty();
+  if (listed) photos = listed_photos(photos, folders.list, folders.images);
   auto masks =
       strip_suffix(find_files(folders.masks, kMaskExtensions, scan.unusable), folders.mask_suffix);
   const bool city_folders = scan.dataset.layout == Layout::cityscapes;
@@ -129,7 +144,9 @@ void pair_files(const SplitFolders& folders, SplitScan& scan) {
       scan.without_mask.push_back(std::move(sample));
     }
   }
-  for (auto& [key, mask] : masks) scan.without_photo.push_back(std::move(mask));
+  if (!listed) {  // or what is left belongs to other splits
+    for (auto& [key, mask] : masks) scan.without_photo.push_back(std::move(mask));
+  }
   if (scan.without_mask.empty() || !fs::is_directory(folders.masks)) return;
   const KeyedFiles mistaken = find_mistaken_masks(folders);
   for (Sample& sample : scan.without_mask) {
@@ -146,15 +163,25 @@ bool has_photos(const fs::path& folder) {
          !files_below(folder, {.extensions = photo_extensions(), .recursive = false}).files.empty();
 }
 
+/// Where a plain data set has its photos unless dataset.toml says where.
+fs::path image_folder(const fs::path& root) {
+  return root / (fs::is_directory(root / "images") ? "images" : "JPEGImages");
+}
+
 /// The splits of a plain data set; kWholeSplit alone when its images are not divided.
 std::map<std::string, SplitFolders> plain_splits(const fs::path& root) {
   std::map<std::string, SplitFolders> splits;
   const DatasetFile file = read_dataset_file(root);
   for (const auto& [name, folders] : file.splits) {
-    splits[name] = {folders.images, folders.masks, {}, {}};
+    splits[name] = {folders.images, folders.masks, {}, {}, folders.list};
   }
   if (!splits.empty()) return splits;
-  const fs::path images = root / "images", masks = root / "masks";
+  const fs::path images = image_folder(root);
+  const fs::path masks = root / (fs::is_directory(root / "masks") ? "masks" : "SegmentationClass");
+  for (const auto& [name, list] : find_split_lists(root)) {
+    splits[name] = {images, masks, {}, {}, list};
+  }
+  if (!splits.empty()) return splits;
   if (!has_photos(images)) {
     for (const std::string& name : folders_in(images)) {
       splits[name] = {images / name, masks / name, {}, {}};
@@ -189,9 +216,9 @@ SplitScan scan_pack(const fs::path& root, std::string_view name) {
   const auto pack = std::make_shared<const Pack>(root);
   const std::vector<PackSplit>& splits = pack->index().splits;
   const bool whole = splits.size() == 1 && splits.front().name == kWholeSplit;
-  const auto split = whole ? splits.begin()
-                           : std::find_if(splits.begin(), splits.end(),
-                                          [&](const PackSplit& s) { return s.name == name; });
+  if (whole && is_usual(name)) name = kWholeSplit;
+  const auto split = std::find_if(splits.begin(), splits.end(),
+                                  [&](const PackSplit& s) { return s.name == name; });
   if (split == splits.end()) throw_no_split(root, name, list_splits(root));
   SplitScan scan;
   scan.dataset.name = pack->index().name;
@@ -203,12 +230,6 @@ SplitScan scan_pack(const fs::path& root, std::string_view name) {
         {record.id, record.image, record.mask, record.sequence, pack, &record});
   }
   return scan;
-}
-
-/// Position of a split in lists: training, validation, test, then the others.
-int rank_of(std::string_view split) {
-  static constexpr std::array<std::string_view, 3> kUsual{"train", "val", "test"};
-  return static_cast<int>(std::find(kUsual.begin(), kUsual.end(), split) - kUsual.begin());
 }
 
 /// What may be meant by the file in the place of a mask.
@@ -255,20 +276,6 @@ std::string_view name_of(Layout layout) {
   return "";
 }
 
-std::string_view default_label_set(Layout layout) {
-  switch (layout) {
-    case Layout::cityscapes: return "categories8";
-    case Layout::camvid: return "camvid11";
-    case Layout::plain: return "custom";
-  }
-  return "";
-}
-
-std::string default_label_set(const fs::path& root) {
-  if (is_pack(root)) return Pack(root).index().label_set.name;
-  return std::string(default_label_set(recognize_layout(root)));
-}
-
 Layout recognize_layout(const fs::path& root) {
   if (is_pack(root)) return Pack(root).index().layout;
   if (!fs::is_directory(root)) {
@@ -277,14 +284,27 @@ Layout recognize_layout(const fs::path& root) {
                      root.string(),
                      "give the path of the data set's folder, or of a pack (*.pack)");
   }
-  if (fs::is_regular_file(root / kDatasetFileName)) return Layout::plain;
+  const bool described = has_dataset_file(root), has_images = fs::is_directory(image_folder(root));
+  if (described && (has_images || !read_dataset_file(root).splits.empty())) return Layout::plain;
   if (fs::is_directory(root / "leftImg8bit")) return Layout::cityscapes;
   for (const std::string& name : folders_in(root)) {
     if (fs::is_directory(root / (name + "annot"))) return Layout::camvid;
   }
+  if (described) return Layout::plain;
+  if (has_images) {
+    throw InputError(fmt::format("no {} beside the photos", kDatasetFileName), root.string(),
+                     "name the classes in one (docs/datasets.md)");
+  }
   throw InputError("not a data set", root.string(),
                    "looked for dataset.toml with images/ and masks/, leftImg8bit/ and gtFine/ "
                    "(Cityscapes), train/ and trainannot/ (CamVid)");
+}
+
+IdSpace recognize_ids(const fs::path& root) {
+  if (is_pack(root)) return ids_of(Pack(root).index().label_set.name);
+  const Layout layout = recognize_layout(root);
+  if (has_dataset_file(root)) return read_dataset_file(root).ids;
+  return layout == Layout::cityscapes ? IdSpace::cityscapes : IdSpace::camvid;
 }
 
 std::vector<std::string> list_splits(const fs::path& root) {
@@ -303,13 +323,21 @@ std::vector<std::string> list_splits(const fs::path& root) {
   return names;
 }
 
+bool is_unlabelled(const SplitScan& scan) {
+  const std::string& split = scan.dataset.split;
+  return scan.dataset.samples.empty() && !scan.without_mask.empty() && split != "train" &&
+         split != "val" && split != kWholeSplit &&
+         std::ranges::none_of(scan.without_mask,
+                              [](const Sample& sample) { return fs::exists(sample.mask); });
+}
+
 SplitScan scan_split(const fs::path& root, std::string_view split) {
   if (is_pack(root)) return scan_pack(root, split);
   SplitScan scan;
   Dataset& dataset = scan.dataset;
   dataset.root = root;
   dataset.layout = recognize_layout(root);
-  if (dataset.layout == Layout::plain) {
+  if (has_dataset_file(root)) {
     DatasetFile file = read_dataset_file(root);
     dataset.name = std::move(file.name);
     dataset.masks = std::move(file.masks);
@@ -318,7 +346,7 @@ SplitScan scan_split(const fs::path& root, std::string_view split) {
   }
   const auto splits = find_splits(root, dataset.layout);
   const bool whole = splits.size() == 1 && splits.contains(kWholeSplit);
-  const auto found = splits.find(whole ? kWholeSplit : std::string(split));
+  const auto found = splits.find(whole && is_usual(split) ? kWholeSplit : std::string(split));
   if (found == splits.end()) {
     std::vector<std::string> names;
     names.reserve(splits.size());

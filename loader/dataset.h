@@ -20,14 +20,12 @@ struct PackRecord;
 enum class Layout : uint8_t {
   cityscapes,  // leftImg8bit/SPLIT/CITY/*_leftImg8bit.png, gtFine/SPLIT/CITY/*_gtFine_labelIds.png
   camvid,      // SPLIT/*.png, SPLITannot/*.png
-  plain,       // dataset.toml, images/[SPLIT/]**, masks/[SPLIT/]**
+  plain,       // dataset.toml; images/[SPLIT/]**, masks/[SPLIT/]**, or what that file names, or
+               // JPEGImages/, SegmentationClass/ and the lists of ImageSets/ (VOC)
 };
 
 /// "Cityscapes", "CamVid", "plain".
 std::string_view name_of(Layout layout);
-
-/// The label set that a layout's masks are usually read with.
-std::string_view default_label_set(Layout layout);
 
 struct Sample {
   std::string id;  // unique in its split; names output files
@@ -55,12 +53,13 @@ struct Dataset {
 // A data set's `root` is a folder, or a pack: a file *.pack. A pack that cannot be read or is
 // damaged is an InputError in all functions below.
 
-/// The label set of a pack, or else the one that the layout's masks are usually read with.
-std::string default_label_set(const std::filesystem::path& root);
-
 /// Recognises the layout of the folder `root`, or that a pack was made from. Throws InputError that
 /// says what was looked for.
 Layout recognize_layout(const std::filesystem::path& root);
+
+/// What the ids in the masks of `root` mean: what its dataset.toml says, or else the layout. Of a
+/// pack, the ids that it was made from. Throws InputError as recognize_layout does.
+IdSpace recognize_ids(const std::filesystem::path& root);
 
 /// The splits that are there, "train", "val" and "test" first, then by name.
 std::vector<std::string> list_splits(const std::filesystem::path& root);
@@ -81,8 +80,13 @@ struct SplitScan {
 /// One of `without_mask` in words, naming the mask and what is wrong with the file there.
 std::string name_missing_mask(const Sample& sample);
 
-/// Looks for the photos and masks of `split`. A plain data set without split folders is returned
-/// whole for every split. Throws InputError when `root` is not a data set or has no such split.
+/// Whether a split is one of photos alone, to be predicted: none has a mask or what was taken for
+/// one, and neither training nor validation needs it.
+bool is_unlabelled(const SplitScan& scan);
+
+/// Looks for the photos and masks of `split`. A plain data set that is not divided is returned
+/// whole as "train", "val", "test" and kWholeSplit. Throws InputError when `root` is not a data
+/// set, has no such split, or lists a photo for it that is not there.
 SplitScan scan_split(const std::filesystem::path& root, std::string_view split);
 
 /// The samples of `split`, sorted by id. Throws InputError as scan_split does, when an entry cannot

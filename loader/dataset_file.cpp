@@ -128,6 +128,14 @@ MaskFormat read_mask_format(const Reader& reader, const toml::node& node) {
               "use \"ids\", \"indices\" or \"colors\"");
 }
 
+IdSpace read_label_ids(const Reader& reader, const toml::node& node) {
+  const std::string ids = reader.text(node, "label_ids");
+  if (ids == "cityscapes") return IdSpace::cityscapes;
+  if (ids == "camvid") return IdSpace::camvid;
+  reader.fail(node, fmt::format("label_ids = \"{}\" is not known", ids),
+              "use \"cityscapes\" or \"camvid\", or list the classes");
+}
+
 /// Which colour of a mask stands for which id: a class's for its first one, those of ignore_colors
 /// for the first ignored one.
 void read_mask_colors(const Reader& reader, const toml::table& root, DatasetFile& result) {
@@ -163,18 +171,31 @@ void read_mask_colors(const Reader& reader, const toml::table& root, DatasetFile
 
 void read_splits(const Reader& reader, const toml::table& table,
                  const std::filesystem::path& folder, DatasetFile& result) {
-  static const std::vector<std::string> kKeys{"images", "masks"};
+  static const std::vector<std::string> kKeys{"images", "masks", "list"};
   for (const auto& [split, node] : table) {
     const toml::table& folders = reader.table(node, split.str());
     reader.check_keys(folders, kKeys);
-    for (const std::string& key : kKeys) {
+    for (const char* key : {"images", "masks"}) {
       if (folders.contains(key)) continue;
       reader.fail(node, fmt::format("split \"{}\" has no \"{}\"", split.str(), key),
                   "name the folder");
     }
-    result.splits[std::string(split.str())] = {
-        folder / reader.text(*folders.get("images"), "images"),
-        folder / reader.text(*folders.get("masks"), "masks")};
+    DatasetFile::Folders found{folder / reader.text(*folders.get("images"), "images"),
+                               folder / reader.text(*folders.get("masks"), "masks"),
+                               {}};
+    if (const toml::node* list = folders.get("list")) {
+      found.list = folder / reader.text(*list, "list");
+    }
+    for (const auto& [name, other] : result.splits) {
+      if (found.list != other.list || std::filesystem::weakly_canonical(found.images) !=
+                                          std::filesystem::weakly_canonical(other.images)) {
+        continue;
+      }
+      reader.fail(node,
+                  fmt::format("splits \"{}\" and \"{}\" have the same photos", name, split.str()),
+                  "give each its own folder, or a list");
+    }
+    result.splits[std::string(split.str())] = std::move(found);
   }
 }
 
@@ -194,9 +215,13 @@ void check_ids(const DatasetFile& result, const std::filesystem::path& file) {
 
 }  // namespace
 
+bool has_dataset_file(const std::filesystem::path& folder) {
+  return std::filesystem::is_regular_file(folder / kDatasetFileName);
+}
+
 DatasetFile read_dataset_file(const std::filesystem::path& folder) {
   const std::filesystem::path file = folder / kDatasetFileName;
-  if (!std::filesystem::is_regular_file(file)) {
+  if (!has_dataset_file(folder)) {
     throw InputError("no dataset.toml", folder.string(),
                      "a custom label set needs one with the classes; see docs/datasets.md");
   }
@@ -209,14 +234,23 @@ DatasetFile read_dataset_file(const std::filesystem::path& folder) {
                      "correct the line");
   }
 
-  static const std::vector<std::string> kKeys{"name",    "ignore",      "splits",
-                                              "classes", "mask_format", "ignore_colors"};
+  static const std::vector<std::string> kKeys{"name",      "ignore",      "splits",       "classes",
+                                              "label_ids", "mask_format", "ignore_colors"};
   const Reader reader(file);
   reader.check_keys(root, kKeys);
   DatasetFile result;
   const std::filesystem::path absolute = std::filesystem::weakly_canonical(folder);
   result.name =
       root.contains("name") ? reader.text(*root.get("name"), "name") : absolute.filename().string();
+  if (const toml::node* ids = root.get("label_ids")) {
+    result.ids = read_label_ids(reader, *ids);
+    for (const char* key : {"classes", "ignore", "ignore_colors"}) {
+      const toml::node* other = root.get(key);
+      if (!other) continue;
+      reader.fail(*other, fmt::format("\"{}\" beside \"label_ids\"", key),
+                  "keep one: label_ids means the classes of a built-in label set");
+    }
+  }
   if (const toml::node* classes = root.get("classes")) {
     const toml::array* array = classes->as_array();
     if (!array) reader.fail(*classes, "\"classes\" must be a list", "write [[classes]] blocks");
@@ -224,13 +258,15 @@ DatasetFile read_dataset_file(const std::filesystem::path& folder) {
       result.classes.push_back(read_class(reader, node, result.classes.size()));
     }
   }
-  if (result.classes.empty() || result.classes.size() > 254) {
+  if (result.ids == IdSpace::own && (result.classes.empty() || result.classes.size() > 254)) {
     throw InputError(fmt::format("{} classes", result.classes.size()), file.string(),
                      "give 1 to 254 [[classes]] blocks");
   }
   if (const toml::node* ignore = root.get("ignore")) {
     result.ignore = reader.bytes(*ignore, "ignore");
-  } else {
+  } else if (std::ranges::none_of(result.classes, [](const DatasetFile::Class& c) {
+               return std::ranges::find(c.ids, kIgnore) != c.ids.end();
+             })) {
     result.ignore = {kIgnore};
   }
   if (const toml::node* splits = root.get("splits")) {
@@ -241,6 +277,10 @@ DatasetFile read_dataset_file(const std::filesystem::path& folder) {
     result.masks.format = read_mask_format(reader, *format);
   }
   if (result.masks.format == MaskFormat::colors) {
+    if (result.ids != IdSpace::own) {
+      reader.fail(*root.get("mask_format"), "mask_format = \"colors\" beside \"label_ids\"",
+                  "list the classes with their colors instead of label_ids");
+    }
     read_mask_colors(reader, root, result);
   } else if (const toml::node* ignored = root.get("ignore_colors")) {
     reader.fail(*ignored, "\"ignore_colors\" is for masks of colours",

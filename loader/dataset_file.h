@@ -21,19 +21,26 @@ struct DatasetFile {
     Color color{};
   };
   struct Folders {
-    std::filesystem::path images, masks;  // absolute, or relative to the working folder
+    // Absolute, or relative to the working folder.
+    std::filesystem::path images, masks;
+    std::filesystem::path list;  // names the split's photos; empty: all in the folder
   };
 
-  std::string name;  // the folder's, when the file gives none
+  std::string name;            // the folder's, when the file gives none
+  IdSpace ids = IdSpace::own;  // with others there are no classes
   std::vector<Class> classes;
-  std::vector<uint8_t> ignore;            // ids without a class; 255 when the file says nothing
+  /// Ids without a class; when the file says nothing, 255, unless that is a class.
+  std::vector<uint8_t> ignore;
   std::map<std::string, Folders> splits;  // empty: found from the folders
   MaskCoding masks;
 };
 
 /// Reads FOLDER/dataset.toml. Throws InputError naming the file and the line, key or value when it
-/// is missing, not TOML, has an unknown key or a wrong type, no class, one id twice, or masks of
-/// colours and a class without a colour of its own.
+/// is missing, not TOML, has an unknown key or a wrong type, neither classes nor label_ids, one id
+/// twice, one folder for two splits, or masks of colours and a class without a colour of its own.
 DatasetFile read_dataset_file(const std::filesystem::path& folder);
+
+/// Whether FOLDER/dataset.toml is there.
+bool has_dataset_file(const std::filesystem::path& folder);
 
 }  // namespace macadam

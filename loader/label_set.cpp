@@ -6,6 +6,7 @@
 
 #include "engine/text.h"
 #include "kernels/error.h"
+#include "loader/dataset.h"
 #include "loader/dataset_file.h"
 #include "loader/pack.h"
 #include "loader/resize.h"
@@ -136,14 +137,86 @@ LabelSet custom(bool void_is_class, const std::filesystem::path& folder) {
   return set;
 }
 
+void check_name(std::string_view name) {
+  const auto names = label_set_names();
+  if (std::ranges::find(names, name) != names.end()) return;
+  throw InputError(
+      fmt::format("label set \"{}\" is not known", name), "",
+      fmt::format("did you mean \"{}\"? There are {}", nearest(name, names), joined(names)));
+}
+
+/// A label set gives other ids another meaning than they have; only who knows both may map them.
+/// `owner`: whose label set it is, where it is not for the user to choose.
+void check_ids(std::string_view name, IdSpace ids, const std::filesystem::path& root,
+               std::string_view owner = {}) {
+  if (ids_of(name) == ids) return;
+  std::string remedy = fmt::format("use {}", default_label_set(ids));
+  if (!owner.empty()) {
+    remedy = fmt::format(
+        "map them on purpose: a {} that lists the classes of {}, in their order, "
+        "with the ids of these masks (docs/datasets.md)",
+        kDatasetFileName, owner);
+  } else if (ids == IdSpace::own) {
+    remedy += fmt::format(", or, if they are {}, write label_ids in place of classes in {}",
+                          name_of(ids_of(name)), kDatasetFileName);
+  } else {
+    remedy += fmt::format(
+        ", or map them on purpose: a {} that lists classes with the ids of these "
+        "masks, read with custom (docs/datasets.md)",
+        kDatasetFileName);
+  }
+  throw InputError(fmt::format("label set {}{} is for {}, but the masks hold {}", name,
+                               owner.empty() ? "" : fmt::format(" of {}", owner),
+                               name_of(ids_of(name)), name_of(ids)),
+                   root.string(), remedy);
+}
+
+/// Says where the classes of `found` are not those of `wanted`.
+void check_classes(const LabelSet& found, const ClassList& wanted,
+                   const std::filesystem::path& root) {
+  const auto& here = found.class_names;
+  const auto differ = std::ranges::mismatch(here, wanted.names);
+  if (differ.in1 == here.end() && differ.in2 == wanted.names.end()) return;
+  const std::string what =
+      here.size() != wanted.names.size()
+          ? fmt::format("{} classes, but {} has {}", here.size(), wanted.owner, wanted.names.size())
+          : fmt::format("class {} is \"{}\", but \"{}\" in {}", differ.in1 - here.begin(),
+                        *differ.in1, *differ.in2, wanted.owner);
+  throw InputError(what, root.string(),
+                   "give it the same classes in the same order; their ids may differ");
+}
+
 }  // namespace
 
+std::string_view name_of(IdSpace ids) {
+  switch (ids) {
+    case IdSpace::own: return "ids of its dataset.toml";
+    case IdSpace::cityscapes: return "Cityscapes ids";
+    case IdSpace::camvid: return "CamVid ids";
+  }
+  return "";
+}
+
+IdSpace ids_of(std::string_view name) {
+  if (name == "categories8" || name == "trainids19") return IdSpace::cityscapes;
+  return name == "camvid11" ? IdSpace::camvid : IdSpace::own;
+}
+
+std::string_view default_label_set(IdSpace ids) {
+  switch (ids) {
+    case IdSpace::own: return "custom";
+    case IdSpace::cityscapes: return "categories8";
+    case IdSpace::camvid: return "camvid11";
+  }
+  return "";
+}
+
 VoidPolicy parse_void_policy(std::string_view text) {
-  if (text.empty()) return VoidPolicy::standard;
+  if (text == "auto") return VoidPolicy::standard;
   if (text == "ignore") return VoidPolicy::ignore;
   if (text == "class") return VoidPolicy::as_class;
   throw InputError(fmt::format("void = \"{}\" is not known", text), "",
-                   "use \"ignore\" or \"class\"");
+                   "use \"ignore\", \"class\" or \"auto\"");
 }
 
 std::span<const std::string> label_set_names() {
@@ -152,13 +225,25 @@ std::span<const std::string> label_set_names() {
 }
 
 LabelSet make_label_set(std::string_view name, VoidPolicy policy,
-                        const std::filesystem::path& dataset_folder) {
-  if (is_pack(dataset_folder)) {
-    const Pack pack(dataset_folder);
+                        const std::filesystem::path& root) {
+  if (name != kAutoLabelSet) check_name(name);
+  if (is_pack(root)) {
+    const Pack pack(root);
     const LabelSet& own = pack.index().label_set;
     pack.check_label_set(
-        name, policy == VoidPolicy::standard ? own.void_is_class : policy == VoidPolicy::as_class);
+        name == kAutoLabelSet ? std::string_view(own.name) : name,
+        policy == VoidPolicy::standard ? own.void_is_class : policy == VoidPolicy::as_class);
     return own;
+  }
+  if (root.empty()) {
+    if (name == kAutoLabelSet || name == "custom") {
+      throw InputError(fmt::format("label set {} is that of a data set", name), "",
+                       "name the data set");
+    }
+  } else {
+    const IdSpace ids = recognize_ids(root);
+    if (name == kAutoLabelSet) name = default_label_set(ids);
+    check_ids(name, ids, root);
   }
   const bool void_is_class =
       policy == VoidPolicy::standard ? name == "categories8" : policy == VoidPolicy::as_class;
@@ -169,12 +254,8 @@ LabelSet make_label_set(std::string_view name, VoidPolicy policy,
     set = trainids19(void_is_class);
   } else if (name == "camvid11") {
     set = camvid11(void_is_class);
-  } else if (name == "custom") {
-    set = custom(void_is_class, dataset_folder);
   } else {
-    throw InputError(fmt::format("label set \"{}\" is not known", name), "",
-                     fmt::format("did you mean \"{}\"? There are {}",
-                                 nearest(name, label_set_names()), joined(label_set_names())));
+    set = custom(void_is_class, root);
   }
   set.name = name;
   set.void_is_class = void_is_class;
@@ -182,6 +263,26 @@ LabelSet make_label_set(std::string_view name, VoidPolicy policy,
     if (!set.known_id[id]) set.label_of_id[id] = kIgnore;
   }
   return set;
+}
+
+LabelSet make_label_set_like(const ClassList& wanted, const std::filesystem::path& root) {
+  const VoidPolicy policy = wanted.void_is_class ? VoidPolicy::as_class : VoidPolicy::ignore;
+  if (is_pack(root)) {
+    const Pack pack(root);
+    const LabelSet& own = pack.index().label_set;
+    if (!std::ranges::equal(own.class_names, wanted.names)) {
+      pack.check_label_set(wanted.label_set, wanted.void_is_class, wanted.names);
+    }
+    return own;
+  }
+  check_name(wanted.label_set);
+  const IdSpace ids = recognize_ids(root);
+  const bool mapped = ids == IdSpace::own && wanted.label_set != "custom";
+  if (!mapped) check_ids(wanted.label_set, ids, root, wanted.owner);
+  LabelSet labels = mapped ? make_label_set("custom", VoidPolicy::ignore, root)
+                           : make_label_set(wanted.label_set, policy, root);
+  check_classes(labels, wanted, root);
+  return labels;
 }
 
 std::optional<UnknownId> find_unknown_id(const Image& mask, const LabelSet& labels) {

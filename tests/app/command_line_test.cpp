@@ -308,8 +308,10 @@ TEST_F(CommandLine, PhotoAndMaskOfDifferentSizes) {
 }
 
 TEST_F(CommandLine, AnUnknownLabelId) {
-  // Street ids go to 33; the CamVid set knows 0 to 11.
-  expect_input_error(macadam(folder(), {"train", "run.toml", "name=u", "label_set=camvid11"}),
+  // Street ids go to 33; this data set says that it has 0 to 11.
+  copy_streets("unknown");
+  write_text(folder() / "unknown/dataset.toml", "label_ids = \"camvid\"\n");
+  expect_input_error(macadam(folder(), {"train", "run.toml", "name=u", "dataset=unknown"}),
                      {"camvid11", "labelIds.png"});
 }
 

@@ -112,7 +112,7 @@ void expect_everything(const Config& c) {
                 {"deep", "true"}, {"dropout", "0.25"}, {"norm", "batch"}, {"width", "32"}}));
   EXPECT_EQ(c.dataset, (DatasetPaths{"/a", "/data/runs/c", "/d \"quoted\" \\ ü"}));
   EXPECT_EQ(c.label_set, "trainids19");
-  EXPECT_TRUE(c.void_is_class);
+  EXPECT_EQ(c.void_policy, VoidPolicy::as_class);
   EXPECT_EQ(c.height, 128);
   EXPECT_EQ(c.width, 320);
   EXPECT_EQ(c.batch, 7);
@@ -164,8 +164,8 @@ TEST(Config, TwoKeysAreEnough) {
   EXPECT_EQ(c.network, "unet_mini");
   EXPECT_TRUE(c.network_options.empty());
   EXPECT_EQ(c.dataset, (DatasetPaths{"/data/streets", "/data/streets", "/data/streets"}));
-  EXPECT_EQ(c.label_set, "categories8");
-  EXPECT_TRUE(c.void_is_class);
+  EXPECT_EQ(c.label_set, "auto");
+  EXPECT_EQ(c.void_policy, VoidPolicy::standard);
   EXPECT_EQ(c.height, 256);
   EXPECT_EQ(c.width, 512);
   EXPECT_EQ(c.batch, 4);
@@ -258,7 +258,6 @@ TEST(Config, TheResolvedConfigurationLeavesNothingToDefaults) {
 TEST(Config, DefaultsFollowTheirContext) {
   EXPECT_EQ(parse(minimal + "optimizer = \"sgd\"").lr, 1e-2);
   EXPECT_EQ(parse(minimal + "optimizer = \"sgd\"").optimizer.weight_decay, 5e-4f);
-  EXPECT_FALSE(parse(minimal + "label_set = \"trainids19\"").void_is_class);
   EXPECT_DOUBLE_EQ(parse(minimal + "epochs = 2").warmup, 0.2);
   EXPECT_TRUE(parse(minimal + "augment = []").augment.empty());
   EXPECT_EQ(parse(minimal + "augment = [{name = \"RandomCrop\"}]\nsize = [48, 64]").augment,

@@ -48,7 +48,7 @@ TEST(Dataset, Cityscapes) {
   EXPECT_EQ(train.samples[2].id, "ulm_000001_000019");
   EXPECT_EQ(train.samples[2].mask,
             folder / "gtFine/train/ulm/ulm_000001_000019_gtFine_labelIds.png");
-  EXPECT_EQ(default_label_set(train.layout), "categories8");
+  EXPECT_EQ(recognize_ids(folder.path()), IdSpace::cityscapes);
 }
 
 TEST(Dataset, CamVid) {
@@ -99,6 +99,8 @@ TEST(Dataset, PlainWithoutSplitsIsOneWhole) {
   EXPECT_EQ(list_splits(folder.path()), (std::vector<std::string>{"all"}));
   EXPECT_EQ(open_dataset(folder.path(), "train").split, kWholeSplit);
   EXPECT_EQ(open_dataset(folder.path(), "val").samples.size(), 1u);
+  EXPECT_EQ(open_dataset(folder.path(), "all").samples.size(), 1u);
+  expect_input_error([&] { open_dataset(folder.path(), "tets"); }, {"no split \"tets\"", "all"});
 }
 
 TEST(Dataset, PlainWithNamedFolders) {
@@ -114,6 +116,113 @@ TEST(Dataset, PlainWithNamedFolders) {
            std::string(kTwoClasses) + "[splits]\ntrain = {image = \"p\"}\n");
   expect_input_error([&] { open_dataset(folder.path(), "train"); },
                      {"unknown key \"image\"", "\"images\"", "line 7"});
+}
+
+TEST(Dataset, OneFolderIsNotTwoSplits) {
+  const TempFolder folder;
+  touch(folder / "p/x.png");
+  touch(folder / "m/x.png");
+  put_text(folder / "dataset.toml", std::string(kTwoClasses) +
+                                        "[splits.train]\nimages = \"p\"\nmasks = \"m\"\n"
+                                        "[splits.val]\nimages = \"./p/\"\nmasks = \"m\"\n");
+  expect_input_error([&] { list_splits(folder.path()); },
+                     {"\"train\" and \"val\"", "the same photos", "line 9"});
+}
+
+TEST(Dataset, DatasetTomlDescribesTheMasksOfOtherLayouts) {
+  const TempFolder streets, camvid;
+  put_cityscapes(streets.path(), "train", "ulm", "000001_000019");
+  put_text(streets / "dataset.toml", kTwoClasses);
+  EXPECT_EQ(recognize_layout(streets.path()), Layout::cityscapes);
+  EXPECT_EQ(recognize_ids(streets.path()), IdSpace::own);
+  const Dataset train = open_dataset(streets.path(), "train");
+  EXPECT_EQ(train.name, "yard");
+  EXPECT_EQ(train.samples.size(), 1u);
+
+  touch(camvid / "train/a.png");
+  touch(camvid / "trainannot/a.png");
+  put_text(camvid / "dataset.toml", "mask_format = \"indices\"\nlabel_ids = \"cityscapes\"\n");
+  EXPECT_EQ(recognize_layout(camvid.path()), Layout::camvid);
+  EXPECT_EQ(recognize_ids(camvid.path()), IdSpace::cityscapes);
+  EXPECT_EQ(open_dataset(camvid.path(), "train").masks.format, MaskFormat::indices);
+  // Folders of its own make it plain.
+  put_text(
+      camvid / "dataset.toml",
+      std::string(kTwoClasses) + "[splits]\nval = {images = \"train\", masks = \"trainannot\"}\n");
+  EXPECT_EQ(recognize_layout(camvid.path()), Layout::plain);
+  EXPECT_EQ(open_dataset(camvid.path(), "val").samples.size(), 1u);
+}
+
+/// As a PASCAL VOC devkit lays it out: photos of all splits in one folder, which lists divide.
+class VocFolder : public testing::Test {
+ protected:
+  VocFolder() {
+    put_text(folder_ / "dataset.toml", kTwoClasses);
+    for (const char* name : {"2007_000032", "2007_000033", "my photo 1", "2007_000039"}) {
+      touch(folder_ / "JPEGImages" / (std::string(name) + ".jpg"));
+      touch(folder_ / "SegmentationClass" / (std::string(name) + ".png"));
+    }
+    touch(folder_ / "JPEGImages/2007_000042.jpg");
+    list("train",
+         "\xEF\xBB\xBF"
+         "2007_000032\r\n\r\nmy photo 1\r\n2007_000032\r\n");
+    list("val", "2007_000039 1");
+    list("trainval", "2007_000032\n2007_000039\n");
+  }
+  void list(const std::string& name, std::string_view text) {
+    put_text(folder_ / "ImageSets/Segmentation" / (name + ".txt"), text);
+  }
+  std::vector<std::string> ids(const std::string& split) {
+    std::vector<std::string> ids;
+    for (const Sample& sample : open_dataset(folder_.path(), split).samples) {
+      ids.push_back(sample.id);
+    }
+    return ids;
+  }
+
+  TempFolder folder_;
+};
+
+TEST_F(VocFolder, ListsAreSplits) {
+  touch(folder_ / "ImageSets/Main/aeroplane_train.txt");  // of another task
+  EXPECT_EQ(list_splits(folder_.path()), (std::vector<std::string>{"train", "val"}));
+  EXPECT_EQ(ids("train"), (std::vector<std::string>{"2007_000032", "my photo 1"}));
+  EXPECT_EQ(ids("val"), (std::vector<std::string>{"2007_000039"}));
+  // What other lists name is no mask without a photo.
+  EXPECT_TRUE(scan_split(folder_.path(), "val").without_photo.empty());
+  list("train", "JPEGImages/2007_000033.jpg SegmentationClass/2007_000033.png\n2007_000032.jpg\n");
+  EXPECT_EQ(ids("train"), (std::vector<std::string>{"2007_000032", "2007_000033"}));
+}
+
+TEST_F(VocFolder, AListedPhotoIsThere) {
+  list("val", "2007_000039\n2007_000040\n");
+  expect_input_error([&] { ids("val"); }, {"2007_000040", "JPEGImages", "val.txt, line 2"});
+}
+
+TEST_F(VocFolder, ATestListWithoutMasksIsUnlabelled) {
+  list("test", "2007_000042\n");
+  EXPECT_TRUE(is_unlabelled(scan_split(folder_.path(), "test")));
+  list("test", "2007_000042\n2007_000033\n");
+  EXPECT_FALSE(is_unlabelled(scan_split(folder_.path(), "test")));
+  list("val", "2007_000042\n");
+  EXPECT_FALSE(is_unlabelled(scan_split(folder_.path(), "val")));
+}
+
+TEST_F(VocFolder, DatasetTomlNamesLists) {
+  put_text(folder_ / "dataset.toml", std::string(kTwoClasses) + R"(
+[splits.train]
+images = "JPEGImages"
+masks = "SegmentationClass"
+list = "mine.txt"
+)");
+  put_text(folder_ / "mine.txt", "2007_000033\n");
+  EXPECT_EQ(list_splits(folder_.path()), (std::vector<std::string>{"train"}));
+  EXPECT_EQ(ids("train"), (std::vector<std::string>{"2007_000033"}));
+}
+
+TEST_F(VocFolder, ItsClassesHaveToBeNamed) {
+  std::filesystem::remove(folder_ / "dataset.toml");
+  expect_input_error([&] { list_splits(folder_.path()); }, {"no dataset.toml", "name the classes"});
 }
 
 TEST(Dataset, AMissingMaskIsNamedWithItsPhoto) {

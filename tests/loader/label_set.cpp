@@ -184,7 +184,102 @@ TEST(LabelSet, BadCustomFilesAreNamed) {
   expect_input_error([&] { make_label_set("custom", VoidPolicy::as_class, folder.path()); },
                      {"no id is void"});
   expect_input_error([&] { make_label_set("custom", VoidPolicy::standard, folder / "absent"); },
-                     {"no dataset.toml", "absent"});
+                     {"does not exist", "absent"});
+  expect_input_error([] { make_label_set("custom"); }, {"custom", "name the data set"});
+}
+
+TEST(LabelSet, AnIdThatIsAClassIsNotIgnored) {
+  const TempFolder folder;
+  put_text(folder / "dataset.toml",
+           "[[classes]]\nname = \"ground\"\n[[classes]]\nname = \"crack\"\nids = [255]\n");
+  const LabelSet set = make_label_set("auto", VoidPolicy::standard, folder.path());
+  EXPECT_EQ(set.label_of_id[0], 0);
+  EXPECT_EQ(set.label_of_id[255], 1);
+}
+
+/// Data sets of each kind of ids.
+class LabelSetIds : public testing::Test {
+ protected:
+  LabelSetIds() {
+    std::filesystem::create_directories(streets() / "leftImg8bit/train");
+    std::filesystem::create_directories(camvid() / "trainannot");
+    std::filesystem::create_directories(camvid() / "train");
+    describe(own(), "[[classes]]\nname = \"road\"\n[[classes]]\nname = \"rest\"\n");
+    std::filesystem::create_directories(own() / "images");
+  }
+  std::filesystem::path streets() const { return folder_ / "streets"; }
+  std::filesystem::path camvid() const { return folder_ / "camvid"; }
+  std::filesystem::path own() const { return folder_ / "own"; }
+  void describe(const std::filesystem::path& root, std::string_view toml) {
+    put_text(root / "dataset.toml", toml);
+  }
+  static LabelSet make(std::string_view name, const std::filesystem::path& root) {
+    return make_label_set(name, VoidPolicy::standard, root);
+  }
+
+  TempFolder folder_;
+};
+
+TEST_F(LabelSetIds, TheDefaultIsTheDataSetsOwn) {
+  EXPECT_EQ(make("auto", streets()).name, "categories8");
+  EXPECT_TRUE(make("auto", streets()).void_is_class);
+  EXPECT_EQ(make("auto", camvid()).name, "camvid11");
+  EXPECT_FALSE(make("auto", camvid()).void_is_class);
+  EXPECT_EQ(make("auto", own()).name, "custom");
+  EXPECT_EQ(make_label_set("auto", VoidPolicy::as_class, camvid()).classes(), 12);
+}
+
+TEST_F(LabelSetIds, OtherIdsAreRefusedWithTheWayToMapThem) {
+  expect_input_error([&] { make("trainids19", camvid()); },
+                     {"trainids19", "Cityscapes ids", "CamVid ids", "camvid11", "dataset.toml"});
+  expect_input_error([&] { make("camvid11", streets()); },
+                     {"camvid11", "Cityscapes ids", "categories8"});
+  expect_input_error([&] { make("custom", camvid()); }, {"custom", "CamVid ids", "camvid11"});
+  expect_input_error([&] { make("categories8", own()); },
+                     {"categories8", "ids of its dataset.toml", "custom", "label_ids"});
+  expect_input_error([&] { make("categorys8", own()); }, {"did you mean \"categories8\""});
+}
+
+TEST_F(LabelSetIds, DatasetTomlMapsThem) {
+  describe(camvid(),
+           "ignore = [11]\n[[classes]]\nname = \"road\"\nids = [3]\n[[classes]]\n"
+           "name = \"rest\"\nids = [0, 1, 2, 4, 5, 6, 7, 8, 9, 10]\n");
+  const LabelSet mapped = make("auto", camvid());
+  EXPECT_EQ(mapped.name, "custom");
+  EXPECT_EQ(mapped.label_of_id[3], 0);
+  expect_input_error([&] { make("camvid11", camvid()); }, {"camvid11", "custom"});
+
+  describe(own(), "label_ids = \"cityscapes\"\n");
+  EXPECT_EQ(make("auto", own()).name, "categories8");
+  EXPECT_EQ(make("trainids19", own()).classes(), 19);
+  expect_input_error([&] { make("custom", own()); }, {"custom", "Cityscapes ids"});
+  describe(own(), "label_ids = \"cityscapes\"\n[[classes]]\nname = \"road\"\n");
+  expect_input_error([&] { make("auto", own()); }, {"\"classes\" beside \"label_ids\""});
+  describe(own(), "label_ids = \"kitti\"\n");
+  expect_input_error([&] { make("auto", own()); }, {"kitti", "\"camvid\"", "line 1"});
+}
+
+TEST_F(LabelSetIds, ClassesAreThoseOfAModel) {
+  const LabelSet trained = make("trainids19", streets());
+  const ClassList model{"the model", trained.name, false, trained.class_names};
+  EXPECT_EQ(make_label_set_like(model, streets()).label_of_id[7], 0);
+  expect_input_error([&] { make_label_set_like(model, camvid()); },
+                     {"trainids19 of the model", "CamVid ids", "on purpose", "dataset.toml"});
+  expect_input_error([&] { make_label_set_like(model, own()); },
+                     {"2 classes, but the model has 19"});
+
+  const LabelSet two = make("custom", own());
+  const ClassList custom{"the model", two.name, false, two.class_names};
+  expect_input_error([&] { make_label_set_like(custom, streets()); },
+                     {"custom of the model", "Cityscapes ids"});
+  // The same classes under other ids; dataset.toml is what says so.
+  describe(camvid(),
+           "[[classes]]\nname = \"road\"\nids = [3]\n[[classes]]\nname = \"rest\"\n"
+           "ids = [0, 8]\n");
+  EXPECT_EQ(make_label_set_like(custom, camvid()).label_of_id[8], 1);
+  describe(camvid(), "[[classes]]\nname = \"rest\"\n[[classes]]\nname = \"road\"\n");
+  expect_input_error([&] { make_label_set_like(custom, camvid()); },
+                     {"class 0 is \"rest\", but \"road\" in the model", camvid().string()});
 }
 
 TEST(LabelSet, UnknownNamesAreAnsweredWithTheNearest) {
@@ -192,7 +287,7 @@ TEST(LabelSet, UnknownNamesAreAnsweredWithTheNearest) {
   expect_input_error([] { make_label_set("camvid"); }, {"\"camvid11\""});
   EXPECT_EQ(parse_void_policy("class"), VoidPolicy::as_class);
   EXPECT_EQ(parse_void_policy("ignore"), VoidPolicy::ignore);
-  EXPECT_EQ(parse_void_policy(""), VoidPolicy::standard);
+  EXPECT_EQ(parse_void_policy("auto"), VoidPolicy::standard);
   expect_input_error([] { parse_void_policy("drop"); }, {"drop", "ignore"});
 }
 

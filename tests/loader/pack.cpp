@@ -94,7 +94,7 @@ TEST_F(PackOfCamVid, HoldsSplitsNamesCountsAndTheLabelSet) {
   EXPECT_EQ(summary.bytes, std::filesystem::file_size(packed()));
   EXPECT_EQ(list_splits(packed()), (std::vector<std::string>{"train", "val"}));
   EXPECT_EQ(recognize_layout(packed()), Layout::camvid);
-  EXPECT_EQ(default_label_set(packed()), "camvid11");
+  EXPECT_EQ(make_label_set("auto", VoidPolicy::standard, packed()).name, "camvid11");
 
   const Dataset train = open_dataset(packed(), "train"), source = open_dataset(set(), "train");
   EXPECT_EQ(train.name, "set");
