@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 
+#include "engine/files.h"
 #include "models/weights/weight_file.h"
 
 namespace macadam {
@@ -22,9 +23,11 @@ bool has_hdf5();
 ///  - by Keras 3 as .weights.h5: groups "vars" below /layers, /_layer_checkpoint_dependencies or
 ///    the attributes of a model. A layer's name is the attribute `name`, or else its group's;
 ///    optimisers, metrics and seeds are left out.
-/// Links out of the file are not followed. libhdf5 keeps global state: one thread at a time.
-/// Throws InputError naming `path` when the file has no such groups, when a layer of a .weights.h5
-/// has variables that keras3_kinds() does not know, or when this build has no HDF5.
-std::unique_ptr<WeightFile> open_keras_hdf5(const std::filesystem::path& path);
+/// Links out of the file are not followed. libhdf5 sees the file in confined children only, one to
+/// open it and one when a tensor is first read, which reads them all; one thread at a time. Throws
+/// InputError naming `path` when the file has no such groups, when a layer of a .weights.h5 has
+/// variables that keras3_kinds() does not know, when the file crashes or exhausts a child, or when
+/// this build has no HDF5.
+std::unique_ptr<WeightFile> open_keras_hdf5(MappedFile file, const std::filesystem::path& path);
 
 }  // namespace macadam

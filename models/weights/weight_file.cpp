@@ -35,7 +35,7 @@ std::unique_ptr<WeightFile> open_weights(const std::filesystem::path& path) {
   std::error_code ignored;
   if (std::filesystem::is_directory(path, ignored)) return open_numpy_folder(path);
   MappedFile file(path);
-  if (is_hdf5(file.bytes())) return open_keras_hdf5(path);
+  if (is_hdf5(file.bytes())) return open_keras_hdf5(std::move(file), path);
   return open_mapped_weights(std::move(file), path);
 }
 

@@ -39,7 +39,7 @@ const std::map<std::string, std::vector<std::string>> kVendorHeaders{
     {"libdeflate", {"loader/deflate.cpp"}},
     {"toml++/", {"app/config_source.cpp", "loader/dataset_file.cpp"}},
     {"CLI/", {"app/"}},
-    {"hdf5", {"models/weights/hdf5_file.cpp"}},
+    {"hdf5", {"models/weights/hdf5_reader.cpp"}},
     {"nlohmann/", {"engine/", "app/", "models/onnx_export.cpp"}},
     {"onnx/", {"models/onnx/serialise.cpp"}},
     {"google/protobuf/", {"models/onnx/serialise.cpp"}},
