@@ -14,6 +14,7 @@
 #include "engine/precision.h"
 #include "engine/text.h"
 #include "kernels/backend_version.h"
+#include "kernels/cores.h"
 #include "loader/dataset.h"
 #include "loader/label_set.h"
 #include "loader/pack.h"
@@ -42,6 +43,7 @@ Json devices() {
                               {"memory_mib", mib(info.memory_bytes)},
                               {"precision", precision_name(resolve_precision("auto", info))},
                               {"convolutions", backend_version(info.device)}});
+    if (!info.device.is_cuda()) out["devices"].back()["cores"] = usable_cores();
   }
   for (const NetworkEntry& entry : networks()) {
     out["networks"].push_back({{"name", entry.name}, {"summary", entry.summary}});
@@ -52,8 +54,10 @@ Json devices() {
 void print_devices(const Json& info) {
   print("macadam {}\n", info["version"].get<std::string>());
   for (const Json& d : info["devices"]) {
-    print("  {}: {}, {:.0f} MiB, {} by default, {}\n", d["device"].get<std::string>(),
-          d["name"].get<std::string>(), d["memory_mib"].get<double>(),
+    const std::string cores =
+        d.contains("cores") ? fmt::format(", cores used {}", d["cores"].get<int>()) : "";
+    print("  {}: {}{}, {:.0f} MiB, {} by default, {}\n", d["device"].get<std::string>(),
+          d["name"].get<std::string>(), cores, d["memory_mib"].get<double>(),
           d["precision"].get<std::string>(), d["convolutions"].get<std::string>());
   }
   print("networks\n");

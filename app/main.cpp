@@ -7,6 +7,7 @@
 #include "app/commands.h"
 #include "app/console.h"
 #include "app/memory.h"
+#include "app/restart.h"
 #include "kernels/error.h"
 
 namespace {
@@ -44,6 +45,7 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  macadam::restart_with_openmp_settings(argv);
   // A full disk or a closed pipe is answered where the write fails, not by a signal.
   std::signal(SIGXFSZ, SIG_IGN);
   std::signal(SIGPIPE, SIG_IGN);

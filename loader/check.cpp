@@ -1,7 +1,6 @@
 #include "loader/check.h"
 
 #include <fmt/format.h>
-#include <omp.h>
 
 #include <algorithm>
 #include <cmath>
@@ -15,6 +14,7 @@
 #include <set>
 #include <utility>
 
+#include "kernels/cores.h"
 #include "kernels/error.h"
 #include "loader/image.h"
 #include "loader/pack.h"
@@ -237,7 +237,7 @@ std::vector<SampleFacts> inspect_all(const std::vector<Entry>& entries, const Ma
                                      const Progress& progress) {
   std::vector<SampleFacts> facts(entries.size());
   const auto count = static_cast<int64_t>(entries.size());
-  const int team = threads > 0 ? threads : omp_get_num_procs();
+  const int team = threads > 0 ? threads : usable_cores();
   int64_t done = 0;
   std::mutex mutex;
   std::exception_ptr failure;

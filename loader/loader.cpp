@@ -1,7 +1,6 @@
 #include "loader/loader.h"
 
 #include <fmt/format.h>
-#include <omp.h>
 
 #include <algorithm>
 #include <chrono>
@@ -11,6 +10,7 @@
 #include <string>
 #include <utility>
 
+#include "kernels/cores.h"
 #include "kernels/error.h"
 #include "loader/sampling.h"
 
@@ -74,7 +74,7 @@ Loader::Loader(Dataset dataset, LabelSet labels, const LoaderOptions& options)
                      "use fewer ranks");
   }
   steps_ = (used_samples_ + options.batch - 1) / options.batch;
-  team_ = options.threads > 0 ? options.threads : omp_get_num_procs();
+  team_ = options.threads > 0 ? options.threads : usable_cores();
   pixels_ = static_cast<size_t>(options.height) * static_cast<size_t>(options.width);
   std::optional<AugmentLimits> limits;
   if (options.augmentation) {

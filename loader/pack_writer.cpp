@@ -1,7 +1,5 @@
 #include "loader/pack_writer.h"
 
-#include <omp.h>
-
 #include <array>
 #include <atomic>
 #include <exception>
@@ -9,6 +7,7 @@
 #include <utility>
 
 #include "engine/files.h"
+#include "kernels/cores.h"
 #include "kernels/error.h"
 #include "loader/deflate.h"
 #include "loader/image.h"
@@ -150,7 +149,7 @@ PackSummary write_pack(const fs::path& root, const LabelSet& labels, const fs::p
   PackFile file(out, std::move(index));
   PackSummary summary;
   const auto count = static_cast<int64_t>(entries.size());
-  const int team = options.threads > 0 ? options.threads : omp_get_num_procs();
+  const int team = options.threads > 0 ? options.threads : usable_cores();
   std::exception_ptr failure;  // of the ordered part alone
   std::atomic<bool> failed{false};
   // Samples are made in any order and written in theirs; each thread holds one.
