@@ -67,8 +67,8 @@ void import_weights(const ConvertOptions& options) {
   info.seed = options.seed;
   const ImportReport report =
       convert_weights(options.source, options.destination, info, options.partial);
-  print("{}wrote {}: {}, {} classes\n", Lines{report.text()}, options.destination, network,
-        info.class_names.size());
+  print_summary("{}wrote {}: {}, {} classes\n", Lines{report.text()}, options.destination, network,
+                info.class_names.size());
 }
 
 void export_model(const ConvertOptions& options) {
@@ -76,7 +76,7 @@ void export_model(const ConvertOptions& options) {
   const std::string extension = fs::path(options.destination).extension().string();
   if (extension == ".safetensors") {
     export_pytorch(options.destination, model, options.source);
-    print("wrote {}, for segmentation_models.pytorch's Unet\n", options.destination);
+    print_summary("wrote {}, for segmentation_models.pytorch's Unet\n", options.destination);
     return;
   }
   if (!options.size.empty()) {
@@ -88,10 +88,10 @@ void export_model(const ConvertOptions& options) {
               {.fold_batch_norm = !options.keep_norms,
                .dynamic = !options.fixed,
                .argmax = options.argmax});
-  print("wrote {}, opset 17, {}\n", options.destination,
-        options.fixed
-            ? fmt::format("for {}x{} (width x height)", model.info.width, model.info.height)
-            : "for any batch and size");
+  print_summary("wrote {}, opset 17, {}\n", options.destination,
+                options.fixed
+                    ? fmt::format("for {}x{} (width x height)", model.info.width, model.info.height)
+                    : "for any batch and size");
 }
 
 /// What `names` would have changed is not made here: better an error than an option without effect.

@@ -2,12 +2,14 @@
 #include <csignal>
 #include <exception>
 #include <new>
+#include <sstream>
 #include <string>
 
 #include "app/commands.h"
 #include "app/console.h"
 #include "app/memory.h"
 #include "app/restart.h"
+#include "app/streams.h"
 #include "kernels/error.h"
 
 namespace {
@@ -20,8 +22,10 @@ int report(const std::string& message, int code) {
 }
 
 int run(int argc, char** argv) {
-  CLI::App app("Macadam trains and serves semantic-segmentation networks for driving scenes.",
-               "macadam");
+  CLI::App app(
+      "Macadam trains semantic-segmentation networks for driving scenes and turns photos "
+      "into masks.",
+      "macadam");
   app.require_subcommand(1);
   app.set_version_flag("--version", macadam::version());
   macadam::add_synth(app);
@@ -36,7 +40,10 @@ int run(int argc, char** argv) {
     app.parse(argc, argv);
     return 0;
   } catch (const CLI::Success& done) {  // --help, --version
-    return app.exit(done);
+    std::ostringstream text;
+    const int code = app.exit(done, text, text);
+    macadam::print("{}", macadam::Lines{text.str()});
+    return code;
   } catch (const CLI::ParseError& error) {
     return report(std::string(error.what()) + ": see `macadam --help`", kWrongInput);
   }
@@ -45,13 +52,16 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  macadam::open_missing_streams();
   macadam::restart_with_openmp_settings(argv);
   // A full disk or a closed pipe is answered where the write fails, not by a signal.
   std::signal(SIGXFSZ, SIG_IGN);
   std::signal(SIGPIPE, SIG_IGN);
   macadam::keep_freed_memory();
   try {
-    return run(argc, argv);
+    const int code = run(argc, argv);
+    if (code == 0) macadam::confirm_results();
+    return code;
   } catch (const macadam::Interrupted&) {
     return kInterrupted;
   } catch (const macadam::Error& error) {

@@ -68,9 +68,9 @@ void pack(const PackCommand& command) {
   };
   const PackSummary summary = write_pack(command.dataset, labels, command.out, options, show);
   for (const std::string& message : summary.skipped) say("left out: " + message);
-  print("{}: {} samples{}, label set {}, {:.1f} MB\n", command.out, summary.samples,
-        command.size.empty() ? std::string() : " of " + command.size, labels.name,
-        static_cast<double>(summary.bytes) / 1e6);
+  print_summary("{}: {} samples{}, label set {}, {:.1f} MB\n", command.out, summary.samples,
+                command.size.empty() ? std::string() : " of " + command.size, labels.name,
+                static_cast<double>(summary.bytes) / 1e6);
 }
 
 }  // namespace

@@ -132,7 +132,7 @@ void predict(const PredictOptions& options) {
     progress.show(static_cast<int64_t>(i) + 1, static_cast<int64_t>(files.size()),
                   files[i].filename().string());
   }
-  print("{} masks in {}\n", files.size(), options.output);
+  print_summary("{} masks in {}\n", files.size(), options.output);
 }
 
 }  // namespace

@@ -34,8 +34,8 @@ void synth(const SynthOptions& options) {
   streets.seed = options.seed;
   ProgressLine progress("drawing streets");
   write_streets(options.folder, streets, [&](int done, int total) { progress.show(done, total); });
-  print("{}: {} training and {} validation images of {}x{}, Cityscapes layout and ids\n",
-        options.folder, streets.train_images, streets.val_images, width, height);
+  print_summary("{}: {} training and {} validation images of {}x{}, Cityscapes layout and ids\n",
+                options.folder, streets.train_images, streets.val_images, width, height);
 }
 
 }  // namespace

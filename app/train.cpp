@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <optional>
 
@@ -40,10 +41,13 @@ class ConsoleObserver final : public TrainingObserver {
  public:
   void on_step(const Progress& p) override {
     line_.show(p.batch, p.batches,
-               fmt::format("epoch {}/{} loss {:.4f} {:.2f} images/s, {:.1f} ms a batch ({:.1f}% "
-                           "waiting for data; {:.1f} ms to load a sample, {} batches ready)",
-                           p.epoch, p.epochs, p.loss, p.images_per_second, 1e3 * p.seconds,
-                           100 * p.wait_seconds / p.seconds, 1e3 * p.load_seconds, p.ready));
+               std::array{fmt::format("epoch {}/{}", p.epoch, p.epochs),
+                          fmt::format("loss {:.4f}", p.loss),
+                          fmt::format("{:.2f} images/s", p.images_per_second),
+                          fmt::format("{:.1f} ms a batch", 1e3 * p.seconds),
+                          fmt::format("{:.1f}% waiting for data", 100 * p.wait_seconds / p.seconds),
+                          fmt::format("{:.1f} ms to load a sample", 1e3 * p.load_seconds),
+                          fmt::format("{} batches ready", p.ready)});
   }
   void on_phase(const Phase& p) override {
     say(fmt::format("up to epoch {}, {} parameters are trained and {} frozen", p.last_epoch,
@@ -245,8 +249,8 @@ void train(const TrainOptions& options) {
   }
   if (trainer.best_epoch() > 0) {
     write_run_report(config, val_loader, device, dtype);
-    print("best epoch {}: mean IoU {}; report: {}\n", trainer.best_epoch(),
-          score_text(trainer.best_score()), (run_folder(config) / "report.html").string());
+    print_summary("best epoch {}: mean IoU {}; report: {}\n", trainer.best_epoch(),
+                  score_text(trainer.best_score()), (run_folder(config) / "report.html").string());
     if (data.test) score_test_split(config, *data.test, stream, ops, dtype);
   }
 }

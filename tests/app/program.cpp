@@ -23,14 +23,25 @@ ScratchFolder::~ScratchFolder() {
   std::filesystem::remove_all(path_, ignored);
 }
 
-Program::Program(const std::filesystem::path& folder, const std::vector<std::string>& arguments) {
+std::string macadam_binary() { return std::string(MACADAM_BINARY_DIR) + "/macadam"; }
+
+Program::Program(const std::filesystem::path& folder, const std::vector<std::string>& arguments)
+    : Program(folder, [&] {
+        Words words{{macadam_binary()}};
+        words.insert(words.end(), arguments.begin(), arguments.end());
+        return words;
+      }()) {}
+
+Program Program::shell(const std::filesystem::path& folder, const std::string& command) {
+  return {folder, Words{{"/bin/sh", "-c", command}}};
+}
+
+Program::Program(const std::filesystem::path& folder, Words words) {
   static int runs = 0;  // numbers the output files
   const std::string number = std::to_string(runs++);
   out_ = folder / ("out" + number + ".txt");
   err_ = folder / ("err" + number + ".txt");
-  const std::string binary = std::string(MACADAM_BINARY_DIR) + "/macadam";
-  std::vector<std::string> words{binary};
-  words.insert(words.end(), arguments.begin(), arguments.end());
+  const std::string binary = macadam_binary();
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
@@ -38,12 +49,14 @@ Program::Program(const std::filesystem::path& folder, const std::vector<std::str
   pid_ = fork();
   if (pid_ < 0) throw std::runtime_error("fork failed");
   if (pid_ == 0) {
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) std::signal(signal, SIG_DFL);
+    setenv("macadam", binary.c_str(), 1);
     const int out = open(out_.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
     const int err = open(err_.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
     dup2(out, STDOUT_FILENO);
     dup2(err, STDERR_FILENO);
     if (chdir(folder.c_str()) != 0) _exit(126);
-    execv(binary.c_str(), argv.data());
+    execv(argv[0], argv.data());
     _exit(127);
   }
 }

@@ -29,15 +29,23 @@ class ScratchFolder {
   std::filesystem::path path_;
 };
 
-/// A started `macadam ARGUMENTS…` in `folder`.
+/// The program under test.
+std::string macadam_binary();
+
+/// A started `macadam ARGUMENTS…` in `folder`, with the signals that a shell's child has.
 class Program {
  public:
   Program(const std::filesystem::path& folder, const std::vector<std::string>& arguments);
+  /// A command for sh, which calls the program by "$macadam".
+  static Program shell(const std::filesystem::path& folder, const std::string& command);
   void send(int signal) const;
   bool running();
   ProgramResult wait();
 
  private:
+  struct Words : std::vector<std::string> {};  // a program and its arguments
+  Program(const std::filesystem::path& folder, Words words);
+
   std::filesystem::path out_, err_;
   pid_t pid_ = -1;
   int status_ = 0;
