@@ -8,11 +8,13 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 source cmake/install_packages.sh
+source cmake/fetch_onednn.sh
 
 say() { printf '\n== %s\n' "$*"; }
 
 say "Packages"
 install_packages build
+fetch_onednn
 
 say "Build"
 options=(-DMACADAM_TESTS=OFF -DMACADAM_BENCH=OFF)

@@ -11,6 +11,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 source cmake/install_packages.sh
+source cmake/fetch_onednn.sh
 
 say() { printf '\n== %s\n' "$*"; }
 jobs=$(nproc)
@@ -25,6 +26,7 @@ run_tests() {
 
 say "Packages"
 install_packages test
+fetch_onednn
 
 if [[ ${1:-} == --tsan ]]; then
   # clang: its OpenMP tells the sanitizer what waits for what.

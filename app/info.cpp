@@ -1,10 +1,11 @@
-// macadam info: networks, models, data sets, devices.
+// macadam info: networks, models, data sets, devices; and whether this machine computes rightly.
 
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "app/commands.h"
 #include "app/console.h"
@@ -14,7 +15,9 @@
 #include "engine/precision.h"
 #include "engine/text.h"
 #include "kernels/backend_version.h"
+#include "kernels/cache_file.h"
 #include "kernels/cores.h"
+#include "kernels/self_test.h"
 #include "loader/dataset.h"
 #include "loader/label_set.h"
 #include "loader/pack.h"
@@ -30,7 +33,7 @@ struct InfoOptions {
   std::string subject;
   std::string size = "512x256", device = "auto", precision = "auto";
   int classes = 8, batch = 1;
-  bool train = false, json = false;
+  bool train = false, json = false, self_test = false;
 };
 
 double mib(size_t bytes) { return static_cast<double>(bytes) / (1024.0 * 1024.0); }
@@ -74,6 +77,7 @@ Json describe_network(const NetworkSpec& spec, int height, int width, const Info
   const Graph graph = build_network(spec, {options.batch, height, width, 3});
   const DeviceInfo device = device_info(parse_device(options.device));
   const DType dtype = resolve_precision(options.precision, device);
+  if (options.train) require_sound_convolutions(device.device, dtype);
   Stream stream(device.device);
   Ops ops = make_ops(stream);
   Parameters parameters(graph.parameters(), stream, options.train);
@@ -175,7 +179,45 @@ void print_dataset(const Json& info) {
   }
 }
 
+/// Checks the CPU's convolutions anew. Throws RunError when some are wrong, behind the output.
+void check_convolutions(bool json) {
+  Json out{{"library", self_test_library()}, {"precisions", Json::array()}};
+  std::optional<SelfTestFault> first;
+  for (const DType dtype : self_test_dtypes()) {
+    const SelfTest test = self_test_convolutions(dtype, cache_folder(), false);
+    Json faults = Json::array();
+    for (const SelfTestFault& fault : test.faults) {
+      faults.push_back({{"pass", fault.pass},
+                        {"implementation", fault.implementation},
+                        {"convolution", fault.convolution},
+                        {"what", fault.what}});
+      if (!json) print("{}\n", fault.text());
+      if (!first) first = fault;
+    }
+    out["precisions"].push_back({{"precision", precision_name(dtype)},
+                                 {"passes", test.passes},
+                                 {"milliseconds", test.milliseconds},
+                                 {"faults", std::move(faults)}});
+    if (!json) {
+      print("{}, {}: {} passes of convolutions in {:.0f} ms, {}\n", self_test_library(),
+            precision_name(dtype), test.passes, test.milliseconds,
+            test.faults.empty() ? "all exact and within their buffers"
+                                : fmt::format("{} faults", test.faults.size()));
+    }
+  }
+  if (json) print_json(out);
+  if (first) {
+    throw RunError("convolutions are computed wrongly on this machine", first->text(),
+                   "train with a precision that is right, set ONEDNN_MAX_CPU_ISA to an older "
+                   "instruction set, or build with another oneDNN");
+  }
+}
+
 void info(const InfoOptions& options) {
+  if (options.self_test) {
+    check_convolutions(options.json);
+    return;
+  }
   Json out;
   void (*show)(const Json&) = print_network;
   if (options.subject.empty()) {
@@ -222,6 +264,14 @@ void add_info(CLI::App& app) {
   command->add_option("--precision", options->precision, "auto, fp32, bf16 or fp16")
       ->capture_default_str();
   command->add_flag("--json", options->json, "One JSON object on stdout");
+  auto* self_test =
+      command->add_flag("--self-test", options->self_test,
+                        "Check the CPU's convolutions on this machine against exact sums");
+  for (CLI::Option* option : command->get_options()) {
+    if (option == self_test || option->check_name("--json") || option->check_name("--help"))
+      continue;
+    self_test->excludes(option);
+  }
   command->callback([options] { info(*options); });
 }
 

@@ -22,6 +22,7 @@
 #include "engine/step_profile.h"
 #include "engine/text.h"
 #include "engine/trainer.h"
+#include "kernels/self_test.h"
 #include "loader/loader_source.h"
 #include "models/conversion.h"
 #include "models/loaded_model.h"
@@ -190,6 +191,7 @@ void train(const TrainOptions& options) {
   Config config = load_config(options.config, options.overrides);
   const DeviceInfo device = device_info(parse_device(config.device));
   const DType dtype = resolve_precision(name_of(config.precision), device);
+  require_sound_convolutions(device.device, dtype);
   const TrainingData data = open_training_data(config);
   const LabelSet& labels = data.train_labels;
   check_class_weights(config, labels);

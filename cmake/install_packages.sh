@@ -1,16 +1,10 @@
 # install_packages build|test: Debian's (and Ubuntu's) packages, those that are missing.
+# install_missing PACKAGE...: the same for any.
 # Sourced by quickstart.sh and test.sh.
 
-install_packages() {
-  local wanted=(g++ cmake ninja-build ccache libfmt-dev libcli11-dev libtomlplusplus-dev
-    nlohmann-json3-dev libstb-dev libjpeg-dev libdeflate-dev libdnnl-dev libhdf5-dev libonnx-dev
-    libprotobuf-dev)
-  if [[ $1 == test ]]; then
-    wanted+=(libgtest-dev libbenchmark-dev libpng-dev python3 clang libomp-dev libclang-rt-dev
-      clang-format clang-tidy)
-  fi
+install_missing() {
   local missing=() package
-  for package in "${wanted[@]}"; do
+  for package in "$@"; do
     if ! dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed; then
       missing+=("$package")
     fi
@@ -22,7 +16,18 @@ install_packages() {
   echo "installing: ${missing[*]}"
   local root=()
   ((EUID == 0)) || root=(sudo)
-  "${root[@]}" apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive "${root[@]}" apt-get install -y -qq --no-install-recommends \
-    "${missing[@]}" >/dev/null
+  "${root[@]}" apt-get update -qq &&
+    DEBIAN_FRONTEND=noninteractive "${root[@]}" apt-get install -y -qq --no-install-recommends \
+      "${missing[@]}" >/dev/null
+}
+
+install_packages() {
+  local wanted=(g++ cmake ninja-build ccache libfmt-dev libcli11-dev libtomlplusplus-dev
+    nlohmann-json3-dev libstb-dev libjpeg-dev libdeflate-dev libdnnl-dev libhdf5-dev libonnx-dev
+    libprotobuf-dev)
+  if [[ $1 == test ]]; then
+    wanted+=(libgtest-dev libbenchmark-dev libpng-dev python3 clang libomp-dev libclang-rt-dev
+      clang-format clang-tidy)
+  fi
+  install_missing "${wanted[@]}"
 }

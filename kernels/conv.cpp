@@ -1,5 +1,7 @@
 #include "kernels/conv.h"
 
+#include <fmt/format.h>
+
 namespace macadam {
 
 namespace {
@@ -20,6 +22,24 @@ Shape ConvDesc::weights() const { return {out_channels, kernel_h, kernel_w, inpu
 
 int64_t ConvDesc::macs() const {
   return output().elements() * kernel_h * kernel_w * (input.c / groups);
+}
+
+std::string ConvDesc::text() const {
+  std::string out = fmt::format("{} {}x{} convolution of {} to {} channels", name_of(dtype),
+                                kernel_h, kernel_w, input.text(), out_channels);
+  if (stride != 1) out += fmt::format(", stride {}", stride);
+  if (dilation != 1) out += fmt::format(", dilation {}", dilation);
+  if (groups != 1) out += fmt::format(", {} groups", groups);
+  return out;
+}
+
+std::string_view name_of(ConvPass pass) {
+  switch (pass) {
+    case ConvPass::forward: return "forward";
+    case ConvPass::data_gradient: return "data gradient";
+    case ConvPass::weight_gradient: return "weight gradient";
+  }
+  throw std::logic_error("requirement violated: a pass of a convolution");
 }
 
 }  // namespace macadam

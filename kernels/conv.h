@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "kernels/activation.h"
@@ -39,7 +40,15 @@ struct ConvDesc {
   Shape weights() const;
   /// Multiply-adds of one forward pass.
   int64_t macs() const;
+  /// "bf16 3x3 convolution of 1x8x384x32 to 32 channels", with what is unusual behind it.
+  std::string text() const;
 };
+
+/// What a convolution computes: y, the gradient of x, that of weights and bias.
+enum class ConvPass { forward, data_gradient, weight_gradient };
+
+/// "forward", "data gradient", "weight gradient".
+std::string_view name_of(ConvPass pass);
 
 /// One convolution compiled for one shape, dtype and device. Construction may be slow (plans are
 /// chosen); calls allocate nothing. Tensors are dense; `workspace` has workspace_bytes() and
@@ -62,6 +71,12 @@ class Convolution {
   }
   /// Which implementation runs, for people: "oneDNN brgconv:avx512_core_amx", "cuDNN engine 34".
   virtual std::string implementation() const = 0;
+  /// The same of one pass, where passes have implementations of their own. Requires that the
+  /// convolution was made with it.
+  virtual std::string implementation_of(ConvPass pass) const {
+    static_cast<void>(pass);
+    return implementation();
+  }
 
   /// Rewrites fp32 weights {K,kh,kw,C/g} and bias {1,1,1,K} (null data without bias) into the
   /// layout and dtype that the other functions read. Call after every change of the weights.

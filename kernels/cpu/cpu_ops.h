@@ -4,12 +4,24 @@
 #include <memory>
 #include <string>
 
+#include "kernels/cpu/conv_faults.h"
 #include "kernels/ops.h"
 
 namespace macadam::cpu {
 
-std::unique_ptr<ConvOps> make_conv_ops();  // in onednn_conv.cpp: needs oneDNN
-std::string library_version();             // there too
+/// Never takes what `fault` tells of. In onednn_conv.cpp: needs oneDNN.
+std::unique_ptr<ConvOps> make_conv_ops(ImplementationFault fault = is_known_fault);
+std::string library_version();  // there too
+/// What oneDNN may use of this CPU, which ONEDNN_MAX_CPU_ISA can limit. There too.
+struct LibraryIsa {
+  std::string name;        // "avx512_core_bf16"
+  bool bf16 = false;       // it convolves in bf16 at all
+  bool fast_bf16 = false;  // and has instructions for it
+};
+LibraryIsa library_isa();
+/// All that decides which code oneDNN runs here, on one line: version and commit, instruction set
+/// and hints, number of threads, processor. There too.
+std::string library_identity();
 std::unique_ptr<NormOps> make_norm_ops();
 std::unique_ptr<ActivationOps> make_activation_ops();
 std::unique_ptr<ChannelOps> make_channel_ops();
@@ -22,7 +34,10 @@ std::unique_ptr<ConfusionOps> make_confusion_ops();
 std::unique_ptr<OptimOps> make_optim_ops();
 std::unique_ptr<AugmentOps> make_augment_ops();
 
-/// True where bf16 convolutions run on AMX or AVX512-BF16 rather than being emulated.
+/// True where bf16 convolutions run on AMX or AVX512-BF16 rather than being emulated, or refused.
 bool has_fast_bf16();
+
+/// What tells this processor from others: vendor, model, stepping, microcode and flags.
+std::string processor();
 
 }  // namespace macadam::cpu

@@ -5,7 +5,9 @@
 // pack(). Weight gradients come out in fp32, whatever the dtype of the activations.
 
 #include <fmt/format.h>
+#include <omp.h>
 
+#include <algorithm>
 #include <array>
 #include <initializer_list>
 #include <oneapi/dnnl/dnnl.hpp>
@@ -64,59 +66,79 @@ struct Layout {
   memory::desc bias_vector() const { return {bias, memory::data_type::f32, Tag::a}; }
 };
 
-#if DNNL_VERSION_MAJOR >= 3
-template <typename Forward>
-Forward describe_forward(const Layout& l, const dnnl::engine& engine, prop_kind kind, bool bias,
-                         const dnnl::primitive_attr& attr) {
-  return Forward(engine, kind, dnnl::algorithm::convolution_direct, l.activation(l.x),
-                 l.any_weights(l.type), bias ? l.bias_vector() : memory::desc(), l.activation(l.y),
-                 l.strides, l.dilations, l.pad_before, l.pad_after, attr);
-}
 using ForwardDesc = dnnl::convolution_forward::primitive_desc;
 using DataDesc = dnnl::convolution_backward_data::primitive_desc;
 using WeightsDesc = dnnl::convolution_backward_weights::primitive_desc;
+
+/// The library's first choice of a pass that is not known to be faulty. Describing is always safe;
+/// what has a fault must not even be created.
+struct Choice {
+  const ConvDesc& desc;
+  const ImplementationFault& fault;
+
+  /// Call while all that `described` was made of lives: next_impl() of 2.x reads it again.
+  template <typename Desc>
+  Desc operator()(ConvPass pass, Desc described) const {
+    while (fault(pass, described.impl_info_str(), desc)) {
+      if (!described.next_impl()) {
+        throw RunError(fmt::format("{} computes this wrongly and there is no other way",
+                                   described.impl_info_str()),
+                       fmt::format("{}, {} of {}", library_version(), name_of(pass), desc.text()),
+                       "use precision fp32, or build with oneDNN 3");
+      }
+    }
+    return described;
+  }
+};
+
+#if DNNL_VERSION_MAJOR >= 3
+ForwardDesc describe_forward(const Layout& l, const dnnl::engine& engine, prop_kind kind, bool bias,
+                             const dnnl::primitive_attr& attr, const Choice& choice) {
+  return choice(
+      ConvPass::forward,
+      ForwardDesc(engine, kind, dnnl::algorithm::convolution_direct, l.activation(l.x),
+                  l.any_weights(l.type), bias ? l.bias_vector() : memory::desc(), l.activation(l.y),
+                  l.strides, l.dilations, l.pad_before, l.pad_after, attr));
+}
 
 DataDesc describe_data(const Layout& l, const dnnl::engine& engine, const ForwardDesc& hint,
-                       const dnnl::primitive_attr& attr) {
-  return DataDesc(engine, dnnl::algorithm::convolution_direct, l.activation(l.x),
-                  l.any_weights(l.type), l.activation(l.y), l.strides, l.dilations, l.pad_before,
-                  l.pad_after, hint, attr);
+                       const dnnl::primitive_attr& attr, const Choice& choice) {
+  return choice(ConvPass::data_gradient,
+                DataDesc(engine, dnnl::algorithm::convolution_direct, l.activation(l.x),
+                         l.any_weights(l.type), l.activation(l.y), l.strides, l.dilations,
+                         l.pad_before, l.pad_after, hint, attr));
 }
 WeightsDesc describe_weights(const Layout& l, const dnnl::engine& engine, const ForwardDesc& hint,
-                             bool bias, const dnnl::primitive_attr& attr) {
-  return WeightsDesc(engine, dnnl::algorithm::convolution_direct, l.activation(l.x),
-                     l.any_weights(memory::data_type::f32), bias ? l.bias_vector() : memory::desc(),
-                     l.activation(l.y), l.strides, l.dilations, l.pad_before, l.pad_after, hint,
-                     attr);
+                             bool bias, const dnnl::primitive_attr& attr, const Choice& choice) {
+  return choice(ConvPass::weight_gradient,
+                WeightsDesc(engine, dnnl::algorithm::convolution_direct, l.activation(l.x),
+                            l.any_weights(memory::data_type::f32),
+                            bias ? l.bias_vector() : memory::desc(), l.activation(l.y), l.strides,
+                            l.dilations, l.pad_before, l.pad_after, hint, attr));
 }
 #else
-using ForwardDesc = dnnl::convolution_forward::primitive_desc;
-using DataDesc = dnnl::convolution_backward_data::primitive_desc;
-using WeightsDesc = dnnl::convolution_backward_weights::primitive_desc;
-
-template <typename Forward>
-Forward describe_forward(const Layout& l, const dnnl::engine& engine, prop_kind kind, bool bias,
-                         const dnnl::primitive_attr& attr) {
+ForwardDesc describe_forward(const Layout& l, const dnnl::engine& engine, prop_kind kind, bool bias,
+                             const dnnl::primitive_attr& attr, const Choice& choice) {
   const dnnl::convolution_forward::desc op(
       kind, dnnl::algorithm::convolution_direct, l.activation(l.x), l.any_weights(l.type),
       bias ? l.bias_vector() : memory::desc(), l.activation(l.y), l.strides, l.dilations,
       l.pad_before, l.pad_after);
-  return Forward(op, attr, engine);
+  return choice(ConvPass::forward, ForwardDesc(op, attr, engine));
 }
 DataDesc describe_data(const Layout& l, const dnnl::engine& engine, const ForwardDesc& hint,
-                       const dnnl::primitive_attr& attr) {
+                       const dnnl::primitive_attr& attr, const Choice& choice) {
   const dnnl::convolution_backward_data::desc op(
       dnnl::algorithm::convolution_direct, l.activation(l.x), l.any_weights(l.type),
       l.activation(l.y), l.strides, l.dilations, l.pad_before, l.pad_after);
-  return DataDesc(op, attr, engine, hint);
+  return choice(ConvPass::data_gradient, DataDesc(op, attr, engine, hint));
 }
 WeightsDesc describe_weights(const Layout& l, const dnnl::engine& engine, const ForwardDesc& hint,
-                             bool bias, const dnnl::primitive_attr& attr) {
+                             bool bias, const dnnl::primitive_attr& attr, const Choice& choice) {
   const dnnl::convolution_backward_weights::desc op(
       dnnl::algorithm::convolution_direct, l.activation(l.x), l.any_weights(memory::data_type::f32),
       bias ? l.bias_vector() : memory::desc(), l.activation(l.y), l.strides, l.dilations,
       l.pad_before, l.pad_after);
-  return WeightsDesc(op, attr, engine, hint);
+  return choice(ConvPass::weight_gradient, WeightsDesc(op, attr, engine, hint));
 }
 #endif
 
@@ -164,8 +186,10 @@ class Step {
 
 class OneDnnConvolution final : public Convolution {
  public:
-  OneDnnConvolution(const ConvDesc& desc, const dnnl::engine& engine, const dnnl::stream& stream)
+  OneDnnConvolution(const ConvDesc& desc, const dnnl::engine& engine, const dnnl::stream& stream,
+                    const ImplementationFault& fault)
       : desc_(desc), layout_(desc), stream_(stream) {
+    const Choice choice{desc, fault};
     dnnl::primitive_attr attr;
     attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
     dnnl::primitive_attr forward_attr;
@@ -176,9 +200,8 @@ class OneDnnConvolution final : public Convolution {
 
     const prop_kind kind =
         desc.backward ? prop_kind::forward_training : prop_kind::forward_inference;
-    const auto forward =
-        describe_forward<ForwardDesc>(layout_, engine, kind, desc.bias, forward_attr);
-    implementation_ = fmt::format("oneDNN {}", forward.impl_info_str());
+    const auto forward = describe_forward(layout_, engine, kind, desc.bias, forward_attr, choice);
+    name(ConvPass::forward, forward);
     add_pack(pack_forward_, forward.weights_desc(), engine);
     scratch_ = forward.scratchpad_desc().get_size();
     forward_.emplace(dnnl::convolution_forward(forward), engine,
@@ -191,9 +214,10 @@ class OneDnnConvolution final : public Convolution {
     if (!desc.backward) return;
 
     // The hint must not carry the activation: its backward is not the convolution's business.
-    const auto hint = describe_forward<ForwardDesc>(layout_, engine, kind, desc.bias, attr);
+    const auto hint = describe_forward(layout_, engine, kind, desc.bias, attr, choice);
     if (desc.input_gradient) {
-      const auto data = describe_data(layout_, engine, hint, attr);
+      const auto data = describe_data(layout_, engine, hint, attr, choice);
+      name(ConvPass::data_gradient, data);
       add_pack(pack_data_, data.weights_desc(), engine);
       scratch_ = std::max<size_t>(scratch_, data.scratchpad_desc().get_size());
       data_.emplace(dnnl::convolution_backward_data(data), engine,
@@ -203,7 +227,8 @@ class OneDnnConvolution final : public Convolution {
                         {DNNL_ARG_DIFF_SRC, data.diff_src_desc()},
                         {DNNL_ARG_SCRATCHPAD, data.scratchpad_desc()}});
     }
-    const auto weights = describe_weights(layout_, engine, hint, desc.bias, attr);
+    const auto weights = describe_weights(layout_, engine, hint, desc.bias, attr, choice);
+    name(ConvPass::weight_gradient, weights);
     gradient_bytes_ = align(weights.diff_weights_desc().get_size());
     gradient_is_plain_ = weights.diff_weights_desc() == layout_.plain_weights();
     size_t weights_scratch = weights.scratchpad_desc().get_size();
@@ -231,7 +256,10 @@ class OneDnnConvolution final : public Convolution {
 
   size_t workspace_bytes() const override { return scratch_; }
   size_t packed_bytes() const override { return bias_offset_ + align(bias_bytes()); }
-  std::string implementation() const override { return implementation_; }
+  std::string implementation() const override { return implementation_of(ConvPass::forward); }
+  std::string implementation_of(ConvPass pass) const override {
+    return implementations_[static_cast<size_t>(pass)];
+  }
 
   /// Which blocks oneDNN cuts weights into is each implementation's choice, and which
   /// implementation runs is a choice by the input's size.
@@ -326,6 +354,10 @@ class OneDnnConvolution final : public Convolution {
                              {DNNL_ARG_SCRATCHPAD, reorder.scratchpad_desc()}});
   }
 
+  void name(ConvPass pass, const dnnl::primitive_desc_base& desc) {
+    implementations_[static_cast<size_t>(pass)] = fmt::format("oneDNN {}", desc.impl_info_str());
+  }
+
   size_t bias_bytes() const {
     return desc_.bias ? sizeof(float) * static_cast<size_t>(desc_.out_channels) : 0;
   }
@@ -341,7 +373,7 @@ class OneDnnConvolution final : public Convolution {
   ConvDesc desc_;
   Layout layout_;
   dnnl::stream stream_;
-  std::string implementation_;
+  std::array<std::string, 3> implementations_;  // by ConvPass
   Pack pack_forward_, pack_data_;
   std::optional<Step> forward_, data_, weights_, unpack_;
   size_t bias_offset_ = 0;  // in the packed block, after the weights
@@ -352,32 +384,64 @@ class OneDnnConvolution final : public Convolution {
 
 class OneDnnConvOps final : public ConvOps {
  public:
-  OneDnnConvOps() : engine_(dnnl::engine::kind::cpu, 0), stream_(engine_) {}
+  explicit OneDnnConvOps(ImplementationFault fault)
+      : engine_(dnnl::engine::kind::cpu, 0), stream_(engine_), fault_(std::move(fault)) {}
 
   std::unique_ptr<Convolution> make(const ConvDesc& desc) override {
     try {
-      return std::make_unique<OneDnnConvolution>(desc, engine_, stream_);
+      return std::make_unique<OneDnnConvolution>(desc, engine_, stream_, fault_);
     } catch (const dnnl::error& error) {
-      throw RunError(
-          fmt::format("oneDNN has no such convolution ({})", error.what()),
-          fmt::format("input {}, {} output channels, kernel {}x{}, {}", desc.input.text(),
-                      desc.out_channels, desc.kernel_h, desc.kernel_w, name_of(desc.dtype)),
-          "use precision fp32");
+      throw RunError(fmt::format("oneDNN has no such convolution ({})", error.what()), desc.text(),
+                     "use precision fp32");
     }
   }
 
  private:
   dnnl::engine engine_;
   dnnl::stream stream_;
+  ImplementationFault fault_;
 };
 
 }  // namespace
 
-std::unique_ptr<ConvOps> make_conv_ops() { return std::make_unique<OneDnnConvOps>(); }
+std::unique_ptr<ConvOps> make_conv_ops(ImplementationFault fault) {
+  return std::make_unique<OneDnnConvOps>(std::move(fault));
+}
 
 std::string library_version() {
   const dnnl_version_t* version = dnnl_version();
   return fmt::format("oneDNN {}.{}.{}", version->major, version->minor, version->patch);
+}
+
+LibraryIsa library_isa() {
+  const dnnl_cpu_isa_t isa = dnnl_get_effective_cpu_isa();
+  // An instruction set's value holds the bits of those that it extends.
+  const auto extends = [&](dnnl_cpu_isa_t base) { return (isa & base) == base; };
+  LibraryIsa out;
+  out.bf16 = extends(dnnl_cpu_isa_avx512_core);
+  out.fast_bf16 = extends(dnnl_cpu_isa_avx512_core_bf16);
+  constexpr std::array names {
+    std::pair(dnnl_cpu_isa_sse41, "sse41"), std::pair(dnnl_cpu_isa_avx, "avx"),
+        std::pair(dnnl_cpu_isa_avx2, "avx2"), std::pair(dnnl_cpu_isa_avx2_vnni, "avx2_vnni"),
+        std::pair(dnnl_cpu_isa_avx512_core, "avx512_core"),
+        std::pair(dnnl_cpu_isa_avx512_core_vnni, "avx512_core_vnni"),
+        std::pair(dnnl_cpu_isa_avx512_core_bf16, "avx512_core_bf16"),
+#if DNNL_VERSION_MAJOR >= 3
+        std::pair(dnnl_cpu_isa_avx512_core_fp16, "avx512_core_fp16"),
+        std::pair(dnnl_cpu_isa_avx512_core_amx_fp16, "avx512_core_amx_fp16"),
+#endif
+        std::pair(dnnl_cpu_isa_avx512_core_amx, "avx512_core_amx")
+  };
+  const auto* known = std::find_if(names.begin(), names.end(),
+                                   [&](const auto& entry) { return entry.first == isa; });
+  out.name = known != names.end() ? known->second : fmt::format("{:#x}", static_cast<int>(isa));
+  return out;
+}
+
+std::string library_identity() {
+  return fmt::format("{} {}, {}, hints {}, {} threads, {}", library_version(), dnnl_version()->hash,
+                     library_isa().name, static_cast<int>(dnnl_get_cpu_isa_hints()),
+                     omp_get_max_threads(), processor());
 }
 
 }  // namespace macadam::cpu

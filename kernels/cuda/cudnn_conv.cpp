@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/cache_file.h"
 #include "kernels/cuda/conv_epilogue.h"
 #include "kernels/cuda/cuda_check.h"
 #include "kernels/cuda/cuda_ops.h"

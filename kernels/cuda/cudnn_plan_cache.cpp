@@ -1,21 +1,18 @@
 #include "kernels/cuda/cudnn_plan_cache.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <array>
 #include <cctype>
-#include <cerrno>
 #include <charconv>
 #include <cmath>
-#include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <system_error>
 #include <utility>
 
+#include "kernels/cache_file.h"
 #include "kernels/error.h"
 
 namespace macadam::cuda {
@@ -109,15 +106,6 @@ TunedPlans read_plans(const fs::path& file, std::string_view device) {
   return parse_tuned_plans(text, device).value_or(TunedPlans());
 }
 
-bool write_all(int descriptor, std::string_view text) {
-  while (!text.empty()) {
-    const ssize_t written = ::write(descriptor, text.data(), text.size());
-    if (written < 0 && errno != EINTR) return false;
-    if (written > 0) text.remove_prefix(static_cast<size_t>(written));
-  }
-  return true;
-}
-
 FileStamp stamp_of(const struct stat& status) {
   return {status.st_ino, static_cast<uint64_t>(status.st_size), status.st_mtim.tv_sec,
           status.st_mtim.tv_nsec};
@@ -128,30 +116,6 @@ std::optional<FileStamp> stamp_of(const fs::path& file) {
   struct stat status {};
   if (::stat(file.c_str(), &status) != 0) return std::nullopt;
   return stamp_of(status);
-}
-
-/// Readers see the old file or the new one, whose stamp it returns. Nothing waits for the disk:
-/// what a power cut leaves is parsed like any other file. Failing, it leaves all as it was.
-std::optional<FileStamp> replace_file(const fs::path& file, std::string_view text) {
-  std::error_code ignored;
-  fs::create_directories(file.parent_path(), ignored);
-  std::string temporary = file.string() + ".XXXXXX";
-  const int descriptor = ::mkostemp(temporary.data(), O_CLOEXEC);
-  if (descriptor < 0) return std::nullopt;
-  struct stat status {};
-  const bool written = write_all(descriptor, text) && ::fstat(descriptor, &status) == 0;
-  const bool closed = ::close(descriptor) == 0;
-  if (!written || !closed || ::rename(temporary.c_str(), file.c_str()) != 0) {
-    ::unlink(temporary.c_str());
-    return std::nullopt;
-  }
-  return stamp_of(status);
-}
-
-/// An environment variable; none where it is not set.
-std::optional<std::string> variable(const char* name) {
-  const char* value = std::getenv(name);
-  return value != nullptr ? std::optional<std::string>(value) : std::nullopt;
 }
 
 }  // namespace
@@ -181,15 +145,6 @@ std::optional<TunedPlans> parse_tuned_plans(std::string_view text, std::string_v
     plans.insert_or_assign(std::string(key), *plan);
   }
   return plans;
-}
-
-fs::path cache_folder() {
-  if (const auto folder = variable("MACADAM_CACHE")) return *folder;
-  // The XDG base directory specification: a relative path is to be ignored.
-  const fs::path caches = variable("XDG_CACHE_HOME").value_or("");
-  if (caches.is_absolute()) return caches / "macadam";
-  const fs::path home = variable("HOME").value_or("");
-  return home.is_absolute() ? home / ".cache/macadam" : fs::path();
 }
 
 PlanCache::PlanCache(const fs::path& folder, std::string_view device) : device_(device) {
@@ -222,7 +177,9 @@ void PlanCache::store(const std::string& key, const TunedPlan& plan) {
   plans_.insert_or_assign(key, plan);
   if (file_.empty()) return;
   read_changes();
-  if (const auto written = replace_file(file_, to_text(plans_, device_))) known_ = written;
+  if (const auto written = replace_cache_file(file_, to_text(plans_, device_))) {
+    known_ = stamp_of(*written);
+  }
 }
 
 }  // namespace macadam::cuda

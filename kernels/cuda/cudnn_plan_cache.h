@@ -35,10 +35,6 @@ std::string to_text(const TunedPlans& plans, std::string_view device);
 /// The plans in a file; none when it is not whole, not of this format, or not for `device`.
 std::optional<TunedPlans> parse_tuned_plans(std::string_view text, std::string_view device);
 
-/// Where cached files go: $MACADAM_CACHE where that is set (set but empty: nowhere), else
-/// $XDG_CACHE_HOME/macadam, else ~/.cache/macadam. Empty: nowhere.
-std::filesystem::path cache_folder();
-
 /// Tells a file from those that were in its place before, and from itself before it was changed.
 struct FileStamp {
   uint64_t id = 0, bytes = 0;

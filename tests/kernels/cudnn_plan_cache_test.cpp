@@ -16,13 +16,11 @@
 #include <thread>
 
 #include "tests/engine/temporary_folder.h"
-#include "tests/kernels/environment.h"
 
 namespace macadam::cuda {
 namespace {
 
 namespace fs = std::filesystem;
-using testbed::Variable;
 using testing::TemporaryFolder;
 
 constexpr std::string_view kDevice = "NVIDIA H200, compute capability 9.0, cuDNN 9.19.0";
@@ -276,29 +274,6 @@ TEST(PlanCache, IsWholeWhileManyWrite) {
         EXPECT_EQ(found->second, plan(writer * each + i));
       }
     }
-  }
-}
-
-TEST(CacheFolder, FollowsTheEnvironment) {
-  const Variable home("HOME", "/home/me");
-  {
-    const Variable own("MACADAM_CACHE", "/own"), xdg("XDG_CACHE_HOME", "/xdg");
-    EXPECT_EQ(cache_folder(), "/own");
-  }
-  {
-    const Variable own("MACADAM_CACHE", ""), xdg("XDG_CACHE_HOME", "/xdg");
-    EXPECT_EQ(cache_folder(), "") << "no cache";
-  }
-  const Variable own("MACADAM_CACHE", std::nullopt);
-  {
-    const Variable xdg("XDG_CACHE_HOME", "/xdg");
-    EXPECT_EQ(cache_folder(), "/xdg/macadam");
-  }
-  for (const auto& useless : {std::optional<std::string>(), std::optional<std::string>("here")}) {
-    const Variable xdg("XDG_CACHE_HOME", useless);
-    EXPECT_EQ(cache_folder(), "/home/me/.cache/macadam");
-    const Variable homeless("HOME", std::nullopt);
-    EXPECT_EQ(cache_folder(), "");
   }
 }
 

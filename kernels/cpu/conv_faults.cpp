@@ -1,0 +1,29 @@
+#include "kernels/cpu/conv_faults.h"
+
+namespace macadam::cpu {
+
+namespace {
+
+/// The widest image at which the AMX kernel's blocks of rows are never cut down to a single row,
+/// whatever the height: three rows of (rounded up to 32: 224 + 32) + 224 columns of 16 channels
+/// in bf16 fit its 48 KiB, three rows of anything wider do not.
+constexpr int widest_sound = 224;
+
+}  // namespace
+
+/// oneDNN's AMX kernel of the bf16 weight gradient (jit_avx512_core_amx_bwd_weights_kernel_t) walks
+/// over "same" convolutions of stride 1 in blocks of rows, halving the block until it fits the
+/// cache. Where a block is one row, the row above the image is skipped without moving the pointer
+/// into the gradient, and all that follows lands one row of the filter (3 KiB for 3x3) too early,
+/// the first of it before the workspace. Where one row does not fit (from width 737 on), the loop
+/// that halves never ends: already creating the primitive hangs; its description does not. Both
+/// are mended in oneDNN 3.6. From 2.7 on another kernel comes first for all that Macadam asks for,
+/// so that in practice this keeps 2.6 from the fault; the rule needs no version to be right.
+///
+/// It is a little wider than the fault, which strided, dilated and larger filters do not meet.
+bool is_known_fault(ConvPass pass, std::string_view implementation, const ConvDesc& desc) {
+  return pass == ConvPass::weight_gradient && implementation.starts_with("jit:avx512_core_amx") &&
+         (desc.kernel_h > 1 || desc.kernel_w > 1) && desc.input.w > widest_sound;
+}
+
+}  // namespace macadam::cpu
