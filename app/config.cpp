@@ -225,22 +225,6 @@ void check_complete(const ConfigSource& source, const Config& config) {
   }
 }
 
-/// A TOML basic string.
-std::string toml_string(std::string_view text) {
-  std::string result = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') {
-      result += '\\';
-      result += c;
-    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) {
-      result += fmt::format("\\u{:04X}", static_cast<unsigned char>(c));
-    } else {
-      result += c;
-    }
-  }
-  return result + '"';
-}
-
 /// A key as TOML writes it: bare where it may be.
 std::string toml_key(const std::string& key) {
   const bool bare = !key.empty() && std::ranges::all_of(key, [](unsigned char c) {
@@ -286,6 +270,21 @@ const std::string& name_in(const std::array<std::string, N>& names, Enum value) 
 
 std::string_view name_of(Precision precision) { return name_in(precision_names, precision); }
 
+std::string toml_string(std::string_view text) {
+  std::string result = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') {
+      result += '\\';
+      result += c;
+    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) {
+      result += fmt::format("\\u{:04X}", static_cast<unsigned char>(c));
+    } else {
+      result += c;
+    }
+  }
+  return result + '"';
+}
+
 Config parse_config(std::string_view toml, const fs::path& file,
                     std::span<const std::string> overrides) {
   ConfigSource source(toml, file, overrides);
@@ -299,6 +298,7 @@ Config parse_config(std::string_view toml, const fs::path& file,
   read_run(source, config);
   source.reject_unknown();
   check_complete(source, config);
+  config.given = source.given_keys();
   return config;
 }
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -72,14 +73,16 @@ struct Config {
   int64_t patience = 10;         // [early_stopping.patience] epochs; 0: never stop early
   AbsentRule absent = AbsentRule::drop;  // [metrics.absent = "drop" | "one" | "zero"]
   double checkpoint_seconds = 300;       // between checkpoints within an epoch
+
+  std::set<std::string, std::less<>> given;  // keys that are not left to their defaults
 };
 
 /// Reads a configuration. `overrides` are "key=value" with dotted keys; a value is TOML, or a bare
 /// word that stands for a string. Relative paths are seen from the folder of the file, in
 /// overrides and defaults from the current folder; all come out absolute.
-/// Throws InputError naming file and line (or the override): syntax, unknown keys (with the
-/// nearest valid one), wrong types, values out of range, and keys that have no effect beside the
-/// others (unless an override made them so).
+/// Throws InputError naming file and line (or the override): syntax, unknown keys (with ours for
+/// another tool's, or the nearest), wrong types, values out of range, and keys that have no effect
+/// beside the others (unless an override made them so).
 Config load_config(const std::filesystem::path& file, std::span<const std::string> overrides = {});
 /// The same from text; `file` is its name in errors, and its folder counts for paths.
 Config parse_config(std::string_view toml, const std::filesystem::path& file,
@@ -87,6 +90,9 @@ Config parse_config(std::string_view toml, const std::filesystem::path& file,
 
 /// The whole configuration, nothing left to defaults; parsing it gives the same one again.
 std::string to_toml(const Config& config);
+
+/// `text` as a TOML string.
+std::string toml_string(std::string_view text);
 
 /// The learning rates of the run; its steps are the optimiser's. Requires steps_per_epoch >= 1.
 Schedule schedule_of(const Config& config, int64_t steps_per_epoch);

@@ -5,10 +5,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <optional>
 #include <system_error>
 #include <utility>
 
+#include "app/key_synonyms.h"
 #include "engine/text.h"
 #include "kernels/error.h"
 
@@ -134,6 +136,33 @@ std::optional<std::string> scalar_text(const toml::node& node) {
   return std::nullopt;
 }
 
+/// Empty for dates and times.
+std::optional<ParameterValue> value_of(const toml::node& node) {
+  if (const auto* boolean = node.as_boolean()) return ParameterValue{boolean->get()};
+  if (const auto* integer = node.as_integer()) return ParameterValue{integer->get()};
+  if (const auto* number = node.as_floating_point()) return ParameterValue{number->get()};
+  if (const auto* text = node.as_string()) return ParameterValue{text->get()};
+  if (const auto* array = node.as_array()) {
+    ParameterList list;
+    for (const toml::node& item : *array) {
+      std::optional<ParameterValue> value = value_of(item);
+      if (!value) return std::nullopt;
+      list.push_back(std::move(*value));
+    }
+    return ParameterValue{std::move(list)};
+  }
+  if (const auto* table = node.as_table()) {
+    ParameterTable items;
+    for (const auto& [name, item] : *table) {
+      std::optional<ParameterValue> value = value_of(item);
+      if (!value) return std::nullopt;
+      items.push_back({std::string(name.str()), std::move(*value)});
+    }
+    return ParameterValue{std::move(items)};
+  }
+  return std::nullopt;
+}
+
 std::string list_of(std::span<const std::string> names) {
   return fmt::format("\"{}\"", joined(names, "\", \""));
 }
@@ -206,6 +235,13 @@ bool ConfigSource::overridden(std::string_view key) const {
   });
 }
 
+std::set<std::string, std::less<>> ConfigSource::given_keys() const {
+  std::set<std::string, std::less<>> keys;
+  std::ranges::copy_if(valid_, std::inserter(keys, keys.end()),
+                       [&](const std::string& key) { return document_->find(key) != nullptr; });
+  return keys;
+}
+
 std::string ConfigSource::where(std::string_view key) const {
   for (const auto& [name, text] : overrides_) {
     if (key == name || key.starts_with(name + ".") || name.starts_with(std::string(key) + ".")) {
@@ -228,8 +264,8 @@ void ConfigSource::read_string(std::string_view key, std::string& value) {
   const auto raw = overrides_.find(key);
   if (const auto* text = node.as_string()) {
     value = text->get();
-  } else if (raw != overrides_.end() && scalar_text(node)) {
-    value = raw->second;  // name=3 on the command line means the string
+  } else if (raw != overrides_.end() && node.is_value()) {
+    value = raw->second;  // name=3 and name=2024-11-28 on the command line mean the string
   } else {
     fail(key, fmt::format("is {}", type_text(node)), "write a string");
   }
@@ -240,7 +276,8 @@ void ConfigSource::read_path(std::string_view key, std::string& value) {
   read_string(key, value);
   if (value.empty()) return;
   const fs::path base = overridden(key) ? fs::path() : file_.parent_path();
-  value = fs::absolute(base / value).lexically_normal().string();
+  const fs::path path = fs::absolute(base / value).lexically_normal();
+  value = (path.has_filename() ? path : path.parent_path()).string();  // "folder/" is "folder"
 }
 
 void ConfigSource::read_bool(std::string_view key, bool& value) {
@@ -320,7 +357,9 @@ std::map<std::string, std::string> ConfigSource::read_options(std::string_view t
   for (const auto& [name, value] : *node->as_table()) {
     if (name.str() == except) continue;
     const std::string key = fmt::format("{}.{}", table, name.str());
-    const std::optional<std::string> text = scalar_text(value);
+    std::optional<std::string> text = scalar_text(value);
+    const auto raw = overrides_.find(key);
+    if (!text && raw != overrides_.end() && value.is_value()) text = raw->second;  // a date
     if (!text) fail(key, fmt::format("is {}", type_text(value)), "write a number or a string");
     options[std::string(name.str())] = *text;
   }
@@ -329,26 +368,9 @@ std::map<std::string, std::string> ConfigSource::read_options(std::string_view t
 
 void ConfigSource::read_value(std::string_view key, ParameterValue& value) {
   if (!given(key)) return;
-  const auto convert = [&](const auto& self, const toml::node& node) -> ParameterValue {
-    if (const auto* boolean = node.as_boolean()) return {boolean->get()};
-    if (const auto* integer = node.as_integer()) return {integer->get()};
-    if (const auto* number = node.as_floating_point()) return {number->get()};
-    if (const auto* text = node.as_string()) return {text->get()};
-    if (const auto* array = node.as_array()) {
-      ParameterList list;
-      for (const toml::node& item : *array) list.push_back(self(self, item));
-      return {std::move(list)};
-    }
-    if (const auto* table = node.as_table()) {
-      ParameterTable items;
-      for (const auto& [name, item] : *table) {
-        items.push_back({std::string(name.str()), self(self, item)});
-      }
-      return {std::move(items)};
-    }
-    fail(key, fmt::format("holds {}", type_text(node)), "write numbers and strings");
-  };
-  value = convert(convert, *document_->find(key));
+  std::optional<ParameterValue> read = value_of(*document_->find(key));
+  if (!read) fail(key, "holds a date or time", "write numbers and strings");
+  value = std::move(*read);
 }
 
 void ConfigSource::read_freeze_rules(std::string_view key, std::vector<FreezeRule>& rules) {
@@ -403,19 +425,36 @@ void ConfigSource::reject_unknown() {
         continue;
       }
       if (valid) continue;
-      // `patience` alone most likely means early_stopping.patience.
-      std::string guess = nearest(key, valid_);
-      for (const std::string& other : valid_) {
-        if (other.ends_with("." + key)) guess = other;
-      }
       const std::string place =
           overridden(key) ? where(key)
                           : fmt::format("{}:{}", file_.string(), name.source().begin.line);
+      const KeySynonym* synonym = find_synonym(key);
       throw InputError(fmt::format("unknown key {}", quote(key)), place,
-                       fmt::format("did you mean '{}'?", guess));
+                       synonym == nullptr ? fmt::format("did you mean '{}'?", nearest(key, valid_))
+                       : synonym->ours.empty()
+                           ? fmt::format("there is no such key: {}", synonym->why)
+                           : fmt::format("it is called '{}' here", synonym->ours));
     }
   };
   check(check, document_->root, "");
+}
+
+ParameterTable toml_values(std::string_view toml) {
+  const toml::table document = parse_document(toml, "");
+  ParameterTable values;
+  const auto collect = [&](const auto& self, const toml::table& table,
+                           const std::string& prefix) -> void {
+    for (const auto& [name, node] : table) {
+      const std::string key = prefix + std::string(name.str());
+      if (const toml::table* inner = node.as_table()) {
+        self(self, *inner, key + ".");
+      } else if (std::optional<ParameterValue> value = value_of(node)) {
+        values.push_back({key, std::move(*value)});
+      }
+    }
+  };
+  collect(collect, document, "");
+  return values;
 }
 
 }  // namespace macadam

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -29,6 +30,8 @@ class ConfigSource {
   bool is_list(std::string_view key) const;
   /// True when an override sets the key or a table that holds it.
   bool overridden(std::string_view key) const;
+  /// The valid keys that the text or an override sets.
+  std::set<std::string, std::less<>> given_keys() const;
   /// "first.toml:3", or the override, or the file alone when the key is not given.
   std::string where(std::string_view key) const;
 
@@ -52,7 +55,8 @@ class ConfigSource {
   /// INTEGER}. Patterns must differ.
   void read_freeze_rules(std::string_view key, std::vector<FreezeRule>& rules);
 
-  /// Throws for the first key that nobody read, with the nearest valid key.
+  /// Throws for the first key that nobody read: with our name for it where it is another tool's,
+  /// else with the nearest valid key.
   void reject_unknown();
 
   /// Throws InputError("KEY what", where(key), remedy).
@@ -67,5 +71,9 @@ class ConfigSource {
   std::vector<std::string> valid_;
   std::vector<std::string> open_tables_;
 };
+
+/// The values of a TOML text without dates, by dotted key; tables within lists stay values.
+/// Requires valid TOML.
+ParameterTable toml_values(std::string_view toml);
 
 }  // namespace macadam

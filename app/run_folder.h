@@ -1,9 +1,10 @@
 #pragma once
-// The folder of a training run: made before it, described after it.
+// The folder of a training run: held by one process while it trains, described after it.
 
 #include <filesystem>
 
 #include "app/config.h"
+#include "engine/file_lock.h"
 #include "kernels/device.h"
 #include "loader/loader.h"
 
@@ -12,10 +13,21 @@ namespace macadam {
 /// RUNS/NAME of a configuration.
 std::filesystem::path run_folder(const Config& config);
 
-/// Creates the folder and writes config.toml. Throws InputError when it already holds a run and
-/// `resume` is false, or when `resume` is true and a key that changes the results differs from the
-/// run's own configuration (the key is named).
-void prepare_run_folder(const Config& config, bool resume);
+/// A run's folder, of which this process alone writes files while the object lives.
+class RunFolder {
+ public:
+  /// Takes the folder: makes it if it is a new run's, and clears temporary files of killed
+  /// processes. Throws InputError when another process trains in it (naming that, and touching
+  /// nothing), and when it holds a run already and `resume` is false; RunError when it cannot be
+  /// written.
+  RunFolder(std::filesystem::path folder, bool resume);
+
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+  FileLock lock_;
+};
 
 /// Writes report.html, curves.svg, confusion.svg and samples/*.png from the run's results.csv and
 /// best.safetensors, scored again on the validation split.

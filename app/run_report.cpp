@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <set>
 
 #include "app/console.h"
 #include "app/run_folder.h"
@@ -35,6 +37,12 @@ ReportSample first_sample(const Batch& batch, const uint8_t* predictions, std::s
   copy(batch.labels.as<uint8_t>(), sample.truth);
   copy(predictions, sample.prediction);
   return sample;
+}
+
+/// Where the picture of a sample goes; names of samples may hold folders.
+std::filesystem::path sample_file(const std::filesystem::path& folder, std::string name) {
+  std::ranges::replace(name, '/', '_');
+  return folder / (name + ".png");
 }
 
 std::vector<EpochRecord> history_of(const std::filesystem::path& folder) {
@@ -115,8 +123,14 @@ void write_run_report(const Config& config, Loader& val_loader, const DeviceInfo
   data.config = to_toml(config);
 
   std::filesystem::create_directories(folder / "samples");
+  std::set<std::filesystem::path> taken;
   for (const ReportSample& sample : data.samples) {
-    write_png(folder / "samples" / (sample.name + ".png"), sample_sheet(sample, data.classes));
+    std::filesystem::path file = sample_file(folder / "samples", sample.name);
+    if (!name_fits(file) || taken.contains(file)) {
+      file = folder / "samples" / fmt::format("sample_{}.png", taken.size());
+    }
+    taken.insert(file);
+    write_png(file, sample_sheet(sample, data.classes));
   }
   write_file_atomically(folder / "curves.svg", curves_svg(data.history, data.best_epoch));
   write_file_atomically(folder / "confusion.svg", confusion_svg(data.classes, data.confusion));

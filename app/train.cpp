@@ -14,8 +14,10 @@
 #include "app/loader_options.h"
 #include "app/new_model.h"
 #include "app/profile.h"
+#include "app/resume.h"
 #include "app/run_folder.h"
 #include "app/scoring.h"
+#include "app/shell_word.h"
 #include "app/training_data.h"
 #include "engine/files.h"
 #include "engine/precision.h"
@@ -34,7 +36,7 @@ namespace {
 struct TrainOptions {
   std::string config;
   std::vector<std::string> overrides;
-  bool resume = false;
+  bool resume = false, dataset_moved = false;
   int64_t profile = 0;  // steps
 };
 
@@ -145,13 +147,14 @@ void score_test_split(const Config& config, const Dataset& test, Stream& stream,
         Lines{metrics_table(metrics, model.info().class_names)});
 }
 
-/// The graph of the configured network. Pretrained weights, and else the network, decide on options
-/// and normalisation that `config` leaves open.
-Graph make_graph(Config& config, int classes, std::optional<WeightImport>& weights) {
+/// The graph of the configured network. For a new run, pretrained weights, and else the network,
+/// decide on options and normalisation that `config` leaves open; a resumed one has them.
+Graph make_graph(Config& config, int classes, bool resume, std::optional<WeightImport>& weights) {
   const NetworkEntry& entry = find_segmentation_network(config.network);
   const Shape input{config.batch, config.height, config.width, 3};
   NetworkSpec spec{config.network, classes, config.network_options};
   Graph graph = build_network(spec, input);
+  if (resume) return graph;
   WeightNeeds needs{{}, entry.normalization};
   if (!config.weights.empty()) {
     weights.emplace(config.weights, spec, graph);
@@ -187,18 +190,47 @@ void profile_training(const TrainerOptions& options, const Graph& graph, Paramet
   print("{}trace of a step: {}\n", Lines{profile_table(profile)}, file.string());
 }
 
+/// The configuration as given. That of a run to be resumed, when it is the run folder's own file,
+/// is of that folder, wherever it lies now.
+Config configuration(const TrainOptions& options) {
+  std::vector<std::string> overrides;
+  if (options.resume) overrides = overrides_of_run_file(options.config);
+  overrides.insert(overrides.end(), options.overrides.begin(), options.overrides.end());
+  return load_config(options.config, overrides);
+}
+
+/// The command that goes on with the run; its overrides are part of it.
+std::string resuming_command(const TrainOptions& options) {
+  std::string command = "macadam train " + shell_word(options.config);
+  for (const std::string& text : options.overrides) command += ' ' + shell_word(text);
+  return command + " --resume";
+}
+
 void train(const TrainOptions& options) {
-  Config config = load_config(options.config, options.overrides);
+  Config config = configuration(options);
+  std::optional<BegunRun> begun;
+  if (options.resume) {
+    begun = read_begun_run(run_folder(config));
+    keep_begun_defaults(config, begun->config);
+  }
+  // The folder of a new run is made when everything else has been found in order.
+  std::optional<RunFolder> folder;
+  if (options.profile == 0 && std::filesystem::exists(run_folder(config))) {
+    folder.emplace(run_folder(config), options.resume);
+  }
   const DeviceInfo device = device_info(parse_device(config.device));
   const DType dtype = resolve_precision(name_of(config.precision), device);
   require_sound_convolutions(device.device, dtype);
+  if (begun) check_same_configuration(config, *begun);
   const TrainingData data = open_training_data(config);
   const LabelSet& labels = data.train_labels;
+  const RunData run_data = run_data_of(data.train, data.val, labels);
+  if (begun) check_same_data(config, run_data, *begun, options.dataset_moved);
   check_class_weights(config, labels);
   check_fill_labels(config.augment, labels.classes());
 
   std::optional<WeightImport> weights;
-  const Graph graph = make_graph(config, labels.classes(), weights);
+  const Graph graph = make_graph(config, labels.classes(), options.resume, weights);
   check_fine_tuning(config.fine_tuning, graph);
   LoaderOptions train_options = loader_options(config, device.device, true);
   std::optional<DeviceCache> cache =
@@ -218,7 +250,7 @@ void train(const TrainOptions& options) {
   Ops ops = make_ops(stream);
   Parameters parameters(graph.parameters(), stream, true);
   parameters.initialise(config.seed);
-  if (weights && !options.resume) load_weights(*weights, parameters);
+  if (weights) load_weights(*weights, parameters);
   weights.reset();  // gives the mapped file back
   TrainerOptions trainer_options =
       make_trainer_options(config, labels, dtype, train_source.batches());
@@ -228,11 +260,13 @@ void train(const TrainOptions& options) {
                      options.profile);
     return;
   }
-  prepare_run_folder(config, options.resume);
+  if (!folder) folder.emplace(run_folder(config), options.resume);
   ConsoleObserver observer;
   Trainer trainer(graph, graph, parameters, stream, ops, train_source, val_source, trainer_options,
                   observer);
   if (options.resume) trainer.resume();
+  write_file_atomically(folder->path() / "data.json", to_json(run_data));
+  write_file_atomically(folder->path() / "config.toml", to_toml(config));
 
   say(fmt::format("{} with {} parameters on {} ({}), {}; {} training and {} validation images",
                   config.network, graph.parameter_count(), device.device.name(), device.name,
@@ -241,9 +275,7 @@ void train(const TrainOptions& options) {
   catch_interrupts();
   const TrainingEnd end = trainer.run(interrupted);
   if (end == TrainingEnd::interrupted) {
-    std::vector<std::string> words{options.config};  // the overrides are part of the run
-    words.insert(words.end(), options.overrides.begin(), options.overrides.end());
-    say(fmt::format("interrupted; continue with: macadam train {} --resume", joined(words, " ")));
+    say("interrupted; continue with: " + resuming_command(options));
     throw Interrupted();
   }
   if (end == TrainingEnd::stopped_early) {
@@ -266,6 +298,10 @@ void add_train(CLI::App& app) {
   command->add_option("overrides", options->overrides, "key=value, over the file's values");
   auto* resume =
       command->add_flag("--resume", options->resume, "Continue from the run's last checkpoint");
+  command
+      ->add_flag("--dataset-moved", options->dataset_moved,
+                 "With --resume: samples of the same names at another place are the same data set")
+      ->needs(resume);
   command
       ->add_option("--profile", options->profile,
                    "Train this many steps only, and show where their time goes, layer by layer")

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -9,6 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <climits>
 #include <cstdio>
 #include <system_error>
 #include <utility>
@@ -137,6 +139,43 @@ fs::path resolved(const fs::path& path) {
   return ignored ? path : target;
 }
 
+// Names of temporary files: nothing else is called so, and they are short whatever the file is
+// called.
+constexpr std::string_view kTemporaryPrefix = ".macadam-", kTemporarySuffix = ".tmp";
+constexpr size_t kTemporaryBytes = 64;  // more than such a name has
+
+fs::path temporary_for(const fs::path& target, int attempt) {
+  uint64_t hash = 0xCBF29CE484222325ull;  // FNV-1a
+  for (const char c : target.filename().string()) {
+    hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001B3ull;
+  }
+  return folder_of(target) /
+         fmt::format("{}{:016x}-{}{}", kTemporaryPrefix, hash, attempt, kTemporarySuffix);
+}
+
+/// Who writes a temporary file holds a lock on it, which the kernel drops when the process ends in
+/// whatever way. False when the file was taken for a dead process's before the lock was there. On
+/// file systems without locks nobody takes a file away.
+bool lock_temporary(int fd) {
+  if (::flock(fd, LOCK_EX | LOCK_NB) != 0) return errno != EWOULDBLOCK;
+  struct stat status {};
+  return ::fstat(fd, &status) == 0 && status.st_nlink > 0;
+}
+
+/// Removes a temporary file that no process is writing. False when there is none of that name, or
+/// it is in use.
+bool remove_if_stale(const fs::path& temporary) {
+  const Descriptor file(
+      ::open(temporary.c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY));
+  if (!file.valid() || ::flock(file.get(), LOCK_EX | LOCK_NB) != 0) return false;
+  // Its writer may have renamed it, and another begun one of this name, since it was opened.
+  struct stat opened {
+  }, named{};
+  return ::fstat(file.get(), &opened) == 0 && ::lstat(temporary.c_str(), &named) == 0 &&
+         S_ISREG(opened.st_mode) && opened.st_dev == named.st_dev &&
+         opened.st_ino == named.st_ino && ::unlink(temporary.c_str()) == 0;
+}
+
 }  // namespace
 
 AtomicFile::AtomicFile(const fs::path& path) : path_(path), target_(resolved(path)) {
@@ -145,17 +184,21 @@ AtomicFile::AtomicFile(const fs::path& path) : path_(path), target_(resolved(pat
     throw RunError("cannot write the file (a folder or a device has this name)", path.string(),
                    "choose another name");
   }
-  for (int attempt = 0; fd_ < 0; ++attempt) {
-    temporary_ = folder_of(target_) /
-                 fmt::format(".{}.{}.{}.tmp", target_.filename().string(), ::getpid(), attempt);
-    fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd_ < 0 && errno != EEXIST && errno != EINTR) throw write_error(path, errno);
+  int attempt = 0;
+  for (; fd_ < 0; ++attempt) {
+    temporary_ = temporary_for(target_, attempt);
+    remove_if_stale(temporary_);
+    Descriptor file(::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+    if (!file.valid() && errno != EEXIST && errno != EINTR) throw write_error(path, errno);
+    if (file.valid() && lock_temporary(file.get())) fd_ = file.release();
   }
+  while (remove_if_stale(temporary_for(target_, attempt))) ++attempt;
 }
 
 AtomicFile::~AtomicFile() {
-  if (fd_ >= 0) ::close(fd_);
+  // Unlinked while the lock is held: later the name may be another writer's.
   if (!temporary_.empty()) ::unlink(temporary_.c_str());
+  if (fd_ >= 0) ::close(fd_);
 }
 
 void AtomicFile::write_at(uint64_t offset, std::span<const std::byte> bytes) {
@@ -166,9 +209,9 @@ void AtomicFile::write_at(uint64_t offset, std::span<const std::byte> bytes) {
 void AtomicFile::commit() {
   require(fd_ >= 0, "a file is committed once");
   if (::fsync(fd_) != 0) throw write_error(path_, errno);
-  if (::close(std::exchange(fd_, -1)) != 0) throw write_error(path_, errno);
   if (::rename(temporary_.c_str(), target_.c_str()) != 0) throw write_error(path_, errno);
   temporary_.clear();
+  ::close(std::exchange(fd_, -1));  // its lock goes with it; the content is on the disk
 
   // The new name itself reaches the disk with its folder. File systems that cannot flush a folder
   // say EINVAL, folders that may be written but not listed EACCES: the file is in place by then.
@@ -192,6 +235,25 @@ void write_file_atomically(const fs::path& path,
 void write_file_atomically(const fs::path& path, std::string_view content) {
   const std::array parts{std::as_bytes(std::span(content))};
   write_file_atomically(path, parts);
+}
+
+void remove_stale_temporaries(const fs::path& folder) {
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end;
+       entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    if (name.starts_with(kTemporaryPrefix) && name.ends_with(kTemporarySuffix)) {
+      remove_if_stale(entry->path());
+    }
+  }
+}
+
+bool name_fits(const fs::path& path) {
+  const fs::path folder = folder_of(path);
+  const long limit = ::pathconf(folder.c_str(), _PC_NAME_MAX);
+  const size_t most = limit > 0 ? static_cast<size_t>(limit) : NAME_MAX;
+  const size_t name = path.filename().string().size();
+  return name <= most && folder.string().size() + 1 + std::max(name, kTemporaryBytes) < PATH_MAX;
 }
 
 std::string read_file(const fs::path& path, size_t max_bytes) {

@@ -16,7 +16,7 @@ namespace macadam {
 /// stays one; the file it leads to is replaced. On failure, and without commit(), the temporary
 /// file is gone with the object, the old file is untouched, and a RunError names the file, the
 /// reason and the remedy. (A process that meets a file-size limit must ignore SIGXFSZ to get that
-/// error.)
+/// error.) What a killed process left behind of the same file goes when the file is written again.
 class AtomicFile {
  public:
   explicit AtomicFile(const std::filesystem::path& path);
@@ -38,6 +38,14 @@ class AtomicFile {
 void write_file_atomically(const std::filesystem::path& path,
                            std::span<const std::span<const std::byte>> parts);
 void write_file_atomically(const std::filesystem::path& path, std::string_view content);
+
+/// Removes the temporary files in `folder` that killed processes left behind. Files of living ones
+/// stay, and so does everything on file systems without locks.
+void remove_stale_temporaries(const std::filesystem::path& folder);
+
+/// Whether a file of this name can be written: its folder, which exists, allows names of that
+/// length, and so does the system.
+bool name_fits(const std::filesystem::path& path);
 
 /// The whole file. Throws InputError when it is not a readable regular file (a pipe is not waited
 /// for) or has more than `max_bytes`.

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -16,6 +17,7 @@ namespace macadam {
 namespace {
 
 constexpr size_t kMaxLogBytes = size_t{1} << 30;
+constexpr size_t kColumns = 11;  // of results.csv
 
 /// JSON has no NaN.
 nlohmann::json number(double value) {
@@ -41,6 +43,26 @@ void filter_lines(const std::filesystem::path& file, Keep keep) {
   write_file_atomically(file, kept);
 }
 
+/// The integer that a line of log.jsonl gives; `otherwise` when it gives none.
+int64_t integer_in(const nlohmann::json& entry, const char* key, int64_t otherwise) {
+  const auto found = entry.find(key);
+  if (found == entry.end() || !found->is_number_integer()) return otherwise;
+  return found->get<int64_t>();
+}
+
+/// The numbers of a line of results.csv; empty when it is not one.
+std::vector<double> results_cells(const std::string& line) {
+  std::vector<double> cells;
+  std::istringstream fields(line);
+  for (std::string cell; std::getline(fields, cell, ',');) {
+    char* end = nullptr;
+    cells.push_back(std::strtod(cell.c_str(), &end));
+    if (end == cell.c_str() || *end != '\0') return {};
+  }
+  if (cells.size() != kColumns) cells.clear();
+  return cells;
+}
+
 std::ofstream open_for_appending(const std::filesystem::path& file) {
   std::ofstream stream(file, std::ios::app);
   if (!stream) throw RunError("cannot write", file.string(), "check the folder's permissions");
@@ -56,14 +78,8 @@ std::vector<ResultsRow> read_results(const std::filesystem::path& file) {
   std::string line;
   std::getline(lines, line);  // the header
   for (int number = 2; std::getline(lines, line); ++number) {
-    std::vector<double> cells;
-    std::istringstream fields(line);
-    for (std::string cell; std::getline(fields, cell, ',');) {
-      char* end = nullptr;
-      cells.push_back(std::strtod(cell.c_str(), &end));
-      if (end == cell.c_str()) cells.clear();
-    }
-    if (cells.size() != 11) {
+    const std::vector<double> cells = results_cells(line);
+    if (cells.empty()) {
       throw InputError("not a line of results.csv", fmt::format("{}:{}", file.string(), number),
                        "remove the line, or the run");
     }
@@ -76,15 +92,19 @@ std::vector<ResultsRow> read_results(const std::filesystem::path& file) {
 
 RunLog::RunLog(const std::filesystem::path& folder, int64_t epoch, int64_t step)
     : log_path_(folder / "log.jsonl"), results_path_(folder / "results.csv") {
+  // Lines that a crash or a full disk left in pieces go as well.
+  constexpr int64_t never = std::numeric_limits<int64_t>::max();
   filter_lines(log_path_, [&](const std::string& line) {
     const auto entry = nlohmann::json::parse(line, nullptr, false);
     if (!entry.is_object() || !entry.contains("event")) return false;
-    if (entry["event"] == "step") return entry.value("step", int64_t{0}) < step;
-    return entry.value("epoch", int64_t{0}) <= epoch;
+    if (entry["event"] == "step") return integer_in(entry, "step", never) < step;
+    return integer_in(entry, "epoch", never) <= epoch;
   });
+  bool header = false;
   filter_lines(results_path_, [&](const std::string& line) {
-    if (line.starts_with("epoch,")) return epoch > 0;
-    return std::strtoll(line.c_str(), nullptr, 10) <= epoch;
+    if (!header && line.starts_with("epoch,")) return header = epoch > 0;
+    const std::vector<double> cells = results_cells(line);
+    return header && !cells.empty() && cells[0] <= static_cast<double>(epoch);
   });
   log_ = open_for_appending(log_path_);
   results_ = open_for_appending(results_path_);

@@ -39,7 +39,7 @@ std::vector<ResultsRow> read_results(const std::filesystem::path& file);
 class RunLog {
  public:
   /// Opens the files of `folder`; keeps only steps below `step` and epochs up to `epoch` (0, 0
-  /// starts anew). Throws RunError when they cannot be written.
+  /// starts anew), and no damaged line. Throws RunError when they cannot be written.
   RunLog(const std::filesystem::path& folder, int64_t epoch, int64_t step);
 
   void step(int64_t epoch, int64_t step, double loss, double lr);

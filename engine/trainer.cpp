@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <limits>
+
+#include "engine/text.h"
 
 namespace macadam {
 
@@ -60,24 +63,73 @@ const std::vector<float>& optimizer_tensor(const Model& model, const std::string
   return found->second.values;
 }
 
-double progress_of(const Model& model, const char* key, const std::filesystem::path& file) {
-  const auto found = model.info.progress.find(key);
-  if (found == model.info.progress.end()) {
-    throw InputError(fmt::format("the checkpoint lacks '{}'", key), file.string(),
-                     "start a new run with weights = \"" + file.string() + '"');
-  }
-  return found->second;
-}
+/// What a checkpoint says of the run beside its tensors, whatever stands in the file.
+class SavedProgress {
+ public:
+  SavedProgress(const Model& model, const std::filesystem::path& file)
+      : values_(model.info.progress), file_(file) {}
 
-/// `value` as a whole number up to `most`; `name` is what the checkpoint calls it.
-template <typename Count>
-Count count_of(double value, double most, const std::string& name,
-               const std::filesystem::path& file) {
-  if (!(value >= 0 && value <= most)) {
-    throw InputError(fmt::format("the checkpoint's '{}' is {}", name, value), file.string(),
-                     fmt::format("expected 0 to {:.0f}: use another checkpoint", most));
+  /// A number from `least` to `most`.
+  double number(const char* key, double least, double most) const {
+    const auto found = values_.find(key);
+    if (found == values_.end()) fail(fmt::format("the checkpoint lacks '{}'", key));
+    const double value = found->second;
+    if (!(value >= least && value <= most)) {  // NaN too
+      fail(fmt::format("the checkpoint's '{}' is {}, not from {:.10g} to {:.10g}", key, value,
+                       least, most));
+    }
+    return value;
   }
-  return static_cast<Count>(value);
+  /// The same, without a fraction.
+  int64_t count(const char* key, int64_t least, int64_t most) const {
+    const double value = number(key, static_cast<double>(least), static_cast<double>(most));
+    if (value != std::floor(value)) fail(fmt::format("the checkpoint's '{}' is {}", key, value));
+    return static_cast<int64_t>(value);
+  }
+  [[noreturn]] void fail(const std::string& what) const {
+    throw InputError(what, file_.string(),
+                     "start a new run with weights = \"" + file_.string() + '"');
+  }
+
+ private:
+  const std::map<std::string, double>& values_;
+  const std::filesystem::path& file_;
+};
+
+constexpr double kAny = std::numeric_limits<double>::max();
+
+/// Throws InputError unless a checkpoint is of the model that is to be trained on.
+void check_same_model(const ModelInfo& begun, const ModelInfo& now,
+                      const std::filesystem::path& file) {
+  const auto fail = [&](const std::string& what, std::string_view remedy) {
+    throw InputError(what, file.string(), remedy);
+  };
+  const auto classes = [](const ModelInfo& info) {
+    std::vector<std::string> items;
+    for (size_t c = 0; c < info.class_names.size(); ++c) {
+      items.push_back(fmt::format("{} (id {})", quote(info.class_names[c]), info.inverse_ids[c]));
+    }
+    return items;
+  };
+  const auto then_classes = classes(begun), now_classes = classes(now);
+  const size_t common = std::min(then_classes.size(), now_classes.size());
+  for (size_t c = 0; c < common; ++c) {
+    if (then_classes[c] == now_classes[c]) continue;
+    fail(fmt::format("class {} is {}, but the run was begun with {}", c, now_classes[c],
+                     then_classes[c]),
+         "restore the classes, or train under another name");
+  }
+  if (then_classes.size() != now_classes.size()) {
+    fail(fmt::format("there are {} classes, but the run was begun with {}", now_classes.size(),
+                     then_classes.size()),
+         "restore the classes, or train under another name");
+  }
+  if (begun.precision != now.precision) {
+    fail(fmt::format("the precision is {}, but the run was begun in {}", now.precision,
+                     quote(begun.precision)),
+         fmt::format("resume with precision={}, or train under another name",
+                     quote(begun.precision)));
+  }
 }
 
 ParameterShapes shapes_of(const Parameters& parameters) {
@@ -130,24 +182,41 @@ void Trainer::resume() {
   }
   const Model model = load_model(file, ModelPart::everything);
   load_parameters(model, parameters_, file.string());
-  const auto progress = [&](const char* key) { return progress_of(model, key, file); };
-  if (progress("batches") != static_cast<double>(train_.batches())) {
+  check_same_model(model.info, options_.info, file);
+  const SavedProgress progress(model, file);
+  const int64_t batches = train_.batches(), accumulate = options_.step.optimizer.accumulate;
+  const double begun_batches = progress.number("batches", 0, kAny);
+  if (begun_batches != static_cast<double>(batches)) {
     throw InputError(fmt::format("the run was begun with {} batches an epoch, now there are {}",
-                                 progress("batches"), train_.batches()),
+                                 begun_batches, batches),
                      file.string(), "resume with the same training images and batch size");
   }
   epoch_ = model.info.epoch;
   steps_ = model.info.step;
-  batch_ = static_cast<int64_t>(progress("batch"));
-  loss_sum_ = progress("loss_sum");
-  epoch_seconds_ = progress("epoch_seconds");
-  epoch_wait_ = progress("epoch_wait");
-  if (batch_ % options_.step.optimizer.accumulate != 0 && batch_ != train_.batches()) {
+  batch_ = progress.count("batch", 0, batches);
+  loss_sum_ = progress.number("loss_sum", -kAny, kAny);
+  epoch_seconds_ = progress.number("epoch_seconds", 0, kAny);
+  epoch_wait_ = progress.number("epoch_wait", 0, kAny);
+  if (batch_ % accumulate != 0 && batch_ != batches) {
     throw InputError(fmt::format("the checkpoint was taken after batch {} of an epoch", batch_),
                      file.string(), "resume with the same accumulate");
   }
-  best_score_ = progress("best_score");
-  best_epoch_ = static_cast<int64_t>(progress("best_epoch"));
+  const auto steps_of = [&](int64_t n) { return (n + accumulate - 1) / accumulate; };
+  const int64_t in_epoch = steps_of(batch_), an_epoch = steps_of(batches);
+  if (steps_ < in_epoch || (steps_ - in_epoch) % an_epoch != 0 ||
+      (steps_ - in_epoch) / an_epoch != epoch_) {
+    progress.fail(fmt::format("the checkpoint's {} steps are not those of {} epochs and {} batches",
+                              steps_, epoch_, batch_));
+  }
+  best_score_ = progress.number("best_score", -1, 1);
+  best_epoch_ = progress.count("best_epoch", std::min<int64_t>(epoch_, 1), epoch_);
+  if (best_epoch_ > 0) {
+    const std::filesystem::path best = options_.folder / "best.safetensors";
+    const Model model_of_best = load_model(best);
+    match_parameters(shapes_of(parameters_), model_of_best.parameters, best.string());
+    const auto loss = model_of_best.info.metrics.find("val_loss");
+    if (loss != model_of_best.info.metrics.end()) best_val_loss_ = loss->second;
+  }
   last_metrics_ = model.info.metrics;
   restore_optimizer(model, file);
   step_.pack_weights();
@@ -156,7 +225,7 @@ void Trainer::resume() {
 void Trainer::restore_optimizer(const Model& model, const std::filesystem::path& file) {
   Optimizer& optimizer = step_.optimizer();
   OptimizerProgress progress = optimizer.progress(0);
-  const auto steps = static_cast<double>(steps_);
+  const SavedProgress saved(model, file);
   // Files of older versions do not count: every parameter has taken all steps there.
   const bool counted = std::ranges::any_of(
       model.optimizer, [](const auto& tensor) { return tensor.first.starts_with(kUpdates); });
@@ -174,21 +243,21 @@ void Trainer::restore_optimizer(const Model& model, const std::filesystem::path&
     progress.updates[i] = static_cast<uint64_t>(steps_);
     if (!counted) continue;
     const std::string name = kUpdates + spec.name;
-    progress.updates[i] = count_of<uint64_t>(
-        static_cast<double>(optimizer_tensor(model, name, {1}, file)[0]), steps, name, file);
+    const float updates = optimizer_tensor(model, name, {1}, file)[0];
+    if (!(updates >= 0 && updates <= static_cast<float>(steps_) &&
+          updates == std::floor(updates))) {
+      saved.fail(fmt::format("the checkpoint's '{}' is {}", name, updates));
+    }
+    progress.updates[i] = static_cast<uint64_t>(updates);
   }
   if (optimizer.loss_scale() != nullptr) {
-    const auto count = [&](const char* key, double most) {
-      return count_of<uint32_t>(progress_of(model, key, file), most, key, file);
-    };
     GradientState& gradient = progress.gradient;
-    gradient.loss_scale = static_cast<float>(progress_of(model, "loss_scale", file));
-    gradient.good_steps = count("good_steps", GradScaler::kGrowthInterval - 1);
-    gradient.skipped = count("skipped_steps", steps);
-    if (!std::isfinite(gradient.loss_scale) || gradient.loss_scale < kSmallestLossScale) {
-      throw InputError(fmt::format("the checkpoint's 'loss_scale' is {}", gradient.loss_scale),
-                       file.string(), "use another checkpoint");
-    }
+    gradient.loss_scale =
+        static_cast<float>(saved.number("loss_scale", static_cast<double>(kSmallestLossScale),
+                                        static_cast<double>(std::numeric_limits<float>::max())));
+    gradient.good_steps =
+        static_cast<uint32_t>(saved.count("good_steps", 0, GradScaler::kGrowthInterval - 1));
+    gradient.skipped = static_cast<uint32_t>(saved.count("skipped_steps", 0, steps_));
   }
   optimizer.restore(progress, static_cast<uint64_t>(steps_));
 }
@@ -201,11 +270,19 @@ ModelInfo Trainer::info() const {
   return info;
 }
 
+std::string Trainer::train_anew(std::string_view how) const {
+  if (std::isfinite(best_val_loss_)) {
+    return fmt::format("{}, and train under another name, from the best epoch's weights={}", how,
+                       (options_.folder / "best.safetensors").string());
+  }
+  const bool begun = std::filesystem::exists(options_.folder / "last.safetensors");
+  return fmt::format("{}, and train {}", how, begun ? "under another name" : "again");
+}
+
 void Trainer::check_finite(bool finite) const {
   if (finite) return;
   throw RunError(fmt::format("a weight is not finite after step {}", steps_),
-                 options_.folder.string(),
-                 "lower lr and continue from the last checkpoint with --resume");
+                 options_.folder.string(), train_anew("lower lr"));
 }
 
 void Trainer::save_best() {
@@ -245,7 +322,7 @@ void Trainer::save_last() {
     if (gradient.loss_scale < kSmallestLossScale) {
       throw RunError(
           fmt::format("the gradients are not finite at any loss scale at step {}", steps_),
-          options_.folder.string(), "train in bf16 or fp32, or lower lr");
+          options_.folder.string(), train_anew("take bf16 or fp32, or lower lr"));
     }
     about.progress["loss_scale"] = static_cast<double>(gradient.loss_scale);
     about.progress["good_steps"] = gradient.good_steps;
@@ -269,8 +346,7 @@ void Trainer::record(const StepResult& result) {
       names += (names.empty() ? "" : ", ") + train_.sample_name(sample);
     }
     throw RunError(fmt::format("the loss became {} at step {}", loss, result.step), names,
-                   "lower lr (or check these samples) and continue from the last checkpoint with "
-                   "--resume");
+                   train_anew("lower lr (or check these samples)"));
   }
   loss_sum_ += loss;
   ++landed_batches_;
@@ -405,6 +481,7 @@ TrainingEnd Trainer::run(const std::function<bool()>& stop_requested) {
       best_epoch_ = epoch_;
       summary.best = true;
       save_best();
+      best_val_loss_ = summary.val_loss;
     }
     log_->epoch(summary);
     checkpoint();

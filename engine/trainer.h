@@ -7,6 +7,7 @@
 #include <limits>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/batch_source.h"
@@ -69,7 +70,8 @@ class Trainer {
           TrainingObserver& observer);
 
   /// Continues from FOLDER/last.safetensors: the losses that follow are bit for bit those of a run
-  /// that never stopped. Throws InputError when there is no checkpoint, or it is of another network
+  /// that never stopped. Throws InputError when there is no checkpoint, it is damaged or without
+  /// the best model beside it, or it is of another network, of other classes, in another precision
   /// or of a data set with another number of batches.
   void resume();
 
@@ -106,6 +108,9 @@ class Trainer {
   /// What the files say of this moment.
   ModelInfo info() const;
   void check_finite(bool finite) const;
+  /// Advice after a loss or a weight that is not finite: `how`, and from where. The last checkpoint
+  /// is finite and yet may be lost for good.
+  std::string train_anew(std::string_view how) const;
   void save_best();
   void save_last();
   void checkpoint();
@@ -126,6 +131,7 @@ class Trainer {
   double epoch_seconds_ = 0, epoch_wait_ = 0;  // of the epoch under way, before the last start
   double best_score_ = -1;                     // below every mean IoU: none yet
   int64_t best_epoch_ = 0;
+  double best_val_loss_ = std::numeric_limits<double>::quiet_NaN();  // of the best epoch
   std::map<std::string, double> last_metrics_;
 
   int64_t landed_batches_ = 0;                        // of the epoch under way: those in loss_sum_

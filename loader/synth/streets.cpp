@@ -17,8 +17,9 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// Its presence says that the folder may be replaced.
-constexpr const char* kMarker = "streets.toml";
+// Either says that the folder may be replaced; the first also that every street is there.
+constexpr const char* kComplete = "streets.toml";
+constexpr const char* kUnfinished = "streets.unfinished";
 
 struct Split {
   const char* name;
@@ -40,12 +41,14 @@ void check_options(const StreetsOptions& o) {
   check("the width", o.width, 32, 4096);
 }
 
-void prepare(const fs::path& folder, const StreetsOptions& o) {
+void prepare(const fs::path& folder) {
   std::error_code failure;
   if (fs::exists(folder, failure) && !fs::is_directory(folder, failure)) {
     throw InputError("not a folder", folder.string(), "name a new folder");
   }
-  const bool own = fs::exists(folder / kMarker, failure);
+  remove_stale_temporaries(folder);
+  const bool own =
+      fs::exists(folder / kComplete, failure) || fs::exists(folder / kUnfinished, failure);
   if (!own && fs::exists(folder, failure) && !fs::is_empty(folder, failure)) {
     throw InputError("the folder is not empty and was not written by macadam synth",
                      folder.string(), "name a new folder");
@@ -54,13 +57,20 @@ void prepare(const fs::path& folder, const StreetsOptions& o) {
   if (failure)
     throw InputError("cannot create the folder: " + failure.message(), folder.string(),
                      "name a folder that can be written");
-  // The marker comes first: a folder that was left half written may be replaced too.
+  // Before anything else: a folder that was left half written may be replaced too.
+  write_file_atomically(folder / kUnfinished, "macadam synth was interrupted here\n");
+  fs::remove(folder / kComplete, failure);
+  for (const char* part : {"leftImg8bit", "gtFine"}) fs::remove_all(folder / part, failure);
+}
+
+void finish(const fs::path& folder, const StreetsOptions& o) {
   write_file_atomically(
-      folder / kMarker,
+      folder / kComplete,
       std::string_view(fmt::format("# A procedural street data set in the layout of Cityscapes.\n"
                                    "train = {}\nval = {}\nsize = [{}, {}]\nseed = {}\n",
                                    o.train_images, o.val_images, o.height, o.width, o.seed)));
-  for (const char* part : {"leftImg8bit", "gtFine"}) fs::remove_all(folder / part, failure);
+  std::error_code ignored;
+  fs::remove(folder / kUnfinished, ignored);
 }
 
 void write_street(const fs::path& folder, const StreetsOptions& o, const Split& split, int number) {
@@ -83,7 +93,7 @@ void write_street(const fs::path& folder, const StreetsOptions& o, const Split& 
 void write_streets(const fs::path& folder, const StreetsOptions& options,
                    const StreetsProgress& progress) {
   check_options(options);
-  prepare(folder, options);
+  prepare(folder);
   const std::array<Split, 2> splits = {Split{"train", "ayr", options.train_images, 0},
                                        Split{"val", "maybole", options.val_images, 1ull << 32}};
   for (const Split& split : splits) {
@@ -120,6 +130,7 @@ void write_streets(const fs::path& folder, const StreetsOptions& options,
     }
   }
   if (failure) std::rethrow_exception(failure);
+  finish(folder, options);
 }
 
 }  // namespace macadam

@@ -7,7 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "app/key_synonyms.h"
 #include "app/loss_expression.h"
+#include "app/shell_word.h"
 #include "kernels/error.h"
 
 using namespace macadam;
@@ -310,6 +312,39 @@ TEST(Config, RelativePathsInOverridesAreSeenFromTheCurrentFolder) {
   EXPECT_EQ(c.weights, (here / "w.safetensors").string());
 }
 
+TEST(Config, OverridesOfTextsAreTakenAsTheyStand) {
+  for (const char* name : {"2024-11-28", "2024-11-28T10:00:00Z", "10:30:00", "1e5", "true", "0x1F",
+                           "a b", "-3", "inf"}) {
+    EXPECT_EQ(parse(minimal, {std::string("name=") + name}).name, name);
+  }
+  EXPECT_EQ(parse(minimal, {"name=\"3\""}).name, "3");
+  EXPECT_EQ(parse(minimal, {"network.since=2024-11-28"}).network_options.at("since"), "2024-11-28");
+}
+
+TEST(Config, AFolderIsTheSameWithASlashBehind) {
+  EXPECT_EQ(parse("network = \"n\"\ndataset = \"../streets/\"").dataset.train, "/data/streets");
+  EXPECT_EQ(parse(minimal, {"dataset=/a/b//", "runs=/"}).dataset.val, "/a/b");
+  EXPECT_EQ(parse(minimal, {"runs=/"}).runs, "/");
+  EXPECT_EQ(parse(minimal, {"dataset=."}).dataset.train, std::filesystem::current_path().string());
+}
+
+TEST(Config, KnowsWhatWasGiven) {
+  const Config c = parse(minimal + "[loader]\nthreads = 2", {"warmup=0.5"});
+  EXPECT_EQ(c.given,
+            (std::set<std::string, std::less<>>{"network", "dataset", "loader.threads", "warmup"}));
+}
+
+TEST(ShellWord, QuotesWhatAShellWouldRead) {
+  EXPECT_EQ(shell_word("run-1_b.toml"), "run-1_b.toml");
+  EXPECT_EQ(shell_word("loader.threads=2"), "loader.threads=2");
+  EXPECT_EQ(shell_word(""), "''");
+  EXPECT_EQ(shell_word("a b"), "'a b'");
+  EXPECT_EQ(shell_word("~/it's [1]"), "'~/it'\\''s [1]'");
+  EXPECT_EQ(shell_word("straße"), "'straße'");
+  EXPECT_EQ(shell_word("a\n'\\\xff"), "$'a\\x0a\\'\\\\\\xff'");
+  EXPECT_EQ(shell_word("\xC2\x9B"), "$'\\xc2\\x9b'");
+}
+
 TEST(Config, UnknownKeysNameTheNearest) {
   expect_complaint("bacth = 3", {"unknown key 'bacth'", "first.toml:3", "did you mean 'batch'?"});
   expect_complaint("patience = 3", {"'early_stopping.patience'"});
@@ -321,6 +356,33 @@ TEST(Config, UnknownKeysNameTheNearest) {
   expect_override_complaint("epoch=3", {"unknown key 'epoch'", "'epoch=3'", "'epochs'"});
   EXPECT_NE(complaint("netwrok = \"a\"\ndataset = \"b\"").find("did you mean 'network'"),
             std::string::npos);
+}
+
+TEST(Config, KeysOfOtherToolsAreTranslated) {
+  expect_complaint("learning_rate = 0.1", {"unknown key 'learning_rate'", ":3", "'lr' here"});
+  expect_override_complaint("Batch-Size=3", {"unknown key 'Batch-Size'", "'batch' here"});
+  expect_complaint("[train]\nimgsz = 640", {"unknown key 'train'"});
+  expect_complaint("[loader]\nnum_workers = 4", {"'loader.num_workers'", "'loader.threads' here"});
+  expect_complaint("num_classes = 19", {"there is no such key", "label_set"});
+
+  // Every name in the table: refused, and answered by a key that there is.
+  const std::string keys = to_toml(parse(minimal)) +
+                           "momentum = dataset.train dataset.val "
+                           "dataset.test";
+  for (const KeySynonym& synonym : key_synonyms()) {
+    const std::string message = complaint(minimal, {std::string(synonym.key) + "=1"});
+    EXPECT_NE(message.find("unknown key '" + std::string(synonym.key) + "'"), std::string::npos)
+        << message;
+    if (synonym.ours.empty()) {
+      EXPECT_FALSE(synonym.why.empty()) << synonym.key;
+      continue;
+    }
+    const std::string ours(synonym.ours.substr(
+        synonym.ours.starts_with("dataset.") ? 0 : synonym.ours.rfind('.') + 1));
+    EXPECT_NE(keys.find(ours), std::string::npos) << ours;
+    EXPECT_NE(message.find("'" + std::string(synonym.ours) + "' here"), std::string::npos)
+        << message;
+  }
 }
 
 TEST(Config, WrongTypesNameTheExpectedOne) {

@@ -39,6 +39,7 @@ class Program {
   /// A command for sh, which calls the program by "$macadam".
   static Program shell(const std::filesystem::path& folder, const std::string& command);
   void send(int signal) const;
+  pid_t pid() const { return pid_; }
   bool running();
   ProgramResult wait();
 

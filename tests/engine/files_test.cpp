@@ -2,11 +2,15 @@
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <array>
 #include <atomic>
+#include <csignal>
 #include <cstring>
 #include <filesystem>
+#include <memory>
 #include <span>
 #include <string>
 #include <thread>
@@ -34,6 +38,24 @@ std::string message_of(F&& f) {
   }
   ADD_FAILURE() << "nothing was thrown";
   return {};
+}
+
+std::span<const std::byte> bytes_of(std::string_view text) {
+  return std::as_bytes(std::span(text));
+}
+
+/// A process that is killed while it writes `count` times the file.
+void be_killed_writing(const std::filesystem::path& path, int count = 1) {
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    std::vector<std::unique_ptr<AtomicFile>> files;
+    for (int i = 0; i < count; ++i) files.push_back(std::make_unique<AtomicFile>(path));
+    ::kill(::getpid(), SIGKILL);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFSIGNALED(status));
 }
 
 }  // namespace
@@ -111,6 +133,43 @@ TEST(Files, AnAtomicFileAppearsWhenItIsCommitted) {
   EXPECT_EQ(read_file(folder / "a", any_size), std::string("abcdefg\0\0j", 10));
   EXPECT_EQ(folder.entries(), std::vector<std::string>{"a"});
   EXPECT_THROW(file.write_at(0, bytes("x")), std::logic_error);
+}
+
+TEST(Files, TheNextWriterClearsWhatAKilledOneLeft) {
+  TemporaryFolder folder;
+  be_killed_writing(folder / "a", 3);
+  EXPECT_EQ(folder.entries().size(), 3u);
+  write_file_atomically(folder / "a", "whole");
+  EXPECT_EQ(folder.entries(), std::vector<std::string>{"a"});
+  EXPECT_EQ(read_file(folder / "a", any_size), "whole");
+}
+
+TEST(Files, StaleTemporariesGoAndThoseInUseStay) {
+  TemporaryFolder folder;
+  be_killed_writing(folder / "a");
+  be_killed_writing(folder / "b");
+  AtomicFile used(folder / "a");  // takes the stale one's place
+  used.write_at(0, bytes_of("x"));
+  write_file_atomically(folder / ".mine.tmp", "not ours");
+  remove_stale_temporaries(folder.path());
+  EXPECT_EQ(folder.entries().size(), 2u) << "the one in use, and what is called otherwise";
+  write_file_atomically(folder / "a", "another writer of the same file");
+  used.commit();
+  EXPECT_EQ(read_file(folder / "a", any_size), "x");
+  EXPECT_EQ(folder.entries().size(), 2u);
+  remove_stale_temporaries(folder / "missing");
+}
+
+TEST(Files, TheLongestNamesCanBeWritten) {
+  TemporaryFolder folder;
+  const std::string longest(255, 'n');
+  ASSERT_TRUE(name_fits(folder / longest));
+  write_file_atomically(folder / longest, "x");
+  EXPECT_EQ(folder.entries(), std::vector<std::string>{longest});
+  EXPECT_FALSE(name_fits(folder / (longest + "n")));
+  std::string deep;
+  for (int i = 0; i < 2030; ++i) deep += "d/";
+  EXPECT_FALSE(name_fits(deep + "a")) << "no room for the temporary name";
 }
 
 TEST(Files, DevicesAreNeverReplaced) {

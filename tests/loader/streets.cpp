@@ -163,6 +163,20 @@ TEST(WriteStreets, ReplacesItsOwnFolderAndNoOther) {
   EXPECT_EQ(hashes(folder / "mine").size(), 1u);
 }
 
+TEST(WriteStreets, OnlyAWholeSetSaysThatItIsOne) {
+  const test::TempFolder folder;
+  const auto stop = [](int done, int) {
+    if (done == 2) throw std::runtime_error("stopped");
+  };
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_THROW(write_streets(folder / "s", small_options(), stop), std::runtime_error);
+    EXPECT_FALSE(fs::exists(folder / "s/streets.toml"));
+    write_streets(folder / "s", small_options());  // and replaces what was left half written
+    EXPECT_TRUE(fs::exists(folder / "s/streets.toml"));
+    EXPECT_EQ(hashes(folder / "s").size(), 11u);
+  }
+}
+
 TEST(WriteStreets, NamesAWrongOption) {
   const test::TempFolder folder;
   StreetsOptions options = small_options();
