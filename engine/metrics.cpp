@@ -8,7 +8,6 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "engine/json_text.h"
 #include "engine/text.h"
 #include "kernels/error.h"
 #include "kernels/printable.h"
@@ -37,10 +36,6 @@ double mean(std::span<const ClassMetrics> classes, double ClassMetrics::*value, 
     ++count;
   }
   return count == 0 ? nan : sum / count;
-}
-
-nlohmann::ordered_json json_number(double value) {
-  return std::isnan(value) ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(value);
 }
 
 std::vector<std::string> printable_names(std::span<const std::string> names) {
@@ -187,8 +182,13 @@ std::string confusion_table(const ConfusionMatrix& matrix,
   return table + "\n";
 }
 
-std::string metrics_json(const SegmentationMetrics& metrics, const ConfusionMatrix& matrix,
-                         std::span<const std::string> names) {
+nlohmann::ordered_json json_number(double value) {
+  return std::isnan(value) ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(value);
+}
+
+nlohmann::ordered_json metrics_json(const SegmentationMetrics& metrics,
+                                    const ConfusionMatrix& matrix,
+                                    std::span<const std::string> names) {
   require(names.size() == metrics.classes.size(), "one name a class");
   require(names.size() == static_cast<size_t>(matrix.classes()), "one row a class");
   nlohmann::ordered_json root;
@@ -208,7 +208,7 @@ std::string metrics_json(const SegmentationMetrics& metrics, const ConfusionMatr
     const auto row = matrix.counts().subspan(c * names.size(), names.size());
     root["confusion"].push_back(std::vector<uint64_t>(row.begin(), row.end()));
   }
-  return json_text(root);
+  return root;
 }
 
 }  // namespace macadam

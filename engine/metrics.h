@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <nlohmann/json_fwd.hpp>
 #include <span>
 #include <string>
 #include <string_view>
@@ -81,9 +82,12 @@ std::string metrics_table(const SegmentationMetrics& metrics,
 /// Rows = labels, columns = predictions, in per cent of the row; "-" for classes without labels.
 std::string confusion_table(const ConfusionMatrix& matrix,
                             std::span<const std::string> class_names);
-/// One JSON object: the scalars, "classes" (name, iou, dice, pixels) and "confusion" (counts, row
-/// by row). NaN becomes null.
-std::string metrics_json(const SegmentationMetrics& metrics, const ConfusionMatrix& matrix,
-                         std::span<const std::string> names);
+/// A number, or null for NaN, which JSON does not have.
+nlohmann::ordered_json json_number(double value);
+/// One object: the scalars, "classes" (name, iou, dice, pixels) and "confusion" (counts, row
+/// by row).
+nlohmann::ordered_json metrics_json(const SegmentationMetrics& metrics,
+                                    const ConfusionMatrix& matrix,
+                                    std::span<const std::string> names);
 
 }  // namespace macadam

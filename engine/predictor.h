@@ -1,7 +1,9 @@
 #pragma once
-// From a photo to a mask: windows of the network's size, blended, brought to any size.
+// From a photo to a mask: at once or in windows of the network's size, at one scale or at several,
+// blended and brought to any size.
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -23,48 +25,69 @@ struct Prediction {
   std::vector<float> scores;     // height x width x C; empty unless asked for
 };
 
+/// A photo as it is shown to the network: height x width x 3 bytes.
+struct PhotoView {
+  std::span<const uint8_t> rgb;
+  int height = 0, width = 0;
+};
+
 class Predictor {
  public:
-  /// `graph` takes one image; its size is the window's. `parameters`, `stream` and `ops` outlive
-  /// it.
+  /// `graphs`: a network in one or more sizes, for one image each; all have the same parameters and
+  /// pack them once. `parameters`, `stream` and `ops` outlive it. Requires at least one graph.
+  Predictor(std::span<const Graph> graphs, Parameters& parameters, Stream& stream, Ops& ops,
+            const PredictorOptions& options);
+  /// The same for one size.
   Predictor(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
             const PredictorOptions& options);
+  ~Predictor();
+  Predictor(const Predictor&) = delete;
+  Predictor& operator=(const Predictor&) = delete;
 
-  /// Classes of `rgb` (height x width x 3 bytes) at out_height x out_width. A photo of the window's
-  /// size is seen at once; any other is covered by windows that overlap by half, whose class
-  /// probabilities are blended with weights that fall towards a window's edges (a photo smaller
-  /// than the window is continued by its edge pixels). The scores are logits, or logarithms of
-  /// averaged probabilities; they are resized bilinearly before the largest is taken.
+  /// Classes of a photo at out_height x out_width, from one view of it or from several (scales of
+  /// it). A view of one of the graphs' sizes is seen at once; any other is covered by windows of
+  /// the first graph's size that overlap by half, whose class probabilities are blended with
+  /// weights that fall towards a window's edges (a view smaller than the window is continued by its
+  /// edge pixels). The scores are logits, or logarithms of averaged probabilities; they are resized
+  /// bilinearly before the largest is taken. With several views, those of each are resized so, and
+  /// the probabilities that they stand for are averaged. Requires at least one view.
+  Prediction run(std::span<const PhotoView> views, int out_height, int out_width, bool keep_scores);
+  /// The same for one view.
   Prediction run(std::span<const uint8_t> rgb, int height, int width, int out_height, int out_width,
                  bool keep_scores);
 
  private:
-  /// Fills the window buffer from the photo at (top, left) and runs the network on it.
-  void forward_window(std::span<const uint8_t> rgb, int height, int width, int top, int left,
-                      bool mirrored);
-  /// The window's class probabilities, averaged over its mirror image if asked.
-  void window_probabilities(std::span<const uint8_t> rgb, int height, int width, int top, int left);
-  /// Blended logarithms of probabilities of the whole photo, into blended_.
-  void blend_windows(std::span<const uint8_t> rgb, int height, int width);
-  /// Memory for the scores of a whole window, allocated when first asked for.
-  Tensor window_scores();
-  /// The network's scores at the window's size, up-sampled into window_scores() where the network's
-  /// last layer did that.
-  Tensor scores_of_window();
+  /// The network at one size, and what feeds it.
+  struct Window;
+
+  /// The window that sees all of the view at once, or null.
+  Window* window_of(const PhotoView& view) const;
+  /// Fills the window's input from the view at (top, left) and runs the network on it.
+  void forward(Window& window, const PhotoView& view, int top, int left, bool mirrored);
+  /// The network's scores at the window's size, up-sampled where the network's last layer did that.
+  Tensor scores_of(Window& window);
+  /// Class probabilities of the window at (top, left), averaged over its mirror image if asked,
+  /// into probabilities_.
+  void find_probabilities(Window& window, const PhotoView& view, int top, int left);
+  /// Blended logarithms of probabilities of the whole view, into blended_.
+  void blend_windows(Window& window, const PhotoView& view);
+  /// Logarithms of the views' averaged probabilities at that size, into blended_.
+  void average_views(std::span<const PhotoView> views, int out_height, int out_width);
+  /// Scores of a view at its own size, on the device: of its window, or blended and kept in
+  /// uploaded_.
+  Tensor scores_of_view(const PhotoView& view);
+  /// blended_ as a tensor in uploaded_.
+  Tensor upload_blended(int height, int width);
   Prediction finish(const Tensor& scores, int out_height, int out_width, bool keep_scores);
 
   Stream& stream_;
   Ops& ops_;
   PredictorOptions options_;
-  Plan plan_;  // without the last up-sampling
-  BatchUpload upload_;
-  Replay forward_;
-  Shape window_;
+  std::vector<std::unique_ptr<Window>> windows_;
   int classes_;
-  Buffer host_window_, host_flip_;
-  Buffer window_scores_, host_logits_;  // empty until needed
-  std::vector<float> probabilities_;    // of one window
-  std::vector<float> blended_;          // of the photo
+  Buffer uploaded_;                   // scores made on the host
+  std::vector<float> probabilities_;  // of one window
+  std::vector<float> blended_;        // of a view, or of the photo
 };
 
 }  // namespace macadam

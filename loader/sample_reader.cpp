@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 
 #include "kernels/error.h"
 #include "loader/pack.h"
@@ -72,6 +73,28 @@ DecodedSample read_sample(const Sample& sample, const MaskCoding& masks,
                         Image(mask.height, mask.width, 1)};
   labels_of(mask, sample, label_set, mask.height, mask.width, decoded.labels.pixels);
   return decoded;
+}
+
+StoredSample::StoredSample(const Sample& sample, const MaskCoding& masks, const LabelSet& label_set)
+    : sample_(sample) {
+  if (sample.pack) {
+    check_label_set(*sample.pack, label_set);
+    labels_ = sample.pack->labels(*sample.record);
+    return;
+  }
+  SampleFiles files(sample, masks);
+  labels_ = Image(files.mask.height, files.mask.width, 1);
+  labels_of(files.mask, sample, label_set, labels_.height, labels_.width, labels_.pixels);
+  ids_ = std::move(files.mask);
+  photo_ = std::make_unique<ImageFile>(std::move(files.photo));
+}
+
+Image StoredSample::photo_at(int height, int width, bool reduced_decoding) const {
+  const DecodeOptions options = reduced_decoding ? DecodeOptions{height, width} : DecodeOptions{};
+  Image photo = photo_ ? decode_rgb(photo_->bytes(), sample_.image.string(), {}, options)
+                       : sample_.pack->photo(*sample_.record, options);
+  if (photo.height == height && photo.width == width) return photo;
+  return resize_bilinear(photo, height, width);
 }
 
 }  // namespace macadam

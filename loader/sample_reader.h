@@ -2,6 +2,7 @@
 // One sample of a data set, from its files or its pack.
 
 #include <cstdint>
+#include <memory>
 #include <span>
 
 #include "loader/dataset.h"
@@ -17,8 +18,9 @@ struct DecodedSample {
   size_t bytes() const { return photo.pixels.size() + labels.pixels.size(); }
 };
 
-// Both functions throw InputError naming the file when it cannot be read, when the sizes of photo
-// and mask differ, and for an unknown id; of a pack, for a damaged record and another label set.
+// All that follows throws InputError naming the file when it cannot be read, when the sizes of
+// photo and mask differ, and for an unknown id; of a pack, for a damaged record and another label
+// set.
 
 /// The sample at height x width, into `image` (height x width x 3) and `labels` (height x width).
 /// A JPEG comes reduced as far as the size allows, if `reduced_decoding`.
@@ -28,5 +30,24 @@ void load_sample(const Sample& sample, const MaskCoding& masks, const LabelSet& 
 
 /// The sample at its own size.
 DecodedSample read_sample(const Sample& sample, const MaskCoding& masks, const LabelSet& label_set);
+
+/// A sample whose labels keep their own size, while the photo may be asked for at any.
+class StoredSample {
+ public:
+  /// `sample` outlives it.
+  StoredSample(const Sample& sample, const MaskCoding& masks, const LabelSet& label_set);
+
+  /// Train labels, at the size of the mask file; of a pack, at the size that it was packed at.
+  const Image& labels() const { return labels_; }
+  /// The ids that the mask file holds. Empty (height 0) for a pack, which keeps train labels alone.
+  const Image& ids() const { return ids_; }
+  /// The photo as load_sample makes it; at labels()' size it is the photo itself.
+  Image photo_at(int height, int width, bool reduced_decoding = true) const;
+
+ private:
+  const Sample& sample_;
+  Image labels_, ids_;
+  std::unique_ptr<ImageFile> photo_;  // null for a pack
+};
 
 }  // namespace macadam

@@ -20,8 +20,8 @@ constexpr Shape kWindow{1, 8, 12, 3};
 constexpr int kClasses = 4;
 
 /// Scores at half the size, up-sampled by the last layer.
-Graph half_scores() {
-  Graph g(kWindow);
+Graph half_scores(const Shape& window = kWindow) {
+  Graph g(window);
   ConvLayer conv;
   conv.out_channels = kClasses;
   g.set_output(g.upsample(g.conv(g.max_pool(g.input()), "head", conv), g.input(), true));
@@ -135,6 +135,60 @@ TEST_P(PredictorTest, WindowsCoverAnyPhoto) {
     }
     EXPECT_EQ(wrong(p.classes, p.scores), 0);
   }
+}
+
+/// Probabilities of scores, pixel by pixel.
+std::vector<double> probabilities_of(const std::vector<float>& scores) {
+  std::vector<double> result;
+  for (size_t p = 0; p < scores.size(); p += kClasses) {
+    double total = 0;
+    for (size_t c = 0; c < kClasses; ++c) total += std::exp(static_cast<double>(scores[p + c]));
+    for (size_t c = 0; c < kClasses; ++c) {
+      result.push_back(std::exp(static_cast<double>(scores[p + c])) / total);
+    }
+  }
+  return result;
+}
+
+TEST_P(PredictorTest, ProbabilitiesOfSeveralViewsAreAveraged) {
+  const Shape large{1, 16, 24, 3};
+  const std::vector<Graph> graphs{graph_,
+                                  GetParam() ? half_scores(large) : small_resnet(large, kClasses)};
+  constexpr int kHeight = 11, kWidth = 17;
+  for (const bool flip : {false, true}) {
+    options_.flip = flip;
+    Predictor predictor(graphs, parameters_, stream_, ops_, options_);
+    // The sizes of both networks, and one that only windows cover.
+    std::vector<std::vector<uint8_t>> photos;
+    std::vector<PhotoView> views;
+    std::vector<double> wanted(static_cast<size_t>(kHeight * kWidth * kClasses));
+    for (const auto& [height, width] : {std::pair{8, 12}, {16, 24}, {13, 20}}) {
+      photos.push_back(photo(height, width));
+      views.push_back({photos.back(), height, width});
+      const std::vector<double> one =
+          probabilities_of(predictor.run({&views.back(), 1}, kHeight, kWidth, true).scores);
+      for (size_t i = 0; i < wanted.size(); ++i) wanted[i] += one[i] / 3;
+    }
+    const Prediction together = predictor.run(views, kHeight, kWidth, true);
+    ASSERT_EQ(together.scores.size(), wanted.size());
+    for (size_t i = 0; i < wanted.size(); ++i) {
+      ASSERT_NEAR(std::exp(static_cast<double>(together.scores[i])), wanted[i], 1e-5);
+    }
+    EXPECT_EQ(wrong(together.classes, together.scores), 0);
+    EXPECT_EQ(predictor.run(views, kHeight, kWidth, false).classes, together.classes);
+  }
+}
+
+TEST_P(PredictorTest, ALargerNetworkSeesThePhotoOfItsSizeAtOnce) {
+  const Shape large{1, 16, 24, 3};
+  const Graph graph = GetParam() ? half_scores(large) : small_resnet(large, kClasses);
+  const std::vector<Graph> graphs{graph_, graph};
+  const std::vector<uint8_t> rgb = photo(16, 24);
+  Predictor alone(graph, parameters_, stream_, ops_, options_);
+  Predictor among(graphs, parameters_, stream_, ops_, options_);
+  const PhotoView view{rgb, 16, 24};
+  EXPECT_EQ(among.run({&view, 1}, 16, 24, true).scores,
+            alone.run(rgb, 16, 24, 16, 24, true).scores);
 }
 
 INSTANTIATE_TEST_SUITE_P(, PredictorTest, ::testing::Bool(), [](const auto& trial) {
