@@ -151,6 +151,7 @@ void expect_only_in(const std::string& home, const std::vector<std::string>& wor
   for (const auto& [file, includes] : sources()) {
     std::ifstream stream(fs::path(MACADAM_SOURCE_DIR) / file);
     for (std::string line; std::getline(stream, line);) {
+      if (says(line, "dup2(")) continue;  // a child's stream led elsewhere says nothing
       for (const std::string& word : words) {
         if (!says(line, word)) continue;
         EXPECT_EQ(file, home) << line;
