@@ -15,7 +15,7 @@ namespace macadam {
 
 namespace {
 
-constexpr const char* kSpins = "1000";  // 10 to 50 microseconds
+constexpr const char* kSpins = "10000";  // 0.1 to 0.5 milliseconds
 
 bool is_set(const char* name) { return std::getenv(name) != nullptr; }
 
