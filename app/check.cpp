@@ -56,6 +56,7 @@ nlohmann::json to_json(const CheckReport& report) {
       weights[std::string(name_of(weighting))] = class_weights(weighting, split.classes);
     }
     out["splits"].push_back({{"split", split.split},
+                             {"labelled", split.labelled},
                              {"samples", split.samples},
                              {"height", {split.min_height, split.max_height}},
                              {"width", {split.min_width, split.max_width}},
@@ -101,7 +102,8 @@ void print_report(const CheckReport& report) {
   for (int c = 0; c < report.labels.classes(); ++c) {
     print("{}", pad_right(report.labels.class_names[static_cast<size_t>(c)], 16));
     for (const SplitReport& split : report.splits) {
-      print("{}", pad_left(fmt::format("{:.3f} %", 100 * split.share(c)), 12));
+      print("{}",
+            pad_left(split.labelled ? fmt::format("{:.3f} %", 100 * split.share(c)) : "-", 12));
     }
     print("\n");
   }
@@ -180,7 +182,9 @@ void add_check(CLI::App& app) {
                           ->add_option("--void", options->void_policy,
                                        "ignore, class, or auto: as usual for the set")
                           ->capture_default_str();
-  command->add_option("--threads", options->threads, "0 = all cores")->capture_default_str();
+  command->add_option("--threads", options->threads, "0 = all cores")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
   command->add_flag("--json", options->json, "One JSON object on stdout");
   auto* augment =
       command

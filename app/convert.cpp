@@ -94,16 +94,6 @@ void export_model(const ConvertOptions& options) {
                     : "for any batch and size");
 }
 
-/// What `names` would have changed is not made here: better an error than an option without effect.
-void refuse(const CLI::App& command, std::initializer_list<const char*> names,
-            std::string_view conversion) {
-  for (const char* name : names) {
-    if (command.count(name) == 0) continue;
-    throw InputError(fmt::format("{} has no effect on {}", name, conversion), "convert",
-                     "leave it out");
-  }
-}
-
 void convert(const ConvertOptions& options, const CLI::App& command) {
   const std::string extension = fs::path(options.destination).extension().string();
   if (extension != ".safetensors" && extension != ".onnx") {
@@ -116,19 +106,20 @@ void convert(const ConvertOptions& options, const CLI::App& command) {
                      "give the new file another name");
   }
   if (is_model_file(options.source)) {
-    refuse(command,
-           {"--network", "--option", "--label-set", "--void", "--dataset", "--seed", "--partial"},
-           "what is a model already");
+    refuse_options(
+        command,
+        {"--network", "--option", "--label-set", "--void", "--dataset", "--seed", "--partial"},
+        "what is a model already");
     if (extension == ".safetensors") {
-      refuse(command, {"--size", "--argmax", "--static", "--keep-batch-norm"},
-             "PyTorch's parameters");
+      refuse_options(command, {"--size", "--argmax", "--static", "--keep-batch-norm"},
+                     "PyTorch's parameters");
     }
     export_model(options);
   } else if (extension == ".onnx") {
     throw InputError("only a Macadam model becomes ONNX", options.source,
                      "convert the weights to .safetensors first");
   } else {
-    refuse(command, {"--argmax", "--static", "--keep-batch-norm"}, "a model, only on ONNX");
+    refuse_options(command, {"--argmax", "--static", "--keep-batch-norm"}, "a model, only on ONNX");
     import_weights(options);
   }
 }

@@ -213,20 +213,25 @@ void check_convolutions(bool json) {
   }
 }
 
-void info(const InfoOptions& options) {
+void info(const InfoOptions& options, const CLI::App& command) {
   if (options.self_test) {
     check_convolutions(options.json);
     return;
   }
+  const std::initializer_list<const char*> of_a_plan{"--classes", "--size",   "--batch",
+                                                     "--train",   "--device", "--precision"};
   Json out;
   void (*show)(const Json&) = print_network;
   if (options.subject.empty()) {
+    refuse_options(command, of_a_plan, "the list of devices and networks");
     out = devices();
     show = print_devices;
   } else if (std::filesystem::is_directory(options.subject) || is_pack(options.subject)) {
+    refuse_options(command, of_a_plan, "a data set");
     out = describe_dataset(options.subject);
     show = print_dataset;
   } else if (std::filesystem::exists(options.subject)) {
+    refuse_options(command, {"--classes", "--size"}, "a model, which has its own");
     const ModelInfo model = load_model(options.subject).info;
     if (!options.json) {
       print("{}: {} classes of {} ({}), epoch {}, step {}, macadam {}\n", options.subject,
@@ -272,7 +277,7 @@ void add_info(CLI::App& app) {
       continue;
     self_test->excludes(option);
   }
-  command->callback([options] { info(*options); });
+  command->callback([options, command] { info(*options, *command); });
 }
 
 }  // namespace macadam

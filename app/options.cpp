@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <charconv>
 
 #include "kernels/error.h"
@@ -21,6 +22,15 @@ std::pair<int, int> parse_size(std::string_view text, std::string_view option) {
   }
   throw InputError(fmt::format("'{}' is not a size", text), std::string(option),
                    "write WIDTHxHEIGHT, such as 512x256");
+}
+
+void refuse_options(const CLI::App& command, std::initializer_list<const char*> names,
+                    std::string_view subject) {
+  for (const char* name : names) {
+    if (command.count(name) == 0) continue;
+    throw InputError(fmt::format("{} has no effect on {}", name, subject), command.get_name(),
+                     "leave it out");
+  }
 }
 
 }  // namespace macadam

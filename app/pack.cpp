@@ -95,7 +95,9 @@ void add_pack(CLI::App& app) {
       ->capture_default_str();
   command->add_flag("--skip-damaged", options->skip_damaged,
                     "Leave out (and name) samples that cannot be loaded, rather than stop");
-  command->add_option("--threads", options->threads, "0 = all cores")->capture_default_str();
+  command->add_option("--threads", options->threads, "0 = all cores")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
   command->callback([options] { pack(*options); });
 }
 

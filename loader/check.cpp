@@ -16,6 +16,7 @@
 
 #include "kernels/cores.h"
 #include "kernels/error.h"
+#include "loader/class_presence.h"
 #include "loader/image.h"
 #include "loader/pack.h"
 
@@ -63,12 +64,18 @@ void add_photo(const Image& photo, SampleFacts& facts) {
   }
 }
 
-SampleFacts inspect(const Sample& sample, const MaskCoding& masks, const LabelSet& labels) {
+/// `masks`: null where photos are alone.
+SampleFacts inspect(const Sample& sample, const MaskCoding* masks, const LabelSet& labels) {
   SampleFacts facts;
   try {
-    const Image mask =
-        sample.pack ? sample.pack->labels(*sample.record) : read_mask(sample.mask, masks);
     const Image photo = sample.pack ? sample.pack->photo(*sample.record) : read_rgb(sample.image);
+    facts.height = photo.height;
+    facts.width = photo.width;
+    add_photo(photo, facts);
+    facts.readable = !masks;
+    if (!masks) return facts;
+    const Image mask =
+        sample.pack ? sample.pack->labels(*sample.record) : read_mask(sample.mask, *masks);
     if (mask.height != photo.height || mask.width != photo.width) {
       facts.issues.push_back({Severity::error,
                               fmt::format("mask has {} x {} pixels, its photo {} x {}", mask.width,
@@ -83,9 +90,6 @@ SampleFacts inspect(const Sample& sample, const MaskCoding& masks, const LabelSe
                               sample.mask.string()});
     }
     for (const uint8_t id : mask.pixels) ++facts.ids[id];
-    add_photo(photo, facts);
-    facts.height = photo.height;
-    facts.width = photo.width;
     facts.readable = true;
   } catch (const InputError& error) {
     facts.issues.push_back({Severity::error, error.what(), sample.id});
@@ -143,10 +147,12 @@ void finish_colors(const ColorSums& colors, SplitReport& report) {
   }
 }
 
-/// A sample of the whole data set: its split's position, and itself.
+/// A sample of the whole data set: its split's position, itself, and how its mask is read (null: it
+/// has none).
 struct Entry {
   size_t split;
   const Sample* sample;
+  const MaskCoding* masks;
 };
 
 void find_same_contents(const std::vector<Entry>& entries, const std::vector<SampleFacts>& facts,
@@ -186,9 +192,26 @@ void find_shared_sequences(const std::vector<SplitReport>& splits,
   }
 }
 
-void find_absent_classes(const SplitReport& report, const LabelSet& labels,
-                         std::vector<CheckIssue>& issues) {
-  if (report.samples == 0) return;
+/// The file ids (of a pack, labels) that occur in a split.
+using Ids = std::array<bool, 256>;
+
+void add_ids(const SampleFacts& facts, Ids& ids) {
+  for (size_t id = 0; id < ids.size(); ++id) ids[id] = ids[id] || facts.ids[id] > 0;
+}
+
+void find_absent_classes(const CheckReport& whole, const SplitReport& report, const Ids& ids,
+                         const Dataset& dataset, std::vector<CheckIssue>& issues) {
+  if (report.samples == 0 || !report.labelled) return;
+  const LabelSet& labels = whole.labels;
+  if (const auto lack = find_lack_of_classes(report.split, ids, labels, is_pack(dataset.root))) {
+    const bool dummies = whole.layout == Layout::cityscapes && report.split == "test";
+    issues.push_back({dummies ? Severity::warning : Severity::error,
+                      fmt::format("{} ({})", lack->what,
+                                  dummies ? "the dummies of Cityscapes: nothing is scored on them"
+                                          : lack->remedy),
+                      dataset.root.string()});
+    return;
+  }
   for (size_t c = 0; c < report.classes.size(); ++c) {
     if (report.classes[c].pixels > 0) continue;
     issues.push_back(
@@ -202,6 +225,13 @@ void add_pairing_issues(const SplitScan& scan, std::vector<CheckIssue>& issues) 
   for (const UnusableEntry& entry : scan.unusable) {
     issues.push_back({Severity::error, entry.what, entry.path.string()});
   }
+  if (is_unlabelled(scan)) {
+    issues.push_back({Severity::warning,
+                      fmt::format("split {} has no masks: its {} photos are not scored",
+                                  scan.dataset.split, scan.without_mask.size()),
+                      scan.dataset.root.string()});
+    return;
+  }
   for (const Sample& sample : scan.without_mask) {
     issues.push_back({Severity::error, name_missing_mask(sample), sample.image.string()});
   }
@@ -212,6 +242,25 @@ void add_pairing_issues(const SplitScan& scan, std::vector<CheckIssue>& issues) 
     issues.push_back({Severity::error, fmt::format("split {} is empty", scan.dataset.split),
                       scan.dataset.root.string()});
   }
+}
+
+/// What is looked at in a split: its pairs, or its photos where it has nothing else.
+const std::vector<Sample>& samples_of(const SplitScan& scan) {
+  return is_unlabelled(scan) ? scan.without_mask : scan.dataset.samples;
+}
+
+/// The report of a split in which nothing was counted yet.
+SplitReport begin_report(const SplitScan& scan, const LabelSet& labels) {
+  SplitReport report;
+  report.split = scan.dataset.split;
+  report.labelled = !is_unlabelled(scan);
+  report.classes.resize(labels.class_names.size());
+  std::set<std::string> sequences;
+  for (const Sample& sample : samples_of(scan)) {
+    if (!sample.sequence.empty()) sequences.insert(sample.sequence);
+  }
+  report.sequences.assign(sequences.begin(), sequences.end());
+  return report;
 }
 
 /// The class counts of a pack's index are those of its labels.
@@ -232,9 +281,8 @@ void compare_counts(const Pack& pack, const std::vector<SplitReport>& reports,
   }
 }
 
-std::vector<SampleFacts> inspect_all(const std::vector<Entry>& entries, const MaskCoding& masks,
-                                     const LabelSet& labels, int threads,
-                                     const Progress& progress) {
+std::vector<SampleFacts> inspect_all(const std::vector<Entry>& entries, const LabelSet& labels,
+                                     int threads, const Progress& progress) {
   std::vector<SampleFacts> facts(entries.size());
   const auto count = static_cast<int64_t>(entries.size());
   const int team = threads > 0 ? threads : usable_cores();
@@ -244,8 +292,8 @@ std::vector<SampleFacts> inspect_all(const std::vector<Entry>& entries, const Ma
 #pragma omp parallel for schedule(dynamic) num_threads(team)
   for (int64_t i = 0; i < count; ++i) {
     try {
-      facts[static_cast<size_t>(i)] =
-          inspect(*entries[static_cast<size_t>(i)].sample, masks, labels);
+      const Entry& entry = entries[static_cast<size_t>(i)];
+      facts[static_cast<size_t>(i)] = inspect(*entry.sample, entry.masks, labels);
       const std::lock_guard lock(mutex);
       ++done;
       if (progress) progress(done, count);
@@ -296,32 +344,26 @@ CheckReport check_dataset(const std::filesystem::path& root, const LabelSet& wan
 
   std::vector<Entry> entries;
   for (size_t s = 0; s < scans.size(); ++s) {
-    for (const Sample& sample : scans[s].dataset.samples) entries.push_back({s, &sample});
+    const MaskCoding* masks = is_unlabelled(scans[s]) ? nullptr : &scans[s].dataset.masks;
+    for (const Sample& sample : samples_of(scans[s])) entries.push_back({s, &sample, masks});
   }
-  const std::vector<SampleFacts> facts =
-      inspect_all(entries, scans.front().dataset.masks, labels, threads, progress);
+  const std::vector<SampleFacts> facts = inspect_all(entries, labels, threads, progress);
 
   std::vector<ColorSums> colors(scans.size());
+  std::vector<Ids> ids(scans.size());
   for (const SplitScan& scan : scans) {
-    SplitReport split;
-    split.split = scan.dataset.split;
-    split.classes.resize(labels.class_names.size());
-    std::set<std::string> sequences;
-    for (const Sample& sample : scan.dataset.samples) {
-      if (!sample.sequence.empty()) sequences.insert(sample.sequence);
-    }
-    split.sequences.assign(sequences.begin(), sequences.end());
-    report.splits.push_back(std::move(split));
+    report.splits.push_back(begin_report(scan, labels));
     add_pairing_issues(scan, report.issues);
   }
   for (size_t i = 0; i < entries.size(); ++i) {
     const size_t s = entries[i].split;
     add_sample(facts[i], labels, report.splits[s], colors[s]);
+    add_ids(facts[i], ids[s]);
     report.issues.insert(report.issues.end(), facts[i].issues.begin(), facts[i].issues.end());
   }
   for (size_t s = 0; s < scans.size(); ++s) {
     finish_colors(colors[s], report.splits[s]);
-    find_absent_classes(report.splits[s], labels, report.issues);
+    find_absent_classes(report, report.splits[s], ids[s], scans[s].dataset, report.issues);
   }
   if (pack) compare_counts(*pack, report.splits, report.issues);
   find_same_contents(entries, facts, scans, report.issues);

@@ -27,7 +27,8 @@ struct CheckIssue {
 /// What was found in one split. Pixels are counted at the masks' own size.
 struct SplitReport {
   std::string split;
-  int64_t samples = 0;  // readable pairs
+  bool labelled = true;  // false: photos alone (is_unlabelled), whose labels are not counted
+  int64_t samples = 0;   // readable pairs, or photos where these are alone
   int min_height = 0, min_width = 0, max_height = 0, max_width = 0;
   std::vector<ClassFrequency> classes;  // one a class of the label set
   uint64_t ignored_pixels = 0;
@@ -55,12 +56,13 @@ struct CheckReport {
 using Progress = std::function<void(int64_t, int64_t)>;
 
 /// Decodes every file of every split of the data set `root` with `threads` threads (0 = all cores).
-/// Errors in the report: a photo without a mask, dead links and devices, files that cannot be read, differing sizes,
-/// unknown ids (the first a mask), an empty split, one photo's content in two splits. Warnings: a
-/// mask without a photo, one content twice in a split, a sequence in two splits, a class without a
-/// pixel in a split. Of a pack, checksums and class counts are verified instead. The report does
-/// not depend on the number of threads. Throws InputError only when `root` is not a data set, or a
-/// pack with another label set.
+/// Errors in the report: a photo without a mask, dead links and devices, files that cannot be read,
+/// differing sizes, unknown ids (the first a mask), an empty split, one whose labels show fewer
+/// than two classes (but for the dummies of Cityscapes' test split), one photo's content in two
+/// splits. Warnings: a mask without a photo, a split without masks (is_unlabelled), one content
+/// twice in a split, a sequence in two splits, a class without a pixel in a split. Of a pack,
+/// checksums and class counts are verified instead. The report does not depend on the number of
+/// threads. Throws InputError only when `root` is not a data set, or a pack with another label set.
 CheckReport check_dataset(const std::filesystem::path& root, const LabelSet& labels,
                           int threads = 0, const Progress& progress = {});
 

@@ -1,14 +1,15 @@
 #include "loader/class_presence.h"
 
 #include <fmt/format.h>
-#include <omp.h>
 
 #include <algorithm>
 #include <exception>
+#include <functional>
 #include <numeric>
 #include <vector>
 
 #include "engine/text.h"
+#include "kernels/cores.h"
 #include "kernels/error.h"
 #include "loader/dataset_file.h"
 #include "loader/mask.h"
@@ -61,7 +62,7 @@ std::vector<size_t> scattered(size_t size) {
 /// The ids in the masks of `dataset`, of as few as show two classes.
 Ids ids_of(const Dataset& dataset, const LabelSet& labels, int threads) {
   const std::vector<size_t> order = scattered(dataset.samples.size());
-  const int team = threads > 0 ? threads : omp_get_num_procs();
+  const int team = threads > 0 ? threads : usable_cores();
   Ids present{};
   for (size_t first = 0, count = 1; first < order.size() && classes_of(present, labels).count < 2;
        first += count, count = std::min(2 * count, kMostAtOnce)) {

@@ -161,9 +161,8 @@ Image decode_labels(std::span<const uint8_t> bytes, std::string_view name,
                     const ImageLimits& limits) {
   const ImageInfo info = probe_image(bytes, name, limits);
   const auto refuse = [&](std::string_view found, std::string_view remedy) {
-    throw InputError(
-        fmt::format("a mask must be an 8-bit greyscale PNG of class ids, this is {}", found), name,
-        remedy);
+    throw InputError(fmt::format("a mask must be a greyscale PNG of class ids, this is {}", found),
+                     name, remedy);
   };
   if (info.format != ImageFormat::png) {
     refuse("a JPEG or BMP image", "save the ids themselves as PNG; JPEG would change them");
@@ -173,19 +172,26 @@ Image decode_labels(std::span<const uint8_t> bytes, std::string_view name,
            "if the palette's indices are the ids, set mask_format = \"indices\" in dataset.toml, "
            "if its colours stand for classes, \"colors\"");
   }
-  if (info.channels != 1) {
-    refuse(fmt::format("a PNG of {} channels", info.channels),
-           "give the file with the ids, not its coloured picture; or set mask_format = \"colors\" "
-           "in dataset.toml and give every class its color");
-  }
-  if (info.bits != 8) {
+  if (info.bits > 8) {
     refuse(fmt::format("a {}-bit PNG", info.bits), "save the ids themselves with 8 bits");
   }
   const PngHeader header = read_png_header(bytes, name);
-  if (reads_png_pixels(header)) return decode_png_ids(bytes, header, name);
-  const Image repeated = decode_other(bytes, info, name);  // grey in three channels
-  Image mask(info.height, info.width, 1);
-  for (size_t p = 0; p < mask.pixels.size(); ++p) mask.pixels[p] = repeated.pixels[3 * p];
+  if (info.channels == 1 && !header.interlaced) return decode_png_ids(bytes, header, name);
+  const Image image = decode_rgb(bytes, name, limits);
+  // As RGB, grey values of fewer than 8 bits are stretched to 0 to 255.
+  const int stretch = 255 / ((1 << info.bits) - 1);
+  Image mask(image.height, image.width, 1);
+  for (size_t p = 0; p < mask.pixels.size(); ++p) {
+    const uint8_t* rgb = image.pixels.data() + 3 * p;
+    if (rgb[0] != rgb[1] || rgb[0] != rgb[2]) {
+      const auto width = static_cast<size_t>(mask.width);
+      refuse(fmt::format("a coloured one: [{}, {}, {}] at x={}, y={}", rgb[0], rgb[1], rgb[2],
+                         p % width, p / width),
+             "give the file with the ids, not its coloured picture; or set mask_format = "
+             "\"colors\" in dataset.toml and give every class its color");
+    }
+    mask.pixels[p] = static_cast<uint8_t>(rgb[0] / stretch);
+  }
   return mask;
 }
 

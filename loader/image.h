@@ -79,8 +79,9 @@ Image decode_rgb(std::span<const uint8_t> bytes, std::string_view name,
 Image read_rgb(const std::filesystem::path& path, const ImageLimits& limits = {},
                const DecodeOptions& options = {});
 
-/// Decodes a mask of class ids to 1 channel: only an 8-bit greyscale PNG is one. A palette,
-/// colours, another depth or a lossy format would change the ids and are an InputError that says
+/// Decodes a mask of class ids to 1 channel: a greyscale PNG of 1 to 8 bits, whose values as stored
+/// are the ids, or one of 8 bits in RGB whose channels are equal everywhere; alpha is dropped. A
+/// palette, colours, 16 bits or a lossy format would change the ids and are an InputError that says
 /// so, and how a data set tells that they are meant (loader/mask.h).
 Image decode_labels(std::span<const uint8_t> bytes, std::string_view name,
                     const ImageLimits& limits = {});

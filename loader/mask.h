@@ -14,7 +14,7 @@
 namespace macadam {
 
 enum class MaskFormat : uint8_t {
-  ids,      // an 8-bit greyscale PNG of ids
+  ids,      // a greyscale PNG of ids (decode_labels)
   indices,  // a PNG with a palette, whose indices are the ids
   colors,   // a PNG of colours, each of which stands for an id
 };

@@ -1,5 +1,7 @@
 #include "loader/pack_writer.h"
 
+#include <fmt/format.h>
+
 #include <array>
 #include <atomic>
 #include <exception>
@@ -129,9 +131,19 @@ PackSummary write_pack(const fs::path& root, const LabelSet& labels, const fs::p
                        const PackOptions& options,
                        const std::function<void(int64_t, int64_t)>& progress) {
   std::vector<Dataset> datasets;
-  for (const std::string& split : list_splits(root)) datasets.push_back(open_dataset(root, split));
+  PackSummary summary;
+  for (const std::string& split : list_splits(root)) {
+    const SplitScan scan = scan_split(root, split);
+    if (is_unlabelled(scan)) {
+      summary.skipped.push_back(
+          fmt::format("split {}, whose {} photos have no masks", split, scan.without_mask.size()));
+    } else {
+      datasets.push_back(open_dataset(root, split));
+    }
+  }
   if (datasets.empty()) {
-    throw InputError("data set has no split", root.string(), "it needs folders train, val, test");
+    throw InputError("data set has no split with masks", root.string(),
+                     "it needs folders train, val, test");
   }
   PackIndex index;
   index.name = datasets.front().name;
@@ -147,7 +159,6 @@ PackSummary write_pack(const fs::path& root, const LabelSet& labels, const fs::p
   }
 
   PackFile file(out, std::move(index));
-  PackSummary summary;
   const auto count = static_cast<int64_t>(entries.size());
   const int team = options.threads > 0 ? options.threads : usable_cores();
   std::exception_ptr failure;  // of the ordered part alone

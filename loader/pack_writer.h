@@ -23,14 +23,15 @@ struct PackOptions {
 struct PackSummary {
   int64_t samples = 0;
   uint64_t bytes = 0;                // of the file
-  std::vector<std::string> skipped;  // one error message a sample left out
+  std::vector<std::string> skipped;  // what was left out: an error message a sample
 };
 
-/// Decodes every sample of every split of the data set `root` (a folder or a pack) once and writes
-/// `out`, completely or not at all (engine/files.h). The same data set and options give the same
-/// bytes for any number of threads. A sample that cannot be loaded is an InputError, the first of
-/// the data set's order, or with `skip_damaged` left out. `progress` gets the samples done and in
-/// all; an exception of it ends the work.
+/// Decodes every sample of every split of the data set `root` (a folder or a pack) once, but for
+/// splits without masks (is_unlabelled), which are left out, and writes `out`, completely or not at
+/// all (engine/files.h). The same data set and options give the same bytes for any number of
+/// threads. A sample that cannot be loaded is an InputError, the first of the data set's order, or
+/// with `skip_damaged` left out. `progress` gets the samples done and in all; an exception of it
+/// ends the work.
 PackSummary write_pack(const std::filesystem::path& root, const LabelSet& labels,
                        const std::filesystem::path& out, const PackOptions& options,
                        const std::function<void(int64_t, int64_t)>& progress = {});

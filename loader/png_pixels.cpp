@@ -30,7 +30,8 @@ std::span<const uint8_t> joined(const std::vector<std::span<const uint8_t>>& pie
   return storage;
 }
 
-/// Indices of fewer than 8 bits, the leftmost in the highest; rows begin at whole bytes.
+/// Grey values or indices of fewer than 8 bits, the leftmost in the highest; rows begin at whole
+/// bytes.
 Image unpack(const Image& packed, int width, int bits) {
   Image image(packed.height, width, 1);
   const int in_a_byte = 8 / bits, mask = (1 << bits) - 1;
@@ -137,7 +138,7 @@ Image decode_png_rgb(std::span<const uint8_t> bytes, const PngHeader& header,
 
 Image decode_png_ids(std::span<const uint8_t> bytes, const PngHeader& header,
                      std::string_view name) {
-  require(reads_png_pixels(header) && header.samples() == 1, "a pixel is one number");
+  require(!header.interlaced && header.bits <= 8 && header.samples() == 1, "a pixel is one number");
   return decode_samples(read_png_chunks(bytes, name), header, name);
 }
 

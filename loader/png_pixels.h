@@ -21,7 +21,7 @@ Image decode_png_rgb(std::span<const uint8_t> bytes, const PngHeader& header,
                      std::string_view name);
 
 /// The grey values, or the indices of a palette as they stand in the file (the palette may even be
-/// too short for them). Requires reads_png_pixels(header) and grey or palette.
+/// too short for them). Requires grey or palette of at most 8 bits, not interlaced.
 Image decode_png_ids(std::span<const uint8_t> bytes, const PngHeader& header,
                      std::string_view name);
 

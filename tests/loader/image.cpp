@@ -162,12 +162,11 @@ TEST(Image, MasksThatWouldChangeTheIdsAreRefused) {
   const std::vector<uint8_t> palette{128, 64, 128, 70, 70, 70};
   const auto refused = [](const std::vector<uint8_t>& bytes, const std::string& why) {
     expect_input_error([&] { decode_labels(bytes, "mask.png"); },
-                       {"mask.png", "8-bit greyscale PNG", why});
+                       {"mask.png", "a greyscale PNG", why});
   };
   refused(make_png(2, 1, 8, kPalette, {{0, 1}}, palette), "palette");
-  refused(make_png(2, 1, 8, kRgb, {{0, 1, 2, 3, 4, 5}}), "3 channels");
-  refused(make_png(1, 1, 8, kGreyAlpha, {{7, 255}}), "2 channels");
-  refused(make_png(2, 1, 4, kGrey, {{0x12}}), "4-bit");
+  refused(make_png(2, 1, 8, kRgb, {{7, 7, 7, 7, 7, 9}}), "[7, 7, 9] at x=1, y=0");
+  refused(make_png(1, 1, 16, kRgb, {{0, 7, 0, 7, 0, 7}}), "16-bit");
   refused(make_png(1, 1, 16, kGrey, {{0, 7}}), "16-bit");
   refused(make_jpeg(noise(8, 8, 1, 1), 90), "JPEG");
   // The likely mistakes are named.
@@ -177,6 +176,31 @@ TEST(Image, MasksThatWouldChangeTheIdsAreRefused) {
             (std::vector<uint8_t>{7, 33}));
   // As a photo, the palette's colours are what is wanted.
   EXPECT_EQ(decode_rgb(make_png(2, 1, 8, kPalette, {{0, 1}}, palette), "").pixels, palette);
+}
+
+TEST(Image, GreyMasksOfOtherKindsAreIds) {
+  const auto ids = [](const std::vector<uint8_t>& bytes) {
+    return decode_labels(bytes, "").pixels;
+  };
+  using Ids = std::vector<uint8_t>;
+  EXPECT_EQ(ids(make_png(3, 1, 1, kGrey, {{0b01000000}})), (Ids{0, 1, 0}));
+  EXPECT_EQ(ids(make_png(3, 1, 2, kGrey, {{0b11010000}})), (Ids{3, 1, 0}));
+  EXPECT_EQ(ids(make_png(2, 1, 4, kGrey, {{0x2F}})), (Ids{2, 15}));
+  EXPECT_EQ(ids(make_png(2, 1, 8, kRgb, {{7, 7, 7, 255, 255, 255}})), (Ids{7, 255}));
+  EXPECT_EQ(ids(make_png(2, 1, 8, kRgba, {{7, 7, 7, 255, 0, 0, 0, 0}})), (Ids{7, 0}));
+  EXPECT_EQ(ids(make_png(2, 1, 8, kGreyAlpha, {{7, 255, 9, 255}})), (Ids{7, 9}));
+  // Interlaced, which stb_image decodes; of one pixel there is one pass.
+  for (const int bits : {1, 2, 4, 8}) {
+    const auto raw = static_cast<uint8_t>(1 << (8 - bits));  // 1 in the highest bits
+    EXPECT_EQ(ids(make_png({.width = 1,
+                            .height = 1,
+                            .bits = bits,
+                            .color = kGrey,
+                            .interlace = 1,
+                            .raw = {0, raw}})),
+              (Ids{1}))
+        << bits;
+  }
 }
 
 TEST(Image, InvalidPngHeadersAreErrors) {
