@@ -9,6 +9,7 @@
 #include "app/console.h"
 #include "app/new_model.h"
 #include "app/options.h"
+#include "engine/files.h"
 #include "loader/label_set.h"
 #include "models/conversion.h"
 #include "models/loaded_model.h"
@@ -46,10 +47,12 @@ std::map<std::string, std::string> parse_options(const std::vector<std::string>&
 void import_weights(const ConvertOptions& options) {
   std::string network = options.network;
   if (network.empty()) {
-    network = network_of(*open_weights(options.source));
+    const auto weights = open_weights(options.source);
+    network = network_of(*weights);
     if (network.empty()) {
-      throw InputError("the weights fit no network as a whole", options.source,
-                       "name one with --network, and --partial if they are a part of it");
+      throw InputError(
+          fmt::format("the weights fit no network as a whole ({})", summary_of(weights->tensors())),
+          options.source, "name one with --network, and --partial if they are a part of it");
     }
   }
   find_segmentation_network(network);
@@ -83,7 +86,7 @@ void export_model(const ConvertOptions& options) {
     std::tie(model.info.width, model.info.height) = parse_size(options.size, "--size");
   }
   const Graph graph =
-      build_network(network_spec(model.info), {1, model.info.height, model.info.width, 3});
+      model_network(model.info, {1, model.info.height, model.info.width, 3}, options.source);
   export_onnx(options.destination, graph, model.parameters, model.info,
               {.fold_batch_norm = !options.keep_norms,
                .dynamic = !options.fixed,
@@ -100,6 +103,7 @@ void convert(const ConvertOptions& options, const CLI::App& command) {
     throw InputError(fmt::format("'{}' is no format to write", extension), options.destination,
                      "end the name in .safetensors or .onnx");
   }
+  check_place(options.destination);
   std::error_code missing;
   if (fs::equivalent(options.source, options.destination, missing)) {
     throw InputError("source and destination are the same file", options.destination,

@@ -253,7 +253,9 @@ void eval(const EvalOptions& options) {
   const DeviceInfo device = device_info(parse_device(options.device));
   Stream stream(device.device);
   LoadedModel model(options.model, stream);
-  const Evaluation evaluation = evaluate(options, scoring, model, stream, device);
+  const Evaluation evaluation = at_size_of(model.info(), model.file(), [&] {
+    return evaluate(options, scoring, model, stream, device);
+  });
   const SegmentationMetrics metrics = compute_metrics(evaluation.scores.classes, absent);
   if (options.json) {
     const std::string text = json_text(evaluation_json(options, model.info(), evaluation, metrics));

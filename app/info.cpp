@@ -21,6 +21,7 @@
 #include "loader/dataset.h"
 #include "loader/label_set.h"
 #include "loader/pack.h"
+#include "models/conversion.h"
 #include "models/loaded_model.h"
 
 namespace macadam {
@@ -213,6 +214,31 @@ void check_convolutions(bool json) {
   }
 }
 
+/// The tensors of another tool's file.
+Json describe_weights(const std::string& file) {
+  const auto weights = open_weights(file);
+  Json out{{"weights", file}, {"format", weights->format()}, {"tensors", Json::array()}};
+  for (const WeightTensor& tensor : weights->tensors()) {
+    out["tensors"].push_back(
+        {{"name", tensor.name}, {"dtype", name_of(tensor.dtype)}, {"shape", tensor.shape}});
+  }
+  const std::string network = network_of(*weights);
+  out["network"] = network.empty() ? Json(nullptr) : Json(network);
+  return out;
+}
+
+void print_weights(const Json& info) {
+  const Json& network = info["network"];
+  print("{}: {} file, {} tensors, {}\n", info["weights"].get<std::string>(),
+        info["format"].get<std::string>(), info["tensors"].size(),
+        network.is_null() ? "of no network as a whole"
+                          : "as of " + network.get<std::string>() + " (see macadam convert)");
+  for (const Json& tensor : info["tensors"]) {
+    print("  {:<8} {:<20} {}\n", tensor["dtype"].get<std::string>(),
+          text_of(tensor["shape"].get<TensorShape>()), tensor["name"].get<std::string>());
+  }
+}
+
 void info(const InfoOptions& options, const CLI::App& command) {
   if (options.self_test) {
     check_convolutions(options.json);
@@ -230,16 +256,23 @@ void info(const InfoOptions& options, const CLI::App& command) {
     refuse_options(command, of_a_plan, "a data set");
     out = describe_dataset(options.subject);
     show = print_dataset;
+  } else if (std::filesystem::exists(options.subject) && !is_model_file(options.subject)) {
+    refuse_options(command, of_a_plan, "a weight file");
+    out = describe_weights(options.subject);
+    show = print_weights;
   } else if (std::filesystem::exists(options.subject)) {
     refuse_options(command, {"--classes", "--size"}, "a model, which has its own");
     const ModelInfo model = load_model(options.subject).info;
+    model_network(model, {1, model.height, model.width, 3}, options.subject);
+    out = at_size_of(model, options.subject, [&] {
+      return describe_network(network_spec(model), model.height, model.width, options);
+    });
     if (!options.json) {
       print("{}: {} classes of {} ({}), epoch {}, step {}, macadam {}\n", options.subject,
             model.class_names.size(), model.label_set, joined(model.class_names), model.epoch,
             model.step, model.macadam_version);
       for (const auto& [name, value] : model.metrics) print("  {} {}\n", name, score_text(value));
     }
-    out = describe_network(network_spec(model), model.height, model.width, options);
     out["model"] = Json::parse(to_json(model));
   } else {
     const auto [width, height] = parse_size(options.size, "--size");
@@ -255,10 +288,11 @@ void info(const InfoOptions& options, const CLI::App& command) {
 }  // namespace
 
 void add_info(CLI::App& app) {
-  auto* command = app.add_subcommand("info", "Describe a network, a model, a data set; or devices");
+  auto* command =
+      app.add_subcommand("info", "Describe a network, a model, weights, a data set; or devices");
   auto options = std::make_shared<InfoOptions>();
   command->add_option("subject", options->subject,
-                      "Registry name, model file or data set folder; nothing: devices, versions");
+                      "Registry name, model, weight file or data set; nothing: devices, versions");
   command->add_option("--classes", options->classes, "Of a network")->capture_default_str();
   command->add_option("--size", options->size, "Width x height, of a network")
       ->capture_default_str();

@@ -10,6 +10,7 @@
 #include "app/commands.h"
 #include "app/console.h"
 #include "app/options.h"
+#include "engine/files.h"
 #include "kernels/error.h"
 #include "loader/dataset.h"
 #include "loader/image.h"
@@ -39,6 +40,7 @@ void pack(const PackCommand& command) {
   if (!command.out.ends_with(".pack")) {
     throw InputError("a pack is named *.pack", command.out, "add .pack to the name");
   }
+  check_place(command.out);
   PackOptions options;
   if (!command.size.empty()) {
     std::tie(options.width, options.height) = parse_size(command.size, "--size");

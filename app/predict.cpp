@@ -116,8 +116,10 @@ void predict(const PredictOptions& options) {
   LoadedModel model(options.model, stream);
   const ModelInfo& info = model.info();
   Ops ops = make_ops(stream);
-  Predictor predictor(model.graph(1, info.height, info.width), model.parameters(), stream, ops,
-                      {dtype, info.normalization, options.flip});
+  Predictor predictor = at_size_of(info, options.model, [&] {
+    return Predictor(model.graph(1, info.height, info.width), model.parameters(), stream, ops,
+                     {dtype, info.normalization, options.flip});
+  });
   std::error_code error;
   fs::create_directories(options.output, error);
   if (error) throw RunError("cannot create the folder", options.output, error.message());

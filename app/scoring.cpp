@@ -97,7 +97,9 @@ ConfusionMatrix score(LoadedModel& model, Loader& loader, Stream& stream, Ops& o
   EvaluatorOptions options;
   options.dtype = dtype;
   options.normalization = model.info().normalization;
-  Evaluator evaluator(graph, model.parameters(), stream, ops, options);
+  Evaluator evaluator = at_size_of(model.info(), model.file(), [&] {
+    return Evaluator(graph, model.parameters(), stream, ops, options);
+  });
   LoaderSource source(loader);
   source.start(0, 0);
   for (int64_t i = 0; i < source.batches(); ++i) {

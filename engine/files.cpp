@@ -256,6 +256,17 @@ bool name_fits(const fs::path& path) {
   return name <= most && folder.string().size() + 1 + std::max(name, kTemporaryBytes) < PATH_MAX;
 }
 
+void check_place(const fs::path& path) {
+  std::error_code ignored;
+  const fs::path folder = folder_of(path);
+  if (!fs::is_directory(folder, ignored)) {
+    throw InputError("no such folder to write into", folder.string(), "create it, or correct it");
+  }
+  if (fs::is_directory(path, ignored)) {
+    throw InputError("a folder, where a file is to be written", path.string(), "name a file");
+  }
+}
+
 std::string read_file(const fs::path& path, size_t max_bytes) {
   struct stat status {};
   const Descriptor file = open_regular(path, status);

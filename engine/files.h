@@ -47,6 +47,10 @@ void remove_stale_temporaries(const std::filesystem::path& folder);
 /// length, and so does the system.
 bool name_fits(const std::filesystem::path& path);
 
+/// Throws InputError when a file called `path` could not be made for want of its folder, or because
+/// a folder has the name: asked before hours of work, not after.
+void check_place(const std::filesystem::path& path);
+
 /// The whole file. Throws InputError when it is not a readable regular file (a pipe is not waited
 /// for) or has more than `max_bytes`.
 std::string read_file(const std::filesystem::path& path, size_t max_bytes);

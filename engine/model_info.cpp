@@ -22,7 +22,6 @@ using Json = nlohmann::ordered_json;
 constexpr size_t max_json_bytes = 1 << 20;
 constexpr int max_json_depth = 4;
 constexpr int max_classes = 255;  // a mask is 8 bits a pixel and 255 means ignore
-constexpr int max_extent = 1 << 16;
 
 /// Parses JSON without duplicate keys or deep nesting.
 Json strict_json(std::string_view text, std::string_view file) {
@@ -243,8 +242,8 @@ ModelInfo parse_model_info(std::string_view json, std::string_view file) {
   info.inverse_ids = fields.bytes("inverse_ids");
   info.label_set = fields.text("label_set");
   info.void_is_class = fields.boolean("void_is_class");
-  info.height = static_cast<int>(fields.integer("height", 1, max_extent));
-  info.width = static_cast<int>(fields.integer("width", 1, max_extent));
+  info.height = static_cast<int>(fields.integer("height", 1, max_model_extent));
+  info.width = static_cast<int>(fields.integer("width", 1, max_model_extent));
   info.normalization.mean = fields.triple("mean", std::numeric_limits<float>::lowest());
   info.normalization.std = fields.triple("std", 0);
   if (version >= 2) {  // before, every network read R, G, B from 0 to 1

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "kernels/cpu/cpu_ops.h"
+#include "kernels/memory_error.h"
 #if defined(MACADAM_HAS_CUDA)
 #include "kernels/cuda/cuda_ops.h"
 #endif
@@ -92,8 +93,8 @@ Buffer::Buffer(Device device, size_t bytes, Kind kind)
     const size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
     data_ = static_cast<std::byte*>(std::aligned_alloc(kAlignment, rounded));
     if (data_ == nullptr) {
-      throw RunError(fmt::format("not enough memory for {} MiB", bytes >> 20), device.name(),
-                     "use a smaller batch or size");
+      throw MemoryError(fmt::format("not enough memory for {} MiB", bytes >> 20), device.name(),
+                        "use a smaller batch or size");
     }
     return;
   }

@@ -7,6 +7,7 @@
 #include <charconv>
 #include <vector>
 
+#include "engine/model_info.h"
 #include "engine/text.h"
 #include "models/encoder_unets.h"
 #include "models/keras_unets.h"
@@ -104,6 +105,10 @@ Graph build_network(const NetworkSpec& spec, Shape input) {
           fmt::format("{} has no option '{}'", spec.name, key), "network." + key,
           known.empty() ? "it takes none" : fmt::format("did you mean '{}'?", nearest(key, known)));
     }
+  }
+  if (input.h > max_model_extent || input.w > max_model_extent) {
+    throw InputError(fmt::format("images of {}x{} (height x width)", input.h, input.w), "size",
+                     fmt::format("use at most {} pixels a side", max_model_extent));
   }
   const int m = entry.size_multiple, least = std::max(m, entry.minimum_size);
   if (input.h < least || input.w < least || input.h % m != 0 || input.w % m != 0) {

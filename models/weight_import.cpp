@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <optional>
 #include <set>
 
@@ -40,15 +39,39 @@ bool fits(const TensorShape& found, const ParameterSpec& p, bool keras) {
   return found == matrix && (!keras || own[2] * own[3] == 1);
 }
 
+/// What may stand before the scheme's names in the file, "module.net." for one: what stands before
+/// a few of them, the shortest first.
+std::vector<std::string> prefixes_of(const WeightScheme& scheme, const WeightFile& file) {
+  constexpr size_t kNames = 4, kMost = 16;
+  std::set<std::string_view> wanted;
+  const size_t step = std::max<size_t>(scheme.source.size() / kNames, 1);
+  size_t number = 0;
+  for (const auto& [parameter, name] : scheme.source) {
+    if (number++ % step == 0) wanted.insert(name);
+  }
+  std::vector<std::string> found{""};
+  for (const WeightTensor& tensor : file.tensors()) {
+    const std::string_view name = tensor.name;
+    for (const std::string_view ending : wanted) {
+      if (name.size() <= ending.size() || !name.ends_with(ending)) continue;
+      const std::string_view before = name.substr(0, name.size() - ending.size());
+      if (before.ends_with('.') && std::ranges::find(found, before) == found.end()) {
+        found.emplace_back(before);
+      }
+    }
+  }
+  std::ranges::stable_sort(found, {}, &std::string::size);
+  found.resize(std::min(found.size(), kMost));
+  return found;
+}
+
 Match best_match(const WeightFile& file, std::span<const WeightScheme> schemes,
                  const Graph& graph) {
-  constexpr std::array<std::string_view, 4> kPrefixes{"", "encoder.", "backbone.",
-                                                      "model.encoder."};
   Match best;
   for (const WeightScheme& scheme : schemes) {
     if (scheme.keras != file.keras()) continue;
-    for (std::string_view prefix : kPrefixes) {
-      Match match{&scheme, std::string(prefix), 0};
+    for (const std::string& prefix : prefixes_of(scheme, file)) {
+      Match match{&scheme, prefix, 0};
       for (const ParameterSpec& p : graph.parameters()) {
         const auto source = scheme.source.find(p.name);
         if (source == scheme.source.end()) continue;
@@ -82,7 +105,7 @@ std::string some(const std::vector<std::string>& names) {
   constexpr size_t kShown = 3;
   std::vector<std::string> shown(names.begin(),
                                  names.begin() + static_cast<long>(std::min(names.size(), kShown)));
-  for (std::string& name : shown) name = fmt::format("'{}'", name);
+  for (std::string& name : shown) name = quote(name);
   return joined(shown) +
          (names.size() > kShown ? fmt::format(" and {} more", names.size() - kShown) : "");
 }
@@ -95,6 +118,15 @@ Graph probe(const NetworkEntry& entry) {
 }
 
 }  // namespace
+
+std::string summary_of(std::span<const WeightTensor> tensors) {
+  constexpr size_t kShown = 3;
+  std::vector<std::string> first;
+  for (const WeightTensor& tensor : tensors.first(std::min(tensors.size(), kShown))) {
+    first.push_back(fmt::format("{} {}", quote(tensor.name), text_of(tensor.shape)));
+  }
+  return fmt::format("{} tensors, the first {}", tensors.size(), joined(first));
+}
 
 std::string network_of(const WeightFile& file, Task task) {
   constexpr double kEnough = 0.95;  // of the network, or of its encoder
@@ -135,8 +167,9 @@ WeightImport::WeightImport(const std::filesystem::path& path, const NetworkSpec&
                              other);
   };
   if (match.scheme == nullptr) {
-    throw InputError(fmt::format("no tensor of the file fits {}", spec.name), file_->name(),
-                     looks_like());
+    throw InputError(fmt::format("no tensor of the file fits {} (it holds {})", spec.name,
+                                 summary_of(file_->tensors())),
+                     file_->name(), looks_like());
   }
   scheme_ = *match.scheme;
   report_ = {file_->name(), std::string(file_->format()), scheme_.name, 0, 0, 0, {}, {}, {}};

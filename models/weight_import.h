@@ -59,6 +59,9 @@ class WeightImport {
   std::vector<Assignment> assignments_;
 };
 
+/// "217 tensors, the first 'conv1.weight' [64, 3, 7, 7], ...": for errors.
+std::string summary_of(std::span<const WeightTensor> tensors);
+
 /// The network of a task that a file holds most of, "" if none is whole: "resnet34_unet".
 std::string network_of(const WeightFile& file, Task task = Task::segmentation);
 

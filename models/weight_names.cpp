@@ -240,6 +240,74 @@ WeightScheme keras_scheme(const Graph& graph, const Normalization& normalization
   return made;
 }
 
+/// The layer of a file's tensor that Keras named itself: "conv2d_7" of "conv2d_7/kernel".
+std::optional<std::string_view> auto_named(const WeightTensor& tensor, std::string_view kind) {
+  const std::string_view name = tensor.name;
+  const size_t slash = name.rfind('/');
+  if (slash == name.npos || name.substr(slash + 1) != kind) return std::nullopt;
+  const std::string_view layer = name.substr(0, slash);
+  for (const std::string_view base : {"conv2d", "depthwise_conv2d", "batch_normalization"}) {
+    const auto rest = after(layer, base);
+    if (!rest) continue;
+    const bool number = rest->size() > 1 && rest->front() == '_' &&
+                        rest->find_first_not_of("0123456789", 1) == rest->npos;
+    if (rest->empty() || number) return layer;
+  }
+  return std::nullopt;
+}
+
+/// A named network's layers in a file where Keras named all of them: .weights.h5 forgets names that
+/// were given. The n-th layer of a kind and shape in the file is the n-th of that kind and shape in
+/// the network, whatever lies between them; nothing when one of them is not there, or one is left.
+std::optional<WeightScheme> keras_auto_scheme(const Graph& graph,
+                                              std::span<const WeightTensor> tensors,
+                                              const Normalization& normalization) {
+  std::map<std::pair<std::string, TensorShape>, std::vector<std::string>> queues;
+  size_t left = 0;
+  for (auto tensor = tensors.rbegin(); tensor != tensors.rend(); ++tensor) {
+    for (const std::string_view kind : {"kernel", "depthwise_kernel", "moving_mean"}) {
+      if (const auto layer = auto_named(*tensor, kind)) {
+        queues[{std::string(kind), tensor->shape}].emplace_back(*layer);
+        ++left;
+      }
+    }
+  }
+  std::map<std::string, std::string, std::less<>> layers;  // ours -> the file's
+  std::string head;                                        // may be one for other classes
+  for (const ParameterSpec& p : graph.parameters()) {
+    const bool conv = p.role == ParameterRole::conv_weight;
+    if (!conv && p.role != ParameterRole::running_mean) continue;
+    const std::string ours(split_name(p.name).layer);
+    const TensorShape own = p.file_shape();
+    TensorShape shape = own;
+    if (conv) shape = {own[2], own[3], own[1], own[0]};
+    if (keras_kind(p) == "depthwise_kernel") shape = {own[2], own[3], own[0], 1};
+    auto& queue = queues[{std::string(keras_kind(p)), shape}];
+    if (queue.empty()) {
+      if (part_of(p.name) != WeightPart::head) return std::nullopt;
+      head = ours;
+      continue;
+    }
+    layers[ours] = queue.back();
+    queue.pop_back();
+    --left;
+  }
+  if (left != (head.empty() ? 0 : 1)) return std::nullopt;
+  for (const auto& [key, queue] : queues) {
+    if (!queue.empty()) layers[head] = queue.front();
+  }
+  WeightScheme made = scheme(
+      "Keras, which named the layers itself", graph,
+      [&](const ParameterSpec& p) -> std::optional<std::string> {
+        const auto found = layers.find(split_name(p.name).layer);
+        if (found == layers.end()) return std::nullopt;
+        return fmt::format("{}/{}", found->second, keras_kind(p));
+      },
+      normalization);
+  made.keras = true;
+  return made;
+}
+
 /// Layers that Keras named itself, "conv2d_7": the n-th convolution of the file is that of the
 /// network, and so are the batch norms. image-segmentation-keras names the last one before the
 /// head "seg_feats"; VGG's layers keep names of their own. The order means nothing when a layer
@@ -317,8 +385,12 @@ std::vector<WeightScheme> weight_schemes(const NetworkEntry& entry, const Graph&
       schemes.push_back(keras_vgg_scheme(graph, prefix));
     }
   }
-  if (entry.family == NetworkFamily::keras_sm)
+  if (entry.family == NetworkFamily::keras_sm) {
     schemes.push_back(keras_scheme(graph, entry.normalization));
+    if (auto unnamed = keras_auto_scheme(graph, tensors, entry.normalization)) {
+      schemes.push_back(std::move(*unnamed));
+    }
+  }
   if (entry.family == NetworkFamily::keras_by_order || entry.name == "unet_mini") {
     schemes.push_back(keras_order_scheme(graph, tensors));
   }

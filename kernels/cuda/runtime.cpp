@@ -5,7 +5,7 @@
 #include "kernels/cuda/cuda_check.h"
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/stopwatch.h"
-#include "kernels/error.h"
+#include "kernels/memory_error.h"
 
 namespace macadam::cuda {
 
@@ -48,9 +48,11 @@ void check_bytes(cudaError_t status, std::string_view call, size_t bytes) {
 void check(cudaError_t status, std::string_view call) {
   if (status == cudaSuccess) return;
   cudaGetLastError();
-  throw RunError(fmt::format("CUDA: {} failed", call),
-                 fmt::format("{} ({})", cudaGetErrorName(status), cudaGetErrorString(status)),
-                 remedy_of(status));
+  const std::string what = fmt::format("CUDA: {} failed", call);
+  const std::string why =
+      fmt::format("{} ({})", cudaGetErrorName(status), cudaGetErrorString(status));
+  if (status == cudaErrorMemoryAllocation) throw MemoryError(what, why, remedy_of(status));
+  throw RunError(what, why, remedy_of(status));
 }
 
 std::vector<DeviceInfo> list_devices() {

@@ -23,10 +23,15 @@ bool non_finite(float value) {
 
 }  // namespace
 
+WeightFile::WeightFile(std::string name, std::vector<WeightTensor> tensors)
+    : name_(std::move(name)), tensors_(std::move(tensors)) {
+  for (size_t i = 0; i < tensors_.size(); ++i) places_.emplace(tensors_[i].name, i);
+}
+
 std::optional<size_t> WeightFile::find(std::string_view name) const {
-  const auto found = std::ranges::find(tensors_, name, &WeightTensor::name);
-  if (found == tensors_.end()) return std::nullopt;
-  return static_cast<size_t>(found - tensors_.begin());
+  const auto found = places_.find(name);
+  if (found == places_.end()) return std::nullopt;
+  return found->second;
 }
 
 std::optional<std::span<const float>> WeightFile::view(size_t) const { return std::nullopt; }

@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "engine/safetensors.h"
@@ -53,12 +54,12 @@ class WeightFile {
   const std::string& name() const { return name_; }
 
  protected:
-  WeightFile(std::string name, std::vector<WeightTensor> tensors)
-      : name_(std::move(name)), tensors_(std::move(tensors)) {}
+  WeightFile(std::string name, std::vector<WeightTensor> tensors);
 
  private:
   std::string name_;
   std::vector<WeightTensor> tensors_;
+  std::unordered_map<std::string_view, size_t> places_;  // of the names, which lie in tensors_
 };
 
 /// Opens weights, recognised by their content:

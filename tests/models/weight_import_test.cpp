@@ -198,6 +198,38 @@ TEST_F(WeightImports, TheToolsOptionsComeWithTheWeights) {
   EXPECT_EQ(needs_of(weights, own).options.count("padding"), 0u) << "the user's choice stands";
 }
 
+// Lightning, DataParallel, torch.compile and attributes of people's own put something before all
+// names, and losses and metrics beside them.
+TEST_F(WeightImports, WhateverStandsBeforeTheNames) {
+  for (const std::string prefix :
+       {"net.", "module.", "model.", "net.module._orig_mod.", "student.backbone.", "state_dict."}) {
+    for (const bool alone : {true, false}) {
+      Tensors tensors = tensors_of(kMobileNet, [&](const std::string& name) {
+        const std::string own = alone ? encoder_alone(name) : as_it_is(name);
+        return own.empty() ? own : prefix + own;
+      });
+      tensors.content["criterion.weight"] = {{8}, std::vector<float>(8, 1)};
+      const WeightImport weights = load(tensors);
+      EXPECT_EQ(weights.report().unused, std::vector<std::string>{"criterion.weight"}) << prefix;
+      EXPECT_EQ(weights.report().decoder_loaded > 0, !alone) << prefix;
+      EXPECT_EQ(network_of(*open_weights(file_)), "mobilenet_v2_unet") << prefix;
+    }
+  }
+}
+
+TEST_F(WeightImports, WeightsOfNothingAreSummedUp) {
+  Tensors tensors;
+  for (const char* name : {"a", "b", "c", "d"}) tensors.content[name] = {{2}, {1, 2}};
+  try {
+    load(tensors);
+    ADD_FAILURE() << "loaded";
+  } catch (const InputError& error) {
+    EXPECT_NE(std::string(error.what()).find("4 tensors, the first 'a' [2], 'b' [2], 'c' [2]"),
+              std::string::npos)
+        << error.what();
+  }
+}
+
 /// keras-applications' VGG16 as tests/golden/make_weight_files.py writes it.
 class KerasVgg16 : public WeightImports {
  protected:

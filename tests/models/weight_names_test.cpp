@@ -140,6 +140,54 @@ TEST(WeightNamesByOrder, FollowTheFileWhateverTheNumbers) {
   EXPECT_EQ(source.at("head.conv.weight"), "conv2d_39/kernel");
 }
 
+/// The list as a .weights.h5 gives it that knows no names: "conv2d", "conv2d_1", ... in the order
+/// of the layers. `renamed` says what became of each layer.
+std::vector<WeightTensor> without_names(std::span<const WeightTensor> tensors,
+                                        std::map<std::string, std::string>& renamed) {
+  std::map<std::string, int> numbers;
+  std::vector<WeightTensor> unnamed;
+  for (const WeightTensor& tensor : tensors) {
+    const size_t slash = tensor.name.rfind('/');
+    const std::string layer = tensor.name.substr(0, slash), kind = tensor.name.substr(slash + 1);
+    if (renamed.count(layer) == 0) {
+      const std::string base = kind == "kernel"             ? "conv2d"
+                               : kind == "depthwise_kernel" ? "depthwise_conv2d"
+                                                            : "batch_normalization";
+      const int number = numbers[base]++;
+      renamed[layer] = number == 0 ? base : base + "_" + std::to_string(number);
+    }
+    unnamed.push_back({renamed[layer] + "/" + kind, tensor.shape});
+  }
+  return unnamed;
+}
+
+TEST(WeightNamesByShape, FindLayersThatKerasNamedItself) {
+  for (const std::string network : {"keras_resnet34_unet", "keras_efficientnet_b0_unet"}) {
+    const TensorList list = read_list(network);
+    const NetworkEntry& entry = find_network(network);
+    const Graph graph = build_network({network, 8, {}}, {1, 64, 64, 3});
+    std::map<std::string, std::string> renamed;
+    const std::vector<WeightTensor> unnamed = without_names(list.tensors, renamed);
+    const std::vector<WeightScheme> named = weight_schemes(entry, graph, list.tensors);
+    const std::vector<WeightScheme> found = weight_schemes(entry, graph, unnamed);
+    ASSERT_EQ(found.size(), named.size() + 1) << network;
+    EXPECT_EQ(found.back().normalization, named.back().normalization);
+    for (const auto& [parameter, source] : named.back().source) {
+      const size_t slash = source.rfind('/');
+      EXPECT_EQ(found.back().source.at(parameter),
+                renamed.at(source.substr(0, slash)) + source.substr(slash))
+          << parameter;
+    }
+    // One layer less, or more, is another network.
+    const auto less = std::span(unnamed).first(unnamed.size() - 12);
+    EXPECT_EQ(weight_schemes(entry, graph, less).size(), named.size());
+    std::vector<WeightTensor> more = unnamed;
+    more.push_back({"conv2d_900/kernel", {5, 5, 7, 7}});
+    more.push_back({"conv2d_901/kernel", {5, 5, 7, 7}});
+    EXPECT_EQ(weight_schemes(entry, graph, more).size(), named.size());
+  }
+}
+
 TEST(WeightNamesByOrder, KeepLayersWithNamesOfTheirOwn) {
   const NetworkEntry& entry = find_network("keras_vgg_unet");
   const Graph graph = build_network({"keras_vgg_unet", 8, {}}, {1, 64, 64, 3});

@@ -1,0 +1,13 @@
+#pragma once
+// The one failure that callers tell apart: what is to be computed does not fit into memory.
+
+#include "kernels/error.h"
+
+namespace macadam {
+
+class MemoryError : public RunError {
+ public:
+  using RunError::RunError;
+};
+
+}  // namespace macadam
