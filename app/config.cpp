@@ -170,6 +170,8 @@ void read_optimizer(ConfigSource& source, Config& config) {
   optimizer.adamw.beta2 = static_cast<float>(betas[1]);
   needs(source, sgd, "momentum", "optimizer", "remove it, or write optimizer = \"sgd\"");
   needs(source, sgd, "nesterov", "optimizer", "remove it, or write optimizer = \"sgd\"");
+  needs(source, !optimizer.sgd.nesterov || optimizer.sgd.momentum > 0, "nesterov", "momentum",
+        "remove it, or give a momentum");
   needs(source, !sgd, "betas", "optimizer", "remove it, or write optimizer = \"adamw\"");
 
   source.read_integer("accumulate", optimizer.accumulate, 1, 1 << 16);

@@ -155,6 +155,7 @@ void add_convert(CLI::App& app) {
   command->add_option("--size", options->size,
                       "Width x height of a new model (512x256), or of the ONNX graph");
   command->add_option("--seed", options->seed, "Of the parameters that the weights lack")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   command->add_flag("--partial", options->partial, "Load what fits, even if it is not whole");
   command->add_flag("--argmax", options->argmax, "ONNX: the class of each pixel, not the scores");

@@ -48,6 +48,7 @@ void add_synth(CLI::App& app) {
       ->capture_default_str();
   command->add_option("--size", options->size, "Width x height")->capture_default_str();
   command->add_option("--seed", options->seed, "Another seed, other streets")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   command->callback([options] { synth(*options); });
 }

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "loader/class_presence.h"
+#include "loader/dataset.h"
 #include "tests/loader/support.h"
 
 namespace macadam {
@@ -143,6 +145,44 @@ TEST_F(CheckCamVid, DoesNotDependOnThreadsAndTellsItsProgress) {
 
 TEST_F(CheckCamVid, AnExceptionOfProgressReachesTheCaller) {
   EXPECT_THROW(check(4, [](int64_t, int64_t) { throw RunError("stop", "", ""); }), RunError);
+}
+
+TEST(Check, TheDummiesOfCityscapesAreNoError) {
+  const TempFolder folder;
+  uint32_t seed = 0;
+  for (const std::string split : {"train", "test"}) {
+    const std::string city = split + "/ulm/ulm_00000" + std::to_string(seed) + "_000019_";
+    put_png(folder / ("leftImg8bit/" + city + "leftImg8bit.png"), noise(8, 8, 3, ++seed));
+    put_png(folder / ("gtFine/" + city + "gtFine_labelIds.png"),
+            split == "test" ? Image(8, 8, 1) : noise_mask(8, 8, 34, 3));
+  }
+  for (const char* name : {"categories8", "trainids19"}) {
+    const CheckReport report = check_dataset(folder.path(), make_label_set(name));
+    EXPECT_EQ(report.errors(), 0) << name;
+    EXPECT_TRUE(has_issue(report, Severity::warning, "the dummies of Cityscapes")) << name;
+  }
+}
+
+TEST_F(CheckCamVid, TrainingNeedsTwoClassesWhateverTheThreads) {
+  const LabelSet labels = make_label_set("camvid11");
+  const auto complaint = [&](int threads) -> std::string {
+    try {
+      require_two_classes(open_dataset(folder_.path(), "train"), labels, threads);
+    } catch (const InputError& error) {
+      return error.what();
+    }
+    return "";
+  };
+  EXPECT_EQ(complaint(1), "");
+  for (const char* number : {"0", "1", "2", "3"}) {
+    put_png(mask("train", number), noise_mask(20, 30, 1, 1));
+  }
+  EXPECT_NE(complaint(1).find("every labelled pixel of the split train is \"sky\""),
+            std::string::npos);
+  EXPECT_EQ(complaint(4), complaint(1));
+  for (const char* number : {"0", "1", "2", "3"}) put_text(mask("train", number), "damaged");
+  EXPECT_NE(complaint(1).find("not a JPEG, PNG or BMP"), std::string::npos);
+  EXPECT_EQ(complaint(4), complaint(1));
 }
 
 TEST(Check, AFolderThatIsNoDataSetIsRefused) {
