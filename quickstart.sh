@@ -59,7 +59,7 @@ cat <<'END'
 
 Done. Look at
   runs/quickstart/report.html    scores, curves, confusion matrix, samples
-  predictions/                   ids, colours and overlays
+  predictions/                   ids/, color/ and overlay/
 
 Then try
   build/release/macadam info unet_mini --train       layers, memory, implementations

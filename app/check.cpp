@@ -29,7 +29,7 @@ struct CheckOptions {
   std::string dataset;
   std::string label_set{kAutoLabelSet}, void_policy = "auto";
   int threads = 0;
-  bool json = false;
+  bool json = false, no_strict = false;
   std::string augment, output;
   int sheets = 8;
 };
@@ -152,9 +152,9 @@ void check(const CheckOptions& options) {
                               options.dataset);
   if (config) check_fill_labels(config->augment, labels.classes());
   ProgressLine progress("checking");
-  const CheckReport report =
-      check_dataset(options.dataset, labels, options.threads,
-                    [&](int64_t done, int64_t total) { progress.show(done, total); });
+  const CheckReport report = check_dataset(
+      options.dataset, labels, options.threads,
+      [&](int64_t done, int64_t total) { progress.show(done, total); }, !options.no_strict);
   if (options.json) {
     print_json(to_json(report));
   } else {
@@ -185,6 +185,8 @@ void add_check(CLI::App& app) {
   command->add_option("--threads", options->threads, "0 = all cores")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
+  command->add_flag("--no-strict", options->no_strict,
+                    "JPEGs with stray bytes or without an end are warnings, not errors");
   command->add_flag("--json", options->json, "One JSON object on stdout");
   auto* augment =
       command

@@ -113,6 +113,7 @@ void read_data(ConfigSource& source, Config& config) {
   source.read_integer("loader.cache", config.loader_cache, 0, int64_t{1} << 30);
   source.read_integer("loader.device_cache", config.device_cache, 0, int64_t{1} << 30);
   source.read_bool("loader.reduced_decoding", config.reduced_decoding);
+  source.read_bool("loader.strict", config.strict);
 }
 
 void read_loss(ConfigSource& source, Config& config) {
@@ -384,6 +385,7 @@ std::string to_toml(const Config& config) {
   line("cache", number(config.loader_cache));
   line("device_cache", number(config.device_cache));
   line("reduced_decoding", config.reduced_decoding ? "true" : "false");
+  line("strict", config.strict ? "true" : "false");
   text += "\n[early_stopping]\n";
   line("patience", number(config.patience));
   text += "\n[metrics]\n";

@@ -70,6 +70,7 @@ struct Config {
   int64_t loader_cache = 1024;   // [loader.cache] MiB of decoded samples that may stay in memory
   int64_t device_cache = 0;      // [loader.device_cache] the same in the device's memory, CUDA only
   bool reduced_decoding = true;  // [loader.reduced_decoding] see DecodeOptions
+  bool strict = true;            // [loader.strict] JPEGs with faults that cost no pixel are errors
   int64_t patience = 10;         // [early_stopping.patience] epochs; 0: never stop early
   AbsentRule absent = AbsentRule::drop;  // [metrics.absent = "drop" | "one" | "zero"]
   double checkpoint_seconds = 300;       // between checkpoints within an epoch

@@ -2,9 +2,12 @@
 
 #include <fmt/format.h>
 
+#include "app/console.h"
 #include "kernels/error.h"
 
 namespace macadam {
+
+void warn_of_fault(const std::string& fault) { say("macadam: warning: " + fault); }
 
 LoaderOptions loader_options(const Config& config, Device device, bool training) {
   LoaderOptions options;
@@ -21,6 +24,7 @@ LoaderOptions loader_options(const Config& config, Device device, bool training)
   options.drop_last = training;
   options.cache_bytes = static_cast<size_t>(config.loader_cache) << 20;
   options.reduced_decoding = config.reduced_decoding;
+  if (!config.strict) options.on_fault = warn_of_fault;
   options.device = device;
   return options;
 }

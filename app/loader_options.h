@@ -9,6 +9,9 @@
 
 namespace macadam {
 
+/// Says a warning about a photo that was taken all the same (LoaderOptions::on_fault).
+void warn_of_fault(const std::string& fault);
+
 /// Of training: shuffled, augmented, whole batches only; else every sample once, as it is.
 LoaderOptions loader_options(const Config& config, Device device, bool training);
 

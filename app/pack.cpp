@@ -26,7 +26,7 @@ struct PackCommand {
   std::string labels = "runs";
   int jpeg = 0;  // quality
   int threads = 0;
-  bool skip_damaged = false;
+  bool skip_damaged = false, no_strict = false;
 };
 
 LabelCoding parse_label_coding(const std::string& text) {
@@ -56,6 +56,7 @@ void pack(const PackCommand& command) {
   options.labels = parse_label_coding(command.labels);
   options.threads = command.threads;
   options.skip_damaged = command.skip_damaged;
+  options.strict = !command.no_strict;
   const LabelSet labels =
       make_label_set(command.label_set, parse_void_policy(command.void_policy), command.dataset);
 
@@ -69,6 +70,7 @@ void pack(const PackCommand& command) {
     progress.show(done, total);
   };
   const PackSummary summary = write_pack(command.dataset, labels, command.out, options, show);
+  for (const std::string& fault : summary.faults) say("macadam: warning: " + fault);
   for (const std::string& message : summary.skipped) say("left out: " + message);
   print_summary("{}: {} samples{}, label set {}, {:.1f} MB\n", command.out, summary.samples,
                 command.size.empty() ? std::string() : " of " + command.size, labels.name,
@@ -97,6 +99,8 @@ void add_pack(CLI::App& app) {
       ->capture_default_str();
   command->add_flag("--skip-damaged", options->skip_damaged,
                     "Leave out (and name) samples that cannot be loaded, rather than stop");
+  command->add_flag("--no-strict", options->no_strict,
+                    "Take JPEGs with stray bytes or without an end (a warning each)");
   command->add_option("--threads", options->threads, "0 = all cores")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();

@@ -3,12 +3,15 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <array>
 #include <cstring>
 #include <filesystem>
-#include <set>
+#include <optional>
 
 #include "app/commands.h"
 #include "app/console.h"
+#include "app/loader_options.h"
+#include "app/photo_list.h"
 #include "engine/files.h"
 #include "engine/precision.h"
 #include "engine/predictor.h"
@@ -55,45 +58,69 @@ Image to_file_ids(const Image& classes, const std::vector<uint8_t>& ids) {
   return mask;
 }
 
-/// The photos named, folders replaced by the images in them.
-std::vector<fs::path> collect(const std::vector<std::string>& names) {
-  std::vector<fs::path> files;
-  for (const std::string& name : names) {
-    if (!fs::is_directory(name)) {
-      files.emplace_back(name);
-      continue;
-    }
-    std::set<fs::path> inside;
-    for (const auto& entry : fs::directory_iterator(name)) {
-      const std::string extension = entry.path().extension().string();
-      if (extension == ".png" || extension == ".jpg" || extension == ".jpeg" ||
-          extension == ".bmp") {
-        inside.insert(entry.path());
-      }
-    }
-    if (inside.empty()) throw InputError("no photo in the folder", name, "name PNG or JPEG files");
-    files.insert(files.end(), inside.begin(), inside.end());
-  }
-  std::set<std::string> stems;
-  for (const fs::path& file : files) {
-    if (!stems.insert(file.stem().string()).second) {
-      throw InputError("two photos would write the same files", file.string(),
-                       "predict them into different folders");
-    }
-  }
-  return files;
+/// One kind of result and its folder below -o, so that whoever looks for masks finds masks alone.
+struct ResultKind {
+  const char* folder;
+  const char* extension;
+  bool wanted;
+};
+
+/// Ids, colours, overlays and scores, in this order.
+using ResultKinds = std::array<ResultKind, 4>;
+
+ResultKinds result_kinds(const PredictOptions& options) {
+  return {{{"ids", ".png", true},
+           {"color", ".png", true},
+           {"overlay", ".png", options.overlay},
+           {"logits", ".npy", options.logits}}};
 }
 
-void write_outputs(const PredictOptions& options, const ModelInfo& info, const fs::path& file,
-                   const Image& photo, const Prediction& prediction) {
-  const std::string stem = (fs::path(options.output) / file.stem()).string();
+/// Where the results of each kind go. Each folder is marked, so that it is never taken for photos.
+class ResultFolders {
+ public:
+  /// Throws InputError when one of them holds something else.
+  ResultFolders(fs::path root, const ResultKinds& kinds) : root_(std::move(root)), kinds_(kinds) {
+    for (const ResultKind& kind : kinds_) {
+      const fs::path folder = root_ / kind.folder;
+      std::error_code error;
+      if (kind.wanted && fs::is_directory(folder, error) && !fs::is_empty(folder, error) &&
+          !holds_predictions(folder)) {
+        throw InputError("the folder for results holds other files", folder.string(),
+                         "choose another folder with -o");
+      }
+    }
+  }
+
+  /// The file for the result of a photo; its folders are made.
+  fs::path file(size_t kind, const fs::path& name) const {
+    const fs::path folder = root_ / kinds_[kind].folder;
+    const fs::path file = folder / (name.string() + kinds_[kind].extension);
+    std::error_code error;
+    fs::create_directories(file.parent_path(), error);
+    if (error) {
+      throw RunError("cannot create the folder", file.parent_path().string(), error.message());
+    }
+    if (!holds_predictions(folder)) mark_predictions(folder);
+    return file;
+  }
+
+ private:
+  fs::path root_;
+  ResultKinds kinds_;
+};
+
+void write_results(const ResultFolders& folders, const PredictOptions& options,
+                   const ModelInfo& info, const fs::path& name, const Image& photo,
+                   const Prediction& prediction) {
   Image classes(prediction.height, prediction.width, 1);
   classes.pixels = prediction.classes;
-  write_png(stem + "_ids.png", to_file_ids(classes, info.inverse_ids));
-  write_png(stem + "_color.png", colourise(classes, info.palette));
-  if (options.overlay) write_png(stem + "_overlay.png", overlay(photo, classes, info.palette));
+  write_png(folders.file(0, name), to_file_ids(classes, info.inverse_ids));
+  write_png(folders.file(1, name), colourise(classes, info.palette));
+  if (options.overlay) {
+    write_png(folders.file(2, name), overlay(photo, classes, info.palette));
+  }
   if (options.logits) {
-    write_npy(stem + "_logits.npy", prediction.scores, prediction.height, prediction.width,
+    write_npy(folders.file(3, name), prediction.scores, prediction.height, prediction.width,
               static_cast<int>(info.class_names.size()));
   }
 }
@@ -104,12 +131,46 @@ Image seen_by_network(const fs::path& file, const Image& photo, const ModelInfo&
   if (photo.height < 2 * info.height || photo.width < 2 * info.width) {
     return resize_bilinear(photo, info.height, info.width);
   }
-  const DecodeOptions reduced{info.height, info.width};
+  std::string fault;  // told already
+  const DecodeOptions reduced{info.height, info.width, &fault};
   return resize_bilinear(read_rgb(file, {}, reduced), info.height, info.width);
 }
 
+/// Reads the photos one after the other; one that cannot be read is named and counted.
+class PhotoReader {
+ public:
+  /// `alone`: the only photo; that it cannot be read is the error.
+  explicit PhotoReader(bool alone) : alone_(alone) {}
+
+  /// Nothing when it cannot be read.
+  std::optional<Image> read(const fs::path& file) {
+    try {
+      std::string fault;
+      std::optional<Image> photo = read_rgb(file, {}, {.fault = &fault});
+      if (!fault.empty()) warn_of_fault(fault);
+      return photo;
+    } catch (const InputError& error) {
+      if (alone_) throw;
+      skip(error.what());
+      return std::nullopt;
+    }
+  }
+
+  void skip(const std::string& why) {
+    say("macadam: warning: " + why);
+    ++unreadable_;
+  }
+
+  int64_t unreadable() const { return unreadable_; }
+
+ private:
+  bool alone_;
+  int64_t unreadable_ = 0;
+};
+
 void predict(const PredictOptions& options) {
-  const std::vector<fs::path> files = collect(options.images);
+  const PhotoList list = list_photos(options.images);
+  const ResultFolders folders(options.output, result_kinds(options));
   const DeviceInfo device = device_info(parse_device(options.device));
   const DType dtype = resolve_precision(options.precision, device);
   Stream stream(device.device);
@@ -120,21 +181,31 @@ void predict(const PredictOptions& options) {
     return Predictor(model.graph(1, info.height, info.width), model.parameters(), stream, ops,
                      {dtype, info.normalization, options.flip});
   });
-  std::error_code error;
-  fs::create_directories(options.output, error);
-  if (error) throw RunError("cannot create the folder", options.output, error.message());
 
-  ProgressLine progress("predicting");
-  for (size_t i = 0; i < files.size(); ++i) {
-    const Image photo = read_rgb(files[i]);
-    const Image seen = options.tile ? photo : seen_by_network(files[i], photo, info);
-    const Prediction prediction = predictor.run(seen.pixels, seen.height, seen.width, photo.height,
-                                                photo.width, options.logits);
-    write_outputs(options, info, files[i], photo, prediction);
-    progress.show(static_cast<int64_t>(i) + 1, static_cast<int64_t>(files.size()),
-                  files[i].filename().string());
+  for (const std::string& folder : list.predictions) {
+    say("macadam: warning: results of an earlier prediction, left out: " + folder);
   }
-  print_summary("{} masks in {}\n", files.size(), options.output);
+  PhotoReader reader(list.photos.size() == 1 && list.unusable.empty());
+  for (const auto& [path, what] : list.unusable) reader.skip(what + ": " + path.string());
+  const auto all = static_cast<int64_t>(list.photos.size());
+  ProgressLine progress("predicting");
+  for (int64_t i = 0; i < all; ++i) {
+    const auto& [file, name] = list.photos[static_cast<size_t>(i)];
+    if (const std::optional<Image> photo = reader.read(file)) {
+      const Image seen = options.tile ? *photo : seen_by_network(file, *photo, info);
+      const Prediction prediction = predictor.run(seen.pixels, seen.height, seen.width,
+                                                  photo->height, photo->width, options.logits);
+      write_results(folders, options, info, name, *photo, prediction);
+    }
+    progress.show(i + 1, all, std::array{file.filename().string()});
+  }
+  const int64_t named = all + static_cast<int64_t>(list.unusable.size());
+  print_summary("{} masks in {}\n", named - reader.unreadable(),
+                (fs::path(options.output) / "ids").string());
+  if (reader.unreadable() > 0) {
+    throw RunError(fmt::format("{} of {} photos could not be read", reader.unreadable(), named),
+                   "named above", "mend or remove them");
+  }
 }
 
 }  // namespace
@@ -143,8 +214,11 @@ void add_predict(CLI::App& app) {
   auto* command = app.add_subcommand("predict", "Write the masks of photos");
   auto options = std::make_shared<PredictOptions>();
   command->add_option("model", options->model, "Model file")->required();
-  command->add_option("images", options->images, "Photos, or folders of photos")->required();
-  command->add_option("-o,--output", options->output, "Folder for the results")->required();
+  command->add_option("images", options->images, "Photos, or folders: all below them")->required();
+  command
+      ->add_option("-o,--output", options->output,
+                   "Folder for the results: ids/, color/, overlay/, logits/ in it")
+      ->required();
   command->add_flag("--overlay", options->overlay, "Also the classes' colours over the photo");
   command->add_flag("--tile", options->tile,
                     "Keep the photo's resolution: overlapping windows, blended");

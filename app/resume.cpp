@@ -29,12 +29,13 @@ constexpr std::string_view kRemedy = "resume with the same value, or train under
 /// Keys that may change between the parts of one run: they alter no result of the steps to come,
 /// but for `epochs`, which stretches the learning-rate schedule of those. What label_set, void and
 /// precision come to is compared instead of the words.
-constexpr std::array<std::string_view, 12> kFree{"label_set",
+constexpr std::array<std::string_view, 13> kFree{"label_set",
                                                  "void",
                                                  "epochs",
                                                  "device",
                                                  "loader.threads",
                                                  "loader.cache",
+                                                 "loader.strict",
                                                  "loader.device_cache",
                                                  "early_stopping.patience",
                                                  "checkpoint_seconds",

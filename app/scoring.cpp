@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "app/label_sets.h"
+#include "app/loader_options.h"
 #include "engine/predictor.h"
 #include "loader/cityscapes_scores.h"
 #include "loader/loader_source.h"
@@ -47,13 +48,13 @@ std::vector<Graph> graphs_of(const LoadedModel& model, const PhotoScoring& scori
   return graphs;
 }
 
-/// What the predictor is shown of a photo: it at every scale.
+/// What the predictor is shown of a photo: it at every scale. `fault`: as in DecodeOptions.
 std::vector<Image> views_of(const StoredSample& sample, const std::vector<Graph>& graphs,
-                            const PhotoScoring& scoring) {
+                            const PhotoScoring& scoring, std::string* fault) {
   std::vector<Image> views;
   if (scoring.tile) {
     const Image& labels = sample.labels();
-    const Image photo = sample.photo_at(labels.height, labels.width);
+    const Image photo = sample.photo_at(labels.height, labels.width, true, fault);
     for (const double scale : scoring.scales) {
       views.push_back(scale == 1 ? photo
                                  : resize_bilinear(photo, scaled(scale, photo.height),
@@ -63,7 +64,7 @@ std::vector<Image> views_of(const StoredSample& sample, const std::vector<Graph>
   }
   for (const Graph& graph : graphs) {
     const Shape& size = graph.shape(graph.output());
-    views.push_back(sample.photo_at(size.h, size.w));
+    views.push_back(sample.photo_at(size.h, size.w, true, fault));
   }
   return views;
 }
@@ -87,6 +88,7 @@ Loader open_loader(const ModelInfo& info, Dataset dataset, int batch, int thread
   options.threads = threads;
   options.device = device;
   options.reduced_decoding = reduced_decoding;
+  options.on_fault = warn_of_fault;
   return Loader(std::move(dataset), labels, options);
 }
 
@@ -125,7 +127,9 @@ PhotoScores score_photos(LoadedModel& model, const Dataset& dataset, const Label
     const Image& stored = sample.labels();
     const Image labels =
         scoring.at_label_size() ? stored : resize_nearest(stored, info.height, info.width);
-    const std::vector<Image> images = views_of(sample, graphs, scoring);
+    std::string fault;
+    const std::vector<Image> images = views_of(sample, graphs, scoring, &fault);
+    if (!fault.empty()) warn_of_fault(fault);
     std::vector<PhotoView> views;
     for (const Image& image : images) views.push_back({image.pixels, image.height, image.width});
     Prediction prediction = predictor.run(views, labels.height, labels.width, false);

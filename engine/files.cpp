@@ -282,6 +282,14 @@ std::string read_file(const fs::path& path, size_t max_bytes) {
   }
 }
 
+void refuse_git_lfs_pointer(std::span<const std::byte> bytes, std::string_view name) {
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  if (text.starts_with("version https://git-lfs")) {
+    throw InputError("a Git LFS pointer in place of the file", name,
+                     "fetch the file itself with `git lfs pull`");
+  }
+}
+
 void append_line(const fs::path& path, std::string_view line) {
   require(line.find('\n') == std::string_view::npos, "an appended line has no newline in it");
   Descriptor file(::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666));

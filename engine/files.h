@@ -55,6 +55,10 @@ void check_place(const std::filesystem::path& path);
 /// for) or has more than `max_bytes`.
 std::string read_file(const std::filesystem::path& path, size_t max_bytes);
 
+/// Throws the InputError that says so when `bytes` are not the file `name` but the pointer that Git
+/// LFS puts in its place. For readers that have not recognised what they were given.
+void refuse_git_lfs_pointer(std::span<const std::byte> bytes, std::string_view name);
+
 /// Adds `line` and a newline at the end of the file, which is created if missing. On failure
 /// (RunError) nothing of the line stays behind. Requires a line without newlines.
 void append_line(const std::filesystem::path& path, std::string_view line);

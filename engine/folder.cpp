@@ -44,7 +44,7 @@ void for_each_entry(const fs::path& folder, const Take& take) {
   }
   if (error) {
     throw InputError(fmt::format("cannot list the folder ({})", error.message()), folder.string(),
-                     "allow this user to read it, or name another one");
+                     "check the path and its permissions");
   }
 }
 
@@ -69,10 +69,11 @@ class Walk {
   }
 
  private:
+  /// False also where the folder has vanished since it was seen.
   bool first_visit(const fs::path& folder) {
     struct stat status {};
-    return ::stat(folder.c_str(), &status) != 0 ||  // listing it says why
-           visited_.emplace(status.st_dev, status.st_ino).second;
+    if (::stat(folder.c_str(), &status) != 0) return folder == root_;  // listing it says why
+    return visited_.emplace(status.st_dev, status.st_ino).second;
   }
 
   void enter(const fs::path& start, std::set<std::string>& links) {

@@ -9,6 +9,7 @@
 #include <optional>
 #include <utility>
 
+#include "engine/files.h"
 #include "engine/json_text.h"
 #include "engine/text.h"
 #include "kernels/error.h"
@@ -273,6 +274,7 @@ std::string text_of(const TensorShape& shape) {
 SafetensorsContent parse_safetensors(std::span<const std::byte> bytes, std::string_view file) {
   const auto fail = [&](std::string_view what) { throw InputError(what, file, damaged); };
   const auto foreign = [&] {
+    refuse_git_lfs_pointer(bytes, file);
     throw InputError("not a safetensors file", file, "name a .safetensors file");
   };
   if (bytes.size() < length_bytes + 2) foreign();

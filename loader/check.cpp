@@ -65,10 +65,15 @@ void add_photo(const Image& photo, SampleFacts& facts) {
 }
 
 /// `masks`: null where photos are alone.
-SampleFacts inspect(const Sample& sample, const MaskCoding* masks, const LabelSet& labels) {
+SampleFacts inspect(const Sample& sample, const MaskCoding* masks, const LabelSet& labels,
+                    bool strict) {
   SampleFacts facts;
+  std::string fault;
   try {
-    const Image photo = sample.pack ? sample.pack->photo(*sample.record) : read_rgb(sample.image);
+    const Image photo = sample.pack
+                            ? sample.pack->photo(*sample.record)
+                            : read_rgb(sample.image, {}, {.fault = strict ? nullptr : &fault});
+    if (!fault.empty()) facts.issues.push_back({Severity::warning, fault, sample.id});
     facts.height = photo.height;
     facts.width = photo.width;
     add_photo(photo, facts);
@@ -85,8 +90,11 @@ SampleFacts inspect(const Sample& sample, const MaskCoding* masks, const LabelSe
     }
     if (const auto unknown = find_unknown_id(mask, labels)) {
       facts.issues.push_back({Severity::error,
-                              fmt::format("label id {} at x={}, y={} is not in the label set {}",
-                                          unknown->id, unknown->x, unknown->y, labels.name),
+                              fmt::format("label id {} at x={}, y={} is not in the label set {}{}",
+                                          unknown->id, unknown->x, unknown->y, labels.name,
+                                          looks_like_train_ids(*unknown, labels)
+                                              ? " (0 to 18 and 255 are Cityscapes' train ids)"
+                                              : ""),
                               sample.mask.string()});
     }
     for (const uint8_t id : mask.pixels) ++facts.ids[id];
@@ -282,7 +290,7 @@ void compare_counts(const Pack& pack, const std::vector<SplitReport>& reports,
 }
 
 std::vector<SampleFacts> inspect_all(const std::vector<Entry>& entries, const LabelSet& labels,
-                                     int threads, const Progress& progress) {
+                                     int threads, bool strict, const Progress& progress) {
   std::vector<SampleFacts> facts(entries.size());
   const auto count = static_cast<int64_t>(entries.size());
   const int team = threads > 0 ? threads : usable_cores();
@@ -293,7 +301,7 @@ std::vector<SampleFacts> inspect_all(const std::vector<Entry>& entries, const La
   for (int64_t i = 0; i < count; ++i) {
     try {
       const Entry& entry = entries[static_cast<size_t>(i)];
-      facts[static_cast<size_t>(i)] = inspect(*entry.sample, entry.masks, labels);
+      facts[static_cast<size_t>(i)] = inspect(*entry.sample, entry.masks, labels, strict);
       const std::lock_guard lock(mutex);
       ++done;
       if (progress) progress(done, count);
@@ -327,7 +335,7 @@ int64_t CheckReport::errors() const {
 int64_t CheckReport::warnings() const { return static_cast<int64_t>(issues.size()) - errors(); }
 
 CheckReport check_dataset(const std::filesystem::path& root, const LabelSet& wanted, int threads,
-                          const Progress& progress) {
+                          const Progress& progress, bool strict) {
   CheckReport report;
   std::vector<SplitScan> scans;
   for (const std::string& split : list_splits(root)) scans.push_back(scan_split(root, split));
@@ -347,7 +355,7 @@ CheckReport check_dataset(const std::filesystem::path& root, const LabelSet& wan
     const MaskCoding* masks = is_unlabelled(scans[s]) ? nullptr : &scans[s].dataset.masks;
     for (const Sample& sample : samples_of(scans[s])) entries.push_back({s, &sample, masks});
   }
-  const std::vector<SampleFacts> facts = inspect_all(entries, labels, threads, progress);
+  const std::vector<SampleFacts> facts = inspect_all(entries, labels, threads, strict, progress);
 
   std::vector<ColorSums> colors(scans.size());
   std::vector<Ids> ids(scans.size());

@@ -60,10 +60,11 @@ using Progress = std::function<void(int64_t, int64_t)>;
 /// differing sizes, unknown ids (the first a mask), an empty split, one whose labels show fewer
 /// than two classes (but for the dummies of Cityscapes' test split), one photo's content in two
 /// splits. Warnings: a mask without a photo, a split without masks (is_unlabelled), one content
-/// twice in a split, a sequence in two splits, a class without a pixel in a split. Of a pack,
+/// twice in a split, a sequence in two splits, a class without a pixel in a split, and unless
+/// `strict` (else an error) a JPEG with a fault that costs no pixel. Of a pack,
 /// checksums and class counts are verified instead. The report does not depend on the number of
 /// threads. Throws InputError only when `root` is not a data set, or a pack with another label set.
 CheckReport check_dataset(const std::filesystem::path& root, const LabelSet& labels,
-                          int threads = 0, const Progress& progress = {});
+                          int threads = 0, const Progress& progress = {}, bool strict = true);
 
 }  // namespace macadam

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "kernels/error.h"
+#include "loader/bmp_runs.h"
 #include "loader/exif.h"
 #include "loader/jpeg.h"
 #include "loader/png.h"
@@ -84,7 +85,22 @@ int jpeg_reduction(const ImageInfo& info, const DecodeOptions& options) {
   return reduction;
 }
 
-/// BMP, and the PNGs that png_pixels.h leaves out.
+Image decode_whole_jpeg(std::span<const uint8_t> bytes, const ImageInfo& info,
+                        std::string_view name, const DecodeOptions& options) {
+  std::string oddity;
+  Image image = decode_jpeg(bytes, jpeg_reduction(info, options), name, oddity);
+  if (oddity.empty()) return image;
+  const std::string what = fmt::format("JPEG file has a fault that costs no pixel ({})", oddity);
+  if (options.fault == nullptr) {
+    throw InputError(what, name,
+                     "save it again, or take it: loader.strict = false in a configuration, "
+                     "--no-strict with check and pack");
+  }
+  *options.fault = fmt::format("{}: {}", what, name);
+  return image;
+}
+
+/// BMPs without run lengths, and the PNGs that png_pixels.h leaves out.
 Image decode_other(std::span<const uint8_t> bytes, const ImageInfo& info, std::string_view name) {
   if (info.format == ImageFormat::png) read_png_chunks(bytes, name);  // stb compares no checksums
   if (info.format == ImageFormat::bmp) verify_bmp_size(bytes, info, name);
@@ -120,7 +136,14 @@ ImageInfo probe_image(std::span<const uint8_t> bytes, std::string_view name,
     return jpeg_info(header, exif_orientation(bytes));
   }
   if (!is_bmp(bytes)) {
+    refuse_git_lfs_pointer(std::as_bytes(bytes), name);
     throw InputError("not a JPEG, PNG or BMP image", name, "convert it to PNG or JPEG");
+  }
+  if (has_bmp_runs(bytes)) {
+    const BmpRunsHeader header = read_bmp_runs_header(bytes, name);
+    check_limits(header.height, header.width, name, limits);
+    return {
+        .format = ImageFormat::bmp, .height = header.height, .width = header.width, .channels = 3};
   }
   const auto size = stb::bmp_size(bytes);
   if (!size || size->height <= 0 || size->width <= 0) {
@@ -143,12 +166,13 @@ Image decode_rgb(std::span<const uint8_t> bytes, std::string_view name, const Im
                  const DecodeOptions& options) {
   const ImageInfo info = probe_image(bytes, name, limits);
   if (info.format == ImageFormat::jpeg) {
-    return upright(decode_jpeg(bytes, jpeg_reduction(info, options), name), info.orientation);
+    return upright(decode_whole_jpeg(bytes, info, name, options), info.orientation);
   }
   if (info.format == ImageFormat::png) {
     const PngHeader header = read_png_header(bytes, name);
     if (reads_png_pixels(header)) return decode_png_rgb(bytes, header, name);
   }
+  if (info.format == ImageFormat::bmp && has_bmp_runs(bytes)) return decode_bmp_runs(bytes, name);
   return decode_other(bytes, info, name);
 }
 
@@ -164,9 +188,12 @@ Image decode_labels(std::span<const uint8_t> bytes, std::string_view name,
     throw InputError(fmt::format("a mask must be a greyscale PNG of class ids, this is {}", found),
                      name, remedy);
   };
-  if (info.format != ImageFormat::png) {
-    refuse("a JPEG or BMP image", "save the ids themselves as PNG; JPEG would change them");
+  if (info.format == ImageFormat::jpeg) {
+    refuse(
+        "a JPEG image",
+        "JPEG is lossy: its labels would be wrong; save the mask as PNG from what it was made of");
   }
+  if (info.format != ImageFormat::png) refuse("a BMP image", "save the ids themselves as PNG");
   if (info.palette) {
     refuse("a PNG with a colour palette",
            "if the palette's indices are the ids, set mask_format = \"indices\" in dataset.toml, "

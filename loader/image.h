@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -61,6 +62,10 @@ struct DecodeOptions {
   /// its pixels are averages (of the cosine transform), so that a resize thereafter gives other
   /// values than from the whole photo. 0: always the whole photo. Other formats come whole.
   int min_height = 0, min_width = 0;
+
+  /// A JPEG with stray bytes, without an end marker or with another fault that costs no pixel is an
+  /// InputError; or, where this is set, is decoded, and this says what is wrong with which file.
+  std::string* fault = nullptr;
 };
 
 /// Reads the header of encoded `bytes`; `name` (usually the path) stands in errors.

@@ -22,6 +22,8 @@ namespace {
 struct Failure : jpeg_error_mgr {
   std::jmp_buf back;
   char reason[JMSG_LENGTH_MAX] = {};
+  char oddity[JMSG_LENGTH_MAX] = {};  // the first warning that leaves the pixels whole
+  bool ended_early = false;           // without an end marker
 };
 
 [[noreturn]] void give_up(j_common_ptr info) {
@@ -30,8 +32,28 @@ struct Failure : jpeg_error_mgr {
   std::longjmp(failure.back, 1);
 }
 
+/// Whether the warning tells of something that costs no pixel: bytes that belong to nothing, a
+/// missing end marker, markers of no consequence. Scan data that ends too early has another
+/// warning, and stray bytes before a restart marker are lost data.
+bool leaves_pixels_whole(const jpeg_error_mgr& error) {
+  constexpr int kFirstRestart = 0xD0, kLastRestart = 0xD7;
+  switch (error.msg_code) {
+    case JWRN_EXTRANEOUS_DATA:
+      return error.msg_parm.i[1] < kFirstRestart || error.msg_parm.i[1] > kLastRestart;
+    case JWRN_JPEG_EOF:
+    case JWRN_JFIF_MAJOR:
+    case JWRN_ADOBE_XFORM:
+    case JWRN_NOT_SEQUENTIAL: return true;
+    default: return false;
+  }
+}
+
 void on_message(j_common_ptr info, int level) {
-  if (level < 0) give_up(info);  // a warning; the others tell of progress
+  if (level >= 0) return;  // tells of progress
+  auto& failure = static_cast<Failure&>(*info->err);
+  if (!leaves_pixels_whole(failure)) give_up(info);
+  failure.ended_early = failure.ended_early || failure.msg_code == JWRN_JPEG_EOF;
+  if (failure.oddity[0] == 0) failure.format_message(info, failure.oddity);
 }
 
 /// A small file can hold thousands of scans, each of which costs a pass over the whole image.
@@ -78,7 +100,37 @@ class Decoder {
       return;
     }
     if (failure_.msg_code == JERR_OUT_OF_MEMORY) throw std::bad_alloc();
-    throw InputError(fmt::format("JPEG file is truncated or damaged ({})", failure_.reason), name_,
+    throw_damaged(failure_.reason);
+  }
+
+  /// Whether the file ended without its end marker before it had given all, where libjpeg takes
+  /// what is there for the whole: it warns of scan data that ends too early only in Huffman coding,
+  /// and not of scans that are missing. Requires that all rows were read.
+  bool lacks_data() {
+    if (!failure_.ended_early) return false;
+    if (info_.arith_code) return true;
+    if (!jpeg_has_multiple_scans(&info_)) return false;
+    if (info_.coef_bits == nullptr) return true;  // not progressive: cannot tell
+    for (int c = 0; c < info_.num_components; ++c) {
+      for (int k = 0; k < DCTSIZE2; ++k) {
+        if (info_.coef_bits[c][k] != 0) return true;
+      }
+    }
+    return false;
+  }
+
+  /// Looks for the end marker behind the pixels. Returns what is odd about the file: the first
+  /// warning, or why the end cannot be found; empty if all is well.
+  std::string read_to_end() {
+    if (setjmp(failure_.back) == 0) {
+      jpeg_finish_decompress(&info_);
+      return failure_.oddity;
+    }
+    return failure_.reason;
+  }
+
+  [[noreturn]] void throw_damaged(std::string_view reason) const {
+    throw InputError(fmt::format("JPEG file is truncated or damaged ({})", reason), name_,
                      "copy or download the file again, or save it as an 8-bit JPEG or PNG");
   }
 
@@ -116,7 +168,8 @@ JpegHeader read_jpeg_header(std::span<const uint8_t> bytes, std::string_view nam
           info.num_components};
 }
 
-Image decode_jpeg(std::span<const uint8_t> bytes, int reduction, std::string_view name) {
+Image decode_jpeg(std::span<const uint8_t> bytes, int reduction, std::string_view name,
+                  std::string& oddity) {
   require(reduction == 1 || reduction == 2 || reduction == 4 || reduction == 8,
           "a JPEG is reduced to a half, a quarter or an eighth");
   Decoder decoder(bytes, name);
@@ -139,8 +192,9 @@ Image decode_jpeg(std::span<const uint8_t> bytes, int reduction, std::string_vie
       jpeg_read_scanlines(&info, &row, 1);
       if (cmyk) convert_cmyk(row, image.width, info.saw_Adobe_marker, pixels);
     }
-    jpeg_finish_decompress(&info);
   });
+  if (decoder.lacks_data()) decoder.throw_damaged("it ends too early");
+  oddity = decoder.read_to_end();
   return image;
 }
 

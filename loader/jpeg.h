@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "loader/image.h"
@@ -23,8 +24,11 @@ JpegHeader read_jpeg_header(std::span<const uint8_t> bytes, std::string_view nam
 
 /// Decodes grey, YCbCr, RGB, CMYK and YCCK, baseline or progressive, to RGB as it is stored (not
 /// turned upright), each side divided by `reduction` (1, 2, 4 or 8) and rounded up. CMYK becomes
-/// (255 - ink) * (255 - black) / 255, without regard to colour profiles. Throws InputError naming
-/// `name` for whatever libjpeg complains of: a warning means missing or damaged data.
-Image decode_jpeg(std::span<const uint8_t> bytes, int reduction, std::string_view name);
+/// (255 - ink) * (255 - black) / 255, without regard to colour profiles. `oddity` becomes libjpeg's
+/// first warning about something that costs no pixel (stray bytes, no end marker, a version
+/// number), empty if there was none. Throws InputError naming `name` for its other warnings, which
+/// mean missing or damaged pixels, and for errors.
+Image decode_jpeg(std::span<const uint8_t> bytes, int reduction, std::string_view name,
+                  std::string& oddity);
 
 }  // namespace macadam

@@ -295,12 +295,20 @@ std::optional<UnknownId> find_unknown_id(const Image& mask, const LabelSet& labe
                    static_cast<int>(position % mask.width)};
 }
 
+bool looks_like_train_ids(const UnknownId& unknown, const LabelSet& labels) {
+  return unknown.id == 255 && (labels.name == "categories8" || labels.name == "trainids19");
+}
+
 void throw_unknown_id(const UnknownId& unknown, const std::filesystem::path& mask,
                       const LabelSet& labels) {
-  throw InputError(fmt::format("label id {} at x={}, y={} is not in the label set {}", unknown.id,
-                               unknown.x, unknown.y, labels.name),
-                   mask.string(),
-                   "correct the mask, or choose the label set that its ids belong to");
+  throw InputError(
+      fmt::format("label id {} at x={}, y={} is not in the label set {}", unknown.id, unknown.x,
+                  unknown.y, labels.name),
+      mask.string(),
+      looks_like_train_ids(unknown, labels)
+          ? "0 to 18 and 255 are Cityscapes' train ids: give the *_gtFine_labelIds.png, "
+            "label_set = \"trainids19\" makes train ids of them"
+          : "correct the mask, or choose the label set that its ids belong to");
 }
 
 std::optional<UnknownId> resize_to_labels(const Image& mask, const LabelSet& labels, int height,

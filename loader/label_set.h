@@ -104,6 +104,9 @@ struct UnknownId {
 /// The first pixel of `mask` (1 channel) whose id is not known; nothing when all are.
 std::optional<UnknownId> find_unknown_id(const Image& mask, const LabelSet& labels);
 
+/// Whether it comes of a mask of Cityscapes' train ids, which has 255 where ids are not learnt.
+bool looks_like_train_ids(const UnknownId& unknown, const LabelSet& labels);
+
 /// Throws the InputError that names the mask file, the id, the pixel and the label set.
 [[noreturn]] void throw_unknown_id(const UnknownId& unknown, const std::filesystem::path& mask,
                                    const LabelSet& labels);

@@ -162,8 +162,10 @@ bool Loader::fill(int index, std::span<uint8_t> image, std::span<uint8_t> labels
     std::ranges::copy(cached->labels.pixels, labels.begin());
     return true;
   }
+  std::string fault;
   load_sample(sample(index), dataset_.masks, labels_, options_.height, options_.width,
-              options_.reduced_decoding, image, labels);
+              options_.reduced_decoding, image, labels, options_.on_fault ? &fault : nullptr);
+  tell(index, fault);
   // What the device is about to keep is not asked for again.
   const DeviceCache* device = options_.device_cache;
   const bool leaves = device != nullptr && device->has_room_for(index);
@@ -182,13 +184,22 @@ bool Loader::fill_from_window(int index, std::span<uint8_t> image, std::span<uin
   const bool hit = source != nullptr;
   DecodedSample fresh;
   if (!hit) {
-    fresh = read_sample(sample(index), dataset_.masks, labels_);
+    std::string fault;
+    fresh =
+        read_sample(sample(index), dataset_.masks, labels_, options_.on_fault ? &fault : nullptr);
+    tell(index, fault);
     source = cache_.keep(index, fresh);
     if (source == nullptr) source = &fresh;
   }
   options_.augmentation->show(options_.seed, epoch_, index, source->photo, source->labels, image,
                               labels);
   return hit;
+}
+
+void Loader::tell(int index, const std::string& fault) {
+  if (fault.empty()) return;
+  const std::lock_guard lock(told_mutex_);
+  if (told_.insert(index).second) options_.on_fault(fault);
 }
 
 void Loader::augment(Slot& slot, size_t position, int index) {

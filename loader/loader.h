@@ -3,9 +3,12 @@
 // the consumer into a ring of slots in pinned memory.
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <span>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -34,6 +37,9 @@ struct LoaderOptions {
   const DeviceCache* device_cache = nullptr;  // of this split's samples; they are not loaded again
   bool reduced_decoding = true;  // JPEGs as small as the network's size allows (DecodeOptions)
   Device device;                 // that batches are copied to
+  /// Where set, JPEGs with faults that cost no pixel are taken, and it is told of each file once,
+  /// by one thread at a time; else they are errors (DecodeOptions::fault).
+  std::function<void(const std::string&)> on_fault;
 };
 
 /// A batch in use. Its slot goes back to the loader when the lease ends; empty after the epoch.
@@ -95,6 +101,7 @@ class Loader {
   /// Brings a sample to its place in a slot. Returns whether it was in the cache.
   bool fill(int index, std::span<uint8_t> image, std::span<uint8_t> labels);
   bool fill_from_window(int index, std::span<uint8_t> image, std::span<uint8_t> labels);
+  void tell(int index, const std::string& fault);
   void augment(Slot& slot, size_t position, int index);
   void pad(Slot& slot) const;
   const Sample& sample(int index) const { return dataset_.samples[static_cast<size_t>(index)]; }
@@ -108,6 +115,8 @@ class Loader {
   int64_t used_samples_ = 0, steps_ = 0;
   std::shared_ptr<Ring> ring_;
   SampleCache cache_;
+  std::mutex told_mutex_;
+  std::set<int> told_;  // samples whose fault was told
 
   int64_t epoch_ = 0;
   std::vector<int> order_;

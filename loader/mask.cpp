@@ -19,7 +19,7 @@ Image decode_colors(std::span<const uint8_t> bytes, std::string_view name, const
   const ImageInfo info = probe_image(bytes, name, limits);
   if (info.format != ImageFormat::png || (info.bits != 8 && !info.palette)) {
     throw InputError("a mask of colours must be an 8-bit PNG", name,
-                     "save it as one; JPEG would change the colours");
+                     "save it as one; JPEG is lossy: its colours would be wrong");
   }
   if (info.channels < 3) {
     throw InputError("mask_format = \"colors\" needs coloured masks, this one is grey", name,

@@ -6,6 +6,7 @@
 #include <array>
 #include <filesystem>
 
+#include "engine/files.h"
 #include "kernels/error.h"
 #include "loader/deflate.h"
 #include "loader/image.h"
@@ -242,6 +243,7 @@ std::vector<uint8_t> encode_pack_header(std::span<const uint8_t> index, uint64_t
 
 PackIndex parse_pack(std::span<const uint8_t> pack, std::string_view name) {
   if (pack.size() < kMagic.size() || !std::equal(kMagic.begin(), kMagic.end(), pack.begin())) {
+    refuse_git_lfs_pointer(std::as_bytes(pack), name);
     throw InputError("not a pack", name, "make one with `macadam pack`");
   }
   if (pack.size() < kPackHeaderSize) fail("the pack is cut off in its header", name);

@@ -29,6 +29,7 @@ struct PackedSample {
   PackRecord record;
   std::vector<uint8_t> photo, labels;
   std::array<uint64_t, 256> pixels_of_label{};
+  std::string fault;  // of its photo; empty if none
 };
 
 /// As a name that is the same wherever the data set lies.
@@ -55,7 +56,8 @@ PackedSample pack_sample(const Sample& sample, const Dataset& dataset, const Lab
   Image photo(height, width, 3);
   PackedSample packed;
   packed.labels.resize(pixels);
-  load_sample(sample, dataset.masks, labels, height, width, reduced, photo.pixels, packed.labels);
+  load_sample(sample, dataset.masks, labels, height, width, reduced, photo.pixels, packed.labels,
+              options.strict ? nullptr : &packed.fault);
   packed.photo =
       options.jpeg_quality > 0 ? encode_jpeg(photo, options.jpeg_quality) : std::move(photo.pixels);
   for (const uint8_t label : packed.labels) ++packed.pixels_of_label[label];
@@ -183,6 +185,7 @@ PackSummary write_pack(const fs::path& root, const LabelSet& labels, const fs::p
           if (error) std::rethrow_exception(error);
           file.add(packed, file.index().splits[entry.split]);
           ++summary.samples;
+          if (!packed.fault.empty()) summary.faults.push_back(std::move(packed.fault));
         } catch (const InputError& damage) {
           if (!options.skip_damaged) throw;
           summary.skipped.emplace_back(damage.what());

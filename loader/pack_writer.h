@@ -18,12 +18,14 @@ struct PackOptions {
   LabelCoding labels = LabelCoding::runs;
   int threads = 0;  // 0 = all cores
   bool skip_damaged = false;
+  bool strict = true;  // JPEGs with faults that cost no pixel are damaged (DecodeOptions::fault)
 };
 
 struct PackSummary {
   int64_t samples = 0;
   uint64_t bytes = 0;                // of the file
   std::vector<std::string> skipped;  // what was left out: an error message a sample
+  std::vector<std::string> faults;   // of photos that were taken without `strict`
 };
 
 /// Decodes every sample of every split of the data set `root` (a folder or a pack) once, but for

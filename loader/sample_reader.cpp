@@ -48,28 +48,30 @@ void labels_of(const Image& mask, const Sample& sample, const LabelSet& label_se
 
 void load_sample(const Sample& sample, const MaskCoding& masks, const LabelSet& label_set,
                  int height, int width, bool reduced_decoding, std::span<uint8_t> image,
-                 std::span<uint8_t> labels) {
+                 std::span<uint8_t> labels, std::string* fault) {
   if (sample.pack) {
     check_label_set(*sample.pack, label_set);
     sample.pack->load(*sample.record, height, width, reduced_decoding, image, labels);
     return;
   }
   const SampleFiles files(sample, masks);
-  const DecodeOptions options = reduced_decoding ? DecodeOptions{height, width} : DecodeOptions{};
+  DecodeOptions options;
+  if (reduced_decoding) options = {height, width};
+  options.fault = fault;
   const Image photo = decode_rgb(files.photo.bytes(), files.name, {}, options);
   resize_bilinear(photo, height, width, image);
   labels_of(files.mask, sample, label_set, height, width, labels);
 }
 
-DecodedSample read_sample(const Sample& sample, const MaskCoding& masks,
-                          const LabelSet& label_set) {
+DecodedSample read_sample(const Sample& sample, const MaskCoding& masks, const LabelSet& label_set,
+                          std::string* fault) {
   if (sample.pack) {
     check_label_set(*sample.pack, label_set);
     return {sample.pack->photo(*sample.record), sample.pack->labels(*sample.record)};
   }
   const SampleFiles files(sample, masks);
   const Image& mask = files.mask;
-  DecodedSample decoded{decode_rgb(files.photo.bytes(), files.name),
+  DecodedSample decoded{decode_rgb(files.photo.bytes(), files.name, {}, {.fault = fault}),
                         Image(mask.height, mask.width, 1)};
   labels_of(mask, sample, label_set, mask.height, mask.width, decoded.labels.pixels);
   return decoded;
@@ -89,8 +91,11 @@ StoredSample::StoredSample(const Sample& sample, const MaskCoding& masks, const 
   photo_ = std::make_unique<ImageFile>(std::move(files.photo));
 }
 
-Image StoredSample::photo_at(int height, int width, bool reduced_decoding) const {
-  const DecodeOptions options = reduced_decoding ? DecodeOptions{height, width} : DecodeOptions{};
+Image StoredSample::photo_at(int height, int width, bool reduced_decoding,
+                             std::string* fault) const {
+  DecodeOptions options;
+  if (reduced_decoding) options = {height, width};
+  options.fault = fault;
   Image photo = photo_ ? decode_rgb(photo_->bytes(), sample_.image.string(), {}, options)
                        : sample_.pack->photo(*sample_.record, options);
   if (photo.height == height && photo.width == width) return photo;

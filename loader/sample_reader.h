@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 
 #include "loader/dataset.h"
 #include "loader/image.h"
@@ -20,16 +21,17 @@ struct DecodedSample {
 
 // All that follows throws InputError naming the file when it cannot be read, when the sizes of
 // photo and mask differ, and for an unknown id; of a pack, for a damaged record and another label
-// set.
+// set. `fault`: as in DecodeOptions.
 
 /// The sample at height x width, into `image` (height x width x 3) and `labels` (height x width).
 /// A JPEG comes reduced as far as the size allows, if `reduced_decoding`.
 void load_sample(const Sample& sample, const MaskCoding& masks, const LabelSet& label_set,
                  int height, int width, bool reduced_decoding, std::span<uint8_t> image,
-                 std::span<uint8_t> labels);
+                 std::span<uint8_t> labels, std::string* fault = nullptr);
 
 /// The sample at its own size.
-DecodedSample read_sample(const Sample& sample, const MaskCoding& masks, const LabelSet& label_set);
+DecodedSample read_sample(const Sample& sample, const MaskCoding& masks, const LabelSet& label_set,
+                          std::string* fault = nullptr);
 
 /// A sample whose labels keep their own size, while the photo may be asked for at any.
 class StoredSample {
@@ -42,7 +44,8 @@ class StoredSample {
   /// The ids that the mask file holds. Empty (height 0) for a pack, which keeps train labels alone.
   const Image& ids() const { return ids_; }
   /// The photo as load_sample makes it; at labels()' size it is the photo itself.
-  Image photo_at(int height, int width, bool reduced_decoding = true) const;
+  Image photo_at(int height, int width, bool reduced_decoding = true,
+                 std::string* fault = nullptr) const;
 
  private:
   const Sample& sample_;

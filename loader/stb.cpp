@@ -1,6 +1,7 @@
 #include "loader/stb.h"
 
 #include <cstdlib>
+#include <limits>
 #include <memory>
 
 namespace {
@@ -37,6 +38,7 @@ std::optional<Size> bmp_size(std::span<const uint8_t> bytes) {
                              &size.height, &size.channels)) {
     return std::nullopt;
   }
+  if (size.height < 0 && size.height > std::numeric_limits<int>::min()) size.height = -size.height;
   return size;
 }
 

@@ -14,7 +14,7 @@ struct Size {
   int height = 0, width = 0, channels = 0;
 };
 
-/// What a BMP header claims; nothing when it cannot be read.
+/// What a BMP header claims, also of rows from the top down; nothing when it cannot be read.
 std::optional<Size> bmp_size(std::span<const uint8_t> bytes);
 
 /// Decodes a BMP or PNG to 3 channels. No single block of more than `max_block` bytes is

@@ -51,7 +51,7 @@ def compare(program, model, photos):
             x = ((image * scale - mean) / std).transpose(2, 0, 1)[None]
             (y,) = session.run(None, {"image": np.ascontiguousarray(x)})
             y = y[0].transpose(1, 2, 0)
-            expected = np.load(Path(folder, f"{photo.stem}_logits.npy"))
+            expected = np.load(Path(folder, "logits", f"{photo.stem}.npy"))
             assert y.shape == expected.shape and np.isfinite(expected).all()
             result.difference = max(result.difference, float(np.abs(y - expected).max()))
             result.largest = max(result.largest, float(np.abs(expected).max()))

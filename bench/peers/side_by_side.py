@@ -235,7 +235,7 @@ def same_scores(options, name):
         for precision in precisions_of(options.device):
             execute(program, "predict", folder / "model.safetensors", folder / "image.png", "-o",
                     folder, "--logits", "--precision", precision, "--device", options.device)
-            scores = np.load(folder / "image_logits.npy")
+            scores = np.load(folder / "logits" / "image.npy")
             errors[precision] = float(np.linalg.norm(scores - expected)
                                       / np.linalg.norm(expected))
             others[precision] = other_classes(scores.argmax(-1), expected.argmax(-1))

@@ -6,6 +6,7 @@
 #include <array>
 #include <utility>
 
+#include "engine/files.h"
 #include "engine/folder.h"
 #include "engine/text.h"
 #include "models/weights/byte_reader.h"
@@ -100,9 +101,7 @@ ParsedWeights parse_zip(std::span<const std::byte> bytes, std::string_view file)
     throw InputError(what, file, remedy);
   };
   if (text.empty()) fail("the file is empty", download_again);
-  if (text.starts_with("version https://git-lfs")) {
-    fail("a Git LFS pointer in place of the file", "fetch the file itself with `git lfs pull`");
-  }
+  refuse_git_lfs_pointer(bytes, file);
   if (text.starts_with("<!DOCTYPE") || text.starts_with("<!doctype") || text.starts_with("<html")) {
     fail("a web page in place of weights", "download the file itself from its page");
   }

@@ -78,11 +78,11 @@ TEST_F(CommandLine, PredictWritesMasksOfThePhotosSize) {
                          "--flip", "--tile", "--device", "cpu"});
   ASSERT_EQ(predict.exit_code, 0) << predict.err;
   const std::string stem = fs::path(photo).stem().string();
-  for (const char* suffix : {"_ids.png", "_color.png", "_overlay.png"}) {
-    EXPECT_GT(fs::file_size(folder() / "masks" / (stem + suffix)), 0u) << suffix;
+  for (const char* kind : {"ids", "color", "overlay"}) {
+    EXPECT_GT(fs::file_size(folder() / "masks" / kind / (stem + ".png")), 0u) << kind;
   }
   // 128 bytes of header, then 32 x 64 pixels x 8 classes of float32.
-  EXPECT_EQ(fs::file_size(folder() / "masks" / (stem + "_logits.npy")), 128u + 32 * 64 * 8 * 4);
+  EXPECT_EQ(fs::file_size(folder() / "masks/logits" / (stem + ".npy")), 128u + 32 * 64 * 8 * 4);
 }
 
 TEST_F(CommandLine, CheckAndInfoSpeakJson) {

@@ -101,6 +101,7 @@ threads = 3
 cache = 0
 device_cache = 7
 reduced_decoding = false
+strict = false
 [early_stopping]
 patience = 4
 [metrics]
@@ -155,6 +156,7 @@ void expect_everything(const Config& c) {
   EXPECT_EQ(c.loader_cache, 0);
   EXPECT_EQ(c.device_cache, 7);
   EXPECT_FALSE(c.reduced_decoding);
+  EXPECT_FALSE(c.strict);
   EXPECT_EQ(c.patience, 4);
   EXPECT_EQ(c.absent, AbsentRule::zero);
 }
@@ -193,6 +195,7 @@ TEST(Config, TwoKeysAreEnough) {
   EXPECT_EQ(c.augment, (AugmentList{{HorizontalFlip{}, 0.5}}));
   EXPECT_EQ(c.normalization, Normalization{});
   EXPECT_TRUE(c.reduced_decoding);
+  EXPECT_TRUE(c.strict);
   EXPECT_EQ(c.patience, 10);
   EXPECT_EQ(c.absent, AbsentRule::drop);
 }

@@ -5,11 +5,13 @@
 
 #include <chrono>
 #include <csignal>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "loader/deflate.h"
 #include "program.h"
 
 namespace macadam {
@@ -122,6 +124,34 @@ TEST_F(PackCommand, DamagedRecordsAreLeftOutOnlyIfAsked) {
 
   fs::resize_file(folder() / "damaged.pack", 5000);
   expect_input_error(macadam(folder(), {"check", "damaged.pack"}), {"5000 of", "damaged.pack"});
+}
+
+TEST_F(PackCommand, NamesThatAreNoTextAreStillReported) {
+  // The header: checksum of the index at 12, its place at 24, checksum of the 32 bytes before
+  // at 32.
+  std::string bytes = read_text(folder() / "small.pack");
+  const auto put = [&](size_t at, uint32_t value) { std::memcpy(&bytes[at], &value, 4); };
+  uint64_t index = 0;
+  std::memcpy(&index, &bytes[24], 8);
+  bytes[index + 4] = '\xff';  // in the data set's name
+  for (size_t at = index; (at = bytes.find("_leftImg8bit", at)) != std::string::npos; ++at) {
+    bytes.replace(at, 3, "\xc3\x1b\n");  // in the names of records
+  }
+  bytes[200] ^= 1;  // in a photo
+  const auto checksum = [&](size_t begin, size_t size) {
+    return crc32({reinterpret_cast<const uint8_t*>(&bytes[begin]), size});
+  };
+  put(12, checksum(index, bytes.size() - index));
+  put(32, checksum(0, 32));
+  write_text(folder() / "names.pack", bytes);
+
+  const ProgramResult check = macadam(folder(), {"check", "names.pack", "--json"});
+  expect_input_error(check, {"1 errors in the data set"});
+  EXPECT_EQ(Json::parse(check.out).at("errors"), 1);
+  const ProgramResult plain = macadam(folder(), {"check", "names.pack"});
+  expect_input_error(plain, {"names.pack"});
+  EXPECT_EQ(plain.out.find('\x1b'), std::string::npos);
+  EXPECT_NE(plain.out.find("\\x1b"), std::string::npos) << plain.out;
 }
 
 TEST_F(PackCommand, AFullDiskLeavesNothing) {

@@ -78,6 +78,98 @@ TEST(Image, ReadsJpegAndBmp) {
   }
 }
 
+/// A BMP with a palette (blue, green, red, nothing), and pixels as `coding` says.
+std::vector<uint8_t> make_palette_bmp(int width, int height, uint8_t bits, uint8_t coding,
+                                      const std::vector<uint8_t>& palette,
+                                      const std::vector<uint8_t>& codes) {
+  const auto pixels_at = static_cast<uint8_t>(54 + palette.size());
+  std::vector<uint8_t> bmp(54 + palette.size() + codes.size());
+  bmp[0] = 'B';
+  bmp[1] = 'M';
+  bmp[10] = pixels_at;
+  bmp[14] = 40;
+  bmp[26] = 1;
+  bmp[28] = bits;
+  bmp[30] = coding;
+  bmp[46] = static_cast<uint8_t>(palette.size() / 4);
+  std::memcpy(&bmp[18], &width, 4);
+  std::memcpy(&bmp[22], &height, 4);
+  std::ranges::copy(palette, bmp.begin() + 54);
+  std::ranges::copy(codes, bmp.begin() + pixels_at);
+  return bmp;
+}
+
+const std::vector<uint8_t> kColors{3, 2, 1, 0, 6, 5, 4, 0, 9, 8, 7, 0};  // three
+
+/// The palette's colours as they are seen.
+std::vector<uint8_t> seen(const std::vector<int>& indices) {
+  std::vector<uint8_t> rgb;
+  for (const int i : indices) {
+    for (int c = 1; c <= 3; ++c) rgb.push_back(static_cast<uint8_t>(3 * i + c));
+  }
+  return rgb;
+}
+
+TEST(Image, BmpOfRunLengths) {
+  // From the bottom: a run, a literal stretch with its padding, the end of a row; a leap of one
+  // pixel; the end.
+  const auto eight =
+      make_palette_bmp(5, 2, 8, 1, kColors, {2, 1, 0, 3, 2, 0, 2, 0, 0, 0, 0, 2, 1, 0, 3, 2, 0, 1});
+  const ImageInfo info = probe_image(eight, "runs.bmp");
+  EXPECT_EQ(info.format, ImageFormat::bmp);
+  EXPECT_EQ(info.height, 2);
+  EXPECT_EQ(info.width, 5);
+  EXPECT_EQ(decode_rgb(eight, "").pixels, seen({0, 2, 2, 2, 0, 1, 1, 2, 0, 2}));
+  const auto four =
+      make_palette_bmp(5, 2, 4, 2, kColors, {3, 0x12, 0, 0, 0, 5, 0x21, 0x01, 0x20, 0, 0, 1});
+  EXPECT_EQ(decode_rgb(four, "").pixels, seen({2, 1, 0, 1, 2, 1, 2, 1, 0, 0}));
+
+  for (size_t size = 0; size < eight.size(); ++size) {
+    EXPECT_THROW(decode_rgb(std::span(eight).first(size), "part"), InputError) << size;
+  }
+  const auto refused = [](const std::vector<uint8_t>& codes, const char* why) {
+    expect_input_error([&] { decode_rgb(make_palette_bmp(2, 1, 8, 1, kColors, codes), "bad.bmp"); },
+                       {"bad.bmp", why});
+  };
+  refused({3, 0, 0, 1}, "leaves the image");
+  refused({0, 2, 255, 255, 1, 0, 0, 1}, "leaves the image");
+  refused({0, 0, 1, 0, 0, 1}, "leaves the image");
+  refused({1, 3, 0, 1}, "palette");
+  refused({2, 0}, "truncated");
+  expect_input_error(
+      [] {
+        probe_image(make_palette_bmp(2, -1, 8, 1, kColors, {0, 1}), "up.bmp");
+      },
+      {"up.bmp"});
+  expect_input_error(
+      [] {
+        probe_image(make_palette_bmp(1 << 30, 2, 8, 1, kColors, {0, 1}), "huge.bmp");
+      },
+      {"huge.bmp", "claims"});
+}
+
+TEST(Image, BmpFromTheTopDown) {
+  const std::vector<uint8_t> rows{0, 1, 0, 0, 2, 1, 0, 0};  // two of four bytes
+  const auto up = make_palette_bmp(2, 2, 8, 0, kColors, rows);
+  const auto down = make_palette_bmp(2, -2, 8, 0, kColors, rows);
+  EXPECT_EQ(probe_image(down, "down.bmp").height, 2);
+  EXPECT_EQ(decode_rgb(down, "").pixels, seen({0, 1, 2, 1}));
+  EXPECT_EQ(decode_rgb(up, "").pixels, seen({2, 1, 0, 1}));
+  for (size_t size = 0; size + 2 < down.size(); ++size) {
+    EXPECT_THROW(decode_rgb(std::span(down).first(size), "part"), InputError) << size;
+  }
+}
+
+TEST(Image, AGitLfsPointerIsNamed) {
+  const std::string_view text =
+      "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n";
+  const std::vector<uint8_t> pointer(text.begin(), text.end());
+  for (const auto& read : {+[](std::span<const uint8_t> b) { decode_rgb(b, "x.jpg"); },
+                           +[](std::span<const uint8_t> b) { decode_labels(b, "x.jpg"); }}) {
+    expect_input_error([&] { read(pointer); }, {"x.jpg", "Git LFS pointer", "git lfs pull"});
+  }
+}
+
 TEST(Image, MissingFolderAndEmptyFilesAreNamed) {
   const TempFolder folder;
   expect_input_error([&] { read_rgb(folder / "absent.png"); }, {"absent.png", "No such file"});

@@ -51,7 +51,7 @@ TEST(Jpeg, ScansAreLimited) {
 TEST(Jpeg, WarningsAreErrors) {
   const Bytes whole = make_jpeg(noise(40, 40, 3, 1), 80);
   expect_input_error([&] { decode_rgb(std::span(whole).first(whole.size() / 2), "half.jpg"); },
-                     {"half.jpg", "truncated or damaged", "Premature end"});
+                     {"half.jpg", "truncated or damaged", "premature end"});
   // Garbage between the last pixel and the end of the image.
   Bytes padded(whole.begin(), whole.end() - 2);
   append(padded, Bytes(20, 0));
@@ -61,6 +61,65 @@ TEST(Jpeg, WarningsAreErrors) {
   Bytes followed = whole;
   append(followed, {1, 2, 3});
   EXPECT_EQ(decode_rgb(followed, ""), decode_rgb(whole, ""));
+}
+
+/// What is made of a JPEG whose faults are taken, and the fault.
+struct Taken {
+  Image image;
+  std::string fault;
+};
+Taken take(std::span<const uint8_t> bytes) {
+  Taken taken;
+  taken.image = decode_rgb(bytes, "odd.jpg", {}, {.fault = &taken.fault});
+  return taken;
+}
+
+TEST(Jpeg, FaultsThatCostNoPixelAreTakenWhereTheyAreAskedFor) {
+  const Bytes whole = make_jpeg(noise(40, 40, 3, 1), 80);
+  const Image image = decode_rgb(whole, "");
+  EXPECT_EQ(take(whole).image, image);
+  EXPECT_EQ(take(whole).fault, "");
+
+  const Bytes no_end(whole.begin(), whole.end() - 2);
+  const Bytes half_end(whole.begin(), whole.end() - 1);
+  Bytes padded = no_end;
+  append(padded, Bytes(3000, 7));
+  Bytes stray = padded;
+  append(stray, {0xFF, 0xD9});
+  Bytes marked = padded;  // an unknown marker in what follows the pixels
+  append(marked, {0xFF, 0x02, 0x03});
+  Bytes version = whole;
+  *(find_marker(version, 0xE0) + 9) = 7;  // JFIF 7.1
+  for (const Bytes& odd : {no_end, half_end, padded, stray, marked, version}) {
+    expect_input_error([&] { decode_rgb(odd, "odd.jpg"); },
+                       {"odd.jpg", "costs no pixel", "loader.strict = false", "--no-strict"});
+    const Taken taken = take(odd);
+    EXPECT_EQ(taken.image, image);
+    EXPECT_NE(taken.fault.find("odd.jpg"), std::string::npos) << taken.fault;
+  }
+  EXPECT_NE(take(stray).fault.find("extraneous bytes before marker 0xd9"), std::string::npos);
+}
+
+TEST(Jpeg, FaultsThatCostPixelsAreNeverTaken) {
+  std::vector<Bytes> files{make_jpeg(noise(24, 24, 3, 1), 80)};
+  for (const char* name : {"progressive.jpg", "grey.jpg", "cmyk.jpg"}) {
+    files.push_back(get_bytes(MACADAM_SOURCE_DIR "/tests/golden/images/" + std::string(name)));
+  }
+  for (const Bytes& whole : files) {
+    const Image image = decode_rgb(whole, "");
+    size_t taken = 0;
+    const size_t step = whole.size() > 2000 ? 7 : 1;
+    for (size_t left = 1; left < whole.size(); left += left < 64 ? 1 : step) {
+      const auto part = std::span(whole).first(whole.size() - left);
+      try {
+        EXPECT_EQ(take(part).image, image) << left << " bytes are missing";
+        ++taken;
+      } catch (const InputError&) {
+      }
+    }
+    EXPECT_GE(taken, 2u);
+    EXPECT_LE(taken, 8u) << "what is taken lacks the end alone";
+  }
 }
 
 TEST(Jpeg, NoSingleChangedByteDoesHarm) {
