@@ -66,7 +66,8 @@ std::vector<OpCase> confusion_cases() {
   for (const DType dtype : kFloatTypes) {
     for (const Shape shape :
          {Shape{1, 1, 1, 1}, Shape{1, 1, 7, 3}, Shape{2, 5, 9, 8}, Shape{3, 5, 9, 11},
-          Shape{2, 17, 23, 19}, Shape{1, 16, 32, 64}, Shape{1, 5, 9, 33}, Shape{1, 5, 9, 255}})
+          Shape{2, 17, 23, 19}, Shape{1, 16, 32, 64}, Shape{1, 5, 9, 33}, Shape{1, 5, 9, 255},
+          Shape{1, 3, 1023, 19}, Shape{1, 3, 2047, 8}})
       cases.push_back(argmax(shape, dtype));
     for (const Layout layout : {Layout::slices, Layout::ragged_slices, Layout::padded}) {
       cases.push_back(argmax({2, 17, 23, 19}, dtype, {.layout = layout}));
@@ -81,6 +82,7 @@ std::vector<OpCase> confusion_cases() {
   }
   for (const int classes : {1, 2, 8, 19, 64, 255})
     cases.push_back(confusion_count({2, 17, 23, 1}, classes));
+  cases.push_back(confusion_count({1, 7, 2047, 1}, 19));
   cases.push_back(confusion_count({1, 1, 1, 1}, 8));
   cases.push_back(confusion_count({3, 16, 32, 1}, 11));
   return cases;

@@ -29,8 +29,8 @@ Padding tf_same(const Shape& input, int size, int stride) {
 
 std::vector<ConvDesc> descriptions() {
   std::vector<ConvDesc> all;
-  const Shape shapes[] = {{2, 5, 9, 1},    {1, 17, 23, 3}, {2, 16, 32, 8},
-                          {2, 17, 23, 24}, {1, 5, 9, 33},  {1, 16, 18, 96}};
+  const Shape shapes[] = {{2, 5, 9, 1},  {1, 17, 23, 3},  {2, 16, 32, 8},  {2, 17, 23, 24},
+                          {1, 5, 9, 33}, {1, 16, 18, 96}, {1, 5, 1021, 8}, {1, 3, 2047, 3}};
   for (const Shape& shape : shapes)
     for (const int size : {3, 5})
       for (const int stride : {1, 2}) {

@@ -46,6 +46,7 @@ std::vector<LossCase> losses() {
        .labelled = 64},
       {.name = "33_classes", .logits = {1, 17, 23, 33}, .desc = both, .labelled = 30},
       // More than one block of pixels, the last one incomplete.
+      {.name = "both_wide", .logits = {1, 3, 1023, 19}, .desc = both, .labelled = 19},
       {.name = "both_many_pixels", .logits = {1, 67, 129, 8}, .desc = both, .labelled = 8},
       {.name = "smoothed_weighted_many_pixels",
        .logits = {3, 61, 71, 5},

@@ -45,6 +45,8 @@ std::vector<PoolCase> pools() {
           {{2, 5, 9, 31}, overlap},
           {{1, 17, 23, 8}, sparse},
           {{1, 5, 9, 33}, wide},
+          {{1, 6, 1023, 8}, halve},
+          {{1, 5, 2047, 3}, resnet},
           {{2, 16, 32, 16}, halve, Layout::slices},
           {{1, 17, 23, 8}, resnet, Layout::slices},
           {{2, 5, 9, 19}, halve, Layout::ragged_slices},

@@ -31,6 +31,8 @@ std::vector<ShapeVariant> element_shapes() {
           {{1, 16, 32, 32}},
           {{1, 5, 9, 33}},
           {{2, 17, 23, 64}},
+          {{1, 3, 1021, 11}},
+          {{1, 2, 2047, 8}},
           {{2, 5, 9, 8}, Layout::slices},
           {{1, 16, 32, 32}, Layout::slices},
           {{3, 5, 9, 12}, Layout::slices},

@@ -7,7 +7,8 @@
 namespace macadam::testbed {
 namespace {
 
-constexpr size_t kGuard = 256;  // keeps the alignment of Buffer
+/// Keeps the alignment of Buffer. oneDNN 2.6.3 was seen to write up to 3 KiB before a workspace.
+constexpr size_t kGuard = 16 << 10;
 
 /// NaN as f32, bf16 and f16; a u8 of 205 is no class, no index and not 255.
 std::byte poison(DType dtype) {
