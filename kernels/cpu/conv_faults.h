@@ -14,7 +14,8 @@ namespace macadam::cpu {
 using ImplementationFault =
     std::function<bool(ConvPass pass, std::string_view implementation, const ConvDesc& desc)>;
 
-/// The faults known: AMX weight gradients of wide images.
+/// The faults known: AMX weight gradients of wide images; and of 1x1 convolutions bf16 data
+/// gradients from an odd number of channels, weight gradients of strided ones with few channels.
 bool is_known_fault(ConvPass pass, std::string_view implementation, const ConvDesc& desc);
 
 }  // namespace macadam::cpu

@@ -150,6 +150,13 @@ std::vector<ConvDesc> wide_descriptions() {
   wide.push_back({.input = {1, 5, 736, 64}, .out_channels = 32, .padding = same});
   wide.push_back({.input = {1, 96, 256, 16}, .out_channels = 16, .padding = same});
   wide.push_back({.input = {2, 3, 1021, 3}, .out_channels = 32, .padding = same, .bias = true});
+  // Odd numbers of classes, and strides over few channels (kernels/cpu/conv_faults.cpp).
+  wide.push_back({.input = {1, 3, 80, 16}, .out_channels = 11, .kernel_h = 1, .kernel_w = 1});
+  wide.push_back({.input = {1, 5, 383, 24}, .out_channels = 19, .kernel_h = 1, .kernel_w = 1});
+  wide.push_back(
+      {.input = {1, 32, 64, 8}, .out_channels = 16, .kernel_h = 1, .kernel_w = 1, .stride = 2});
+  wide.push_back(
+      {.input = {1, 32, 64, 3}, .out_channels = 5, .kernel_h = 1, .kernel_w = 1, .stride = 2});
   wide.push_back({.input = {1, 5, 1023, 32}, .out_channels = 19, .kernel_h = 1, .kernel_w = 1});
   wide.push_back({.input = {1, 7, 767, 16}, .out_channels = 24, .stride = 2, .padding = same});
   wide.push_back(

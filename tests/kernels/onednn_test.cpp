@@ -50,6 +50,31 @@ TEST(OneDnnFaults, AreTheAmxWeightGradientsOfWideImages) {
   }
 }
 
+TEST(OneDnnFaults, AreBf16DataGradientsOfOneByOneFromOddChannels) {
+  ConvDesc head = one_by_one(convolution(16, 32));
+  for (const int classes : {1, 11, 19, 8, 32}) {
+    head.out_channels = classes;
+    EXPECT_EQ(cpu::is_known_fault(ConvPass::data_gradient, "jit_bf16_1x1:avx512_core_bf16", head),
+              classes % 2 == 1);
+    EXPECT_FALSE(
+        cpu::is_known_fault(ConvPass::weight_gradient, "jit_bf16_1x1:avx512_core_bf16", head));
+    EXPECT_FALSE(cpu::is_known_fault(ConvPass::data_gradient, "jit:avx512_core_bf16", head));
+  }
+}
+
+TEST(OneDnnFaults, AreWeightGradientsOfStridedOneByOneWithFewChannels) {
+  ConvDesc desc = one_by_one(convolution(32, 64));
+  for (const int channels : {3, 8, 16, 64}) {
+    desc.input.c = channels;
+    for (const int stride : {1, 2}) {
+      desc.stride = stride;
+      EXPECT_EQ(cpu::is_known_fault(ConvPass::weight_gradient, "jit_1x1:avx512_core", desc),
+                channels < 16 && stride == 2);
+      EXPECT_FALSE(cpu::is_known_fault(ConvPass::forward, "jit_1x1:avx512_core", desc));
+    }
+  }
+}
+
 /// What is told to be faulty is not taken, whatever the pass, and what is taken instead is right.
 TEST(OneDnnFaults, AreLeftToTheNextImplementation) {
   for (const DType dtype : {DType::f32, DType::bf16}) {

@@ -7,15 +7,19 @@
 namespace macadam::testbed {
 namespace {
 
-/// Keeps the alignment of Buffer. oneDNN 2.6.3 was seen to write up to 3 KiB before a workspace.
-constexpr size_t kGuard = 16 << 10;
+constexpr size_t kReferenceGuard = 256;  // nobody looks at these
 
-/// NaN as f32, bf16 and f16; a u8 of 205 is no class, no index and not 255.
-std::byte poison(DType dtype) {
-  return std::byte{dtype == DType::u8 ? uint8_t{0xCD} : uint8_t{0xFF}};
+/// Signalling NaN in `dtype`, f32's in bf16 too: whatever is added to one makes it a quiet NaN, so
+/// that a stray sum changes it like a stray store does. A u8 of 205 is no class, no index and not
+/// 255.
+std::vector<std::byte> poisoned(size_t bytes, DType dtype) {
+  const unsigned pattern = dtype == DType::u8 ? 0xCDCD : dtype == DType::f16 ? 0xFDBF : 0xFFBF;
+  std::vector<std::byte> memory(bytes, std::byte(pattern >> 8));
+  for (size_t i = 0; i < bytes; i += 2) memory[i] = std::byte(pattern & 0xFF);
+  return memory;
 }
 
-/// Calls f(element, byte offset in the block) for every element of the operand's slice, and of
+/// Calls f(element, byte offset in the operand's memory) for every element of its slice, and of
 /// `behind` channels behind it.
 template <typename F>
 void for_each_element(const Operand& operand, F&& f, int behind = 0) {
@@ -25,14 +29,15 @@ void for_each_element(const Operand& operand, F&& f, int behind = 0) {
   for (int64_t pixel = 0; pixel < s.pixels(); ++pixel)
     for (int c = 0; c < s.c + behind; ++c) {
       const auto position = static_cast<size_t>(pixel * stride + operand.channels_before + c);
-      f(element++, kGuard + position * size_of(operand.dtype));
+      f(element++, position * size_of(operand.dtype));
     }
 }
 
-size_t block_bytes(const Operand& operand) {
+/// The tensor that the operand is a slice of.
+Shape whole_of(const Operand& operand) {
   Shape wide = operand.shape;
   wide.c += operand.channels_before + operand.channels_after;
-  return static_cast<size_t>(wide.elements()) * size_of(operand.dtype) + 2 * kGuard;
+  return wide;
 }
 
 double read_element(DType dtype, const std::byte* data) {
@@ -92,21 +97,21 @@ Values make_inputs(const OpCase& op) {
   return inputs;
 }
 
-BoundOp::BoundOp(const OpCase& op, Ops& ops, Stream& stream, const Values& inputs)
-    : op_(op), stream_(stream), prepared_(op.prepare(ops)) {
+BoundOp::BoundOp(const OpCase& op, Ops& ops, Stream& stream, const Values& inputs, size_t guard)
+    : op_(op), stream_(stream), guard_(guard), prepared_(op.prepare(ops)) {
   blocks_.reserve(op.operands.size() + 2);
   for (const Operand& operand : op.operands) {
-    std::vector<std::byte> initial(block_bytes(operand), poison(operand.dtype));
+    const Shape shape = whole_of(operand);
+    const size_t bytes = static_cast<size_t>(shape.elements()) * size_of(operand.dtype);
+    std::vector<std::byte> initial = poisoned(guard_ + bytes + guard_, operand.dtype);
     if (operand.role != Role::output) {
       const std::vector<double>& elements = inputs.at(operand.name);
       for_each_element(operand, [&](size_t i, size_t offset) {
-        write_element(operand.dtype, elements[i], &initial[offset]);
+        write_element(operand.dtype, elements[i], &initial[guard_ + offset]);
       });
     }
     const Block& block = upload(operand.name, &operand, std::move(initial));
-    Shape wide = operand.shape;
-    wide.c += operand.channels_before + operand.channels_after;
-    const Tensor whole(block.memory.data() + kGuard, wide, operand.dtype, stream.device());
+    const Tensor whole(block.memory.data() + guard_, shape, operand.dtype, stream.device());
     Tensor tensor = whole.channels(operand.channels_before, operand.shape.c);
     if (operand.spare) tensor.spare = operand.channels_after;
     arguments_.bind(operand.name, tensor);
@@ -128,8 +133,8 @@ BoundOp::Block& BoundOp::upload(std::string name, const Operand* operand,
 
 void* BoundOp::make_scratch(std::string name, size_t bytes) {
   if (bytes == 0) return nullptr;
-  std::vector<std::byte> initial(bytes + 2 * kGuard, poison(DType::f32));
-  return upload(std::move(name), nullptr, std::move(initial)).memory.data() + kGuard;
+  std::vector<std::byte> initial = poisoned(guard_ + bytes + guard_, DType::f32);
+  return upload(std::move(name), nullptr, std::move(initial)).memory.data() + guard_;
 }
 
 std::vector<std::byte> BoundOp::download(const Block& block) {
@@ -146,7 +151,7 @@ Values BoundOp::results() {
     const std::vector<std::byte> bytes = download(block);
     std::vector<double> elements(static_cast<size_t>(block.operand->shape.elements()));
     for_each_element(*block.operand, [&](size_t i, size_t offset) {
-      elements[i] = read_element(block.operand->dtype, &bytes[offset]);
+      elements[i] = read_element(block.operand->dtype, &bytes[guard_ + offset]);
     });
     results[block.name] = std::move(elements);
   }
@@ -161,17 +166,17 @@ std::vector<std::string> BoundOp::stray_writes() {
       std::copy_n(&block.initial[offset], count, &bytes[offset]);
     };
     if (!block.operand) {
-      forgive(kGuard, bytes.size() - 2 * kGuard);
+      forgive(guard_, bytes.size() - 2 * guard_);
     } else if (const Operand& operand = *block.operand; operand.role != Role::input) {
       const bool writes_spare = operand.spare && !operand.keeps_spare;
       for_each_element(
-          operand, [&](size_t, size_t offset) { forgive(offset, size_of(operand.dtype)); },
+          operand, [&](size_t, size_t offset) { forgive(guard_ + offset, size_of(operand.dtype)); },
           writes_spare ? operand.channels_after : 0);
     }
+    if (bytes == block.initial) continue;
     const auto [now, before] = std::mismatch(bytes.begin(), bytes.end(), block.initial.begin());
-    if (now == bytes.end()) continue;
-    strays.push_back("byte " + std::to_string(now - bytes.begin() - static_cast<int64_t>(kGuard)) +
-                     " of " + block.name + " (" + std::to_string(bytes.size() - 2 * kGuard) +
+    strays.push_back("byte " + std::to_string(now - bytes.begin() - static_cast<int64_t>(guard_)) +
+                     " of " + block.name + " (" + std::to_string(bytes.size() - 2 * guard_) +
                      " bytes)");
   }
   return strays;
@@ -180,7 +185,7 @@ std::vector<std::string> BoundOp::stray_writes() {
 Values reference_results(const OpCase& op, const Values& inputs) {
   Stream stream;
   Ops ops = make_reference_ops();
-  BoundOp bound(op, ops, stream, inputs);
+  BoundOp bound(op, ops, stream, inputs, kReferenceGuard);
   bound.run();
   return bound.results();
 }

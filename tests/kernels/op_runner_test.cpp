@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <stdexcept>
 
 #include "kernels/reference/reference_ops.h"
@@ -15,17 +16,19 @@
 namespace macadam::testbed {
 namespace {
 
+constexpr size_t kScratch = 64;  // bytes of workspace, and of packed weights
+
 /// What the checks say of y = x on a slice of channels, followed by `misdeed`.
-std::string findings(const std::function<void(float* x, float* y)>& misdeed) {
+std::string findings(const std::function<void(const Arguments&)>& misdeed) {
   OpCase op = copy({1, 1, 7, 3}, DType::f32, DType::f32, {.layout = Layout::ragged_slices});
   const Values inputs = make_inputs(op);
   const Values expected = reference_results(op, inputs);
   op.prepare = [&](Ops& ops) {
     PreparedOp prepared;
-    prepared.workspace_bytes = 4;
+    prepared.workspace_bytes = prepared.packed_bytes = kScratch;
     prepared.call = [&](const Arguments& a) {
       ops.elementwise->copy(a("x"), a("y"), false);
-      misdeed(a("x").as<float>(), a("y").as<float>());
+      misdeed(a);
     };
     return prepared;
   };
@@ -97,6 +100,10 @@ TEST(OpRunner, AllowsCudnnItsRoundingsAndNothingElse) {
   }
 }
 
+std::string findings(const std::function<void(float* x, float* y)>& misdeed) {
+  return findings([&](const Arguments& a) { misdeed(a("x").as<float>(), a("y").as<float>()); });
+}
+
 constexpr int kStride = 3 + 3 + 1;  // of y: three channels before the slice, one after
 
 TEST(OpRunner, AcceptsACorrectOp) {
@@ -127,6 +134,32 @@ TEST(OpRunner, SeesAWritePastTheEnd) {
 
 TEST(OpRunner, SeesAWriteBeforeTheBeginning) {
   EXPECT_NE(findings([](float*, float* y) { y[-4] = 0; }).find("stray byte"), std::string::npos);
+}
+
+TEST(OpRunner, SeesSumsPastTheEndAndIntoNeighbours) {
+  for (const int element : {7 * kStride - 3, 7 * kStride, 3, -4})
+    EXPECT_NE(findings([=](float*, float* y) { y[element] += 1; }).find("stray byte"),
+              std::string::npos)
+        << element;
+}
+
+/// As far as a row of a wide image goes wrong, before and behind, in scratch memory too.
+TEST(OpRunner, SeesWritesFarFromEveryBuffer) {
+  constexpr auto far = static_cast<int64_t>(BoundOp::kGuard) - 4;
+  for (const int64_t offset : {-far, -int64_t{3072}, -int64_t{4}, int64_t{kScratch}, far}) {
+    const auto strikes = [&](const std::function<void*(const Arguments&)>& base) {
+      return findings([&](const Arguments& a) {
+               float value = 0;
+               std::byte* const at = static_cast<std::byte*>(base(a)) + offset;
+               std::memcpy(&value, at, sizeof value);
+               value += 1;
+               std::memcpy(at, &value, sizeof value);
+             }).find("stray byte") != std::string::npos;
+    };
+    EXPECT_TRUE(strikes([](const Arguments& a) { return a.workspace(); })) << offset;
+    EXPECT_TRUE(strikes([](const Arguments& a) { return a.packed(); })) << offset;
+    EXPECT_TRUE(strikes([](const Arguments& a) { return a("x").data; })) << offset;
+  }
 }
 
 TEST(Difference, OneElementOfMany) {
