@@ -60,7 +60,7 @@ std::string name_of_trial(const ::testing::TestParamInfo<Trial>& info) {
 std::unique_ptr<BoundOp> bind(const OpCase& op, Backend& backend, const Values& inputs) {
   try {
     return std::make_unique<BoundOp>(op, backend.ops, backend.stream, inputs);
-  } catch (const InputError&) {
+  } catch (const Error&) {
     const Device device = backend.stream.device();
     if (device.is_cuda() || op.dtype != DType::bf16 || device_info(device).fast_bf16) throw;
     return nullptr;
