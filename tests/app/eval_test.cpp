@@ -126,10 +126,8 @@ TEST_F(Eval, ScoresAreThoseOfTheMasksThatPredictWrites) {
 
       ConfusionMatrix ids(kCityscapesIds);
       const std::vector<fs::path> labels = files("large/gtFine/val");
-      std::vector<fs::path> masks = files(out);
-      std::erase_if(masks, [](const fs::path& file) {
-        return file.string().find("_ids") == std::string::npos;
-      });
+      std::vector<fs::path> masks = files(out + "/ids");
+      std::erase_if(masks, [](const fs::path& file) { return file.extension() != ".png"; });
       ASSERT_EQ(masks.size(), labels.size());
       for (size_t i = 0; i < labels.size(); ++i) {
         const Image truth = read_labels(labels[i]), mask = read_labels(masks[i]);
