@@ -14,6 +14,7 @@
 #include "app/contact_sheet.h"
 #include "app/label_sets.h"
 #include "app/loader_options.h"
+#include "engine/folder.h"
 #include "engine/text.h"
 #include "kernels/error.h"
 
@@ -145,7 +146,10 @@ void show_augmentation(const CheckOptions& options, const Config& config, const 
 
 void check(const CheckOptions& options) {
   std::optional<Config> config;
-  if (!options.augment.empty()) config = training_config(options);
+  if (!options.augment.empty()) {
+    check_predictions_place(options.output);
+    config = training_config(options);
+  }
   const LabelSet labels =
       config ? make_label_set(*config, options.dataset)
              : make_label_set(options.label_set, parse_void_policy(options.void_policy),

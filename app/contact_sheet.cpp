@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "app/batch_viewer.h"
+#include "engine/folder.h"
 #include "report/picture.h"
 #include "report/sheet.h"
 
@@ -42,6 +43,7 @@ void write_contact_sheets(const Dataset& dataset, const LabelSet& labels,
   const std::vector<std::array<uint8_t, 3>> palette = palette_of(classes);
 
   std::filesystem::create_directories(folder);
+  mark_predictions(folder);
   const auto all = static_cast<int64_t>(dataset.samples.size());
   const int64_t sheets = std::min<int64_t>(count, all);
   for (int64_t i = 0; i < sheets; ++i) {

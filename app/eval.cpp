@@ -169,6 +169,19 @@ std::vector<std::string> notes_on(const EvalOptions& options, const Evaluation& 
   return notes;
 }
 
+/// What is to be known before a score is read: labels of one class, or of none.
+std::optional<std::string> lack_of_classes(const EvalOptions& options, const ModelInfo& info,
+                                           const SegmentationMetrics& metrics) {
+  const auto labelled = [](const ClassMetrics& c) { return c.label_pixels > 0; };
+  const auto count = std::ranges::count_if(metrics.classes, labelled);
+  if (count > 1) return std::nullopt;
+  if (count == 0) return fmt::format("no pixel of the split {} is labelled", options.split);
+  const auto only = std::ranges::find_if(metrics.classes, labelled) - metrics.classes.begin();
+  return fmt::format(
+      "every labelled pixel of the split {} is \"{}\": the means say nothing of other classes",
+      options.split, info.class_names[static_cast<size_t>(only)]);
+}
+
 std::string official_table(const CityscapesScores& official, bool classes) {
   std::string text;
   const auto line = [&](std::string_view name, double iou) {
@@ -226,6 +239,7 @@ Json evaluation_json(const EvalOptions& options, const ModelInfo& info,
     json["cityscapes_category_iou"] = nullptr;
   }
   json["notes"] = notes_on(options, evaluation);
+  if (const auto lack = lack_of_classes(options, info, metrics)) json["notes"].push_back(*lack);
   return json;
 }
 
@@ -257,6 +271,9 @@ void eval(const EvalOptions& options) {
     return evaluate(options, scoring, model, stream, device);
   });
   const SegmentationMetrics metrics = compute_metrics(evaluation.scores.classes, absent);
+  if (const auto lack = lack_of_classes(options, model.info(), metrics)) {
+    say("macadam: warning: " + *lack);
+  }
   if (options.json) {
     const std::string text = json_text(evaluation_json(options, model.info(), evaluation, metrics));
     print("{}\n", Lines{text});

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <filesystem>
@@ -81,20 +82,31 @@ class ResultFolders {
   /// Throws InputError when one of them holds something else.
   ResultFolders(fs::path root, const ResultKinds& kinds) : root_(std::move(root)), kinds_(kinds) {
     for (const ResultKind& kind : kinds_) {
-      const fs::path folder = root_ / kind.folder;
-      std::error_code error;
-      if (kind.wanted && fs::is_directory(folder, error) && !fs::is_empty(folder, error) &&
-          !holds_predictions(folder)) {
-        throw InputError("the folder for results holds other files", folder.string(),
-                         "choose another folder with -o");
-      }
+      if (kind.wanted) check_predictions_place(root_ / kind.folder);
     }
+  }
+
+  /// Throws InputError when a photo's results would have names that cannot be written.
+  void check_names(std::span<const Photo> photos) const {
+    const Photo* first = nullptr;
+    size_t count = 0;
+    for (const Photo& photo : photos) {
+      if (fits(photo.name)) continue;
+      if (count++ == 0) first = &photo;
+    }
+    if (count == 0) return;
+    throw InputError(count == 1 ? std::string("the photo's results would have too long a name")
+                                : fmt::format("the results of {} photos would have too long a "
+                                              "name, of this one first",
+                                              count),
+                     first->file.string(),
+                     "shorten its name or its folders', or choose another folder with -o");
   }
 
   /// The file for the result of a photo; its folders are made.
   fs::path file(size_t kind, const fs::path& name) const {
     const fs::path folder = root_ / kinds_[kind].folder;
-    const fs::path file = folder / (name.string() + kinds_[kind].extension);
+    const fs::path file = path_of(kinds_[kind], name);
     std::error_code error;
     fs::create_directories(file.parent_path(), error);
     if (error) {
@@ -105,6 +117,19 @@ class ResultFolders {
   }
 
  private:
+  fs::path path_of(const ResultKind& kind, const fs::path& name) const {
+    return root_ / kind.folder / (name.string() + kind.extension);
+  }
+  /// Whether all results, and the folders that are made for them, can be written.
+  bool fits(const fs::path& name) const {
+    return std::ranges::all_of(kinds_, [&](const ResultKind& kind) {
+      fs::path path;
+      return !kind.wanted || std::ranges::all_of(path_of(kind, name), [&](const fs::path& part) {
+        return name_fits(path /= part);
+      });
+    });
+  }
+
   fs::path root_;
   ResultKinds kinds_;
 };
@@ -171,6 +196,7 @@ class PhotoReader {
 void predict(const PredictOptions& options) {
   const PhotoList list = list_photos(options.images);
   const ResultFolders folders(options.output, result_kinds(options));
+  folders.check_names(list.photos);
   const DeviceInfo device = device_info(parse_device(options.device));
   const DType dtype = resolve_precision(options.precision, device);
   Stream stream(device.device);

@@ -8,6 +8,7 @@
 #include "app/run_folder.h"
 #include "engine/evaluator.h"
 #include "engine/files.h"
+#include "engine/folder.h"
 #include "engine/precision.h"
 #include "engine/run_log.h"
 #include "loader/loader_source.h"
@@ -123,6 +124,7 @@ void write_run_report(const Config& config, Loader& val_loader, const DeviceInfo
   data.config = to_toml(config);
 
   std::filesystem::create_directories(folder / "samples");
+  mark_predictions(folder / "samples");  // runs may lie in a folder of photos
   std::set<std::filesystem::path> taken;
   for (const ReportSample& sample : data.samples) {
     std::filesystem::path file = sample_file(folder / "samples", sample.name);

@@ -148,21 +148,24 @@ section_tests() {
 }
 collect_tests() { python3 "$report" tests "$device" "$dir"/test_*.json "$dir"/*.ended; }
 
-# operations PART FILTER: the kernels' own benchmark into $dir/PART.json.
-operations() {
+# measured NAME PROGRAM option...: what one of the bench programs finds, into $dir/NAME.json.
+measured() {
   [[ ! -f $dir/$1.json ]] || return 0
-  ours "bench_${device}_ops" "--benchmark_filter=$2" "--benchmark_out=$dir/$1.part" \
-    --benchmark_out_format=json
+  if [[ $2 == bench_*_ops ]]; then # their table is for the log
+    ours "${@:2}" "--benchmark_out=$dir/$1.part" --benchmark_out_format=json
+  else
+    ours "${@:2}" --device "$device" >"$dir/$1.part"
+  fi
   mv "$dir/$1.part" "$dir/$1.json"
 }
 
 section_kernels() {
   if [[ $device == cpu ]]; then
-    operations some '^(copy_roof|relu/)'
+    measured some bench_cpu_ops --benchmark_filter='^(copy_roof|relu/)'
     return
   fi
-  operations bf16 '/bf16/|^copy/[0-9]'
-  operations convolutions '^convolution_'
+  measured bf16 bench_cuda_ops --benchmark_filter='/bf16/|^copy/[0-9]'
+  measured convolutions bench_cuda_ops --benchmark_filter='^convolution_'
 }
 collect_kernels() { python3 "$report" benchmarks "$dir"/*.json; }
 
@@ -201,18 +204,11 @@ section_large() {
 section_latency() { inference_peers --networks unet_mini vgg16_unet --precisions bf16; }
 section_fp32() {
   inference_peers --precisions fp16 fp32
-  if [[ $device == cuda ]]; then operations fp32 '/f32/'; fi
+  if [[ $device == cuda ]]; then measured fp32 bench_cuda_ops --benchmark_filter='/f32/'; fi
 }
 for section in headline resnet large latency fp32 throughput choices; do
   eval "collect_$section() { python3 \"\$report\" files \"\$dir\"; }"
 done
-
-# measured NAME PROGRAM option...: what one of the bench programs prints, into $dir/NAME.json.
-measured() {
-  [[ ! -f $dir/$1.json ]] || return 0
-  ours "${@:2}" --device "$device" >"$dir/$1.part"
-  mv "$dir/$1.part" "$dir/$1.json"
-}
 
 section_throughput() {
   local networks=(unet_mini resnet34_unet) size=2048x1024 seconds=2 network way

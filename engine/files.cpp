@@ -250,7 +250,10 @@ void remove_stale_temporaries(const fs::path& folder) {
 
 bool name_fits(const fs::path& path) {
   const fs::path folder = folder_of(path);
-  const long limit = ::pathconf(folder.c_str(), _PC_NAME_MAX);
+  std::error_code ignored;
+  fs::path there = folder;
+  while (!fs::exists(there, ignored) && there != folder_of(there)) there = folder_of(there);
+  const long limit = ::pathconf(there.c_str(), _PC_NAME_MAX);
   const size_t most = limit > 0 ? static_cast<size_t>(limit) : NAME_MAX;
   const size_t name = path.filename().string().size();
   return name <= most && folder.string().size() + 1 + std::max(name, kTemporaryBytes) < PATH_MAX;

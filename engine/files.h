@@ -43,8 +43,8 @@ void write_file_atomically(const std::filesystem::path& path, std::string_view c
 /// stay, and so does everything on file systems without locks.
 void remove_stale_temporaries(const std::filesystem::path& folder);
 
-/// Whether a file of this name can be written: its folder, which exists, allows names of that
-/// length, and so does the system.
+/// Whether a file of this name can be written: its folder, or where that is yet to be made the
+/// nearest above it, allows names of that length, and so does the system.
 bool name_fits(const std::filesystem::path& path);
 
 /// Throws InputError when a file called `path` could not be made for want of its folder, or because

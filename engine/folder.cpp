@@ -143,8 +143,17 @@ std::vector<std::string> folders_in(const fs::path& folder) {
 }
 
 void mark_predictions(const fs::path& folder) {
-  write_file_atomically(folder / kPredictionsMark,
-                        "Masks and pictures by `macadam predict`: not photos.\n");
+  write_file_atomically(folder / kPredictionsMark, "Masks and pictures by macadam: not photos.\n");
+}
+
+void check_predictions_place(const fs::path& folder) {
+  std::error_code error;
+  if (!fs::is_directory(folder, error) || fs::is_empty(folder, error) ||
+      holds_predictions(folder)) {
+    return;
+  }
+  throw InputError("the folder for results holds other files", folder.string(),
+                   "choose another folder with -o");
 }
 
 bool holds_predictions(const fs::path& folder) {

@@ -44,9 +44,14 @@ FolderFiles files_below(const std::filesystem::path& folder, const FolderQuery& 
 /// cannot be listed.
 std::vector<std::string> folders_in(const std::filesystem::path& folder);
 
-/// Leaves a hidden file in `folder` that says that predictions lie there, which are no photos.
-/// Throws RunError when it cannot be written.
+/// Leaves a hidden file in `folder`, which exists, that says that pictures of the program's own lie
+/// there, which are no photos: predictions, samples, contact sheets. Throws RunError when it cannot
+/// be written.
 void mark_predictions(const std::filesystem::path& folder);
 bool holds_predictions(const std::filesystem::path& folder);
+
+/// Throws InputError when such pictures would come among other files: `folder` is there, is not
+/// empty and is not marked.
+void check_predictions_place(const std::filesystem::path& folder);
 
 }  // namespace macadam

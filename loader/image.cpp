@@ -64,16 +64,6 @@ ImageInfo jpeg_info(const JpegHeader& header, int orientation) {
   return info;
 }
 
-void check_limits(int64_t height, int64_t width, std::string_view name, const ImageLimits& limits) {
-  if (width <= limits.max_side && height <= limits.max_side &&
-      width * height <= limits.max_pixels) {
-    return;
-  }
-  throw InputError(fmt::format("image claims {} x {} pixels", width, height), name,
-                   fmt::format("at most {} pixels and {} a side are read; scale it down",
-                               limits.max_pixels, limits.max_side));
-}
-
 /// The largest of 1, 2, 4 and 8 by which the photo can be divided and still be large enough.
 int jpeg_reduction(const ImageInfo& info, const DecodeOptions& options) {
   if (options.min_height <= 0 || options.min_width <= 0) return 1;
@@ -118,6 +108,16 @@ Image decode_other(std::span<const uint8_t> bytes, const ImageInfo& info, std::s
 }
 
 }  // namespace
+
+void check_limits(int64_t height, int64_t width, std::string_view name, const ImageLimits& limits) {
+  if (width <= limits.max_side && height <= limits.max_side &&
+      width * height <= limits.max_pixels) {
+    return;
+  }
+  throw InputError(fmt::format("image claims {} x {} pixels", width, height), name,
+                   fmt::format("at most {} pixels and {} a side are read; scale it down",
+                               limits.max_pixels, limits.max_side));
+}
 
 ImageInfo probe_image(std::span<const uint8_t> bytes, std::string_view name,
                       const ImageLimits& limits) {

@@ -52,8 +52,12 @@ struct ImageInfo {
 /// The largest image that is accepted. The defaults suit files of one's own; a server sets less.
 struct ImageLimits {
   int64_t max_pixels = int64_t{1} << 28;
-  int max_side = 65'500;
+  int max_side = 32'767;  // as of a network's images: devices resize no more (scalar/resize.h)
 };
+
+/// Throws InputError naming `name`, the size and the limits when an image is larger than these.
+void check_limits(int64_t height, int64_t width, std::string_view name,
+                  const ImageLimits& limits = {});
 
 /// How much of a photo is wanted.
 struct DecodeOptions {

@@ -80,13 +80,15 @@ class Decoder {
     info_.err = jpeg_std_error(&failure_);
     failure_.error_exit = give_up;
     failure_.emit_message = on_message;
-    run([&](jpeg_decompress_struct& info) {
+    const bool read = succeeds([&](jpeg_decompress_struct& info) {
       jpeg_create_decompress(&info);
       progress_.progress_monitor = limit_scans;
       info.progress = &progress_;
       jpeg_mem_src(&info, bytes.data(), bytes.size());
       jpeg_read_header(&info, TRUE);
     });
+    // Its size is known then, and whoever asked compares it with a limit of his own.
+    if (!read && failure_.msg_code != JERR_IMAGE_TOO_BIG) fail();
   }
 
   const jpeg_decompress_struct& info() const { return info_; }
@@ -95,12 +97,7 @@ class Decoder {
   /// destructor: a failure leaves it by longjmp. Throws InputError with libjpeg's reason.
   template <class Step>
   void run(const Step& step) {
-    if (setjmp(failure_.back) == 0) {
-      step(info_);
-      return;
-    }
-    if (failure_.msg_code == JERR_OUT_OF_MEMORY) throw std::bad_alloc();
-    throw_damaged(failure_.reason);
+    if (!succeeds(step)) fail();
   }
 
   /// Whether the file ended without its end marker before it had given all, where libjpeg takes
@@ -135,6 +132,17 @@ class Decoder {
   }
 
  private:
+  template <class Step>
+  bool succeeds(const Step& step) {
+    if (setjmp(failure_.back) != 0) return false;
+    step(info_);
+    return true;
+  }
+  [[noreturn]] void fail() const {
+    if (failure_.msg_code == JERR_OUT_OF_MEMORY) throw std::bad_alloc();
+    throw_damaged(failure_.reason);
+  }
+
   std::string_view name_;
   Failure failure_;
   jpeg_progress_mgr progress_{};

@@ -76,6 +76,7 @@ class ByteReader {
     return static_cast<Enum>(value);
   }
   bool at_end() const { return bytes_.empty(); }
+  std::string_view name() const { return name_; }
   [[noreturn]] void damaged(std::string_view why) const {
     fail(fmt::format("the index of the pack is damaged ({})", why), name_);
   }
@@ -165,13 +166,9 @@ void check_record(const PackRecord& record, const PackIndex& index, uint64_t end
   if (id.empty() || id.is_absolute() || std::ranges::find(id, "..") != id.end()) {
     in.damaged("the id of a record");
   }
-  const ImageLimits limits;
-  const auto most = static_cast<uint32_t>(limits.max_side);
+  check_limits(record.height, record.width, fmt::format("{}, {}", in.name(), record.image));
   const uint64_t pixels = uint64_t{record.height} * record.width;
-  if (record.height > most || record.width > most || pixels == 0 ||
-      pixels > static_cast<uint64_t>(limits.max_pixels)) {
-    in.damaged("the size of an image");
-  }
+  if (pixels == 0) in.damaged("the size of an image");
   if (record.offset < kPackHeaderSize || record.offset > end ||
       record.photo_size > end - record.offset ||
       record.labels_size > end - record.offset - record.photo_size) {

@@ -13,7 +13,7 @@
 #include "models/conversion.h"
 #include "models/network.h"
 #include "models/weights/hdf5_file.h"
-#include "program.h"
+#include "shared_folder.h"
 #include "tests/app/onnx_bytes.h"
 
 namespace macadam {
@@ -78,27 +78,18 @@ std::string golden(const std::string& name) {
 }
 
 /// A small street data set, a model trained on it, and the weights of an encoder; made once.
-class Convert : public testing::Test {
+class Convert : public SharedFolder<Convert> {
  protected:
   static void SetUpTestSuite() {
-    scratch_ = std::make_unique<ScratchFolder>();
-    const ProgramResult synth =
-        macadam(folder(), {"synth", "streets", "--images", "5", "--size", "64x32"});
-    ASSERT_EQ(synth.exit_code, 0) << synth.err;
-    write_text(folder() / "run.toml", small_config(1, "name = \"run\"\n"));
-    const ProgramResult train = macadam(folder(), {"train", "run.toml"});
-    ASSERT_EQ(train.exit_code, 0) << train.err;
+    train_on_streets(folder(), 5, small_config(1, "name = \"run\"\n"));
     write_tensors(folder() / "encoder.safetensors", encoder_tensors());
     fs::create_directory(made());
   }
-  static void TearDownTestSuite() { scratch_.reset(); }
-
   void TearDown() override {
     fs::remove_all(made());
     fs::create_directory(made());
   }
 
-  static const fs::path& folder() { return scratch_->path(); }
   static fs::path made() { return folder() / "made"; }  // where `convert` writes
   static std::string model() { return (folder() / "runs/run/best.safetensors").string(); }
 
@@ -153,11 +144,7 @@ class Convert : public testing::Test {
     write_tensors(folder() / name, tensors);
     return name;
   }
-
- private:
-  static std::unique_ptr<ScratchFolder> scratch_;
 };
-std::unique_ptr<ScratchFolder> Convert::scratch_;
 
 TEST_F(Convert, OnnxGivesScoresOfAnySize) {
   if (!writes_onnx()) GTEST_SKIP() << "built without ONNX";

@@ -10,7 +10,7 @@
 
 #include "loader/cityscapes_scores.h"
 #include "loader/image.h"
-#include "program.h"
+#include "shared_folder.h"
 
 namespace macadam {
 namespace {
@@ -20,16 +20,11 @@ using Json = nlohmann::json;
 using Words = std::vector<std::string>;
 
 /// A model for 64x32 and labelled streets of 96x48, whose masks hold every id, made once.
-class Eval : public testing::Test {
+class Eval : public SharedFolder<Eval> {
  protected:
   static void SetUpTestSuite() {
-    scratch_ = std::make_unique<ScratchFolder>();
-    for (const auto& [name, images, size] :
-         {std::tuple{"streets", "10", "64x32"}, {"large", "10", "96x48"}}) {
-      const ProgramResult synth =
-          macadam(folder(), {"synth", name, "--images", images, "--size", size});
-      ASSERT_EQ(synth.exit_code, 0) << synth.err;
-    }
+    train_on_streets(folder(), 10, small_config(2, "name = \"run\"\n"));
+    make_streets(folder(), 10, "large", "96x48");
     for (const fs::path& file : files("large/gtFine/val")) {
       Image mask = read_labels(file);
       for (int id = 0; id < kCityscapesIds; ++id) {
@@ -38,16 +33,8 @@ class Eval : public testing::Test {
       }
       write_png(file, mask);
     }
-    write_text(folder() / "run.toml", small_config(2, "name = \"run\"\n"));
-    const ProgramResult train = macadam(folder(), {"train", "run.toml"});
-    ASSERT_EQ(train.exit_code, 0) << train.err;
-    const ProgramResult other =
-        macadam(folder(), {"train", "run.toml", "name=19", "label_set=trainids19"});
-    ASSERT_EQ(other.exit_code, 0) << other.err;
+    expect_success(macadam(folder(), {"train", "run.toml", "name=19", "label_set=trainids19"}));
   }
-  static void TearDownTestSuite() { scratch_.reset(); }
-
-  static const fs::path& folder() { return scratch_->path(); }
 
   static std::vector<fs::path> files(const std::string& below) {
     std::set<fs::path> found;
@@ -71,11 +58,7 @@ class Eval : public testing::Test {
     EXPECT_EQ(result.exit_code, 0) << result.err;
     return result.exit_code == 0 ? Json::parse(result.out) : Json();
   }
-
- private:
-  static std::unique_ptr<ScratchFolder> scratch_;
 };
-std::unique_ptr<ScratchFolder> Eval::scratch_;
 
 TEST_F(Eval, JsonSaysWhatWasScored) {
   const Json json = scores("large", {});

@@ -9,7 +9,7 @@
 
 #include "engine/model_file.h"
 #include "loader/image.h"
-#include "program.h"
+#include "shared_folder.h"
 
 namespace macadam {
 namespace {
@@ -42,10 +42,9 @@ void put(const fs::path& file, const Image& image) {
   write_png(file, image);
 }
 
-class Labels : public testing::Test {
+class Labels : public SharedFolder<Labels> {
  protected:
   static void SetUpTestSuite() {
-    scratch_ = std::make_unique<ScratchFolder>();
     put_plain("plain", kTwoClasses, halves(0, 1));
     for (const std::string split : {"train", "val"}) {
       for (uint8_t i = 0; i < 2; ++i) {
@@ -59,9 +58,6 @@ class Labels : public testing::Test {
     const ProgramResult train = macadam(folder(), {"train", "run.toml", "dataset=plain", "name=p"});
     ASSERT_EQ(train.exit_code, 0) << train.err;
   }
-  static void TearDownTestSuite() { scratch_.reset(); }
-
-  static const fs::path& folder() { return scratch_->path(); }
   static std::string model() { return "runs/p/best.safetensors"; }
   /// A plain data set with two photos in train, two in val, and the same mask for all.
   static void put_plain(const std::string& name, const std::string& toml, const Image& mask) {
@@ -95,11 +91,7 @@ class Labels : public testing::Test {
     EXPECT_EQ(report.at("errors"), errors) << report.at("issues").dump(1);
     return report;
   }
-
- private:
-  static std::unique_ptr<ScratchFolder> scratch_;
 };
-std::unique_ptr<ScratchFolder> Labels::scratch_;
 
 TEST_F(Labels, TheDefaultIsTheDataSetsOwnEverywhere) {
   EXPECT_EQ(load_model(folder() / model()).info.class_names,
@@ -194,6 +186,48 @@ TEST_F(Labels, ASplitWithoutLabelsOrWithOneRareMask) {
   EXPECT_EQ(train("void").exit_code, 0);
   put_plain("one", "[[classes]]\nname = \"road\"\n", halves(0, 0));
   expect_input_error(train("one"), {"road", "the only class"});
+}
+
+TEST_F(Labels, EvalSaysThatASplitShowsOneClassOrNone) {
+  const auto warning_of = [](const ProgramResult& result) {
+    std::string found;
+    for (const std::string& line : lines_of(result.err)) {
+      if (line.starts_with("macadam: warning: ")) found += line.substr(18) + "\n";
+    }
+    return found;
+  };
+  EXPECT_EQ(warning_of(eval(model(), "plain")), "");
+  for (const auto& [name, mask, said] :
+       {std::tuple{"one_class", halves(1, 255),
+                   "every labelled pixel of the split val is \"rest\": the means say nothing of "
+                   "other classes"},
+        {"no_class", halves(255, 255), "no pixel of the split val is labelled"}}) {
+    put_plain(name, kTwoClasses, mask);
+    const ProgramResult json = eval(model(), name);
+    ASSERT_EQ(json.exit_code, 0) << json.err;
+    EXPECT_EQ(warning_of(json), std::string(said) + "\n");
+    EXPECT_EQ(Json::parse(json.out).at("notes"), Json::array({said}));
+    const ProgramResult text = macadam(folder(), {"eval", model(), name, "--full"});
+    ASSERT_EQ(text.exit_code, 0) << text.err;
+    EXPECT_EQ(warning_of(text), std::string(said) + "\n");
+  }
+}
+
+TEST_F(Labels, WarningsWithoutAPlaceEndWithTheirText) {
+  put_plain("thirds",
+            "[[classes]]\nname = \"road\"\n[[classes]]\nname = \"rest\"\n[[classes]]\nname = "
+            "\"sky\"\n",
+            halves(0, 1));
+  put(folder() / "thirds/masks/val/lonely.png", halves(0, 1));
+  const ProgramResult check = macadam(folder(), {"check", "thirds"});
+  ASSERT_EQ(check.exit_code, 0) << check.err;
+  std::vector<std::string> warnings;
+  for (const std::string& line : lines_of(check.out)) {
+    if (line.starts_with("warning: ")) warnings.push_back(line.substr(9));
+  }
+  EXPECT_EQ(warnings, (std::vector<std::string>{"mask without a photo: thirds/masks/val/lonely.png",
+                                                "class sky has no pixel in the split train",
+                                                "class sky has no pixel in the split val"}));
 }
 
 TEST_F(Labels, AbsentScoresAreNotNumbers) {

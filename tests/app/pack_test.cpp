@@ -12,7 +12,7 @@
 #include <thread>
 
 #include "loader/deflate.h"
-#include "program.h"
+#include "shared_folder.h"
 
 namespace macadam {
 namespace {
@@ -32,19 +32,13 @@ std::vector<std::string> losses_of(const fs::path& run) {
   return losses;
 }
 
-class PackCommand : public testing::Test {
+class PackCommand : public SharedFolder<PackCommand> {
  protected:
   static void SetUpTestSuite() {
-    scratch_ = std::make_unique<ScratchFolder>();
-    const ProgramResult synth =
-        macadam(folder(), {"synth", "streets", "--images", "10", "--size", "128x64"});
-    ASSERT_EQ(synth.exit_code, 0) << synth.err;
+    make_streets(folder(), 10, "streets", "128x64");
     write_text(folder() / "run.toml", small_config(1));
     pack("small.pack", {"--size", "64x32"});
   }
-  static void TearDownTestSuite() { scratch_.reset(); }
-
-  static const fs::path& folder() { return scratch_->path(); }
   static std::string pack(const std::string& out, const std::vector<std::string>& more = {}) {
     std::vector<std::string> words{"pack", "streets", out};
     words.insert(words.end(), more.begin(), more.end());
@@ -63,11 +57,7 @@ class PackCommand : public testing::Test {
     EXPECT_EQ(result.exit_code, 0) << result.err;
     return Json::parse(result.out);
   }
-
- private:
-  static std::unique_ptr<ScratchFolder> scratch_;
 };
-std::unique_ptr<ScratchFolder> PackCommand::scratch_;
 
 TEST_F(PackCommand, TrainingAndScoresAreThoseOfTheFolder) {
   EXPECT_NE(pack("full.pack", {"--labels", "raw"}).find("10 samples"), std::string::npos);

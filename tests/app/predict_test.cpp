@@ -6,33 +6,25 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "loader/image.h"
-#include "program.h"
+#include "shared_folder.h"
 
 namespace macadam {
 namespace {
 
 namespace fs = std::filesystem;
+using Files = std::vector<std::string>;
 
 /// A folder with a small street data set and a model trained on it, made once.
-class Predict : public testing::Test {
+class Predict : public SharedFolder<Predict> {
  protected:
   static void SetUpTestSuite() {
-    scratch_ = std::make_unique<ScratchFolder>();
-    const ProgramResult synth =
-        macadam(folder(), {"synth", "streets", "--images", "6", "--size", "64x32"});
-    ASSERT_EQ(synth.exit_code, 0) << synth.err;
-    write_text(folder() / "run.toml", small_config(1, "name = \"run\"\n"));
-    const ProgramResult train = macadam(folder(), {"train", "run.toml"});
-    ASSERT_EQ(train.exit_code, 0) << train.err;
+    train_on_streets(folder(), 6, small_config(1, "name = \"run\"\n"));
   }
-  static void TearDownTestSuite() { scratch_.reset(); }
-
-  static const fs::path& folder() { return scratch_->path(); }
 
   static ProgramResult predict(std::vector<std::string> arguments) {
     const std::vector<std::string> front{"predict", "runs/run/best.safetensors", "--device", "cpu"};
@@ -70,13 +62,7 @@ class Predict : public testing::Test {
       return line.find(part) != std::string::npos;
     });
   }
-
- private:
-  static std::unique_ptr<ScratchFolder> scratch_;
 };
-std::unique_ptr<ScratchFolder> Predict::scratch_;
-
-using Files = std::vector<std::string>;
 
 TEST_F(Predict, FoldersAreEnteredAndOnlyPhotosTaken) {
   for (const char* name : {"tree/DSC001.JPG", "tree/deep/er/a.PnG", "tree/deep/._a.png",
@@ -182,57 +168,98 @@ TEST_F(Predict, OnlyFilesAndFoldersArePhotos) {
   EXPECT_FALSE(fs::exists(folder() / "none"));
 }
 
-TEST_F(Predict, AJpegWithoutItsEndIsTakenWithAWarningInTrainingOnRequest) {
-  // A plain data set of two photos as JPEGs, one of them without its end marker.
+/// Puts a plain data set of stripes there, each photo of that size.
+void put_stripes(const fs::path& root, int height, int width) {
+  Image photo(height, width, 3), mask(height, width, 1);
+  for (size_t p = 0; p < mask.pixels.size(); ++p) {
+    mask.pixels[p] = static_cast<uint8_t>(p * 2 / mask.pixels.size());
+    photo.pixels[3 * p] = static_cast<uint8_t>(200 * mask.pixels[p]);
+  }
   for (const char* split : {"train", "val"}) {
-    for (const char* name : {"a", "b"}) {
-      const std::string place = std::string(split) + "/" + name;
-      fs::create_directories(folder() / "jpegs/images" / split);
-      fs::copy_file(MACADAM_SOURCE_DIR "/tests/golden/images/420.jpg",
-                    folder() / ("jpegs/images/" + place + ".jpg"));
-      const Image photo = read_rgb(folder() / ("jpegs/images/" + place + ".jpg"));
-      Image mask(photo.height, photo.width, 1);
-      std::fill_n(mask.pixels.begin(), mask.pixels.size() / 2, uint8_t{1});
-      fs::create_directories(folder() / "jpegs/masks" / split);
-      write_png(folder() / ("jpegs/masks/" + place + ".png"), mask);
+    // No two photos are the same.
+    photo.pixels[1] = static_cast<uint8_t>(photo.pixels[1] + 1);
+    for (const auto& [part, image] : {std::pair{"images", &photo}, std::pair{"masks", &mask}}) {
+      fs::create_directories(root / part / split);
+      write_png(root / part / split / "a.png", *image);
     }
   }
-  write_text(folder() / "jpegs/dataset.toml",
-             "[[classes]]\nname = \"a\"\n[[classes]]\nname = \"b\"\n");
-  const fs::path odd = folder() / "jpegs/images/train/b.jpg";
-  fs::resize_file(odd, fs::file_size(odd) - 2);
+  write_text(root / "dataset.toml", "[[classes]]\nname = \"a\"\n[[classes]]\nname = \"b\"\n");
+}
 
-  const ProgramResult predicted = predict({"jpegs/images/train", "-o", "jpegs_out"});
-  EXPECT_EQ(predicted.exit_code, 0) << predicted.err;
-  EXPECT_EQ(lines_with(predicted.err, "warning"), 1) << predicted.err;
-  EXPECT_EQ(lines_with(predicted.err, "train/b.jpg"), 1) << predicted.err;
-  EXPECT_EQ(read_text(folder() / "jpegs_out/ids/a.png"),
-            read_text(folder() / "jpegs_out/ids/b.png"))
-      << "no pixel is missing";
-
-  const std::vector<std::string> train{
-      "train", "run.toml", "dataset=jpegs", "label_set=custom", "loader.cache=0", "epochs=2"};
-  const auto trained = [&](const std::string& name, const std::string& strict) {
+TEST_F(Predict, ASideOf32767PixelsIsTheMostEverywhere) {
+  put_stripes(folder() / "wide", 1, 32'767);
+  EXPECT_EQ(predict({"wide/images/val/a.png", "-o", "wide_out", "--overlay"}).exit_code, 0);
+  const Image ids = read_labels(folder() / "wide_out/ids/a.png");
+  EXPECT_EQ(ids.width, 32'767);
+  EXPECT_EQ(ids.height, 1);
+  EXPECT_EQ(macadam(folder(), {"check", "wide"}).exit_code, 0);
+  const std::vector<std::string> train{"train", "run.toml", "batch=1", "augment=[]"};
+  const auto trained = [&](const std::string& dataset) {
     std::vector<std::string> words = train;
-    words.insert(words.end(), {"name=" + name, strict});
+    words.insert(words.end(), {"name=" + dataset, "dataset=" + dataset});
     return macadam(folder(), words);
   };
-  expect_input_error(trained("strict", "loader.strict=true"), {"train/b.jpg", "loader.strict"});
-  const ProgramResult lenient = trained("lenient", "loader.strict=false");
-  EXPECT_EQ(lenient.exit_code, 0) << lenient.err;
-  EXPECT_EQ(lines_with(lenient.err, "train/b.jpg"), 1) << "once, though loaded twice\n"
-                                                       << lenient.err;
+  expect_success(trained("wide"));
+  expect_success(macadam(folder(), {"eval", "runs/wide/best.safetensors", "wide", "--full"}));
+  expect_success(macadam(folder(), {"pack", "wide", "wide.pack"}));
+  expect_success(trained("wide.pack"));
 
-  const ProgramResult check = macadam(folder(), {"check", "jpegs"});
+  put_stripes(folder() / "wider", 32'768, 1);
+  const std::vector<std::string> words{"a.png", "1 x 32768 pixels", "32767 a side"};
+  expect_input_error(predict({"wider/images/val/a.png", "-o", "wider_out"}), words);
+  EXPECT_EQ(files_in("wider_out"), Files());
+  expect_input_error(trained("wider"), words);
+  expect_input_error(macadam(folder(), {"pack", "wider", "wider.pack"}), words);
+  EXPECT_FALSE(fs::exists(folder() / "wider.pack"));
+  const ProgramResult check = macadam(folder(), {"check", "wider"});
   EXPECT_EQ(check.exit_code, 2);
-  EXPECT_EQ(lines_with(check.out, "error: JPEG file has a fault that costs no pixel"), 1)
-      << check.out;
-  const ProgramResult easy = macadam(folder(), {"check", "jpegs", "--no-strict"});
-  EXPECT_EQ(lines_with(easy.out, "warning: JPEG file has a fault"), 1) << easy.out;
-  expect_input_error(macadam(folder(), {"pack", "jpegs", "strict.pack"}), {"b.jpg", "--no-strict"});
-  const ProgramResult pack = macadam(folder(), {"pack", "jpegs", "easy.pack", "--no-strict"});
-  EXPECT_EQ(pack.exit_code, 0) << pack.err;
-  EXPECT_EQ(lines_with(pack.err, "train/b.jpg"), 1) << pack.err;
+  EXPECT_EQ(lines_with(check.out, "error: image claims 1 x 32768 pixels"), 2) << check.out;
+}
+
+TEST_F(Predict, NamesThatCannotBeWrittenAreRefusedBeforeTheWork) {
+  // With .png, as long as a name can be; and one letter more.
+  const std::string fits(251, 'n'), longer(252, 'n');
+  put("names/short.png");
+  for (const std::string& name : {fits, longer}) {
+    fs::copy_file(streets().front(), folder() / "names" / name);
+  }
+  EXPECT_EQ(predict({"names/" + fits, "-o", "names_out"}).exit_code, 0);
+  EXPECT_EQ(files_in("names_out/ids"), Files{fits + ".png"});
+  expect_input_error(predict({"names/" + longer, "-o", "long_out"}),
+                     {"too long a name", "names/" + longer, "-o"});
+  expect_input_error(predict({"names/short.png", "names/" + longer, "-o", "long_out"}),
+                     {"too long a name", "names/" + longer});
+  expect_input_error(predict({"names/short.png", "-o", "long_out/" + std::string(256, 'o')}),
+                     {"too long a name", "names/short.png"});
+  // Folders whose paths leave no room for those of the results.
+  fs::path deep = "deep";
+  for (int i = 0; i < 14; ++i) deep /= std::string(250, 'd');
+  for (const char* name : {"a.png", "b.png"}) put(deep / name);
+  put("deep/short.png");
+  fs::path far = "long_out";
+  for (int i = 0; i < 3; ++i) far /= std::string(250, 'o');
+  expect_input_error(predict({"deep", "-o", far.string()}),
+                     {"the results of 2 photos", (deep / "a.png").string()});
+  EXPECT_FALSE(fs::exists(folder() / "long_out"));
+}
+
+TEST_F(Predict, SamplesOfRunsAndContactSheetsAreNotPhotos) {
+  put("project/photos/a.png");
+  fs::copy(folder() / "runs", folder() / "project/runs", fs::copy_options::recursive);
+  ASSERT_FALSE(files_in("project/runs/run/samples").empty());
+  write_text(folder() / "check.toml", small_config(1, "augment = []\n"));
+  const auto sheets = [](const std::string& place) {
+    return macadam(folder(),
+                   {"check", "streets", "--augment", "check.toml", "--sheets", "1", "-o", place});
+  };
+  expect_success(sheets("project/sheets"));
+  EXPECT_EQ(files_in("project/sheets").size(), 1u);
+  ASSERT_EQ(predict({"project", "-o", "project_out"}).exit_code, 0);
+  EXPECT_EQ(files_in("project_out/ids"), Files{"photos/a.png"});
+  // Sheets come neither among photos nor in their place, but over earlier ones.
+  expect_success(sheets("project/sheets"));
+  expect_input_error(sheets("project/photos"), {"project/photos", "other files", "-o"});
+  EXPECT_EQ(files_in("project/photos"), Files{"a.png"});
 }
 
 }  // namespace

@@ -82,6 +82,8 @@ ProgramResult macadam(const std::filesystem::path& folder,
   return Program(folder, arguments).wait();
 }
 
+void expect_success(const ProgramResult& result) { EXPECT_EQ(result.exit_code, 0) << result.err; }
+
 void expect_error(const ProgramResult& result, int exit_code,
                   const std::vector<std::string>& words) {
   EXPECT_EQ(result.exit_code, exit_code) << result.err;

@@ -57,6 +57,8 @@ class Program {
 ProgramResult macadam(const std::filesystem::path& folder,
                       const std::vector<std::string>& arguments);
 
+/// Expects exit code 0.
+void expect_success(const ProgramResult& result);
 /// Expects the exit code and exactly one error line, which holds every word of `words`.
 void expect_error(const ProgramResult& result, int exit_code,
                   const std::vector<std::string>& words);

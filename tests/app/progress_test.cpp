@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <csignal>
 
-#include "program.h"
+#include "shared_folder.h"
 #include "terminal.h"
 
 namespace macadam {
@@ -13,16 +13,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-class Progress : public testing::Test {
+class Progress : public SharedFolder<Progress> {
  protected:
   static void SetUpTestSuite() {
-    scratch_ = std::make_unique<ScratchFolder>();
-    ASSERT_EQ(
-        macadam(folder(), {"synth", "streets", "--images", "24", "--size", "64x32"}).exit_code, 0);
+    make_streets(folder(), 24);
     write_text(folder() / "run.toml", small_config(2));
   }
-  static void TearDownTestSuite() { scratch_.reset(); }
-  static const fs::path& folder() { return scratch_->path(); }
 
   static bool is_progress(const std::string& line) {
     return line.starts_with("trai") || line.starts_with("vali") || line.starts_with("scor");
@@ -31,11 +27,7 @@ class Progress : public testing::Test {
     const auto lines = screen.lines();
     return static_cast<size_t>(std::ranges::count_if(lines, is_progress));
   }
-
- private:
-  static std::unique_ptr<ScratchFolder> scratch_;
 };
-std::unique_ptr<ScratchFolder> Progress::scratch_;
 
 TEST_F(Progress, OneRowAtEveryWidthAndNothingLeft) {
   int runs = 0;

@@ -10,7 +10,7 @@
 
 #include "engine/model_file.h"
 #include "loader/image.h"
-#include "program.h"
+#include "shared_folder.h"
 
 namespace macadam {
 namespace {
@@ -25,21 +25,12 @@ constexpr const char* kAugment = R"(augment = [
 )";
 
 /// A trained run of two epochs, made once; tests work on copies of its folder.
-class SameRun : public testing::Test {
+class SameRun : public SharedFolder<SameRun> {
  protected:
   static void SetUpTestSuite() {
-    scratch_ = std::make_unique<ScratchFolder>();
-    const ProgramResult synth =
-        macadam(scratch_->path(), {"synth", "streets", "--images", "10", "--size", "64x32"});
-    ASSERT_EQ(synth.exit_code, 0) << synth.err;
-    write_text(*scratch_ / "run.toml", small_config(2, kAugment));
-    write_text(*scratch_ / "plain.toml", small_config(2));
-    const ProgramResult train = macadam(scratch_->path(), {"train", "run.toml", "name=begun"});
-    ASSERT_EQ(train.exit_code, 0) << train.err;
+    train_on_streets(folder(), 10, small_config(2, kAugment), {"name=begun"});
+    write_text(folder() / "plain.toml", small_config(2));
   }
-  static void TearDownTestSuite() { scratch_.reset(); }
-
-  static const fs::path& folder() { return scratch_->path(); }
   static fs::path run(const std::string& name) { return folder() / "runs" / name; }
   static void copy_run(const std::string& name) {
     fs::copy(run("begun"), run(name), fs::copy_options::recursive);
@@ -55,9 +46,6 @@ class SameRun : public testing::Test {
   static ProgramResult resume(const std::string& name, std::vector<std::string> words = {}) {
     words.insert(words.begin(), {"run.toml", "name=" + name, "--resume"});
     return train(words);
-  }
-  static void expect_success(const ProgramResult& result) {
-    EXPECT_EQ(result.exit_code, 0) << result.err;
   }
 
   /// A plain data set of stripes: class 0 to the left, class 1 to the right.
@@ -81,11 +69,7 @@ class SameRun : public testing::Test {
     for (const std::string& sample : val) write("val", sample);
     write_text(folder() / name / "dataset.toml", classes);
   }
-
- private:
-  static std::unique_ptr<ScratchFolder> scratch_;
 };
-std::unique_ptr<ScratchFolder> SameRun::scratch_;
 
 constexpr const char* kTwoClasses = "[[classes]]\nname = \"left\"\n[[classes]]\nname = \"right\"\n";
 
@@ -329,8 +313,7 @@ TEST_F(SameRun, LongNamesAndFoldersOfPhotosAreNoObstacle) {
   expect_success(train({"long.toml", "name=long", "dataset=long", "batch=1"}));
   size_t pictures = 0;
   for (const auto& entry : fs::directory_iterator(run("long") / "samples")) {
-    EXPECT_EQ(entry.path().extension(), ".png");
-    ++pictures;
+    pictures += entry.path().extension() == ".png";
   }
   EXPECT_EQ(pictures, 4u);
 }

@@ -8,28 +8,20 @@
 #include <filesystem>
 #include <thread>
 
-#include "program.h"
+#include "shared_folder.h"
 
 namespace macadam {
 namespace {
 
 namespace fs = std::filesystem;
 
-class Streams : public testing::Test {
+class Streams : public SharedFolder<Streams> {
  protected:
   static void SetUpTestSuite() {
-    scratch_ = std::make_unique<ScratchFolder>();
-    ASSERT_EQ(macadam(folder(), {"synth", "streets", "--images", "6", "--size", "64x32"}).exit_code,
-              0);
-    write_text(folder() / "run.toml", small_config(1));
+    train_on_streets(folder(), 6, small_config(1), {"name=model"});
     write_text(folder() / "long.toml", small_config(500, "checkpoint_seconds = 1000\n"));
-    const ProgramResult train = macadam(folder(), {"train", "run.toml", "name=model"});
-    ASSERT_EQ(train.exit_code, 0) << train.err;
     fs::copy_file(folder() / "runs/model/best.safetensors", folder() / "model.safetensors");
   }
-  static void TearDownTestSuite() { scratch_.reset(); }
-
-  static const fs::path& folder() { return scratch_->path(); }
   static ProgramResult shell(const std::string& command) {
     return Program::shell(folder(), command).wait();
   }
@@ -49,11 +41,7 @@ class Streams : public testing::Test {
         macadam(folder(), {"info", "runs/" + name + "/last.safetensors", "--device", "cpu"});
     EXPECT_EQ(info.exit_code, 0) << info.err;
   }
-
- private:
-  static std::unique_ptr<ScratchFolder> scratch_;
 };
-std::unique_ptr<ScratchFolder> Streams::scratch_;
 
 TEST_F(Streams, TheRunOutlivesItsLog) {
   int runs = 0;

@@ -167,6 +167,8 @@ TEST(Files, TheLongestNamesCanBeWritten) {
   write_file_atomically(folder / longest, "x");
   EXPECT_EQ(folder.entries(), std::vector<std::string>{longest});
   EXPECT_FALSE(name_fits(folder / (longest + "n")));
+  EXPECT_TRUE(name_fits(folder / "yet/to/be/made" / longest));
+  EXPECT_FALSE(name_fits(folder / "yet/to/be/made" / (longest + "n")));
   std::string deep;
   for (int i = 0; i < 2030; ++i) deep += "d/";
   EXPECT_FALSE(name_fits(deep + "a")) << "no room for the temporary name";

@@ -210,11 +210,11 @@ TEST(Image, ClaimedSizeIsRefusedBeforeAllocation) {
   const TempFolder folder;
   put_bytes(folder / "huge.png", make_png(100'000, 100'000, 8, kRgb, {{0}}));
   expect_input_error([&] { probe_image(folder / "huge.png"); },
-                     {"huge.png", "100000 x 100000", "65500"});
+                     {"huge.png", "100000 x 100000", "32767"});
   expect_input_error([&] { read_rgb(folder / "huge.png"); }, {"100000 x 100000"});
   // Sides within the limit, but too many pixels.
-  expect_input_error([&] { decode_rgb(make_png(60'000, 60'000, 8, kGrey, {{0}}), "wide"); },
-                     {"60000 x 60000", "268435456"});
+  expect_input_error([&] { decode_rgb(make_png(30'000, 30'000, 8, kGrey, {{0}}), "wide"); },
+                     {"30000 x 30000", "268435456"});
   expect_input_error([&] { decode_rgb(make_png(0xFFFFFFFF, 1, 8, kGrey, {{0}}), "long"); },
                      {"4294967295 x 1"});
 
@@ -229,7 +229,8 @@ TEST(Image, ClaimedSizeIsRefusedBeforeAllocation) {
   const std::vector<uint8_t> frame{0xFF, 0xC0};
   const auto size = std::search(jpeg.begin(), jpeg.end(), frame.begin(), frame.end()) + 5;
   std::fill_n(size, 4, uint8_t{0xFF});
-  expect_input_error([&] { decode_rgb(jpeg, "huge.jpg"); }, {"huge.jpg"});
+  expect_input_error([&] { decode_rgb(jpeg, "huge.jpg"); },
+                     {"huge.jpg", "65535 x 65535", "32767"});  // more than libjpeg's own limit
   std::fill_n(size, 4, uint8_t{0xF0});
   expect_input_error([&] { decode_rgb(jpeg, "huge.jpg"); }, {"huge.jpg", "61680 x 61680"});
 
@@ -237,6 +238,47 @@ TEST(Image, ClaimedSizeIsRefusedBeforeAllocation) {
   EXPECT_NO_THROW(decode_rgb(encode_png(noise(10, 10, 3, 1)), "", small));
   EXPECT_THROW(decode_rgb(encode_png(noise(10, 11, 3, 1)), "", small), InputError);
   EXPECT_THROW(decode_rgb(encode_png(noise(1, 21, 3, 1)), "", small), InputError);
+}
+
+TEST(Image, ASideHasAtMost32767PixelsInEveryFormat) {
+  using Encoder = std::vector<uint8_t> (*)(int height, int width);
+  const std::pair<const char*, Encoder> formats[] = {
+      {"a.png", [](int height, int width) { return encode_png(noise(height, width, 3, 1)); }},
+      {"ids.png",
+       [](int height, int width) { return encode_png(noise_mask(height, width, 5, 1)); }},
+      {"a.jpg", [](int height, int width) { return make_jpeg(noise(height, width, 3, 1), 50); }},
+      {"a.bmp", [](int height, int width) { return make_bmp(noise(height, width, 3, 1)); }},
+      {"runs.bmp",
+       [](int height, int width) {
+         return make_palette_bmp(width, height, 8, 1, kColors, {0, 1});
+       }},
+      {"down.bmp", [](int height, int width) {
+         const std::vector<uint8_t> rows(static_cast<size_t>((width + 3) / 4 * 4) * height);
+         return make_palette_bmp(width, -height, 8, 0, kColors, rows);
+       }}};
+  constexpr int kMost = 32'767;
+  for (const auto& [name, encode] : formats) {
+    for (const bool wide : {true, false}) {
+      const int height = wide ? 1 : kMost, width = wide ? kMost : 1;
+      const Image photo = decode_rgb(encode(height, width), name);
+      EXPECT_EQ(photo.height, height) << name;
+      EXPECT_EQ(photo.width, width) << name;
+      expect_input_error(
+          [&] { decode_rgb(encode(wide ? 1 : kMost + 1, wide ? kMost + 1 : 1), name); },
+          {name, wide ? "32768 x 1 pixels" : "1 x 32768 pixels", "32767"});
+    }
+  }
+  EXPECT_EQ(decode_labels(formats[1].second(kMost, 1), "").height, kMost);
+  expect_input_error([&] { decode_labels(formats[1].second(1, kMost + 1), "ids.png"); },
+                     {"ids.png", "32768 x 1", "32767"});
+  // The palette's indices as ids.
+  const auto indices = [](int width) {
+    return make_png(static_cast<uint32_t>(width), 1, 8, kPalette,
+                    {std::vector<uint8_t>(static_cast<size_t>(width))}, {1, 2, 3});
+  };
+  EXPECT_EQ(decode_label_indices(indices(kMost), "").width, kMost);
+  expect_input_error([&] { decode_label_indices(indices(kMost + 1), "indices.png"); },
+                     {"indices.png", "32768 x 1", "32767"});
 }
 
 TEST(Image, StreamLongerThanItsHeaderClaimsIsBounded) {

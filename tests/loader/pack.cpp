@@ -261,8 +261,14 @@ TEST_F(PackOfCamVid, RefusesAnIndexThatLeadsOutOfTheFile) {
   first = sound_record;
   first.height = 0;
   expect(one, "size of an image");
-  first.height = first.width = 65'000;
-  expect(one, "size of an image");
+  first.height = first.width = 30'000;
+  expect(one, first.image + ": at most 268435456 pixels");
+  first.height = 32'768;
+  first.width = 1;
+  expect(one, "1 x 32768 pixels");
+  expect(one, first.image + ": at most 268435456 pixels and 32767 a side");
+  first.height = 32'767;
+  expect(one, "another size");  // than that of its bytes
   first = sound_record;
   for (const char* id : {"", "/tmp/x", "../x", "a/../../x"}) {  // they name output files
     first.id = id;
