@@ -145,8 +145,10 @@ void make_current(Device device) {
   if (device.is_cuda()) cuda::select(device.index);
 }
 
-Stream::Stream(Device device)
-    : device_(device), native_(device.is_cuda() ? cuda::create_stream(device.index) : nullptr) {}
+Stream::Stream(Device device, Buffer tickets)
+    : device_(device),
+      native_(device.is_cuda() ? cuda::create_stream(device.index) : nullptr),
+      tickets_(std::move(tickets)) {}
 Stream::~Stream() {
   if (native_ != nullptr) cuda::destroy_stream(native_);
 }
@@ -201,7 +203,7 @@ void make_current(Device device) {
   if (device.is_cuda()) no_cuda();
 }
 
-Stream::Stream(Device device) : device_(device) {
+Stream::Stream(Device device, Buffer tickets) : device_(device), tickets_(std::move(tickets)) {
   if (device.is_cuda()) no_cuda();
 }
 Stream::~Stream() = default;
@@ -230,11 +232,18 @@ CapturedGraph::~CapturedGraph() = default;
 
 #endif
 
+Stream::Stream(Device device) : Stream(device, Buffer(device, kTickets * sizeof(unsigned))) {
+  zero_bytes(*this, tickets_.data(), tickets_.bytes());
+}
+
 Stream::Stream(Stream&& other) noexcept
-    : device_(other.device_), native_(std::exchange(other.native_, nullptr)) {}
+    : device_(other.device_),
+      native_(std::exchange(other.native_, nullptr)),
+      tickets_(std::move(other.tickets_)) {}
 Stream& Stream::operator=(Stream&& other) noexcept {
   std::swap(device_, other.device_);
   std::swap(native_, other.native_);
+  std::swap(tickets_, other.tickets_);
   return *this;
 }
 

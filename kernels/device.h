@@ -81,9 +81,18 @@ class Stream {
   /// The cudaStream_t, or null on the CPU.
   void* native() const { return native_; }
 
+  /// Words of device memory for kernels in which blocks wait to be the last (cuda/row_sums.cuh):
+  /// 0 between kernels, each of which leaves them so. A stream has its own, since its kernels run
+  /// one after the other.
+  static constexpr int kTickets = 2048;
+  unsigned* tickets() const { return reinterpret_cast<unsigned*>(tickets_.data()); }
+
  private:
+  Stream(Device device, Buffer tickets);
+
   Device device_;
   void* native_ = nullptr;
+  Buffer tickets_;
 };
 
 /// A point in a stream's queue.

@@ -54,12 +54,11 @@ struct ImageSumsShared {
 /// One pass over every image. A thread's work = pass.start<V>(image, first channel) has
 /// fetch(pixel, held), which loads a pixel into Pass::Held<V>, and take(pixel, held, sum);
 /// Pass::kTogether pixels are fetched at once. Where Pass::kSums, what it adds to `sum` is added
-/// up: by a block that has an image to itself into store(image * channels + channel, sum), else
-/// into partials: [chunk][image][channel]. The blocks of an image take turns at its pixels, so that
-/// together they sweep memory once.
+/// up, and store(image * channels + channel, sum) is called. rows: one a chunk, [image][channel].
+/// The blocks of an image take turns at its pixels, so that together they sweep memory once.
 template <int V, typename Pass, typename Store>
 __global__ void __launch_bounds__(kThreads, kShareBlocksPerProcessor)
-    image_pass(Pass pass, ColumnLayout layout, Store store, float* partials) {
+    image_pass(Pass pass, ColumnLayout layout, Store store, RowSums rows) {
   const ColumnPlace place(layout, V);
   const int image = static_cast<int>(blockIdx.z);
   float sum[V] = {};
@@ -88,44 +87,19 @@ __global__ void __launch_bounds__(kThreads, kShareBlocksPerProcessor)
       }
       height = half;
     }
-    if (place.row != 0 || !place.active) return;
-    const int64_t column = static_cast<int64_t>(image) * layout.channels + place.channel;
-    float* out = partials + static_cast<int64_t>(blockIdx.x) * gridDim.z * layout.channels + column;
+    const int64_t begin = static_cast<int64_t>(image) * layout.channels;
+    if (place.row == 0 && place.active) {
+      float* out = rows.row(blockIdx.x) + begin + place.channel;
 #pragma unroll
-    for (int i = 0; i < V; ++i) {
-      if (gridDim.x == 1) {
-        store(column + i, static_cast<double>(sums[i][thread]));
-      } else {
-        out[i] = sums[i][thread];
-      }
+      for (int i = 0; i < V; ++i) out[i] = sums[i][thread];
     }
+    const int first = static_cast<int>(blockIdx.y) * kTileChannels;
+    const int left = layout.channels - first;
+    rows.template finish<1>(
+        blockIdx.x, blockIdx.z * gridDim.y + blockIdx.y,
+        left < kTileChannels ? left : kTileChannels, [&](int i, int) { return begin + first + i; },
+        [&](int i, const double(&total)[1]) { store(begin + first + i, total[0]); });
   }
-}
-
-struct ImageFinishShared {
-  double value[kFinishRows][kFinishColumns];
-};
-
-/// Adds up the chunks' partial sums in double, and calls store(column, sum).
-template <typename Store>
-__global__ void __launch_bounds__(kFinishColumns* kFinishRows)
-    image_finish(Store store, const float* __restrict__ partials, int chunks, int64_t columns) {
-  auto& sums = shared<ImageFinishShared>().value;
-  const int lane = static_cast<int>(threadIdx.x), row = static_cast<int>(threadIdx.y);
-  const int64_t column = static_cast<int64_t>(blockIdx.x) * kFinishColumns + lane;
-  double sum = 0;
-  if (column < columns) {
-#pragma unroll 4
-    for (int chunk = row; chunk < chunks; chunk += kFinishRows) {
-      sum += partials[chunk * columns + column];
-    }
-  }
-  sums[row][lane] = sum;
-  for (int half = kFinishRows / 2; half > 0; half /= 2) {
-    __syncthreads();
-    if (row < half) sums[row][lane] += sums[row + half][lane];
-  }
-  if (row == 0 && column < columns) store(column, sums[0][lane]);
 }
 
 template <typename T>
@@ -139,22 +113,21 @@ struct StoreScaled {
 };
 
 /// Of passes without sums.
-struct StoreNothing {
-  __device__ void operator()(int64_t, double) const {}
-};
+struct StoreNothing {};
 
 template <typename Pass, typename Store = StoreNothing>
 void launch_pass(Stream& stream, const ImageLayout& images, const Pass& pass,
                  const Store& store = {}, void* workspace = nullptr) {
   const ColumnLayout& layout = images.columns;
-  auto* partials = static_cast<float*>(workspace);
   const auto kernel = layout.vectorised ? image_pass<kWidth<typename Pass::Element>, Pass, Store>
                                         : image_pass<1, Pass, Store>;
-  launch(stream, kernel, images.grid(), kThreads, 0, pass, layout, store, partials);
-  if (!Pass::kSums || layout.chunks == 1) return;
-  const int64_t columns = static_cast<int64_t>(images.images) * layout.channels;
-  launch(stream, image_finish<Store>, blocks_for(columns, kFinishColumns),
-         dim3(kFinishColumns, kFinishRows), 0, store, partials, layout.chunks, columns);
+  RowSums rows;
+  if (Pass::kSums) {
+    const auto count = static_cast<int>(images.images);
+    rows = RowSums(stream, workspace, layout.chunks, int64_t{count} * layout.channels,
+                   count * layout.channel_tiles);
+  }
+  launch(stream, kernel, images.grid(), kThreads, 0, pass, layout, store, rows);
 }
 
 /// Sums of x.
@@ -399,8 +372,7 @@ class CudaChannelOps final : public ChannelOps {
   explicit CudaChannelOps(Stream& stream) : stream_(stream) {}
 
   size_t workspace_bytes(Shape shape) const override {
-    const int64_t floats = int64_t{image_chunks(shape)} * shape.n * shape.c;
-    return std::max(static_cast<size_t>(floats) * sizeof(float),
+    return std::max(RowSums::bytes(image_chunks(shape), int64_t{shape.n} * shape.c),
                     channel_sums_workspace_bytes(shape));
   }
 

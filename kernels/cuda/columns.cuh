@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/row_sums.cuh"
 #include "kernels/cuda/vector.cuh"
 
 namespace macadam::cuda {
@@ -108,25 +109,27 @@ __device__ __forceinline__ void for_pixels(int64_t first, int64_t end, int64_t s
   }
 }
 
-template <int V>
+template <int K, int V>
 struct ColumnSumsShared {
-  float value[2 * V][kThreads];
+  float value[K * V][kThreads];
 };
 
-/// Two sums a channel. A thread's work = source.start<V>(channel) has fetch(pixel, held), which
-/// loads a pixel into Source::Held<V>, and take(held, a, b), which adds its two terms.
-/// Source::kTogether pixels are fetched at once; Source::Element is the tensors' storage type, and
-/// Source::kBlocksPerProcessor what its registers allow.
-/// partials: [chunk][2][channels]. The blocks take turns at the pixels, so that together they sweep
-/// memory once from the first to the last.
-template <int V, typename Source>
+/// Source::kSums sums a channel. A thread's work = source.start<V>(channel) has fetch(pixel, held),
+/// which loads a pixel into Source::Held<V>, and take(pixel, held, sums), which adds its terms to
+/// sums[kSums][V]. Source::kTogether pixels are fetched at once; Source::Element is the tensors'
+/// storage type, and Source::kBlocksPerProcessor what its registers allow. The blocks take turns at
+/// the pixels, so that together they sweep memory once from the first to the last. In the end
+/// finish(channel, sums) is called once a channel with its kSums sums in double.
+/// rows: one a chunk, [kSums][channels].
+template <int V, typename Source, typename Finish>
 __global__ void __launch_bounds__(kThreads, Source::kBlocksPerProcessor)
-    column_sums(Source source, ColumnLayout layout, float* partials) {
-  auto& sums = shared<ColumnSumsShared<V>>().value;
+    column_sums(Source source, ColumnLayout layout, Finish finish, RowSums rows) {
+  constexpr int K = Source::kSums;
+  auto& shared_sums = shared<ColumnSumsShared<K, V>>().value;
   const int thread = static_cast<int>(threadIdx.x);
   const ColumnPlace place(layout, V);
 
-  float a[V] = {}, b[V] = {};
+  float sums[K][V] = {};
   if (place.active) {
     using Held = typename Source::template Held<V>;
     const auto work = source.template start<V>(place.channel);
@@ -134,63 +137,40 @@ __global__ void __launch_bounds__(kThreads, Source::kBlocksPerProcessor)
     const int64_t step = static_cast<int64_t>(gridDim.x) * layout.rows;
     for_pixels<Source::kTogether, Held>(
         first, layout.pixels, step, [&](int64_t pixel, Held& held) { work.fetch(pixel, held); },
-        [&](int64_t, const Held& held) { work.take(held, a, b); });
+        [&](int64_t pixel, const Held& held) { work.take(pixel, held, sums); });
   }
 #pragma unroll
-  for (int i = 0; i < V; ++i) {
-    sums[i][thread] = a[i];
-    sums[V + i][thread] = b[i];
+  for (int k = 0; k < K; ++k) {
+#pragma unroll
+    for (int i = 0; i < V; ++i) shared_sums[k * V + i][thread] = sums[k][i];
   }
   for (int height = layout.rows; height > 1;) {
     const int half = (height + 1) / 2;
     __syncthreads();
     if (place.row + half < height) {
 #pragma unroll
-      for (int i = 0; i < 2 * V; ++i) sums[i][thread] += sums[i][thread + half * layout.tile];
+      for (int i = 0; i < K * V; ++i) {
+        shared_sums[i][thread] += shared_sums[i][thread + half * layout.tile];
+      }
     }
     height = half;
   }
-  if (place.row != 0 || !place.active) return;
-  float* out = partials + static_cast<int64_t>(blockIdx.x) * 2 * layout.channels + place.channel;
+  if (place.row == 0 && place.active) {
+    float* out = rows.row(blockIdx.x) + place.channel;
 #pragma unroll
-  for (int i = 0; i < V; ++i) {
-    out[i] = sums[i][thread];
-    out[layout.channels + i] = sums[V + i][thread];
-  }
-}
-
-constexpr int kFinishColumns = 32, kFinishRows = 16;
-
-struct ColumnFinishShared {
-  double value[2][kFinishRows][kFinishColumns];
-};
-
-/// Adds up the chunks' partial sums in double, and calls finish(channel, sum a, sum b).
-template <typename Finish>
-__global__ void __launch_bounds__(kFinishColumns* kFinishRows)
-    column_finish(Finish finish, const float* __restrict__ partials, int chunks, int channels) {
-  auto& sums = shared<ColumnFinishShared>().value;
-  const int column = static_cast<int>(threadIdx.x), row = static_cast<int>(threadIdx.y);
-  const int channel = static_cast<int>(blockIdx.x) * kFinishColumns + column;
-  double a = 0, b = 0;
-  if (channel < channels) {
-#pragma unroll 4
-    for (int chunk = row; chunk < chunks; chunk += kFinishRows) {
-      const float* part = partials + static_cast<int64_t>(chunk) * 2 * channels + channel;
-      a += part[0];
-      b += part[channels];
+    for (int k = 0; k < K; ++k) {
+#pragma unroll
+      for (int i = 0; i < V; ++i) {
+        out[static_cast<int64_t>(k) * layout.channels + i] = shared_sums[k * V + i][thread];
+      }
     }
   }
-  sums[0][row][column] = a;
-  sums[1][row][column] = b;
-  for (int half = kFinishRows / 2; half > 0; half /= 2) {
-    __syncthreads();
-    if (row < half) {
-      sums[0][row][column] += sums[0][row + half][column];
-      sums[1][row][column] += sums[1][row + half][column];
-    }
-  }
-  if (row == 0 && channel < channels) finish(channel, sums[0][0][column], sums[1][0][column]);
+  const int first = static_cast<int>(blockIdx.y) * kTileChannels;
+  const int left = layout.channels - first;
+  rows.template finish<K>(
+      blockIdx.x, blockIdx.y, left < kTileChannels ? left : kTileChannels,
+      [&](int i, int k) { return static_cast<int64_t>(k) * layout.channels + first + i; },
+      [&](int i, const double(&totals)[K]) { finish(first + i, totals); });
 }
 
 /// A map of every pixel, described like the source of column_sums, but for take(pixel, held), which
@@ -212,19 +192,20 @@ __global__ void __launch_bounds__(kThreads, Op::kBlocksPerProcessor)
       [&](int64_t pixel, const Held& held) { work.take(pixel, held); });
 }
 
-template <typename Source>
+/// `workspace`: column_sums_bytes() of the layout's chunks and channels.
+template <typename Source, typename Finish>
 void launch_column_sums(Stream& stream, const ColumnLayout& layout, const Source& source,
-                        float* partials) {
-  const auto kernel = layout.vectorised ? column_sums<kWidth<typename Source::Element>, Source>
-                                        : column_sums<1, Source>;
-  launch(stream, kernel, grid_of(layout), kThreads, 0, source, layout, partials);
+                        const Finish& finish, void* workspace) {
+  const auto kernel = layout.vectorised
+                          ? column_sums<kWidth<typename Source::Element>, Source, Finish>
+                          : column_sums<1, Source, Finish>;
+  const RowSums rows(stream, workspace, layout.chunks, int64_t{Source::kSums} * layout.channels,
+                     layout.channel_tiles);
+  launch(stream, kernel, grid_of(layout), kThreads, 0, source, layout, finish, rows);
 }
 
-template <typename Finish>
-void launch_column_finish(Stream& stream, const ColumnLayout& layout, const Finish& finish,
-                          const float* partials) {
-  launch(stream, column_finish<Finish>, blocks_for(layout.channels, kFinishColumns),
-         dim3(kFinishColumns, kFinishRows), 0, finish, partials, layout.chunks, layout.channels);
+inline size_t column_sums_bytes(int chunks, int channels, int sums) {
+  return RowSums::bytes(chunks, int64_t{sums} * channels);
 }
 
 template <typename Op>

@@ -50,10 +50,10 @@ struct AddBias {
   }
 };
 
-/// The first of the two column sums; the second stays 0.
 template <typename T>
 struct ChannelSum {
   using Element = T;
+  static constexpr int kSums = 1;
   static constexpr int kTogether = 4;
   static constexpr int kBlocksPerProcessor = kShareBlocksPerProcessor;
 
@@ -72,9 +72,9 @@ struct ChannelSum {
     __device__ void fetch(int64_t pixel, Held<V>& held) const {
       held.x = chunk_at<V>(x.at(pixel, channel));
     }
-    __device__ void take(const Held<V>& held, float (&a)[V], float (&)[V]) const {
+    __device__ void take(int64_t, const Held<V>& held, float (&sums)[1][V]) const {
 #pragma unroll
-      for (int i = 0; i < V; ++i) a[i] += widen(held.x.lane[i]);
+      for (int i = 0; i < V; ++i) sums[0][i] += widen(held.x.lane[i]);
     }
   };
 
@@ -87,8 +87,8 @@ struct ChannelSum {
 struct StoreSum {
   float* sums;
 
-  __device__ void operator()(int channel, double sum, double) const {
-    sums[channel] = static_cast<float>(sum);
+  __device__ void operator()(int channel, const double (&total)[1]) const {
+    sums[channel] = static_cast<float>(total[0]);
   }
 };
 
@@ -119,17 +119,15 @@ void add_bias(Stream& stream, const Tensor& y, const void* bias, Activation acti
 }
 
 size_t channel_sums_workspace_bytes(const Shape& shape) {
-  return static_cast<size_t>(sum_chunks(shape)) * 2 * static_cast<size_t>(shape.c) * sizeof(float);
+  return column_sums_bytes(sum_chunks(shape), shape.c, 1);
 }
 
 void channel_sums(Stream& stream, const Tensor& x, float* sums, void* workspace) {
   const ColumnLayout layout = column_layout({&x}, sum_chunks(x.shape));
-  auto* partials = static_cast<float*>(workspace);
   visit_float(x.dtype, [&](auto type) {
-    launch_column_sums(stream, layout, ChannelSum<decltype(type)>{view<const decltype(type)>(x)},
-                       partials);
+    using T = decltype(type);
+    launch_column_sums(stream, layout, ChannelSum<T>{view<const T>(x)}, StoreSum{sums}, workspace);
   });
-  launch_column_finish(stream, layout, StoreSum{sums}, partials);
 }
 
 void fill_random(Stream& stream, void* destination, DType dtype, int64_t count, uint32_t seed) {

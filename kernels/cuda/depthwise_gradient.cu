@@ -4,9 +4,9 @@
 
 #include <type_traits>
 
-#include "kernels/cuda/columns.cuh"
 #include "kernels/cuda/depthwise.cuh"
 #include "kernels/cuda/depthwise.h"
+#include "kernels/cuda/row_sums.cuh"
 
 namespace macadam::cuda {
 
@@ -70,11 +70,26 @@ struct GradientShared {
   float value[V][kThreads + 4];
 };
 
-/// partials: [chunk][K * K + 1][channels], the last of them the sums of dy.
+/// Puts the sums of [tap][channel] where they belong.
+struct StoreGradient {
+  float* dw;
+  float* db;
+  int taps;
+
+  __device__ void operator()(int tap, int channel, double sum) const {
+    if (tap < taps) {
+      dw[channel * taps + tap] = static_cast<float>(sum);
+    } else if (db != nullptr) {
+      db[channel] = static_cast<float>(sum);
+    }
+  }
+};
+
+/// rows: one a chunk, [K * K + 1][channels], the last of them the sums of dy.
 template <typename T, int V, typename Window>
 __global__ void __launch_bounds__(kThreads, 2)
     depthwise_gradient_kernel(GradientLayout layout, Window window, const T* __restrict__ x,
-                              const T* __restrict__ dy, float* __restrict__ partials) {
+                              const T* __restrict__ dy, StoreGradient store, RowSums rows) {
   constexpr int K = Window::kTaps, kPixels = Window::kPixels;
   auto& totals = shared<GradientShared<V>>().value;
   const auto thread = static_cast<int>(threadIdx.x);
@@ -135,7 +150,7 @@ __global__ void __launch_bounds__(kThreads, 2)
 
   // Column kw of all filter rows at once: [kh][lane][i], summed over the places of the block.
   const int places = layout.strips * layout.rows;
-  float* out = partials + static_cast<int64_t>(blockIdx.x) * (K * K + 1) * layout.channels;
+  float* out = rows.row(blockIdx.x);
 #pragma unroll
   for (int kw = 0; kw <= K; ++kw) {
     if (kw > 0) __syncthreads();
@@ -153,54 +168,39 @@ __global__ void __launch_bounds__(kThreads, 2)
       out[tap * layout.channels + target] = total;
     }
   }
+  const int left = layout.channels - first_channel;
+  const int width = left < lanes * V ? left : lanes * V;
+  rows.template finish<1>(
+      blockIdx.x, blockIdx.y, (K * K + 1) * width,
+      [&](int i, int) {
+        const int tap = i / width;
+        return static_cast<int64_t>(tap) * layout.channels + first_channel + (i - tap * width);
+      },
+      [&](int i, const double(&total)[1]) {
+        const int tap = i / width;
+        store(tap, first_channel + (i - tap * width), total[0]);
+      });
 }
-
-/// Puts the sums of [tap][channel] where they belong. Column c of the pairs of sums is element c
-/// and element half + c.
-struct StoreGradient {
-  float* dw;
-  float* db;
-  int taps, half;
-  Divisor channels;
-
-  __device__ void store(int element, double sum) const {
-    const int tap = channels(element), channel = element - tap * static_cast<int>(channels.value());
-    if (tap < taps) {
-      dw[channel * taps + tap] = static_cast<float>(sum);
-    } else if (db != nullptr) {
-      db[channel] = static_cast<float>(sum);
-    }
-  }
-  __device__ void operator()(int column, double first, double second) const {
-    store(column, first);
-    store(half + column, second);
-  }
-};
 
 template <typename T, int V, int K, int S>
 void run(Stream& stream, const ConvDesc& desc, const Tensor& x, const Tensor& dy, const Tensor& dw,
          const Tensor& db, void* workspace) {
-  static_assert((K * K + 1) % 2 == 0, "the sums are finished in pairs");
   const GradientLayout layout(desc, V);
   using Window = ForwardWindow<K, S, strip_of(V, K, S)>;
   const Window window{desc.padding.top, desc.padding.left};
-  auto* partials = static_cast<float*>(workspace);
+  const StoreGradient store{dw.as<float>(), db.data == nullptr ? nullptr : db.as<float>(), K * K};
+  const RowSums rows(stream, workspace, layout.chunks, int64_t{K * K + 1} * layout.channels,
+                     layout.channel_tiles);
   launch(stream, depthwise_gradient_kernel<T, V, Window>,
          dim3(static_cast<unsigned>(layout.chunks), static_cast<unsigned>(layout.channel_tiles)),
-         layout.threads(), 0, layout, window, x.as<T>(), dy.as<T>(), partials);
-  ColumnLayout pairs;
-  pairs.channels = (K * K + 1) / 2 * layout.channels;
-  pairs.chunks = layout.chunks;
-  const StoreGradient store{dw.as<float>(), db.data == nullptr ? nullptr : db.as<float>(), K * K,
-                            pairs.channels, Divisor(layout.channels)};
-  launch_column_finish(stream, pairs, store, partials);
+         layout.threads(), 0, layout, window, x.as<T>(), dy.as<T>(), store, rows);
 }
 
 /// Bytes of the partial sums with `per_thread` channels a thread.
 size_t partial_bytes(const ConvDesc& desc, int per_thread) {
   const GradientLayout layout(desc, per_thread);
   const int64_t sums = int64_t{desc.kernel_h} * desc.kernel_w + 1;
-  return static_cast<size_t>(layout.chunks * sums * layout.channels) * sizeof(float);
+  return RowSums::bytes(layout.chunks, sums * layout.channels);
 }
 
 }  // namespace

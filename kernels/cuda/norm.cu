@@ -24,6 +24,7 @@ using scalar::BatchNormGradient;
 template <typename T>
 struct Moments {
   using Element = T;
+  static constexpr int kSums = 2;
   static constexpr int kTogether = 4;
   static constexpr int kBlocksPerProcessor = kShareBlocksPerProcessor;
 
@@ -43,12 +44,12 @@ struct Moments {
     __device__ void fetch(int64_t pixel, Held<V>& held) const {
       held.x = chunk_at<V>(x.at(pixel, channel));
     }
-    __device__ void take(const Held<V>& held, float (&a)[V], float (&b)[V]) const {
+    __device__ void take(int64_t, const Held<V>& held, float (&sums)[2][V]) const {
 #pragma unroll
       for (int i = 0; i < V; ++i) {
         const float d = widen(held.x.lane[i]) - origin[i];
-        a[i] += d;
-        b[i] += d * d;
+        sums[0][i] += d;
+        sums[1][i] += d * d;
       }
     }
   };
@@ -71,7 +72,8 @@ struct FinishMoments {
   double count;
   float eps, momentum;
 
-  __device__ void operator()(int channel, double sum, double square_sum) const {
+  __device__ void operator()(int channel, const double (&sums)[2]) const {
+    const double sum = sums[0], square_sum = sums[1];
     const double shift = sum / count;
     const double squares = square_sum - sum * shift;
     const double var = squares > 0 ? squares / count : squares == squares ? 0 : squares;
@@ -176,6 +178,7 @@ constexpr int kGradientBlocksPerProcessor = 3;
 template <typename T, typename F>
 struct GradientSums {
   using Element = T;
+  static constexpr int kSums = 2;
   static constexpr int kTogether = 2;
   static constexpr int kBlocksPerProcessor = kGradientBlocksPerProcessor;
 
@@ -198,13 +201,13 @@ struct GradientSums {
     __device__ void fetch(int64_t pixel, Held<V>& held) const {
       held = {chunk_at<V>(all.x.at(pixel, channel)), chunk_at<V>(all.dy.at(pixel, channel))};
     }
-    __device__ void take(const Held<V>& held, float (&a)[V], float (&b)[V]) const {
+    __device__ void take(int64_t, const Held<V>& held, float (&sums)[2][V]) const {
 #pragma unroll
       for (int i = 0; i < V; ++i) {
         const float v = widen(held.x.lane[i]);
         const float g = all.activation.gradient_at(forward[i](v), widen(held.dy.lane[i]));
-        a[i] += g;
-        b[i] += g * (v - mean[i]);
+        sums[0][i] += g;
+        sums[1][i] += g * (v - mean[i]);
       }
     }
   };
@@ -232,9 +235,9 @@ struct FinishGradient {
   double count;
   bool frozen;
 
-  __device__ void operator()(int channel, double sum, double product_sum) const {
-    const auto shift = static_cast<float>(sum);
-    const auto scale = static_cast<float>(product_sum * static_cast<double>(inv_std[channel]));
+  __device__ void operator()(int channel, const double (&sums)[2]) const {
+    const auto shift = static_cast<float>(sums[0]);
+    const auto scale = static_cast<float>(sums[1] * static_cast<double>(inv_std[channel]));
     dbeta[channel] = shift;
     dgamma[channel] = scale;
     map[channel] = frozen ? scalar::frozen_batch_norm_gradient(gamma[channel], inv_std[channel])
@@ -310,18 +313,21 @@ __global__ void __launch_bounds__(kThreads)
 
 /// The chunks' partial sums, then a map a channel.
 struct Workspace {
-  float* partials;
+  void* sums;
   void* maps;
 
   Workspace(void* data, const Shape& shape)
-      : partials(static_cast<float*>(data)),
-        maps(partials + static_cast<int64_t>(sum_chunks(shape)) * 2 * shape.c) {}
+      : sums(data), maps(static_cast<std::byte*>(data) + sums_bytes(shape)) {}
 
+  /// More than gradient_chunks() need.
+  static size_t sums_bytes(const Shape& shape) {
+    return column_sums_bytes(sum_chunks(shape), shape.c, 2);
+  }
   static size_t bytes(const Shape& shape) {
-    const size_t floats = static_cast<size_t>(sum_chunks(shape)) * 2 + 3;
-    return floats * static_cast<size_t>(shape.c) * sizeof(float);
+    return sums_bytes(shape) + static_cast<size_t>(shape.c) * sizeof(BatchNormGradient);
   }
 };
+static_assert(sizeof(BatchNormGradient) >= sizeof(Affine));
 
 class CudaNormOps final : public NormOps {
  public:
@@ -345,14 +351,13 @@ class CudaNormOps final : public NormOps {
       using T = decltype(type);
       const auto in = view<const T>(x);
       const ColumnLayout sums = column_layout({&x}, sum_chunks(x.shape));
-      launch_column_sums(stream_, sums, Moments<T>{in}, space.partials);
-      launch_column_finish(
-          stream_, sums,
+      launch_column_sums(
+          stream_, sums, Moments<T>{in},
           FinishMoments<T>{in.data, gamma.as<float>(), beta.as<float>(), running_mean.as<float>(),
                            running_var.as<float>(), saved_mean.as<float>(),
                            saved_inv_std.as<float>(), maps, static_cast<double>(sums.pixels),
                            desc.eps, desc.momentum},
-          space.partials);
+          space.sums);
       launch_column_map(stream_, column_layout({&x, &y}),
                         Normalize<T, StoredMaps>{in, view<T>(y), {maps}, desc.activation});
     });
@@ -384,15 +389,13 @@ class CudaNormOps final : public NormOps {
       const ColumnLayout sums = column_layout({&x, &dy}, gradient_chunks(x.shape));
       scalar::visit_activation(desc.activation, [&](auto activation) {
         using F = decltype(activation);
-        launch_column_sums(stream_, sums, GradientSums<T, F>{in, gradient, saved, activation},
-                           space.partials);
+        launch_column_sums(
+            stream_, sums, GradientSums<T, F>{in, gradient, saved, activation},
+            FinishGradient{gamma.as<float>(), saved_mean.as<float>(), saved_inv_std.as<float>(),
+                           dgamma.as<float>(), dbeta.as<float>(), maps,
+                           static_cast<double>(sums.pixels), desc.frozen},
+            space.sums);
       });
-      launch_column_finish(
-          stream_, sums,
-          FinishGradient{gamma.as<float>(), saved_mean.as<float>(), saved_inv_std.as<float>(),
-                         dgamma.as<float>(), dbeta.as<float>(), maps,
-                         static_cast<double>(sums.pixels), desc.frozen},
-          space.partials);
       scalar::visit_activation(desc.activation, [&](auto activation) {
         using F = decltype(activation);
         launch_column_map(stream_, column_layout({&x, &dy, &dx}),

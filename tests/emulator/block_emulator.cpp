@@ -7,6 +7,7 @@
 #include <exception>
 #include <memory>
 #include <new>
+#include <numeric>
 #include <span>
 #include <string>
 #include <utility>
@@ -159,14 +160,15 @@ class Machine {
     block_number_ = 0;
     position.threads = block;
     position.blocks = grid;
-    for (unsigned z = 0; z < grid.z; ++z) {
-      for (unsigned y = 0; y < grid.y; ++y) {
-        for (unsigned x = 0; x < grid.x; ++x) {
-          position.block = {x, y, z};
-          ++block_number_;
-          run_block();
-        }
-      }
+    const uint64_t blocks = uint64_t{grid.x} * grid.y * grid.z;
+    const uint64_t step = step_between_blocks(blocks);
+    uint64_t next = ++launch_ % std::max<uint64_t>(blocks, 1);
+    for (uint64_t i = 0; i < blocks; ++i, next = (next + step) % blocks) {
+      const auto x = static_cast<unsigned>(next % grid.x),
+                 yz = static_cast<unsigned>(next / grid.x);
+      position.block = {x, yz % grid.y, yz / grid.y};
+      ++block_number_;
+      run_block();
     }
     shared_.clear();
   }
@@ -236,6 +238,15 @@ class Machine {
       machine.free_.push_back(&fibre);
       fibre.switch_to(machine.scheduler_);
     }
+  }
+
+  /// Of an order in which every block comes once: up, down, or across the grid, by launch.
+  uint64_t step_between_blocks(uint64_t blocks) const {
+    if (launch_ % 3 == 0) return 1;
+    if (launch_ % 3 == 1) return blocks - 1;
+    uint64_t step = blocks * 5 / 8 + 1;
+    while (std::gcd(step, blocks) != 1) ++step;
+    return step;
   }
 
   Thread& running() {
@@ -384,9 +395,10 @@ class Machine {
   const std::function<void()>* body_ = nullptr;
   std::vector<SharedObject> shared_;
   size_t dynamic_bytes_ = 0;
-  unsigned block_number_ = 0;
-  unsigned stretch_ = 0;  // between barriers
-  size_t fresh_ = 0;      // threads before this place have begun
+  uint64_t launch_ = 0;
+  unsigned block_number_ = 0;  // counts the blocks of a launch as they run
+  unsigned stretch_ = 0;       // between barriers
+  size_t fresh_ = 0;           // threads before this place have begun
   std::exception_ptr failure_;
   bool abandoning_ = false;
 };

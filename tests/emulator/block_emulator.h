@@ -1,6 +1,6 @@
 #pragma once
-// Runs CUDA kernels, compiled as plain C++, on the CPU. Blocks run one after the other; the threads
-// of a block are fibres that switch at barriers and warp operations, as real threads may. A mistake
+// Runs CUDA kernels, compiled as plain C++, on the CPU. Blocks run one after the other, in an order
+// that changes from launch to launch; the threads of a block are fibres that switch at barriers and warp operations, as real threads may. A mistake
 // that a GPU would answer with a hang or a wrong number is an EmulatorError here: threads of a
 // block that wait at different barriers, threads that leave while others wait. Shared memory starts
 // as NaN (all bits set), every object in it is an allocation of its own, so that AddressSanitizer
@@ -174,7 +174,22 @@ T atomicAdd(T* address, std::type_identity_t<T> value) {
   return before;
 }
 
+/// One more than before, but 0 behind `limit`.
+inline unsigned atomicInc(unsigned* address, unsigned limit) {
+  const unsigned before = *address;
+  *address = before >= limit ? 0 : before + 1;
+  return before;
+}
+
+/// What is written is seen at once.
+inline void __threadfence() {}
+
 template <typename T>
 T __ldg(const T* address) {
+  return *address;
+}
+
+template <typename T>
+T __ldcg(const T* address) {
   return *address;
 }
