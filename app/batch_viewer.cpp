@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "engine/batch_upload.h"
+#include "engine/input/batch_upload.h"
 
 namespace macadam {
 

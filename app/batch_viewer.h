@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "engine/batch.h"
+#include "engine/input/batch.h"
 #include "kernels/ops.h"
 #include "loader/sample_reader.h"
 

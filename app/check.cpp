@@ -14,9 +14,9 @@
 #include "app/contact_sheet.h"
 #include "app/label_sets.h"
 #include "app/loader_options.h"
-#include "engine/folder.h"
-#include "engine/text.h"
-#include "kernels/error.h"
+#include "base/error.h"
+#include "base/folder.h"
+#include "base/text.h"
 
 namespace macadam {
 

@@ -10,9 +10,9 @@
 
 #include "app/config_source.h"
 #include "app/loss_expression.h"
-#include "engine/files.h"
-#include "engine/text.h"
-#include "kernels/error.h"
+#include "base/error.h"
+#include "base/files.h"
+#include "base/text.h"
 
 namespace macadam {
 

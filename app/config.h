@@ -11,10 +11,10 @@
 #include <string_view>
 #include <vector>
 
-#include "engine/fine_tuning.h"
-#include "engine/metrics.h"
-#include "engine/optimizer.h"
-#include "engine/schedule.h"
+#include "engine/infer/metrics.h"
+#include "engine/train/fine_tuning.h"
+#include "engine/train/optimizer.h"
+#include "engine/train/schedule.h"
 #include "kernels/augment.h"
 #include "kernels/loss.h"
 #include "loader/augment/list.h"

@@ -11,8 +11,8 @@
 #include <utility>
 
 #include "app/key_synonyms.h"
-#include "engine/text.h"
-#include "kernels/error.h"
+#include "base/error.h"
+#include "base/text.h"
 
 namespace macadam {
 

@@ -11,7 +11,7 @@
 #include <string_view>
 #include <vector>
 
-#include "engine/fine_tuning.h"
+#include "engine/train/fine_tuning.h"
 #include "loader/augment/parameters.h"
 
 namespace macadam {

@@ -12,9 +12,9 @@
 
 #include "app/progress_text.h"
 #include "app/streams.h"
-#include "engine/json_text.h"
-#include "engine/text.h"
-#include "kernels/error.h"
+#include "base/error.h"
+#include "base/json_text.h"
+#include "base/text.h"
 
 namespace macadam {
 
@@ -61,8 +61,6 @@ void write_log(std::string text) {
 constexpr int64_t kRedraw = 100, kLine = 10'000;  // milliseconds
 
 }  // namespace
-
-const char* version() { return MACADAM_VERSION; }
 
 void detail::write_result(std::string_view text) {
   end_progress();

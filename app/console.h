@@ -16,12 +16,9 @@
 #include <type_traits>
 #include <utility>
 
-#include "kernels/printable.h"
+#include "base/printable.h"
 
 namespace macadam {
-
-/// The program's version: "0.1.0".
-const char* version();
 
 /// Text whose lines this program has laid out itself: a table.
 struct Lines {

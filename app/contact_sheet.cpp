@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "app/batch_viewer.h"
-#include "engine/folder.h"
+#include "base/folder.h"
 #include "report/picture.h"
 #include "report/sheet.h"
 

@@ -9,7 +9,7 @@
 #include "app/console.h"
 #include "app/new_model.h"
 #include "app/options.h"
-#include "engine/files.h"
+#include "base/files.h"
 #include "loader/label_set.h"
 #include "models/conversion.h"
 #include "models/loaded_model.h"

@@ -4,7 +4,7 @@
 #include <filesystem>
 
 #include "app/config.h"
-#include "engine/model_info.h"
+#include "engine/model/model_info.h"
 #include "loader/label_set.h"
 
 namespace macadam {

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include "app/console.h"
-#include "kernels/error.h"
+#include "base/error.h"
 
 namespace macadam {
 

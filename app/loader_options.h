@@ -4,7 +4,7 @@
 #include <optional>
 
 #include "app/config.h"
-#include "engine/device_cache.h"
+#include "engine/input/device_cache.h"
 #include "loader/loader.h"
 
 namespace macadam {

@@ -8,8 +8,8 @@
 #include <optional>
 #include <vector>
 
-#include "engine/text.h"
-#include "kernels/error.h"
+#include "base/error.h"
+#include "base/text.h"
 
 namespace macadam {
 

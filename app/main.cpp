@@ -10,7 +10,8 @@
 #include "app/memory.h"
 #include "app/restart.h"
 #include "app/streams.h"
-#include "kernels/error.h"
+#include "base/error.h"
+#include "base/version.h"
 
 namespace {
 

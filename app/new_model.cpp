@@ -1,6 +1,7 @@
 #include "app/new_model.h"
 
 #include "app/console.h"
+#include "base/version.h"
 
 namespace macadam {
 

@@ -1,7 +1,7 @@
 #pragma once
 // What the file of a new model says of its classes.
 
-#include "engine/model_info.h"
+#include "engine/model/model_info.h"
 #include "loader/label_set.h"
 
 namespace macadam {

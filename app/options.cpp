@@ -5,7 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <charconv>
 
-#include "kernels/error.h"
+#include "base/error.h"
 
 namespace macadam {
 

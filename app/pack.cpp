@@ -10,10 +10,10 @@
 #include "app/commands.h"
 #include "app/console.h"
 #include "app/options.h"
-#include "engine/files.h"
-#include "kernels/error.h"
+#include "base/error.h"
+#include "base/files.h"
+#include "image/image.h"
 #include "loader/dataset.h"
-#include "loader/image.h"
 #include "loader/pack_writer.h"
 
 namespace macadam {

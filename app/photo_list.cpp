@@ -5,8 +5,8 @@
 #include <map>
 #include <system_error>
 
-#include "engine/text.h"
-#include "kernels/error.h"
+#include "base/error.h"
+#include "base/text.h"
 #include "loader/dataset.h"
 
 namespace macadam {

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/folder.h"
+#include "base/folder.h"
 
 namespace macadam {
 

@@ -6,8 +6,8 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "engine/json_text.h"
-#include "engine/precision.h"
+#include "base/json_text.h"
+#include "engine/plan/precision.h"
 
 namespace macadam {
 

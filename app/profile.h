@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "engine/step_profile.h"
+#include "engine/train/step_profile.h"
 
 namespace macadam {
 

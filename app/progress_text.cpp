@@ -6,8 +6,8 @@
 #include <array>
 #include <utility>
 
-#include "engine/text.h"
-#include "kernels/printable.h"
+#include "base/printable.h"
+#include "base/text.h"
 
 namespace macadam {
 

@@ -9,7 +9,7 @@
 #include <string>
 #include <system_error>
 
-#include "kernels/cores.h"
+#include "base/cores.h"
 
 namespace macadam {
 

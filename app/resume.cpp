@@ -10,10 +10,10 @@
 #include <variant>
 
 #include "app/config_source.h"
-#include "engine/files.h"
-#include "engine/json_text.h"
-#include "engine/text.h"
-#include "kernels/error.h"
+#include "base/error.h"
+#include "base/files.h"
+#include "base/json_text.h"
+#include "base/text.h"
 
 namespace macadam {
 

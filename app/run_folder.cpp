@@ -6,9 +6,9 @@
 #include <utility>
 
 #include "app/console.h"
-#include "engine/files.h"
-#include "engine/text.h"
-#include "kernels/error.h"
+#include "base/error.h"
+#include "base/files.h"
+#include "base/text.h"
 
 namespace macadam {
 

@@ -4,7 +4,7 @@
 #include <filesystem>
 
 #include "app/config.h"
-#include "engine/file_lock.h"
+#include "base/file_lock.h"
 #include "kernels/device.h"
 #include "loader/loader.h"
 

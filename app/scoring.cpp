@@ -7,10 +7,10 @@
 
 #include "app/label_sets.h"
 #include "app/loader_options.h"
-#include "engine/predictor.h"
+#include "engine/infer/predictor.h"
+#include "image/resize.h"
 #include "loader/cityscapes_scores.h"
 #include "loader/loader_source.h"
-#include "loader/resize.h"
 #include "loader/sample_reader.h"
 
 namespace macadam {

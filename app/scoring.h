@@ -7,7 +7,7 @@
 #include <optional>
 #include <vector>
 
-#include "engine/evaluator.h"
+#include "engine/infer/evaluator.h"
 #include "loader/loader.h"
 #include "models/loaded_model.h"
 

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cctype>
 
-#include "kernels/printable.h"
+#include "base/printable.h"
 
 namespace macadam {
 

@@ -7,8 +7,8 @@
 #include "app/commands.h"
 #include "app/console.h"
 #include "app/options.h"
-#include "kernels/error.h"
-#include "loader/synth/streets.h"
+#include "base/error.h"
+#include "synth/streets.h"
 
 namespace macadam {
 

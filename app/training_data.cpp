@@ -9,7 +9,7 @@
 
 #include "app/console.h"
 #include "app/label_sets.h"
-#include "kernels/error.h"
+#include "base/error.h"
 #include "loader/class_presence.h"
 #include "loader/pack.h"
 

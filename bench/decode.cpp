@@ -31,8 +31,8 @@
 #include <stb/stb_image.h>
 #include <stb/stb_image_write.h>
 
-#include "loader/image.h"
-#include "loader/synth/synth.h"
+#include "image/image.h"
+#include "synth/synth.h"
 
 namespace macadam::bench {
 namespace {

@@ -17,12 +17,12 @@
 
 #include "app/options.h"
 #include "bench/measuring.h"
-#include "engine/batch_upload.h"
-#include "engine/inference_pool.h"
-#include "engine/plan.h"
-#include "engine/precision.h"
-#include "engine/replay.h"
-#include "engine/rewrite.h"
+#include "engine/graph/rewrite.h"
+#include "engine/infer/inference_pool.h"
+#include "engine/input/batch_upload.h"
+#include "engine/plan/plan.h"
+#include "engine/plan/precision.h"
+#include "engine/plan/replay.h"
 #include "kernels/backend_version.h"
 #include "models/network.h"
 

@@ -14,8 +14,8 @@
 #include "app/loader_options.h"
 #include "app/memory.h"
 #include "bench/measuring.h"
-#include "engine/batch_upload.h"
-#include "engine/precision.h"
+#include "engine/input/batch_upload.h"
+#include "engine/plan/precision.h"
 
 namespace {
 

@@ -7,7 +7,7 @@
 //                       [--device D] [--pad-channels BOOL] [--inputs N] [--seconds S]
 //                       [--on-request]
 
-#include "engine/training_step.h"
+#include "engine/train/training_step.h"
 
 #include <fmt/format.h>
 
@@ -19,7 +19,7 @@
 
 #include "app/options.h"
 #include "bench/measuring.h"
-#include "engine/precision.h"
+#include "engine/plan/precision.h"
 #include "kernels/backend_version.h"
 #include "models/network.h"
 

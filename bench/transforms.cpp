@@ -22,10 +22,10 @@
 #include "app/batch_viewer.h"
 #include "app/config_source.h"
 #include "app/memory.h"
+#include "base/error.h"
+#include "base/files.h"
 #include "bench/measuring.h"
-#include "engine/batch_upload.h"
-#include "engine/files.h"
-#include "kernels/error.h"
+#include "engine/input/batch_upload.h"
 #include "loader/augment/augmentation.h"
 #include "loader/label_set.h"
 

@@ -1,7 +1,7 @@
 #pragma once
 // The one failure that callers tell apart: what is to be computed does not fit into memory.
 
-#include "kernels/error.h"
+#include "base/error.h"
 
 namespace macadam {
 

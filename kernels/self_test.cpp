@@ -9,10 +9,10 @@
 #include <optional>
 #include <string_view>
 
-#include "kernels/cache_file.h"
+#include "base/cache_file.h"
+#include "base/error.h"
 #include "kernels/conv_check.h"
 #include "kernels/cpu/cpu_ops.h"
-#include "kernels/error.h"
 
 namespace macadam {
 

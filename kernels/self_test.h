@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/child_process.h"
+#include "base/child_process.h"
 #include "kernels/conv.h"
 #include "kernels/cpu/conv_faults.h"
 

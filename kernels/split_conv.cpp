@@ -7,7 +7,7 @@
 #include <numeric>
 #include <utility>
 
-#include "kernels/error.h"
+#include "base/error.h"
 
 namespace macadam {
 

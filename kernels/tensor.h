@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "kernels/error.h"
+#include "base/error.h"
 #include "kernels/scalar/half.h"
 
 namespace macadam {

@@ -14,10 +14,10 @@
 #include <set>
 #include <utility>
 
-#include "kernels/cores.h"
-#include "kernels/error.h"
+#include "base/cores.h"
+#include "base/error.h"
+#include "image/image.h"
 #include "loader/class_presence.h"
-#include "loader/image.h"
 #include "loader/pack.h"
 
 namespace macadam {

@@ -5,7 +5,7 @@
 #include <limits>
 #include <vector>
 
-#include "kernels/error.h"
+#include "base/error.h"
 #include "loader/label_set.h"
 
 namespace macadam {

@@ -8,9 +8,9 @@
 #include <numeric>
 #include <vector>
 
-#include "engine/text.h"
-#include "kernels/cores.h"
-#include "kernels/error.h"
+#include "base/cores.h"
+#include "base/error.h"
+#include "base/text.h"
 #include "loader/dataset_file.h"
 #include "loader/mask.h"
 #include "loader/pack.h"

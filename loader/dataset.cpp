@@ -9,7 +9,7 @@
 #include <map>
 #include <utility>
 
-#include "kernels/error.h"
+#include "base/error.h"
 #include "loader/dataset_file.h"
 #include "loader/pack.h"
 #include "loader/split_list.h"

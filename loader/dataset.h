@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "engine/folder.h"
+#include "base/folder.h"
 #include "loader/mask.h"
 
 namespace macadam {

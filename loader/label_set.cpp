@@ -4,12 +4,12 @@
 
 #include <algorithm>
 
-#include "engine/text.h"
-#include "kernels/error.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "image/resize.h"
 #include "loader/dataset.h"
 #include "loader/dataset_file.h"
 #include "loader/pack.h"
-#include "loader/resize.h"
 
 namespace macadam {
 

@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "loader/image.h"
+#include "image/image.h"
 
 namespace macadam {
 

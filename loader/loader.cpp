@@ -10,8 +10,8 @@
 #include <string>
 #include <utility>
 
-#include "kernels/cores.h"
-#include "kernels/error.h"
+#include "base/cores.h"
+#include "base/error.h"
 #include "loader/sampling.h"
 
 namespace macadam {

@@ -12,8 +12,8 @@
 #include <thread>
 #include <vector>
 
-#include "engine/batch_source.h"
-#include "engine/device_cache.h"
+#include "engine/input/batch_source.h"
+#include "engine/input/device_cache.h"
 #include "kernels/device.h"
 #include "loader/augment/augmentation.h"
 #include "loader/dataset.h"

@@ -1,7 +1,7 @@
 #pragma once
 // A loader as the source of batches of a training run.
 
-#include "engine/batch_source.h"
+#include "engine/input/batch_source.h"
 #include "loader/loader.h"
 
 namespace macadam {

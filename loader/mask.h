@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "loader/image.h"
+#include "image/image.h"
 #include "loader/label_set.h"
 
 namespace macadam {

@@ -4,10 +4,10 @@
 
 #include <algorithm>
 
-#include "engine/text.h"
-#include "kernels/error.h"
-#include "loader/deflate.h"
-#include "loader/resize.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "image/deflate.h"
+#include "image/resize.h"
 #include "loader/run_length.h"
 
 namespace macadam {

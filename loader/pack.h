@@ -7,8 +7,8 @@
 #include <span>
 #include <string_view>
 
-#include "engine/files.h"
-#include "loader/image.h"
+#include "base/files.h"
+#include "image/image.h"
 #include "loader/pack_format.h"
 
 namespace macadam {

@@ -6,10 +6,10 @@
 #include <array>
 #include <filesystem>
 
-#include "engine/files.h"
-#include "kernels/error.h"
-#include "loader/deflate.h"
-#include "loader/image.h"
+#include "base/error.h"
+#include "base/files.h"
+#include "image/deflate.h"
+#include "image/image.h"
 
 namespace macadam {
 

@@ -8,12 +8,12 @@
 #include <span>
 #include <utility>
 
-#include "engine/files.h"
-#include "kernels/cores.h"
-#include "kernels/error.h"
-#include "loader/deflate.h"
-#include "loader/image.h"
-#include "loader/jpeg_writer.h"
+#include "base/cores.h"
+#include "base/error.h"
+#include "base/files.h"
+#include "image/deflate.h"
+#include "image/image.h"
+#include "image/jpeg_writer.h"
 #include "loader/loader.h"
 #include "loader/pack.h"
 #include "loader/run_length.h"

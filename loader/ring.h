@@ -9,7 +9,7 @@
 #include <optional>
 #include <vector>
 
-#include "engine/batch.h"
+#include "engine/input/batch.h"
 #include "kernels/device.h"
 
 namespace macadam {

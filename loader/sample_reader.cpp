@@ -6,9 +6,9 @@
 #include <string>
 #include <utility>
 
-#include "kernels/error.h"
+#include "base/error.h"
+#include "image/resize.h"
 #include "loader/pack.h"
-#include "loader/resize.h"
 
 namespace macadam {
 

@@ -6,8 +6,8 @@
 #include <span>
 #include <string>
 
+#include "image/image.h"
 #include "loader/dataset.h"
-#include "loader/image.h"
 #include "loader/label_set.h"
 
 namespace macadam {

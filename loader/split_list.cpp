@@ -7,8 +7,8 @@
 #include <string_view>
 #include <vector>
 
-#include "engine/files.h"
-#include "kernels/error.h"
+#include "base/error.h"
+#include "base/files.h"
 
 namespace macadam {
 

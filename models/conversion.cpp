@@ -5,8 +5,8 @@
 #include <array>
 #include <list>
 
-#include "engine/parameters.h"
-#include "engine/safetensors.h"
+#include "engine/model/safetensors.h"
+#include "engine/plan/parameters.h"
 #include "models/loaded_model.h"
 
 namespace macadam {

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 
-#include "engine/model_file.h"
+#include "engine/model/model_file.h"
 #include "models/weight_import.h"
 
 namespace macadam {

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "engine/trainer.h"
+#include "engine/train/trainer.h"
 
 namespace macadam {
 

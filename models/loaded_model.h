@@ -5,8 +5,8 @@
 #include <new>
 #include <string_view>
 
-#include "engine/model_file.h"
-#include "engine/parameters.h"
+#include "engine/model/model_file.h"
+#include "engine/plan/parameters.h"
 #include "kernels/memory_error.h"
 #include "models/network.h"
 

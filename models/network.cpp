@@ -7,8 +7,8 @@
 #include <charconv>
 #include <vector>
 
-#include "engine/model_info.h"
-#include "engine/text.h"
+#include "base/text.h"
+#include "engine/model/model_info.h"
 #include "models/encoder_unets.h"
 #include "models/keras_unets.h"
 #include "models/unet.h"

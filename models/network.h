@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "engine/graph.h"
+#include "engine/graph/graph.h"
 #include "kernels/augment.h"
 
 namespace macadam {

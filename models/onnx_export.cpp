@@ -4,8 +4,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "engine/files.h"
-#include "engine/json_text.h"
+#include "base/files.h"
+#include "base/json_text.h"
 #include "models/onnx/serialise.h"
 #include "models/onnx/translate.h"
 

@@ -5,8 +5,8 @@
 #include <map>
 #include <string>
 
-#include "engine/graph.h"
-#include "engine/model_file.h"
+#include "engine/graph/graph.h"
+#include "engine/model/model_file.h"
 
 namespace macadam {
 

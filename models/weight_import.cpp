@@ -6,7 +6,7 @@
 #include <optional>
 #include <set>
 
-#include "engine/text.h"
+#include "base/text.h"
 
 namespace macadam {
 

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/model_file.h"
+#include "engine/model/model_file.h"
 #include "models/network.h"
 #include "models/weight_names.h"
 #include "models/weights/weight_file.h"

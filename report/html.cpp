@@ -4,7 +4,7 @@
 #include <bitset>
 #include <cmath>
 
-#include "kernels/error.h"
+#include "base/error.h"
 #include "report/markup.h"
 #include "report/picture.h"
 #include "report/report.h"

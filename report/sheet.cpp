@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <bitset>
 
-#include "kernels/error.h"
+#include "base/error.h"
 #include "report/font.h"
 #include "report/picture.h"
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "loader/image.h"
+#include "image/image.h"
 #include "report/report.h"
 
 namespace macadam {

@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "kernels/error.h"
+#include "base/error.h"
 #include "report/markup.h"
 
 namespace macadam {

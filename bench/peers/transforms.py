@@ -14,7 +14,7 @@ Where a list leaves nothing to chance (several draws of the peer agree), bytes b
 normalisation are compared: the largest difference, the share of pixels that differ by more than 2
 levels in any channel, and the share of labels that differ, without ties: those whose place in the
 photo is as near to one pixel as to the next (within 1/32 pixel, to which both round). Other lists
-are "random": their laws are held against Albumentations' by tests/loader/augment_draw.cpp, their
+are "random": their laws are held against Albumentations' by tests/loader/augment_draw_test.cpp, their
 arithmetic by tests/kernels/augment_goldens_test.cpp and pixel_ops_test.cpp.
 
 Needs albumentations==1.3.1, opencv, numpy and torch.

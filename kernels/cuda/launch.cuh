@@ -6,8 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/error.h"
 #include "kernels/device.h"
-#include "kernels/error.h"
 
 #if defined(__CUDACC__)
 #include <cuda_runtime.h>

@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/error.h"
+#include "base/error.h"
 #include "loader/label_set.h"
 
 namespace macadam {

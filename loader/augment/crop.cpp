@@ -8,7 +8,7 @@
 #include <optional>
 #include <vector>
 
-#include "kernels/error.h"
+#include "base/error.h"
 #include "loader/label_set.h"
 
 namespace macadam {

@@ -6,9 +6,9 @@
 #include <span>
 #include <string_view>
 
+#include "image/resize.h"
 #include "loader/augment/parameters.h"
 #include "loader/augment/random_stream.h"
-#include "loader/resize.h"
 
 namespace macadam {
 

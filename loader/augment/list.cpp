@@ -7,8 +7,8 @@
 #include <type_traits>
 #include <utility>
 
-#include "engine/text.h"
-#include "kernels/error.h"
+#include "base/error.h"
+#include "base/text.h"
 #include "loader/label_set.h"
 
 namespace macadam {

@@ -2,7 +2,7 @@
 
 #include <numeric>
 
-#include "kernels/error.h"
+#include "base/error.h"
 
 namespace macadam {
 

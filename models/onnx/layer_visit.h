@@ -5,7 +5,7 @@
 
 #include <string_view>
 
-#include "engine/graph.h"
+#include "engine/graph/graph.h"
 
 namespace macadam {
 

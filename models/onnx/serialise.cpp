@@ -1,6 +1,6 @@
 #include "models/onnx/serialise.h"
 
-#include "kernels/error.h"
+#include "base/error.h"
 
 #if defined(MACADAM_HAS_ONNX)
 

@@ -7,7 +7,7 @@
 #include <span>
 #include <utility>
 
-#include "engine/rewrite.h"
+#include "engine/graph/rewrite.h"
 #include "models/onnx/extents.h"
 #include "models/onnx/layer_visit.h"
 

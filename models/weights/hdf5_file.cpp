@@ -13,12 +13,12 @@
 #include <unordered_set>
 #include <utility>
 
-#include "engine/text.h"
+#include "base/text.h"
 #include "models/weights/confined.h"
 #include "models/weights/hdf5_reader.h"
 #endif
 
-#include "kernels/error.h"
+#include "base/error.h"
 #include "models/weights/byte_reader.h"
 
 namespace macadam {

@@ -6,7 +6,7 @@
 #include <memory>
 #include <span>
 
-#include "engine/files.h"
+#include "base/files.h"
 #include "models/weights/weight_file.h"
 
 namespace macadam {

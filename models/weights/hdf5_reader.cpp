@@ -10,8 +10,8 @@
 #include <unordered_set>
 #include <utility>
 
-#include "engine/text.h"
-#include "kernels/error.h"
+#include "base/error.h"
+#include "base/text.h"
 #include "models/weights/byte_reader.h"
 #include "models/weights/keras_names.h"
 

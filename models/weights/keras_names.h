@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "engine/safetensors.h"
+#include "engine/model/safetensors.h"
 
 namespace macadam {
 

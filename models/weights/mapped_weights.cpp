@@ -6,9 +6,9 @@
 #include <array>
 #include <utility>
 
-#include "engine/files.h"
-#include "engine/folder.h"
-#include "engine/text.h"
+#include "base/files.h"
+#include "base/folder.h"
+#include "base/text.h"
 #include "models/weights/byte_reader.h"
 #include "models/weights/numpy_file.h"
 #include "models/weights/torch_file.h"

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "engine/files.h"
+#include "base/files.h"
 #include "models/weights/stored_array.h"
 #include "models/weights/weight_file.h"
 

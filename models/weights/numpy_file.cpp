@@ -8,7 +8,7 @@
 #include <optional>
 #include <utility>
 
-#include "engine/text.h"
+#include "base/text.h"
 #include "models/weights/byte_reader.h"
 
 namespace macadam {

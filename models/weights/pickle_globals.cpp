@@ -6,8 +6,8 @@
 #include <array>
 #include <string>
 
-#include "engine/text.h"
-#include "kernels/error.h"
+#include "base/error.h"
+#include "base/text.h"
 
 namespace macadam {
 

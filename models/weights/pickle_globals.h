@@ -4,7 +4,7 @@
 #include <optional>
 #include <string_view>
 
-#include "engine/safetensors.h"
+#include "engine/model/safetensors.h"
 
 namespace macadam {
 

@@ -9,7 +9,7 @@
 #include <cstring>
 #include <unordered_set>
 
-#include "engine/text.h"
+#include "base/text.h"
 #include "kernels/scalar/half.h"
 #include "models/weights/byte_reader.h"
 

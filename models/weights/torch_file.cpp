@@ -6,7 +6,7 @@
 #include <optional>
 #include <unordered_map>
 
-#include "engine/text.h"
+#include "base/text.h"
 #include "models/weights/byte_reader.h"
 #include "models/weights/pickle.h"
 #include "models/weights/torch_state.h"

@@ -6,7 +6,7 @@
 #include <array>
 #include <optional>
 
-#include "engine/text.h"
+#include "base/text.h"
 #include "models/weights/byte_reader.h"
 
 namespace macadam {

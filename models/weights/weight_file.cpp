@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <bit>
 
-#include "engine/files.h"
-#include "engine/text.h"
-#include "kernels/error.h"
+#include "base/error.h"
+#include "base/files.h"
+#include "base/text.h"
 #include "models/weights/hdf5_file.h"
 #include "models/weights/mapped_weights.h"
 

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <optional>
 
-#include "engine/text.h"
+#include "base/text.h"
 #include "models/weights/byte_reader.h"
 
 namespace macadam {

@@ -8,7 +8,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "loader/image.h"
+#include "image/image.h"
 #include "shared_folder.h"
 
 namespace macadam {

@@ -10,7 +10,7 @@
 #include "app/key_synonyms.h"
 #include "app/loss_expression.h"
 #include "app/shell_word.h"
-#include "kernels/error.h"
+#include "base/error.h"
 
 using namespace macadam;
 

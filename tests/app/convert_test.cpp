@@ -8,8 +8,8 @@
 #include <filesystem>
 #include <functional>
 
-#include "engine/model_file.h"
-#include "engine/parameters.h"
+#include "engine/model/model_file.h"
+#include "engine/plan/parameters.h"
 #include "models/conversion.h"
 #include "models/network.h"
 #include "models/weights/hdf5_file.h"

@@ -8,8 +8,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "image/image.h"
 #include "loader/cityscapes_scores.h"
-#include "loader/image.h"
 #include "shared_folder.h"
 
 namespace macadam {

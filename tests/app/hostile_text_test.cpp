@@ -7,9 +7,9 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "engine/model_file.h"
-#include "engine/parameters.h"
-#include "kernels/printable.h"
+#include "base/printable.h"
+#include "engine/model/model_file.h"
+#include "engine/plan/parameters.h"
 #include "models/network.h"
 #include "program.h"
 

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "loader/image.h"
+#include "image/image.h"
 #include "shared_folder.h"
 
 namespace macadam {

@@ -7,8 +7,8 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "engine/model_file.h"
-#include "loader/image.h"
+#include "engine/model/model_file.h"
+#include "image/image.h"
 #include "shared_folder.h"
 
 namespace macadam {

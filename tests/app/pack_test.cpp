@@ -11,7 +11,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
-#include "loader/deflate.h"
+#include "image/deflate.h"
 #include "shared_folder.h"
 
 namespace macadam {

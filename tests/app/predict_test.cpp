@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "loader/image.h"
+#include "image/image.h"
 #include "shared_folder.h"
 
 namespace macadam {

@@ -9,7 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
-#include "kernels/cores.h"
+#include "base/cores.h"
 #include "program.h"
 
 namespace macadam {

@@ -8,8 +8,8 @@
 #include <fstream>
 #include <thread>
 
-#include "engine/model_file.h"
-#include "loader/image.h"
+#include "engine/model/model_file.h"
+#include "image/image.h"
 #include "shared_folder.h"
 
 namespace macadam {

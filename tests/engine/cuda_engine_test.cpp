@@ -6,14 +6,14 @@
 #include <algorithm>
 #include <thread>
 
-#include "engine/evaluator.h"
-#include "engine/inference_pool.h"
-#include "engine/predictor.h"
+#include "engine/infer/evaluator.h"
+#include "engine/infer/inference_pool.h"
+#include "engine/infer/predictor.h"
+#include "tests/base/temporary_folder.h"
 #include "tests/engine/device_cases.h"
 #include "tests/engine/hashed.h"
 #include "tests/engine/memory_source.h"
 #include "tests/engine/photo.h"
-#include "tests/engine/temporary_folder.h"
 #include "tests/kernels/environment.h"
 
 using namespace macadam;

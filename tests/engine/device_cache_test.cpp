@@ -1,10 +1,10 @@
-#include "engine/device_cache.h"
+#include "engine/input/device_cache.h"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 
-#include "engine/training_step.h"
+#include "engine/train/training_step.h"
 #include "tests/engine/memory_source.h"
 #include "tests/engine/small_networks.h"
 

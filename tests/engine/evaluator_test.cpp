@@ -1,4 +1,4 @@
-#include "engine/evaluator.h"
+#include "engine/infer/evaluator.h"
 
 #include <gtest/gtest.h>
 

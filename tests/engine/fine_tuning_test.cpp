@@ -1,14 +1,14 @@
 // Freezing, learning-rate factors and frozen batch norms: what stays as it was, bit for bit, and
 // that resuming in any phase changes nothing.
 
-#include "engine/fine_tuning.h"
+#include "engine/train/fine_tuning.h"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <set>
 
-#include "kernels/error.h"
+#include "base/error.h"
 #include "tests/engine/training_process.h"
 
 using namespace macadam;

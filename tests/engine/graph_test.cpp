@@ -1,4 +1,4 @@
-#include "engine/graph.h"
+#include "engine/graph/graph.h"
 
 #include <gtest/gtest.h>
 

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "engine/parameters.h"
+#include "engine/plan/parameters.h"
 
 namespace macadam::testing {
 

@@ -1,6 +1,6 @@
 // A pool's masks are those of single plans, whatever the bucket, the replica and the thread.
 
-#include "engine/inference_pool.h"
+#include "engine/infer/inference_pool.h"
 
 #include <gtest/gtest.h>
 #include <omp.h>
@@ -8,8 +8,8 @@
 #include <algorithm>
 #include <thread>
 
-#include "engine/predictor.h"
-#include "kernels/error.h"
+#include "base/error.h"
+#include "engine/infer/predictor.h"
 #include "tests/engine/hashed.h"
 #include "tests/engine/photo.h"
 #include "tests/engine/small_networks.h"

@@ -6,7 +6,7 @@
 #include <cstring>
 #include <vector>
 
-#include "engine/batch.h"
+#include "engine/input/batch.h"
 #include "kernels/device.h"
 #include "tests/engine/hashed.h"
 

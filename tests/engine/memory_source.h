@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/batch_source.h"
+#include "engine/input/batch_source.h"
 #include "tests/engine/hashed.h"
 
 namespace macadam::testing {

@@ -1,4 +1,4 @@
-#include "engine/metrics.h"
+#include "engine/infer/metrics.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "engine/model_file.h"
+#include "engine/model/model_file.h"
 
 #include <gtest/gtest.h>
 
@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "kernels/error.h"
-#include "tests/engine/temporary_folder.h"
+#include "base/error.h"
+#include "tests/base/temporary_folder.h"
 
 using namespace macadam;
 using macadam::testing::TemporaryFolder;

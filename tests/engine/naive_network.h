@@ -5,8 +5,8 @@
 
 #include <vector>
 
-#include "engine/graph.h"
-#include "engine/parameters.h"
+#include "engine/graph/graph.h"
+#include "engine/plan/parameters.h"
 #include "kernels/ops.h"
 
 namespace macadam::testing {

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/error.h"
+#include "base/error.h"
 #include "kernels/ops.h"
 #if !defined(MACADAM_HAS_ONEDNN)
 #include "kernels/reference/reference_ops.h"

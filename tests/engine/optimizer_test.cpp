@@ -1,4 +1,4 @@
-#include "engine/optimizer.h"
+#include "engine/train/optimizer.h"
 
 #include <gtest/gtest.h>
 

@@ -5,8 +5,8 @@
 #include <array>
 #include <limits>
 
-#include "engine/layer.h"
-#include "engine/rewrite.h"
+#include "engine/graph/layer.h"
+#include "engine/graph/rewrite.h"
 #include "tests/engine/plan_runner.h"
 #include "tests/engine/small_networks.h"
 

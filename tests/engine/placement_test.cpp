@@ -1,10 +1,10 @@
 // What a layout promises: every tensor inside its block, every block alive whenever it is touched.
 
-#include "engine/placement.h"
+#include "engine/plan/placement.h"
 
 #include <gtest/gtest.h>
 
-#include "engine/rewrite.h"
+#include "engine/graph/rewrite.h"
 #include "tests/engine/small_networks.h"
 
 using namespace macadam;

@@ -4,7 +4,7 @@
 #include <cstring>
 #include <vector>
 
-#include "engine/plan.h"
+#include "engine/plan/plan.h"
 #include "tests/engine/hashed.h"
 
 namespace macadam::testing {

@@ -1,12 +1,12 @@
 // Plans against an oracle that shares nothing with them, and against finite differences.
 
-#include "engine/plan.h"
+#include "engine/plan/plan.h"
 
 #include <gtest/gtest.h>
 
 #include <set>
 
-#include "engine/rewrite.h"
+#include "engine/graph/rewrite.h"
 #include "kernels/reference/reference_ops.h"
 #include "tests/engine/naive_network.h"
 #include "tests/engine/plan_runner.h"

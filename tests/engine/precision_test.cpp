@@ -1,10 +1,10 @@
 // What "auto" and the named precisions mean on devices of every kind.
 
-#include "engine/precision.h"
+#include "engine/plan/precision.h"
 
 #include <gtest/gtest.h>
 
-#include "kernels/error.h"
+#include "base/error.h"
 
 using namespace macadam;
 

@@ -1,6 +1,6 @@
 // Masks of photos, against the scores of the oracle.
 
-#include "engine/predictor.h"
+#include "engine/infer/predictor.h"
 
 #include <gtest/gtest.h>
 

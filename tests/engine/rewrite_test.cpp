@@ -1,4 +1,4 @@
-#include "engine/rewrite.h"
+#include "engine/graph/rewrite.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "engine/run_log.h"
+#include "engine/train/run_log.h"
 
 #include <gtest/gtest.h>
 
@@ -6,8 +6,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "kernels/error.h"
-#include "tests/engine/temporary_folder.h"
+#include "base/error.h"
+#include "tests/base/temporary_folder.h"
 
 using namespace macadam;
 using macadam::testing::TemporaryFolder;

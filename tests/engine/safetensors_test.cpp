@@ -1,4 +1,4 @@
-#include "engine/safetensors.h"
+#include "engine/model/safetensors.h"
 
 #include <gtest/gtest.h>
 
@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "kernels/error.h"
-#include "tests/engine/temporary_folder.h"
+#include "base/error.h"
+#include "tests/base/temporary_folder.h"
 
 using namespace macadam;
 using macadam::testing::TemporaryFolder;

@@ -1,7 +1,7 @@
 #pragma once
 // Small graphs that between them have every layer and every way for values to be shared.
 
-#include "engine/graph.h"
+#include "engine/graph/graph.h"
 
 namespace macadam::testing {
 

@@ -4,7 +4,7 @@
 #include <memory>
 #include <vector>
 
-#include "engine/training_step.h"
+#include "engine/train/training_step.h"
 #include "tests/engine/memory_source.h"
 #include "tests/engine/on_device.h"
 #include "tests/engine/small_networks.h"

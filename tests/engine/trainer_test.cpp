@@ -1,6 +1,6 @@
 // Whole runs on an in-memory data set: logs, checkpoints, resumption, early stopping, failures.
 
-#include "engine/trainer.h"
+#include "engine/train/trainer.h"
 
 #include <gtest/gtest.h>
 

@@ -6,10 +6,10 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "engine/trainer.h"
+#include "engine/train/trainer.h"
+#include "tests/base/temporary_folder.h"
 #include "tests/engine/memory_source.h"
 #include "tests/engine/small_networks.h"
-#include "tests/engine/temporary_folder.h"
 
 namespace macadam::testing {
 

@@ -1,4 +1,4 @@
-#include "engine/training_step.h"
+#include "engine/train/training_step.h"
 
 #include <gtest/gtest.h>
 #include <omp.h>

@@ -2,8 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include "engine/evaluator.h"
-#include "engine/training_step.h"
+#include "engine/infer/evaluator.h"
+#include "engine/train/training_step.h"
 #include "models/network.h"
 #include "tests/engine/memory_source.h"
 #include "tests/engine/small_networks.h"

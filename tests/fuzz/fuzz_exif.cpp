@@ -7,7 +7,7 @@
 #include <span>
 #include <vector>
 
-#include "loader/exif.h"
+#include "image/exif.h"
 
 namespace {
 

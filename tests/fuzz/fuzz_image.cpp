@@ -6,10 +6,10 @@
 #include <cstdlib>
 #include <span>
 
-#include "kernels/error.h"
-#include "loader/deflate.h"
-#include "loader/image.h"
-#include "loader/png.h"
+#include "base/error.h"
+#include "image/deflate.h"
+#include "image/image.h"
+#include "image/png.h"
 
 extern "C" size_t LLVMFuzzerMutate(uint8_t* data, size_t size, size_t max_size);
 

@@ -8,8 +8,8 @@
 #include <span>
 #include <string>
 
-#include "engine/model_file.h"
-#include "kernels/error.h"
+#include "base/error.h"
+#include "engine/model/model_file.h"
 
 namespace {
 

@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "kernels/error.h"
+#include "base/error.h"
 #include "loader/pack_format.h"
 #include "loader/run_length.h"
 

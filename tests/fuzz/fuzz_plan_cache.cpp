@@ -6,7 +6,7 @@
 #include <optional>
 #include <string>
 
-#include "kernels/cuda/cudnn_plan_cache.h"
+#include "kernels/cuda/cudnn/plan_cache.h"
 
 /// The first byte chooses: the rest is a file, or what follows the head of a sound one.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

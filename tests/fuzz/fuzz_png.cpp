@@ -13,10 +13,10 @@
 #include <string_view>
 #include <vector>
 
-#include "kernels/error.h"
-#include "loader/deflate.h"
-#include "loader/image.h"
-#include "loader/stb.h"
+#include "base/error.h"
+#include "image/deflate.h"
+#include "image/image.h"
+#include "image/stb.h"
 
 namespace {
 

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/error.h"
+#include "base/error.h"
 #include "models/weights/mapped_weights.h"
 #include "models/weights/numpy_file.h"
 #include "models/weights/torch_file.h"

@@ -10,11 +10,11 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "kernels/cuda/cuda_ops.h"
-#include "kernels/cuda/cudnn_graph.h"
-#include "kernels/cuda/cudnn_plan_check.h"
+#include "kernels/cuda/cudnn/graph.h"
+#include "kernels/cuda/cudnn/plan_check.h"
 #include "kernels/device.h"
-#include "kernels/error.h"
 
 namespace macadam {
 namespace {

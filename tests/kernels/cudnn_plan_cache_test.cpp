@@ -3,8 +3,6 @@
 
 #if defined(MACADAM_HAS_CUDA)
 
-#include "kernels/cuda/cudnn_plan_cache.h"
-
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -15,7 +13,8 @@
 #include <optional>
 #include <thread>
 
-#include "tests/engine/temporary_folder.h"
+#include "kernels/cuda/cudnn/plan_cache.h"
+#include "tests/base/temporary_folder.h"
 
 namespace macadam::cuda {
 namespace {

@@ -11,10 +11,10 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "kernels/conv.h"
-#include "kernels/cuda/cudnn_graph.h"
-#include "kernels/cuda/cudnn_plan_check.h"
-#include "kernels/error.h"
+#include "kernels/cuda/cudnn/graph.h"
+#include "kernels/cuda/cudnn/plan_check.h"
 #include "tests/kernels/described_h200.h"
 #include "tests/kernels/op_cases.h"
 

@@ -3,8 +3,6 @@
 
 #if defined(MACADAM_HAS_CUDA)
 
-#include "kernels/cuda/cudnn_tuner.h"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -14,9 +12,10 @@
 #include <iterator>
 #include <set>
 
+#include "base/error.h"
 #include "kernels/cuda/cuda_ops.h"
-#include "kernels/error.h"
-#include "tests/engine/temporary_folder.h"
+#include "kernels/cuda/cudnn/tuner.h"
+#include "tests/base/temporary_folder.h"
 #include "tests/kernels/described_h200.h"
 #include "tests/kernels/environment.h"
 

@@ -5,7 +5,7 @@
 #include <regex>
 #include <string>
 
-#include "kernels/error.h"
+#include "base/error.h"
 
 namespace macadam::testbed {
 namespace {

@@ -9,10 +9,10 @@
 #include <csignal>
 #include <fstream>
 
-#include "kernels/child_process.h"
+#include "base/child_process.h"
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/reference/reference_ops.h"
-#include "tests/engine/temporary_folder.h"
+#include "tests/base/temporary_folder.h"
 #include "tests/kernels/environment.h"
 
 namespace macadam::testbed {

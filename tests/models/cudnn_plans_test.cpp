@@ -13,11 +13,11 @@
 #include <utility>
 #include <vector>
 
-#include "engine/parameters.h"
-#include "engine/plan.h"
+#include "base/error.h"
+#include "engine/plan/parameters.h"
+#include "engine/plan/plan.h"
 #include "kernels/cuda/cuda_ops.h"
-#include "kernels/cuda/cudnn_paths.h"
-#include "kernels/error.h"
+#include "kernels/cuda/cudnn/paths.h"
 #include "models/network.h"
 #include "tests/kernels/described_h200.h"
 

@@ -13,11 +13,11 @@
 #include <string>
 #include <vector>
 
-#include "engine/files.h"
-#include "kernels/error.h"
+#include "base/error.h"
+#include "base/files.h"
 #include "models/weights/hdf5_file.h"
 #include "models/weights/weight_file.h"
-#include "tests/engine/temporary_folder.h"
+#include "tests/base/temporary_folder.h"
 
 namespace macadam {
 namespace {

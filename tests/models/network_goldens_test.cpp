@@ -9,7 +9,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "engine/plan.h"
+#include "engine/plan/plan.h"
 #include "models/network.h"
 #include "tests/engine/on_device.h"
 #include "tests/models/rule_weights.h"

@@ -4,7 +4,7 @@
 
 #include <gtest/gtest.h>
 
-#include "engine/plan.h"
+#include "engine/plan/plan.h"
 
 using namespace macadam;
 

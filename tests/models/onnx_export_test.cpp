@@ -10,12 +10,12 @@
 #include <cstring>
 #include <set>
 
-#include "engine/files.h"
+#include "base/files.h"
 #include "models/network.h"
 #include "models/onnx/layer_visit.h"
 #include "models/onnx/translate.h"
-#include "tests/engine/file_size_limit.h"
-#include "tests/engine/temporary_folder.h"
+#include "tests/base/file_size_limit.h"
+#include "tests/base/temporary_folder.h"
 #include "tests/models/onnx_networks.h"
 
 #if defined(MACADAM_HAS_ONNX)

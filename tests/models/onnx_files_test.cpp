@@ -10,8 +10,8 @@
 #include <functional>
 #include <span>
 
-#include "engine/files.h"
-#include "engine/plan.h"
+#include "base/files.h"
+#include "engine/plan/plan.h"
 #include "models/network.h"
 #include "models/onnx_export.h"
 #include "tests/engine/hashed.h"

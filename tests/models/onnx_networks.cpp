@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "engine/parameters.h"
+#include "engine/plan/parameters.h"
 #include "tests/engine/hashed.h"
 
 namespace macadam::testing {

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "engine/parameters.h"
+#include "engine/plan/parameters.h"
 
 namespace macadam::testing {
 

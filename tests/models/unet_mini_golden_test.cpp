@@ -6,7 +6,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "engine/training_step.h"
+#include "engine/train/training_step.h"
 #include "models/network.h"
 #include "tests/engine/hashed.h"
 

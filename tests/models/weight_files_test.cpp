@@ -10,7 +10,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "engine/plan.h"
+#include "engine/plan/plan.h"
 #include "models/weight_import.h"
 #include "tests/models/rule_weights.h"
 

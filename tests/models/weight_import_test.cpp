@@ -9,7 +9,7 @@
 
 #include "models/conversion.h"
 #include "models/weights/hdf5_file.h"
-#include "tests/engine/temporary_folder.h"
+#include "tests/base/temporary_folder.h"
 #include "tests/models/rule_weights.h"
 
 using namespace macadam;

@@ -12,14 +12,14 @@
 #include <string>
 #include <vector>
 
-#include "engine/files.h"
-#include "kernels/error.h"
+#include "base/error.h"
+#include "base/files.h"
 #include "models/weights/keras_names.h"
 #include "models/weights/mapped_weights.h"
 #include "models/weights/numpy_file.h"
 #include "models/weights/weight_file.h"
 #include "models/weights/zip_archive.h"
-#include "tests/engine/temporary_folder.h"
+#include "tests/base/temporary_folder.h"
 
 using namespace macadam;
 using macadam::testing::TemporaryFolder;

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/error.h"
+#include "base/error.h"
 #include "models/weights/pickle.h"
 #include "models/weights/torch_file.h"
 

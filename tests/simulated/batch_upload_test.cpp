@@ -2,9 +2,9 @@
 // once, and only events keep the upload from what is still read. (A training step waits for the one
 // before, an evaluator for each batch: they would hide a missing event.)
 
-#include "engine/batch_upload.h"
+#include "engine/input/batch_upload.h"
 
-#include "engine/replay.h"
+#include "engine/plan/replay.h"
 #include "tests/engine/device_cases.h"
 #include "tests/engine/loader_slot.h"
 #include "tests/engine/memory_source.h"

@@ -7,7 +7,7 @@
 #include <functional>
 #include <new>
 
-#include "kernels/error.h"
+#include "base/error.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>

@@ -6,9 +6,9 @@
 #include <array>
 #include <thread>
 
-#include "engine/evaluator.h"
-#include "engine/inference_pool.h"
-#include "engine/predictor.h"
+#include "engine/infer/evaluator.h"
+#include "engine/infer/inference_pool.h"
+#include "engine/infer/predictor.h"
 #include "tests/engine/device_cases.h"
 #include "tests/engine/loader_slot.h"
 #include "tests/engine/memory_source.h"

@@ -8,8 +8,8 @@
 #include <barrier>
 #include <thread>
 
-#include "engine/inference_pool.h"
-#include "kernels/error.h"
+#include "base/error.h"
+#include "engine/infer/inference_pool.h"
 #include "kernels/ops.h"
 #include "tests/engine/hashed.h"
 #include "tests/engine/small_networks.h"

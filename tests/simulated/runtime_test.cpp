@@ -6,8 +6,8 @@
 #include <numeric>
 #include <thread>
 
+#include "base/error.h"
 #include "kernels/backend_version.h"
-#include "kernels/error.h"
 #include "kernels/timeline.h"
 #include "tests/simulated/under_schedules.h"
 

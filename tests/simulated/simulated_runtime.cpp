@@ -11,9 +11,9 @@
 #include <thread>
 #include <utility>
 
+#include "base/error.h"
 #include "block_emulator.h"
 #include "kernels/cuda/cuda_ops.h"
-#include "kernels/error.h"
 #include "tests/simulated/device_memory.h"
 #include "tests/simulated/device_wide.h"
 #include "tests/simulated/scheduler.h"

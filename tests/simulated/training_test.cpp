@@ -2,7 +2,7 @@
 // one, to the last bit, and the CPU's but for rounding. Batches come from one slot of pinned memory
 // that is filled again as soon as run() returns, and nothing else waits for the device.
 
-#include "engine/training_step.h"
+#include "engine/train/training_step.h"
 #include "tests/engine/device_cases.h"
 #include "tests/engine/loader_slot.h"
 #include "tests/engine/memory_source.h"

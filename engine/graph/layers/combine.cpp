@@ -1,0 +1,76 @@
+// Layers that join values: concatenation along channels, and addition.
+
+#include "engine/graph/layers/factories.h"
+
+namespace macadam::layers {
+
+namespace {
+
+/// Inputs and gradients that the plan placed inside the concatenated tensor cost nothing here.
+class Concat final : public Layer {
+ public:
+  explicit Concat(const LayerContext& context) : ops_(context.ops) {}
+
+  void forward(const Bindings& b) override {
+    int first = 0;
+    for (const Tensor& x : b.inputs) {
+      const Tensor slice = b.output.channels(first, x.shape.c);
+      if (slice.data != x.data) ops_.elementwise->copy(x, slice, false);
+      first += x.shape.c;
+    }
+  }
+  void backward(const Bindings& b) override {
+    int first = 0;
+    for (size_t i = 0; i < b.inputs.size(); ++i) {
+      const int channels = b.inputs[i].shape.c;
+      const Tensor slice = b.output_gradient.channels(first, channels);
+      const Tensor& dx = b.input_gradients[i];
+      if (dx.data != nullptr && dx.data != slice.data) {
+        ops_.elementwise->copy(slice, dx, b.accumulate[i]);
+      }
+      first += channels;
+    }
+  }
+
+ private:
+  Ops& ops_;
+};
+
+class Add final : public Layer {
+ public:
+  Add(const AddLayer& layer, const LayerContext& context) : relu_(layer.relu), ops_(context.ops) {}
+
+  bool backward_reads_output() const override { return relu_; }
+  bool backward_in_place() const override { return true; }
+  void forward(const Bindings& b) override {
+    ops_.elementwise->add(b.inputs[0], b.inputs[1], b.output, relu_);
+  }
+  void backward(const Bindings& b) override {
+    const Tensor* sum = relu_ ? nullptr : &b.output_gradient;  // the gradient of the bare sum
+    for (size_t i = 0; i < 2; ++i) {
+      const Tensor& dx = b.input_gradients[i];
+      if (dx.data == nullptr) continue;
+      if (sum == nullptr) {
+        ops_.activation->relu_backward(b.output, b.output_gradient, dx, 1.0f, b.accumulate[i]);
+        if (!b.accumulate[i]) sum = &dx;
+      } else if (dx.data != sum->data || b.accumulate[i]) {
+        ops_.elementwise->copy(*sum, dx, b.accumulate[i]);
+      }
+    }
+  }
+
+ private:
+  bool relu_;
+  Ops& ops_;
+};
+
+}  // namespace
+
+std::unique_ptr<Layer> make(const ConcatLayer&, const LayerContext& context) {
+  return std::make_unique<Concat>(context);
+}
+std::unique_ptr<Layer> make(const AddLayer& layer, const LayerContext& context) {
+  return std::make_unique<Add>(layer, context);
+}
+
+}  // namespace macadam::layers

@@ -1,0 +1,184 @@
+// Convolution with its epilogue: bias or a folded batch norm, activation and dropout.
+
+#include "engine/graph/layers/factories.h"
+
+namespace macadam::layers {
+
+namespace {
+
+constexpr size_t align(size_t bytes) { return (bytes + 255) / 256 * 256; }
+size_t floats(const Shape& shape) {
+  return align(static_cast<size_t>(shape.elements()) * sizeof(float));
+}
+
+/// Where `part` lies in padded weights, or a padded bias.
+Tensor part_of(const Tensor& padded, const Shape& part) {
+  Shape shape = padded.shape;
+  shape.n = part.n;
+  return Tensor(padded.data, shape, padded.dtype, padded.device).channels(0, part.c);
+}
+
+class Conv final : public Layer {
+ public:
+  Conv(const ConvLayer& layer, const LayerContext& context)
+      : layer_(layer), ops_(context.ops), learns_(context.parameter_gradients) {
+    ConvDesc desc = context.graph.conv_desc(context.node);
+    const Shape weights = desc.weights();
+    desc.input.c = context.graph.stored_channels(context.node.inputs[0]);
+    desc.out_channels = context.graph.stored_channels(context.node.output);
+    pads_input_ = desc.input.c != weights.c * layer.groups;
+    pads_output_ = desc.out_channels != layer.out_channels;
+    stored_weights_ = desc.weights();
+    stored_bias_ = {1, 1, 1, desc.out_channels};
+    pads_ = pads_input_ || pads_output_;
+    makes_scores_ = context.node.output == context.graph.output();
+    desc.dtype = context.dtype;
+    desc.backward = context.training && (learns_ || context.input_gradient);
+    desc.input_gradient = context.input_gradient;
+    conv_ = ops_.conv->make(desc);
+    input_bytes_ = align(static_cast<size_t>(desc.input.elements()) * size_of(desc.dtype));
+    output_bytes_ = align(static_cast<size_t>(desc.output().elements()) * size_of(desc.dtype));
+    fold_bytes_ = layer.folded_norm ? floats(weights) + floats({1, 1, 1, layer.out_channels}) : 0;
+    pad_bytes_ = pads_ ? floats(stored_weights_) + floats(stored_bias_) : 0;
+    if (context.training) dropout_ = {layer.dropout, context.seed, layer.dropout_id, context.state};
+  }
+
+  bool backward_reads_input() const override { return learns_; }
+  bool backward_reads_output() const override { return layer_.activation != Activation::identity; }
+  bool writes_slices() const override { return false; }
+  bool reads_slices() const override { return false; }
+  size_t packed_bytes() const override { return conv_->packed_bytes(); }
+  bool packs_like(const Layer& other) const override {
+    const auto* same = dynamic_cast<const Conv*>(&other);
+    return same != nullptr && stored_weights_ == same->stored_weights_ &&
+           conv_->packs_like(*same->conv_);
+  }
+  size_t pack_workspace() const override { return fold_bytes_ + pad_bytes_; }
+  size_t forward_workspace() const override { return conv_->workspace_bytes(); }
+  size_t backward_workspace(bool gradient_is_slice, bool accumulates) const override {
+    return align(conv_->workspace_bytes()) +
+           (gradient_is_slice && !pads_output_ ? output_bytes_ : 0) + (learns_ ? pad_bytes_ : 0) +
+           (accumulates ? input_bytes_ : 0);
+  }
+  std::string implementation() const override { return conv_->implementation(); }
+
+  void pack(const Bindings& b, void* workspace) override {
+    Tensor weights = b.parameters[0];
+    Tensor bias = layer_.bias ? b.parameters[1] : Tensor();
+    auto* memory = static_cast<std::byte*>(workspace);
+    if (layer_.folded_norm) {
+      const Tensor folded(memory, weights.shape, DType::f32, weights.device);
+      const Tensor shift(memory + floats(weights.shape), {1, 1, 1, layer_.out_channels}, DType::f32,
+                         weights.device);
+      const std::span<const Tensor> norm = std::span(b.parameters).last(4);
+      ops_.norm->fold(*layer_.folded_norm, weights, bias, norm[0], norm[1], norm[2], norm[3],
+                      folded, shift);
+      weights = folded;
+      bias = shift;
+    }
+    if (pads_) {
+      memory += fold_bytes_;
+      weights = padded(weights, stored_weights_, memory);
+      if (bias.data != nullptr) {
+        bias = padded(bias, stored_bias_, memory + floats(stored_weights_));
+      }
+    }
+    conv_->pack(weights, bias, b.packed);
+  }
+
+  std::vector<Convolution::Cast> pack_casts(const Bindings& b) const override {
+    if (layer_.folded_norm || pads_) return {};
+    return conv_->casts(b.parameters[0], layer_.bias ? b.parameters[1] : Tensor(), b.packed);
+  }
+
+  void forward(const Bindings& b) override {
+    conv_->forward(input(b.inputs[0]), b.packed, output(b.output), b.workspace);
+    if (dropout_.p > 0) ops_.activation->dropout(b.output, b.output, dropout_);
+  }
+
+  void backward(const Bindings& b) override {
+    auto* scratch = static_cast<std::byte*>(b.workspace) + align(conv_->workspace_bytes());
+    // The gradient before the activation, dense as convolutions want it.
+    Tensor dz = output(b.output_gradient);
+    if (pads_output_) {
+      // Where the loss wrote it over the scores, there are zeros behind it already. Other gradients
+      // may lie there as well, after something else did.
+      if (!makes_scores_ || dz.data != b.output.data) {
+        const int rest = dz.shape.c - layer_.out_channels;
+        ops_.elementwise->fill(dz.channels(layer_.out_channels, rest), 0);
+      }
+    } else if (!dz.dense()) {
+      dz = Tensor(scratch, dz.shape, dz.dtype, dz.device);
+      scratch += output_bytes_;
+    }
+    if (layer_.activation == Activation::relu) {
+      const float scale = dropout_.p > 0 ? dropout_.scale() : 1.0f;
+      ops_.activation->relu_backward(b.output, b.output_gradient, dz, scale, false);
+    } else if (layer_.activation != Activation::identity) {
+      ops_.activation->activate_backward(layer_.activation, b.output, b.output_gradient, dz, false);
+    } else if (dz.data != b.output_gradient.data) {
+      ops_.elementwise->copy(b.output_gradient, dz, false);
+    }
+    if (learns_) {
+      backward_weights(b, dz, scratch);
+      scratch += pad_bytes_;
+    }
+
+    if (b.input_gradients[0].data == nullptr) return;
+    const Tensor dx = input(b.input_gradients[0]);
+    if (!b.accumulate[0]) {
+      conv_->backward_data(dz, b.packed, dx, b.workspace);
+    } else {
+      const Tensor part(scratch, dx.shape, dx.dtype, dx.device);
+      conv_->backward_data(dz, b.packed, part, b.workspace);
+      ops_.elementwise->copy(part, dx, true);
+    }
+  }
+
+ private:
+  /// Values as they are stored, which is how convolutions take them.
+  Tensor input(const Tensor& x) const { return pads_input_ ? x.whole() : x; }
+  Tensor output(const Tensor& y) const { return pads_output_ ? y.whole() : y; }
+
+  /// `values` among zeros in `memory`.
+  Tensor padded(const Tensor& values, const Shape& shape, std::byte* memory) const {
+    const Tensor all(memory, shape, values.dtype, values.device);
+    ops_.elementwise->fill(all, 0);
+    ops_.elementwise->copy(values, part_of(all, values.shape), false);
+    return all;
+  }
+
+  void backward_weights(const Bindings& b, const Tensor& dz, std::byte* scratch) {
+    const Tensor x = input(b.inputs[0]);
+    const Tensor& dw = b.parameter_gradients[0];
+    const Tensor db = layer_.bias ? b.parameter_gradients[1] : Tensor();
+    if (!pads_) {
+      conv_->backward_weights(x, dz, dw, db, b.workspace);
+      return;
+    }
+    const Tensor all_dw(scratch, stored_weights_, dw.dtype, dw.device);
+    const Tensor all_db(scratch + floats(stored_weights_), stored_bias_, dw.dtype, dw.device);
+    conv_->backward_weights(x, dz, all_dw, all_db, b.workspace);
+    ops_.elementwise->copy(part_of(all_dw, dw.shape), dw, false);
+    if (layer_.bias) ops_.elementwise->copy(part_of(all_db, db.shape), db, false);
+  }
+
+  ConvLayer layer_;
+  Ops& ops_;
+  bool learns_;
+  Dropout dropout_;
+  std::unique_ptr<Convolution> conv_;
+  bool pads_input_ = false, pads_output_ = false, pads_ = false;  // pads_: either
+  bool makes_scores_ = false;
+  Shape stored_weights_, stored_bias_;         // zeros where a channel is not there
+  size_t input_bytes_ = 0, output_bytes_ = 0;  // of the stored values
+  size_t fold_bytes_ = 0, pad_bytes_ = 0;      // scratch for folding and for padding weights
+};
+
+}  // namespace
+
+std::unique_ptr<Layer> make(const ConvLayer& layer, const LayerContext& context) {
+  return std::make_unique<Conv>(layer, context);
+}
+
+}  // namespace macadam::layers

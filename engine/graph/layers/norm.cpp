@@ -1,0 +1,79 @@
+// Batch normalisation with an activation behind it.
+
+#include "engine/graph/layers/factories.h"
+
+namespace macadam::layers {
+
+namespace {
+
+class BatchNorm final : public Layer {
+ public:
+  BatchNorm(const BatchNormLayer& layer, const LayerContext& context)
+      : desc_(layer.desc),
+        ops_(context.ops),
+        training_(context.training),
+        shape_(context.graph.shape(context.node.output)),
+        workspace_(align(ops_.norm->workspace_bytes(shape_))),
+        fixed_scale_(context.graph.parameters()[scale_of(context.node)].role ==
+                     ParameterRole::fixed_scale) {}
+
+  bool backward_reads_input() const override { return true; }
+  bool backward_in_place() const override { return true; }
+  size_t saved_bytes() const override { return training_ ? 2 * vector_bytes() : 0; }
+  size_t forward_workspace() const override { return training_ ? workspace_ : 0; }
+  size_t backward_workspace(bool, bool) const override {
+    return workspace_ + (fixed_scale_ ? vector_bytes() : 0);
+  }
+
+  void forward(const Bindings& b) override {
+    const auto& p = b.parameters;
+    if (training_) {
+      ops_.norm->train(desc_, b.inputs[0], p[0], p[1], p[2], p[3], saved(b, 0), saved(b, 1),
+                       b.output, b.workspace);
+    } else {
+      ops_.norm->infer(desc_, b.inputs[0], p[0], p[1], p[2], p[3], b.output);
+    }
+  }
+
+  // An input gradient that must be added to is first made in the output gradient's memory, and the
+  // gradient of a fixed scale in the workspace.
+  void backward(const Bindings& b) override {
+    const bool direct = b.input_gradients[0].data != nullptr && !b.accumulate[0];
+    const Tensor& dx = direct ? b.input_gradients[0] : b.output_gradient;
+    const Tensor dgamma = fixed_scale_
+                              ? vector(static_cast<std::byte*>(b.workspace) + workspace_, b)
+                              : b.parameter_gradients[0];
+    ops_.norm->backward(desc_, b.inputs[0], b.output_gradient, b.parameters[0], b.parameters[1],
+                        saved(b, 0), saved(b, 1), dx, dgamma, b.parameter_gradients[1],
+                        b.workspace);
+    if (b.input_gradients[0].data != nullptr && !direct) {
+      ops_.elementwise->copy(dx, b.input_gradients[0], true);
+    }
+  }
+
+ private:
+  static size_t scale_of(const Node& node) { return static_cast<size_t>(node.parameters[0]); }
+  static constexpr size_t align(size_t bytes) { return (bytes + 255) / 256 * 256; }
+  size_t vector_bytes() const { return align(sizeof(float) * static_cast<size_t>(shape_.c)); }
+  Tensor vector(std::byte* data, const Bindings& b) const {
+    return Tensor(data, {1, 1, 1, shape_.c}, DType::f32, b.output.device);
+  }
+  Tensor saved(const Bindings& b, size_t index) const {
+    return vector(static_cast<std::byte*>(b.saved) + index * vector_bytes(), b);
+  }
+
+  BatchNormDesc desc_;
+  Ops& ops_;
+  bool training_;
+  Shape shape_;
+  size_t workspace_;
+  bool fixed_scale_;
+};
+
+}  // namespace
+
+std::unique_ptr<Layer> make(const BatchNormLayer& layer, const LayerContext& context) {
+  return std::make_unique<BatchNorm>(layer, context);
+}
+
+}  // namespace macadam::layers

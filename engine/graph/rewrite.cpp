@@ -1,0 +1,214 @@
+#include "engine/graph/rewrite.h"
+
+#include <algorithm>
+
+namespace macadam {
+
+namespace {
+
+/// How many nodes read each value; the graph's output counts as read once more.
+std::vector<int> count_readers(const Graph& graph) {
+  std::vector<int> readers(static_cast<size_t>(graph.values()), 0);
+  for (const Node& node : graph.nodes()) {
+    for (Value v : node.inputs) ++readers[static_cast<size_t>(v.id)];
+  }
+  if (graph.output().id >= 0) ++readers[static_cast<size_t>(graph.output().id)];
+  return readers;
+}
+
+/// Folds each node that `absorb(producer, node)` accepts into the producer of its input, when it is
+/// the only reader of that producer's output.
+template <typename Absorb>
+Graph fold_into_producer(const Graph& graph, Absorb absorb) {
+  const std::vector<int> readers = count_readers(graph);
+  std::vector<Node> nodes;
+  for (const Node& node : graph.nodes()) {
+    if (node.inputs.size() == 1 && readers[static_cast<size_t>(node.inputs[0].id)] == 1) {
+      const auto producer = std::find_if(nodes.begin(), nodes.end(), [&](const Node& candidate) {
+        return candidate.output == node.inputs[0];
+      });
+      if (producer != nodes.end() && absorb(*producer, node)) {
+        producer->output = node.output;
+        continue;
+      }
+    }
+    nodes.push_back(node);
+  }
+  return graph.with_nodes(std::move(nodes), graph.output());
+}
+
+}  // namespace
+
+Graph remove_dropout(const Graph& graph) {
+  std::vector<Value> stands_for(static_cast<size_t>(graph.values()));
+  for (int i = 0; i < graph.values(); ++i) stands_for[static_cast<size_t>(i)] = Value{i};
+  std::vector<Node> nodes;
+  for (Node node : graph.nodes()) {
+    for (Value& v : node.inputs) v = stands_for[static_cast<size_t>(v.id)];
+    if (std::holds_alternative<DropoutLayer>(node.layer) ||
+        std::holds_alternative<DropPathLayer>(node.layer)) {
+      stands_for[static_cast<size_t>(node.output.id)] = node.inputs[0];
+    } else {
+      nodes.push_back(std::move(node));
+    }
+  }
+  const Value output = graph.output();
+  return graph.with_nodes(std::move(nodes),
+                          output.id < 0 ? output : stands_for[static_cast<size_t>(output.id)]);
+}
+
+Graph fold_batch_norms(const Graph& graph) {
+  return fold_into_producer(graph, [](Node& producer, const Node& node) {
+    const auto* norm = std::get_if<BatchNormLayer>(&node.layer);
+    auto* conv = std::get_if<ConvLayer>(&producer.layer);
+    if (norm == nullptr || conv == nullptr || conv->folded_norm ||
+        conv->activation != Activation::identity) {
+      return false;
+    }
+    conv->folded_norm = norm->desc;
+    producer.parameters.insert(producer.parameters.end(), node.parameters.begin(),
+                               node.parameters.end());
+    return true;
+  });
+}
+
+Graph fuse_squeeze_excite(const Graph& graph) {
+  const std::vector<int> readers = count_readers(graph);
+  std::vector<const Node*> makers(static_cast<size_t>(graph.values()), nullptr);
+  for (const Node& node : graph.nodes()) makers[static_cast<size_t>(node.output.id)] = &node;
+  const auto only_read = [&](Value v) { return readers[static_cast<size_t>(v.id)] == 1; };
+  const auto maker_of = [&](const Node& node) {
+    return only_read(node.inputs[0]) ? makers[static_cast<size_t>(node.inputs[0].id)] : nullptr;
+  };
+  // The convolution before `node`, if it is a matrix product with a bias.
+  const auto product = [&](const Node& node) -> const Node* {
+    const Node* maker = maker_of(node);
+    const auto* conv = maker == nullptr ? nullptr : std::get_if<ConvLayer>(&maker->layer);
+    if (conv == nullptr || conv->kernel_h != 1 || conv->kernel_w != 1 || conv->stride != 1 ||
+        conv->groups != 1 || conv->padding != Padding{} || !conv->bias || conv->folded_norm ||
+        conv->activation != Activation::identity) {
+      return nullptr;
+    }
+    return maker;
+  };
+
+  std::vector<bool> absorbed(static_cast<size_t>(graph.values()), false);
+  std::vector<std::pair<Value, Node>> fused;  // by the value of the sigmoid
+  for (const Node& node : graph.nodes()) {
+    const auto* sigmoid = std::get_if<ActivationLayer>(&node.layer);
+    const Shape shape = graph.shape(node.output);
+    if (sigmoid == nullptr || sigmoid->kind != Activation::sigmoid || shape.h * shape.w != 1) {
+      continue;
+    }
+    const Node* excite = product(node);
+    const Node* middle = excite == nullptr ? nullptr : maker_of(*excite);
+    const auto* activation =
+        middle == nullptr ? nullptr : std::get_if<ActivationLayer>(&middle->layer);
+    const Node* squeeze = activation == nullptr ? nullptr : product(*middle);
+    if (squeeze == nullptr || !only_read(squeeze->inputs[0]) ||
+        graph.shape(squeeze->inputs[0]).c != shape.c) {
+      continue;
+    }
+    Node gates = *squeeze;
+    gates.layer =
+        SqueezeExciteLayer{std::get<ConvLayer>(squeeze->layer).out_channels, activation->kind};
+    gates.output = node.output;
+    gates.parameters.insert(gates.parameters.end(), excite->parameters.begin(),
+                            excite->parameters.end());
+    for (const Node* part : {squeeze, middle, excite}) {
+      absorbed[static_cast<size_t>(part->output.id)] = true;
+    }
+    fused.emplace_back(node.output, std::move(gates));
+  }
+
+  std::vector<Node> nodes;
+  for (const Node& node : graph.nodes()) {
+    if (absorbed[static_cast<size_t>(node.output.id)]) continue;
+    const auto gates = std::find_if(fused.begin(), fused.end(),
+                                    [&](const auto& pair) { return pair.first == node.output; });
+    nodes.push_back(gates == fused.end() ? node : gates->second);
+  }
+  return graph.with_nodes(std::move(nodes), graph.output());
+}
+
+Graph fuse_activations(const Graph& graph, bool training) {
+  return fold_into_producer(graph, [training](Node& producer, const Node& node) {
+    const auto* activation = std::get_if<ActivationLayer>(&node.layer);
+    if (activation == nullptr) return false;
+    const Activation kind = activation->kind;
+    const auto take = [&](Activation& place) {
+      if (place != Activation::identity) return false;
+      place = kind;
+      return true;
+    };
+    if (auto* conv = std::get_if<ConvLayer>(&producer.layer)) {
+      return !(training && gradient_reads_input(kind)) && take(conv->activation);
+    }
+    if (auto* norm = std::get_if<BatchNormLayer>(&producer.layer)) {
+      return take(norm->desc.activation);
+    }
+    auto* add = std::get_if<AddLayer>(&producer.layer);
+    if (add == nullptr || kind != Activation::relu) return false;
+    return add->relu = true;
+  });
+}
+
+Graph fuse_dropout(const Graph& graph) {
+  return fold_into_producer(graph, [](Node& producer, const Node& node) {
+    const auto* dropout = std::get_if<DropoutLayer>(&node.layer);
+    auto* conv = std::get_if<ConvLayer>(&producer.layer);
+    if (dropout == nullptr || conv == nullptr || conv->activation != Activation::relu ||
+        conv->dropout > 0) {
+      return false;
+    }
+    conv->dropout = dropout->p;
+    conv->dropout_id = dropout->id;
+    return true;
+  });
+}
+
+Graph pad_channels(const Graph& graph, int multiple) {
+  const auto whole = [](const Node& node) {  // its weights can be padded with zeros
+    const auto* conv = std::get_if<ConvLayer>(&node.layer);
+    return conv != nullptr && conv->groups == 1;
+  };
+  std::vector<bool> pads(static_cast<size_t>(graph.values()), false);
+  pads[static_cast<size_t>(graph.input().id)] = true;
+  for (const Node& node : graph.nodes()) {
+    const auto* conv = std::get_if<ConvLayer>(&node.layer);
+    pads[static_cast<size_t>(node.output.id)] =
+        whole(node) && conv->activation == Activation::identity;
+  }
+  for (const Node& node : graph.nodes()) {
+    if (whole(node) || std::holds_alternative<UpsampleLayer>(node.layer)) continue;
+    for (Value v : node.inputs) pads[static_cast<size_t>(v.id)] = false;
+  }
+  Graph padded = graph;
+  for (int i = 0; i < graph.values(); ++i) {
+    const int channels = graph.shape(Value{i}).c;
+    if (!pads[static_cast<size_t>(i)]) continue;
+    padded.store_in(Value{i}, (channels + multiple - 1) / multiple * multiple);
+  }
+  return padded;
+}
+
+Graph without_last_upsampling(const Graph& graph) {
+  std::vector<Node> nodes = graph.nodes();
+  if (nodes.empty() || nodes.back().output != graph.output()) return graph;
+  const auto* upsample = std::get_if<UpsampleLayer>(&nodes.back().layer);
+  if (upsample == nullptr || !upsample->bilinear) return graph;
+  const Value scores = nodes.back().inputs[0];
+  nodes.pop_back();
+  return graph.with_nodes(std::move(nodes), scores);
+}
+
+Graph freeze_batch_norms(const Graph& graph, std::string_view prefix) {
+  std::vector<Node> nodes = graph.nodes();
+  for (Node& node : nodes) {
+    auto* norm = std::get_if<BatchNormLayer>(&node.layer);
+    if (norm != nullptr && node.name.starts_with(prefix)) norm->desc.frozen = true;
+  }
+  return graph.with_nodes(std::move(nodes), graph.output());
+}
+
+}  // namespace macadam

@@ -1,0 +1,45 @@
+#pragma once
+// Graph rewrites: small passes, each a function from a graph to an equivalent one. Values and
+// parameters keep their numbers, so that gradients and files do not notice.
+
+#include "engine/graph/graph.h"
+
+namespace macadam {
+
+/// Removes dropout (the identity when a network does not train).
+Graph remove_dropout(const Graph& graph);
+
+/// conv -> batch norm becomes one convolution wherever the norm is its only reader: by the running
+/// statistics a norm is a factor and a shift a channel. For inference.
+Graph fold_batch_norms(const Graph& graph);
+
+/// 1x1 conv -> activation -> 1x1 conv -> sigmoid on {N, 1, 1, C} becomes one node where nobody else
+/// reads what lies between: the gates of squeeze and excitation. Run before fuse_activations.
+Graph fuse_squeeze_excite(const Graph& graph);
+
+/// conv -> activation becomes one node wherever the activation is the only reader of the
+/// convolution; so do batch norm -> activation and add -> ReLU. In training a convolution takes
+/// only activations whose gradient is computed from their output.
+Graph fuse_activations(const Graph& graph, bool training);
+
+/// (conv + ReLU) -> dropout becomes one node wherever the dropout is the only reader. Run after
+/// fuse_activations.
+Graph fuse_dropout(const Graph& graph);
+
+/// Stores the input and what convolutions write without an activation (class scores) in a multiple
+/// of `multiple` channels, where only convolutions, up-sampling and the loss read them. Shapes and
+/// parameters do not change. Tensor cores want pixels of 16 bytes or a multiple, 8 channels of 16
+/// bits: cuDNN's fast engines copy any other tensor into a padded one in every pass that touches it
+/// (their workspaces show it), which moves more bytes than padding once, whatever the number of
+/// channels. Run last.
+Graph pad_channels(const Graph& graph, int multiple = 8);
+
+/// Without the bilinear up-sampling that makes the class scores, if that is the last layer: for
+/// callers that resize the scores themselves. Not an equivalent graph.
+Graph without_last_upsampling(const Graph& graph);
+
+/// Batch norms of the layers whose names begin with `prefix` use their running statistics in
+/// training (BatchNormDesc::frozen). Not an equivalent graph: a choice of how to train.
+Graph freeze_batch_norms(const Graph& graph, std::string_view prefix);
+
+}  // namespace macadam

@@ -1,0 +1,85 @@
+#include "engine/infer/evaluator.h"
+
+#include <limits>
+
+namespace macadam {
+
+namespace {
+
+PlanOptions plan_options(const EvaluatorOptions& options) {
+  PlanOptions plan;
+  plan.mode = Mode::infer;
+  plan.dtype = options.dtype;
+  plan.loss = options.loss;
+  return plan;
+}
+
+}  // namespace
+
+Evaluator::Evaluator(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
+                     const EvaluatorOptions& options)
+    : stream_(stream),
+      ops_(ops),
+      plan_(graph, parameters, stream, ops, plan_options(options)),
+      upload_(plan_, stream, options.normalization) {
+  const Shape scores = plan_.output().shape;
+  const Device device = stream.device();
+  const auto pixels = static_cast<size_t>(scores.pixels());
+  const auto classes = static_cast<size_t>(scores.c);
+  predictions_ = Buffer(device, pixels);
+  host_predictions_ = Buffer::host_for(device, pixels);
+  counts_ = Buffer(device, classes * classes * sizeof(uint64_t));
+  losses_ = Buffer(device, sizeof(LossValues));
+  weights_ = Buffer(device, options.class_weights.size() * sizeof(float));
+  prediction_ = Tensor(predictions_.data(), {scores.n, scores.h, scores.w, 1}, DType::u8, device);
+  if (!options.class_weights.empty()) {
+    require(options.class_weights.size() == classes, "one weight a class");
+    copy_bytes(stream, weights_.data(), options.class_weights.data(), weights_.bytes());
+    class_weights_ = Tensor(weights_.data(), {1, 1, 1, scores.c}, DType::f32, device);
+  }
+  reset();
+}
+
+void Evaluator::reset() {
+  zero_bytes(stream_, counts_.data(), counts_.bytes());
+  loss_sum_ = pixel_sum_ = 0;
+  plan_.pack_weights();
+  stream_.synchronize();
+}
+
+void Evaluator::add(const Batch& batch) {
+  require(batch.labels.data != nullptr, "an evaluated batch has labels");
+  upload_.run(batch);
+  scoring_.run(stream_, [this] {
+    plan_.forward();
+    ops_.confusion->argmax(plan_.output(), prediction_);
+    ops_.confusion->count(prediction_, plan_.labels(), plan_.output().shape.c,
+                          reinterpret_cast<uint64_t*>(counts_.data()));
+    plan_.loss(class_weights_, reinterpret_cast<LossValues*>(losses_.data()));
+  });
+  LossValues loss;
+  copy_bytes(stream_, &loss, losses_.data(), sizeof loss);
+  stream_.synchronize();
+  loss_sum_ += static_cast<double>(loss.total) * static_cast<double>(loss.valid_pixels);
+  pixel_sum_ += static_cast<double>(loss.valid_pixels);
+}
+
+const uint8_t* Evaluator::predictions() {
+  copy_bytes(stream_, host_predictions_.data(), predictions_.data(), predictions_.bytes());
+  stream_.synchronize();
+  return reinterpret_cast<const uint8_t*>(host_predictions_.data());
+}
+
+ConfusionMatrix Evaluator::confusion() {
+  const int classes = plan_.output().shape.c;
+  std::vector<uint64_t> counts(static_cast<size_t>(classes) * static_cast<size_t>(classes));
+  copy_bytes(stream_, counts.data(), counts_.data(), counts_.bytes());
+  stream_.synchronize();
+  return ConfusionMatrix(classes, std::move(counts));
+}
+
+double Evaluator::mean_loss() const {
+  return pixel_sum_ > 0 ? loss_sum_ / pixel_sum_ : std::numeric_limits<double>::quiet_NaN();
+}
+
+}  // namespace macadam

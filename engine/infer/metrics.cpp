@@ -1,0 +1,214 @@
+#include "engine/infer/metrics.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "base/error.h"
+#include "base/printable.h"
+#include "base/text.h"
+
+namespace macadam {
+
+namespace {
+
+constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+
+double ratio(uint64_t part, uint64_t whole) {
+  return whole == 0 ? nan : static_cast<double>(part) / static_cast<double>(whole);
+}
+
+double mean(std::span<const ClassMetrics> classes, double ClassMetrics::*value, AbsentRule absent) {
+  double sum = 0;
+  int count = 0;
+  for (const ClassMetrics& c : classes) {
+    if (!std::isnan(c.*value)) {
+      sum += c.*value;
+    } else if (absent == AbsentRule::drop) {
+      continue;
+    } else if (absent == AbsentRule::one) {
+      sum += 1;
+    }
+    ++count;
+  }
+  return count == 0 ? nan : sum / count;
+}
+
+std::vector<std::string> printable_names(std::span<const std::string> names) {
+  std::vector<std::string> result;
+  for (const std::string& name : names) result.push_back(printable(name));
+  return result;
+}
+
+size_t widest(std::span<const std::string> names, size_t least) {
+  for (const std::string& name : names) least = std::max(least, text_width(name));
+  return least;
+}
+
+}  // namespace
+
+std::string_view suffix_of(AbsentRule rule) {
+  switch (rule) {
+    case AbsentRule::drop: return "present";
+    case AbsentRule::one: return "absent1";
+    case AbsentRule::zero: return "absent0";
+  }
+  throw std::logic_error("requirement violated: a known absent-class rule");
+}
+
+ConfusionMatrix::ConfusionMatrix(int classes) : classes_(classes) {
+  require(classes >= 1, "a confusion matrix has at least one class");
+  counts_.resize(static_cast<size_t>(classes) * static_cast<size_t>(classes));
+}
+
+ConfusionMatrix::ConfusionMatrix(int classes, std::vector<uint64_t> counts)
+    : classes_(classes), counts_(std::move(counts)) {
+  require(classes >= 1, "a confusion matrix has at least one class");
+  require(counts_.size() == static_cast<size_t>(classes) * static_cast<size_t>(classes),
+          "a confusion matrix has classes x classes counts");
+}
+
+size_t ConfusionMatrix::index(int label, int prediction) const {
+  require(label >= 0 && label < classes_ && prediction >= 0 && prediction < classes_,
+          "label and prediction are classes of the confusion matrix");
+  return static_cast<size_t>(label) * static_cast<size_t>(classes_) +
+         static_cast<size_t>(prediction);
+}
+
+uint64_t ConfusionMatrix::at(int label, int prediction) const {
+  return counts_[index(label, prediction)];
+}
+
+void ConfusionMatrix::add(int label, int prediction, uint64_t pixels) {
+  counts_[index(label, prediction)] += pixels;
+}
+
+ConfusionMatrix& ConfusionMatrix::operator+=(const ConfusionMatrix& other) {
+  require(classes_ == other.classes_, "added confusion matrices have the same classes");
+  for (size_t i = 0; i < counts_.size(); ++i) counts_[i] += other.counts_[i];
+  return *this;
+}
+
+std::string SegmentationMetrics::mean_iou_name() const {
+  return fmt::format("miou_{}", suffix_of(absent));
+}
+
+std::string SegmentationMetrics::mean_dice_name() const {
+  return fmt::format("mdice_{}", suffix_of(absent));
+}
+
+std::map<std::string, double> SegmentationMetrics::scalars() const {
+  return {{mean_iou_name(), mean_iou},
+          {mean_dice_name(), mean_dice},
+          {"pixel_accuracy", pixel_accuracy}};
+}
+
+SegmentationMetrics compute_metrics(const ConfusionMatrix& matrix, AbsentRule absent) {
+  SegmentationMetrics result;
+  result.absent = absent;
+  result.classes.resize(static_cast<size_t>(matrix.classes()));
+  uint64_t correct = 0;
+  for (int c = 0; c < matrix.classes(); ++c) {
+    ClassMetrics& metrics = result.classes[static_cast<size_t>(c)];
+    for (int other = 0; other < matrix.classes(); ++other) {
+      metrics.label_pixels += matrix.at(c, other);
+      metrics.predicted_pixels += matrix.at(other, c);
+    }
+    const uint64_t hits = matrix.at(c, c);
+    const uint64_t both = metrics.label_pixels + metrics.predicted_pixels;  // 2 TP + FP + FN
+    metrics.iou = ratio(hits, both - hits);
+    metrics.dice = ratio(2 * hits, both);
+    correct += hits;
+    result.pixels += metrics.label_pixels;
+  }
+  result.pixel_accuracy = ratio(correct, result.pixels);
+  result.mean_iou = mean(result.classes, &ClassMetrics::iou, absent);
+  result.mean_dice = mean(result.classes, &ClassMetrics::dice, absent);
+  return result;
+}
+
+std::string score_text(double value) {
+  return std::isnan(value) ? "-" : fmt::format("{:.4f}", value);
+}
+
+std::string metrics_table(const SegmentationMetrics& metrics,
+                          std::span<const std::string> class_names) {
+  require(class_names.size() == metrics.classes.size(), "one name a class");
+  const std::vector<std::string> names = printable_names(class_names);
+  const size_t width = widest(names, std::string_view("pixel_accuracy").size());
+  const auto line = [&](std::string_view name, std::string_view iou, std::string_view dice,
+                        std::string_view label, std::string_view predicted) {
+    return fmt::format("{}  {:>6}  {:>6}  {:>14}  {:>16}\n", pad_right(name, width), iou, dice,
+                       label, predicted);
+  };
+  std::string table = line("class", "IoU", "Dice", "label pixels", "predicted pixels");
+  for (size_t c = 0; c < names.size(); ++c) {
+    const ClassMetrics& m = metrics.classes[c];
+    table += line(names[c], score_text(m.iou), score_text(m.dice), fmt::to_string(m.label_pixels),
+                  fmt::to_string(m.predicted_pixels));
+  }
+  const auto summary = [&](std::string_view name, double value) {
+    return fmt::format("{}  {:>6}\n", pad_right(name, width), score_text(value));
+  };
+  table += summary(metrics.mean_iou_name(), metrics.mean_iou);
+  table += summary(metrics.mean_dice_name(), metrics.mean_dice);
+  return table + summary("pixel_accuracy", metrics.pixel_accuracy);
+}
+
+std::string confusion_table(const ConfusionMatrix& matrix,
+                            std::span<const std::string> class_names) {
+  require(class_names.size() == static_cast<size_t>(matrix.classes()), "one name a class");
+  const std::vector<std::string> names = printable_names(class_names);
+  constexpr size_t cell = 7;  // "100.00" and a space
+  const size_t width = widest(names, std::string_view("label \\ %").size());
+  std::string table = pad_right("label \\ %", width);
+  for (const std::string& name : names) {
+    table += "  " + pad_left(name, std::max(cell, text_width(name)));
+  }
+  for (int label = 0; label < matrix.classes(); ++label) {
+    table += "\n" + pad_right(names[static_cast<size_t>(label)], width);
+    uint64_t row = 0;
+    for (int p = 0; p < matrix.classes(); ++p) row += matrix.at(label, p);
+    for (int p = 0; p < matrix.classes(); ++p) {
+      const double share = ratio(matrix.at(label, p), row);
+      const std::string text = std::isnan(share) ? "-" : fmt::format("{:.2f}", 100 * share);
+      table += "  " + pad_left(text, std::max(cell, text_width(names[static_cast<size_t>(p)])));
+    }
+  }
+  return table + "\n";
+}
+
+nlohmann::ordered_json json_number(double value) {
+  return std::isnan(value) ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(value);
+}
+
+nlohmann::ordered_json metrics_json(const SegmentationMetrics& metrics,
+                                    const ConfusionMatrix& matrix,
+                                    std::span<const std::string> names) {
+  require(names.size() == metrics.classes.size(), "one name a class");
+  require(names.size() == static_cast<size_t>(matrix.classes()), "one row a class");
+  nlohmann::ordered_json root;
+  root[metrics.mean_iou_name()] = json_number(metrics.mean_iou);
+  root[metrics.mean_dice_name()] = json_number(metrics.mean_dice);
+  root["pixel_accuracy"] = json_number(metrics.pixel_accuracy);
+  root["pixels"] = metrics.pixels;
+  root["classes"] = nlohmann::ordered_json::array();
+  root["confusion"] = nlohmann::ordered_json::array();
+  for (size_t c = 0; c < names.size(); ++c) {
+    const ClassMetrics& m = metrics.classes[c];
+    root["classes"].push_back({{"name", names[c]},
+                               {"iou", json_number(m.iou)},
+                               {"dice", json_number(m.dice)},
+                               {"label_pixels", m.label_pixels},
+                               {"predicted_pixels", m.predicted_pixels}});
+    const auto row = matrix.counts().subspan(c * names.size(), names.size());
+    root["confusion"].push_back(std::vector<uint64_t>(row.begin(), row.end()));
+  }
+  return root;
+}
+
+}  // namespace macadam

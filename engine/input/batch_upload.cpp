@@ -1,0 +1,124 @@
+#include "engine/input/batch_upload.h"
+
+namespace macadam {
+
+namespace {
+
+/// Makes room for `bytes`, once: batches of a run have programs of one size.
+void make_room(Buffer& buffer, Device device, size_t bytes) {
+  if (buffer.bytes() < bytes) buffer = Buffer(device, bytes);
+}
+
+size_t program_bytes(const Batch& batch) {
+  return batch.programs.data == nullptr
+             ? 0
+             : static_cast<size_t>(batch.images.shape.n) * batch.programs.limits.bytes;
+}
+
+}  // namespace
+
+void prepare_batch(AugmentOps& ops, const Batch& batch, const Normalization& normalization,
+                   Buffer& scratch, const Tensor& x, const Tensor& labels) {
+  if (batch.programs.data != nullptr) {
+    require(batch.labels.data != nullptr && labels.data != nullptr, "programs move labels too");
+    make_room(scratch, x.device, augment_scratch_bytes(x.shape, batch.programs.limits));
+    ops.augment(batch.images, batch.labels, batch.programs, normalization, scratch.data(), x,
+                labels);
+    return;
+  }
+  ops.prepare_images(batch.images, batch.flips, normalization, x);
+  if (batch.labels.data != nullptr && labels.data != nullptr) {
+    ops.prepare_labels(batch.labels, batch.flips, labels);
+  }
+}
+
+BatchUpload::BatchUpload(Plan& plan, Stream& stream, const Normalization& normalization,
+                         DeviceCache* cache)
+    : plan_(plan),
+      stream_(stream),
+      normalization_(normalization),
+      cache_(cache),
+      copies_(stream.device().is_cuda() || cache != nullptr),
+      own_stream_(stream.device()),
+      augment_(make_augment_ops(own_stream_)),
+      uploaded_(stream.device()),
+      prepared_(stream.device()) {
+  const Device device = stream.device();
+  for (int i = 0; i < plan.inputs(); ++i) {
+    // The plan itself has written there when it was made.
+    read_.emplace_back(device);
+    read_.back().record(stream);
+  }
+  if (!copies_) return;
+  const Shape images = plan.input().shape;
+  images_ = Buffer(device, static_cast<size_t>(images.elements()));
+  labels_ = Buffer(device, static_cast<size_t>(images.pixels()));
+  flips_ = Buffer(device, static_cast<size_t>(images.n));
+}
+
+void BatchUpload::upload_samples(const Batch& batch) {
+  require(batch.labels.data != nullptr, "samples are cached with their labels");
+  const Shape& shape = batch.images.shape;
+  const auto pixels = static_cast<size_t>(shape.pixels() / shape.n);
+  for (int i = 0; i < shape.n; ++i) {
+    const auto position = static_cast<size_t>(i);
+    std::byte* image = images_.data() + position * 3 * pixels;
+    std::byte* labels = labels_.data() + position * pixels;
+    const int sample = batch.samples[position];
+    if (batch.cached != nullptr && batch.cached[position] != 0) {
+      cache_->copy_to(own_stream_, sample, image, labels);
+      continue;
+    }
+    copy_bytes(own_stream_, image,
+               static_cast<const std::byte*>(batch.images.data) + position * 3 * pixels,
+               3 * pixels);
+    copy_bytes(own_stream_, labels,
+               static_cast<const std::byte*>(batch.labels.data) + position * pixels, pixels);
+    if (cache_->has_room_for(sample)) cache_->store(own_stream_, sample, image, labels);
+  }
+}
+
+Batch BatchUpload::upload(const Batch& batch) {
+  const Device device = stream_.device();
+  Batch here = batch;
+  here.images = Tensor(images_.data(), batch.images.shape, DType::u8, device);
+  if (batch.labels.data != nullptr) {
+    here.labels = Tensor(labels_.data(), batch.labels.shape, DType::u8, device);
+  }
+  if (cache_ != nullptr) {
+    upload_samples(batch);
+  } else {
+    copy_bytes(own_stream_, images_.data(), batch.images.data, batch.images.bytes());
+    if (batch.labels.data != nullptr) {
+      copy_bytes(own_stream_, labels_.data(), batch.labels.data, batch.labels.bytes());
+    }
+  }
+  if (batch.flips != nullptr) {
+    copy_bytes(own_stream_, flips_.data(), batch.flips, flips_.bytes());
+    here.flips = reinterpret_cast<const uint8_t*>(flips_.data());
+  }
+  if (const size_t bytes = program_bytes(batch); bytes > 0) {
+    make_room(programs_, device, bytes);
+    copy_bytes(own_stream_, programs_.data(), batch.programs.data, bytes);
+    here.programs.data = programs_.data();
+  }
+  return here;
+}
+
+void BatchUpload::run(const Batch& batch) {
+  require(batch.images.shape == plan_.input().shape, "the batch has the plan's shape");
+  read_[static_cast<size_t>(input_)].record(stream_);
+  input_ = (input_ + 1) % plan_.inputs();
+
+  const Batch here = copies_ ? upload(batch) : batch;
+  uploaded_.record(own_stream_);
+  own_stream_.wait(read_[static_cast<size_t>(input_)]);
+  prepare_batch(*augment_, here, normalization_, scratch_, plan_.input(input_),
+                plan_.labels(input_));
+  prepared_.record(own_stream_);
+  stream_.wait(prepared_);
+  plan_.use_input(input_);
+  uploaded_.synchronize();
+}
+
+}  // namespace macadam

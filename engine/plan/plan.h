@@ -1,0 +1,156 @@
+#pragma once
+// A graph compiled for one batch, size, dtype, mode and device: layers bound to tensors in one
+// arena, and the list of calls that run them. Nothing allocates after construction.
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/graph/graph.h"
+#include "engine/graph/layer.h"
+#include "engine/plan/parameters.h"
+#include "kernels/device.h"
+#include "kernels/ops.h"
+#include "kernels/timeline.h"
+
+namespace macadam {
+
+enum class Mode : uint8_t { train, infer };
+
+class Plan;
+
+struct PlanOptions {
+  Mode mode = Mode::infer;
+  DType dtype = DType::f32;          // of activations and their gradients
+  std::optional<LossDesc> loss;      // train: required; infer: set it to measure a validation loss
+  uint64_t seed = 0;                 // of dropout
+  const StepState* state = nullptr;  // device memory; train only
+  /// A plan of the same network, parameters, dtype, mode and device, whose packed weights this one
+  /// reads instead of packing its own: replicas on several streams, and other batch and image
+  /// sizes. Layers whose packed layout is not the same for both sizes (Layer::packs_like) keep
+  /// their own. It may be destroyed first: the weights that are read here stay.
+  const Plan* weights_of = nullptr;
+  /// By parameter; empty: none. No gradient is computed for these, nor through what only they make.
+  std::vector<bool> frozen;
+  /// Whether tensors are padded for tensor cores (pad_channels in rewrite.h); none: on CUDA, in 16
+  /// bits. Nothing outside the plan sees it, but that input() and output() are slices.
+  std::optional<bool> pad_channels;
+  /// How many inputs there are, for batches that are prepared while another is read; none: two when
+  /// training on CUDA, else one.
+  std::optional<int> inputs;
+};
+
+/// Bytes, known before anything runs.
+struct PlanMemory {
+  size_t arena = 0;   // activations, gradients, workspaces
+  size_t peak = 0;    // the most bytes of those alive at once: the arena's lower bound
+  size_t packed = 0;  // weights in the device's layout, without those of another plan
+};
+
+/// One line of `macadam info`.
+struct PlanLayer {
+  std::string name, kind, implementation;
+  Shape output;
+  int64_t parameters = 0;
+  int64_t macs = 0;
+};
+
+/// A part of a step that calls every layer once.
+enum class Pass : uint8_t { pack, forward, backward };
+
+/// One call of a pass, for profiles.
+struct PlanCall {
+  std::string name, kind;
+  int layer = -1;     // position in Plan::layers(); -1: none of them
+  int64_t flops = 0;  // of its multiply-adds, two each
+  int64_t bytes = 0;  // of the tensors that it has to read or write, in each pass that this takes
+};
+
+class Plan {
+ public:
+  /// Requires: the graph's output is set, and `parameters` were made from the graph's
+  /// parameters (with training in train mode). `parameters`, `stream` and `ops` outlive the plan.
+  Plan(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
+       const PlanOptions& options);
+
+  int inputs() const { return static_cast<int>(inputs_.size()); }
+  /// Where the caller puts a batch: NxHxWx3 of the plan's dtype.
+  const Tensor& input(int which = 0) const { return inputs_.at(static_cast<size_t>(which)).images; }
+  /// u8 NxHxWx1; null data without a loss.
+  const Tensor& labels(int which = 0) const {
+    return inputs_.at(static_cast<size_t>(which)).labels;
+  }
+  /// From now on the passes and the loss read that input and its labels; at first the first.
+  void use_input(int which);
+  int input_in_use() const { return input_in_use_; }
+  /// Class scores NxHxWxC; in train mode they are gone after loss().
+  const Tensor& output() const { return output_; }
+
+  // With a timeline, each of the three marks it after every call of calls().
+
+  /// Rewrites the parameters for the device, but for those that PlanOptions::weights_of packs. Call
+  /// after every change of them, while no plan that reads them runs.
+  void pack_weights(Timeline* timeline = nullptr);
+  void forward(Timeline* timeline = nullptr);
+  /// Loss of output() against labels(); in train mode its gradient too. `values`: device memory;
+  /// `class_weights`: fp32 {1,1,1,C} or null data.
+  void loss(const Tensor& class_weights, LossValues* values);
+  /// Gradients of all trained parameters that are not frozen, into Parameters::gradient (what is
+  /// there for the others means nothing). Train mode, after loss().
+  void backward(Timeline* timeline = nullptr);
+
+  const PlanMemory& memory() const { return memory_; }
+  /// The packed weights that are read, own and others': the same pointers in plans that share.
+  const std::vector<std::shared_ptr<const Buffer>>& packed() const { return packed_; }
+  std::vector<PlanLayer> layers() const;
+  /// What a pass consists of, in the order in which it runs.
+  std::vector<PlanCall> calls(Pass pass) const;
+
+ private:
+  struct Step {
+    std::string name;
+    std::unique_ptr<Layer> layer;
+    Bindings forward, backward;  // they differ in the workspace
+    bool learns = false;         // some parameter gets a gradient
+    bool shared = false;         // packed by another plan
+    bool cast = false;           // packed by casts_
+
+    /// Whether the pass has anything to do here.
+    bool runs(Pass pass) const;
+  };
+
+  struct Input {
+    Tensor images, labels;
+  };
+
+  /// Runs a pass, or lists it: visit(position in steps_).
+  template <typename Visit>
+  void for_each_call(Pass pass, const Visit& visit) const;
+  PlanCall call(Pass pass, size_t position) const;
+  /// The step that packs this node's weights as `layer` reads them; null: none.
+  const Step* step_packing(const Node& node, const Layer& layer) const;
+  /// The buffer of packed_ that `weights` lie in.
+  const std::shared_ptr<const Buffer>& buffer_of(const void* weights) const;
+  void collect_casts(Stream& stream);
+
+  Ops& ops_;
+  const Parameters* parameters_;  // to know plans of one network by
+  PlanOptions options_;
+  Graph graph_;
+  std::vector<Step> steps_;
+  Buffer arena_;
+  std::vector<std::shared_ptr<const Buffer>> packed_;
+  Buffer casts_;  // CastSegments of the layers that are packed by casts alone, in one launch
+  size_t cast_count_ = 0;
+  int64_t cast_vectors_ = 0;
+  PlanMemory memory_;
+  std::vector<Input> inputs_;
+  int input_in_use_ = 0;
+  Tensor output_, output_gradient_;
+  void* pack_workspace_ = nullptr;
+  void* loss_workspace_ = nullptr;
+};
+
+}  // namespace macadam

@@ -1,0 +1,148 @@
+#pragma once
+// A training run: epochs of steps, validation, checkpoints, early stopping, resumption.
+
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <limits>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/infer/evaluator.h"
+#include "engine/input/batch_source.h"
+#include "engine/model/model_file.h"
+#include "engine/train/fine_tuning.h"
+#include "engine/train/run_log.h"
+#include "engine/train/training_step.h"
+
+namespace macadam {
+
+/// Told about progress; the calls come from the training thread.
+class TrainingObserver {
+ public:
+  virtual ~TrainingObserver() = default;
+
+  struct Progress {
+    int64_t epoch = 0, epochs = 0;   // from 1
+    int64_t batch = 0, batches = 0;  // done in this epoch
+    double loss = 0;                 // mean of the epoch so far
+    double images_per_second = 0;
+    double seconds = 0;       // a batch, mean of the epoch so far
+    double wait_seconds = 0;  // of these, waiting for data
+    double load_seconds = 0;  // that the loader spent on a sample, mean
+    int ready = 0;            // batches that wait in the loader
+  };
+  /// What a stretch of epochs trains, in scalars.
+  struct Phase {
+    int64_t first_epoch = 0, last_epoch = 0;  // from 1
+    int64_t trained = 0, frozen = 0;
+  };
+  /// Called before each phase of a run with freeze rules, and when one is resumed.
+  virtual void on_phase(const Phase&) {}
+  virtual void on_step(const Progress&) {}
+  virtual void on_validation(int64_t batch, int64_t batches) { static_cast<void>(batch + batches); }
+  virtual void on_epoch(const EpochSummary&) {}
+};
+
+struct TrainerOptions {
+  std::filesystem::path folder;  // exists
+  int64_t epochs = 30;
+  std::function<float(int64_t step)> learning_rate;
+  TrainingStepOptions step;  // an epoch's last step may have fewer batches than `accumulate`
+  FineTuning fine_tuning;
+  AbsentRule absent = AbsentRule::drop;
+  int64_t patience = 10;            // epochs without a better mean IoU before stopping; 0: never
+  double checkpoint_seconds = 300;  // between checkpoints within an epoch
+  ModelInfo info;                   // of the model files; epoch, step, metrics are filled in
+};
+
+enum class TrainingEnd : uint8_t { finished, stopped_early, interrupted };
+
+class Trainer {
+ public:
+  /// `train_graph` and `val_graph` are the same network for the training and validation batch.
+  /// Everything passed by reference outlives the trainer. Throws InputError when the fine-tuning
+  /// does not fit the network (see check_fine_tuning).
+  Trainer(const Graph& train_graph, const Graph& val_graph, Parameters& parameters, Stream& stream,
+          Ops& ops, BatchSource& train, BatchSource& val, const TrainerOptions& options,
+          TrainingObserver& observer);
+
+  /// Continues from FOLDER/last.safetensors: the losses that follow are bit for bit those of a run
+  /// that never stopped. Throws InputError when there is no checkpoint, it is damaged or without
+  /// the best model beside it, or it is of another network, of other classes, in another precision
+  /// or of a data set with another number of batches.
+  void resume();
+
+  /// Trains until the last epoch, until `patience` runs out, or until `stop_requested` returns
+  /// true. It is asked after every step of training and every batch of validation; where it stops,
+  /// a checkpoint is written first. A validation that it cuts short is done anew when the run is
+  /// resumed. With a moving average of the parameters, that is validated and kept as the best
+  /// model; last.safetensors holds the parameters in training, and the average beside them.
+  /// Throws RunError when a loss or a weight is not finite, naming the step and its samples; the
+  /// checkpoints on disk stay the last good ones.
+  TrainingEnd run(const std::function<bool()>& stop_requested);
+
+  int64_t best_epoch() const { return best_epoch_; }
+  /// Mean IoU of the best epoch; NaN where no class could be scored.
+  double best_score() const {
+    return best_score_ < 0 ? std::numeric_limits<double>::quiet_NaN() : best_score_;
+  }
+  TrainingStep& step() { return step_; }
+  const Evaluator& evaluator() const { return evaluator_; }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  /// Freezes what the epochs from epoch_ on freeze; returns the first one that differs.
+  int64_t begin_phase();
+  /// False when it was stopped.
+  bool train_epoch(const std::function<bool()>& stop_requested);
+  /// Empty when it was stopped.
+  std::optional<EpochSummary> validate(const std::function<bool()>& stop_requested);
+  void record(const StepResult& result);
+  void restore_optimizer(const Model& model, const std::filesystem::path& file);
+  /// The parameters that predictions are made with.
+  Parameters& model_parameters();
+  /// What the files say of this moment.
+  ModelInfo info() const;
+  void check_finite(bool finite) const;
+  /// Advice after a loss or a weight that is not finite: `how`, and from where. The last checkpoint
+  /// is finite and yet may be lost for good.
+  std::string train_anew(std::string_view how) const;
+  void save_best();
+  void save_last();
+  void checkpoint();
+
+  Parameters& parameters_;
+  BatchSource& train_;
+  BatchSource& val_;
+  TrainerOptions options_;
+  TrainingObserver& observer_;
+  TrainingStep step_;
+  Evaluator evaluator_;
+
+  // Where the run is; all of it is in a checkpoint.
+  int64_t epoch_ = 0;                          // finished epochs
+  int64_t batch_ = 0;                          // finished batches of the epoch under way
+  int64_t steps_ = 0;                          // finished optimiser steps
+  double loss_sum_ = 0;                        // over the batches of the epoch under way
+  double epoch_seconds_ = 0, epoch_wait_ = 0;  // of the epoch under way, before the last start
+  double best_score_ = -1;                     // below every mean IoU: none yet
+  int64_t best_epoch_ = 0;
+  double best_val_loss_ = std::numeric_limits<double>::quiet_NaN();  // of the best epoch
+  std::map<std::string, double> last_metrics_;
+
+  int64_t landed_batches_ = 0;                        // of the epoch under way: those in loss_sum_
+  double step_loss_ = 0;                              // sum of the batches of the step under way
+  std::vector<int> flying_samples_, landed_samples_;  // of the queued step and the one before
+  std::unique_ptr<RunLog> log_;
+  Clock::time_point last_checkpoint_ = Clock::now();
+};
+
+/// Reads a model's parameters into `parameters` (whose specs are the network's). Throws InputError
+/// naming `file` when names or shapes differ.
+void load_parameters(const Model& model, Parameters& parameters, std::string_view file);
+
+}  // namespace macadam

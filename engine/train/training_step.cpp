@@ -1,0 +1,177 @@
+#include "engine/train/training_step.h"
+
+#include <algorithm>
+
+namespace macadam {
+
+namespace {
+
+template <typename T>
+T* as(const Buffer& buffer) {
+  return reinterpret_cast<T*>(buffer.data());
+}
+
+OptimizerOptions optimizer_options(const TrainingStepOptions& options) {
+  OptimizerOptions optimizer = options.optimizer;
+  optimizer.loss_scaling = optimizer.loss_scaling || options.dtype == DType::f16;
+  return optimizer;
+}
+
+PlanOptions plan_options(const TrainingStepOptions& options, const StepState* state,
+                         const float* loss_scale) {
+  PlanOptions plan;
+  plan.mode = Mode::train;
+  plan.dtype = options.dtype;
+  plan.loss = options.loss;
+  plan.loss->gradient_scale = loss_scale;
+  plan.seed = options.seed;
+  plan.state = state;
+  plan.pad_channels = options.pad_channels;
+  plan.inputs = options.inputs;
+  return plan;
+}
+
+}  // namespace
+
+TrainingStep::TrainingStep(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
+                           const TrainingStepOptions& options)
+    : graph_(graph),
+      parameters_(parameters),
+      stream_(stream),
+      ops_(ops),
+      normalization_(options.normalization),
+      cache_(options.cache),
+      accumulates_(options.optimizer.accumulate > 1),
+      device_state_(stream.device(), sizeof(StepState)),
+      device_losses_(stream.device(), sizeof(LossValues)),
+      device_weights_(stream.device(), options.class_weights.size() * sizeof(float)),
+      host_states_(Buffer::host_for(stream.device(), 2 * sizeof(StepState))),
+      host_losses_(Buffer::host_for(stream.device(), 2 * sizeof(LossValues))),
+      optimizer_(optimizer_options(options), parameters, stream, ops),
+      plan_options_(plan_options(options, as<StepState>(device_state_), optimizer_.loss_scale())) {
+  compile();
+  if (!options.class_weights.empty()) {
+    const int classes = plan_->output().shape.c;
+    require(options.class_weights.size() == static_cast<size_t>(classes), "one weight a class");
+    copy_bytes(stream, device_weights_.data(), options.class_weights.data(),
+               device_weights_.bytes());
+    stream.synchronize();
+    class_weights_ =
+        Tensor(device_weights_.data(), {1, 1, 1, classes}, DType::f32, stream.device());
+  }
+  for (InFlight& slot : in_flight_) slot.done = Event(stream.device());
+}
+
+void TrainingStep::compile() {
+  upload_.reset();
+  plan_.reset();  // before the next one asks for memory
+  plan_.emplace(graph_, parameters_, stream_, ops_, plan_options_);
+  upload_.emplace(*plan_, stream_, normalization_, cache_);
+  plan_->pack_weights();
+  whole_step_ = std::vector<Replay>(static_cast<size_t>(plan_->inputs()));
+  gradients_ = std::vector<Replay>(static_cast<size_t>(plan_->inputs()));
+  update_ = Replay();
+}
+
+void TrainingStep::freeze(const std::vector<bool>& frozen) {
+  require(!in_flight_[0].pending && !in_flight_[1].pending, "no step in flight");
+  const bool any = std::find(frozen.begin(), frozen.end(), true) != frozen.end();
+  const std::vector<bool> wanted = any ? frozen : std::vector<bool>();
+  if (wanted == plan_options_.frozen) return;
+  plan_options_.frozen = wanted;
+  stream_.synchronize();
+  compile();
+}
+
+void TrainingStep::compute_gradients() {
+  plan_->forward();
+  plan_->loss(class_weights_, as<LossValues>(device_losses_));
+  plan_->backward();
+}
+
+void TrainingStep::update() {
+  optimizer_.update(as<StepState>(device_state_));
+  plan_->pack_weights();
+}
+
+std::optional<StepResult> TrainingStep::run(const Batch& batch, uint64_t step, float lr,
+                                            BatchOfStep of) {
+  const size_t slot = turn_;
+  turn_ = 1 - turn_;
+  upload_->run(batch);
+  as<StepState>(host_states_)[slot] = optimizer_.state(step, lr, of.index, of.count);
+  copy_bytes(stream_, device_state_.data(), as<StepState>(host_states_) + slot, sizeof(StepState));
+
+  const auto input = static_cast<size_t>(plan_->input_in_use());
+  if (accumulates_) {
+    gradients_[input].run(stream_, [this] { compute_gradients(); });
+    optimizer_.add_gradients(of.index == 0);
+    if (of.last()) update_.run(stream_, [this] { update(); });
+  } else {
+    whole_step_[input].run(stream_, [this] {
+      compute_gradients();
+      update();
+    });
+  }
+  copy_bytes(stream_, as<LossValues>(host_losses_) + slot, device_losses_.data(),
+             sizeof(LossValues));
+  in_flight_[slot].step = step;
+  in_flight_[slot].batch = of;
+  in_flight_[slot].pending = true;
+  in_flight_[slot].done.record(stream_);
+  return take(1 - slot);
+}
+
+void TrainingStep::run_marked(const Batch& batch, uint64_t step, float lr, Timeline& timeline) {
+  require(!accumulates_ && !in_flight_[0].pending && !in_flight_[1].pending,
+          "a step of one batch, and no other");
+  auto* state = as<StepState>(host_states_);
+  *state = optimizer_.state(step, lr, 0, 1);
+  copy_bytes(stream_, device_state_.data(), state, sizeof(StepState));
+  timeline.clear();
+  timeline.mark();
+  upload_->run(batch);
+  timeline.mark();
+  plan_->forward(&timeline);
+  plan_->loss(class_weights_, as<LossValues>(device_losses_));
+  timeline.mark();
+  plan_->backward(&timeline);
+  optimizer_.update(as<StepState>(device_state_));
+  timeline.mark();
+  plan_->pack_weights(&timeline);
+  stream_.synchronize();
+}
+
+std::vector<StepCall> TrainingStep::calls() const {
+  std::vector<StepCall> list;
+  const auto add = [&](const std::string& pass, Pass which) {
+    for (PlanCall& call : plan_->calls(which)) list.push_back({pass, std::move(call)});
+  };
+  const auto bytes = [](const Tensor& tensor) {
+    return static_cast<int64_t>(tensor.whole().bytes());
+  };
+  const int64_t pixels = plan_->input().shape.elements();
+  list.push_back({"upload", {"", "upload", -1, 0, pixels + bytes(plan_->input())}});
+  add("forward", Pass::forward);
+  const int64_t scores = bytes(plan_->output());
+  list.push_back({"loss", {"", "loss", -1, 0, 2 * scores + bytes(plan_->labels())}});
+  add("backward", Pass::backward);
+  // Parameters and moments read and written, gradients read.
+  const bool adamw = optimizer_.options().kind == OptimizerKind::adamw;
+  list.push_back(
+      {"update", {"", "optimizer", -1, 0, graph_.parameter_count() * (adamw ? 28 : 20)}});
+  add("pack", Pass::pack);
+  return list;
+}
+
+std::optional<StepResult> TrainingStep::finish() { return take(1 - turn_); }
+
+std::optional<StepResult> TrainingStep::take(size_t slot) {
+  InFlight& flight = in_flight_[slot];
+  if (!flight.pending) return std::nullopt;
+  flight.done.synchronize();
+  flight.pending = false;
+  return StepResult{flight.step, flight.batch, as<LossValues>(host_losses_)[slot]};
+}
+
+}  // namespace macadam
