@@ -177,20 +177,19 @@ peers() {
     echo "NO_PEERS=1: nothing to compare with"
     return
   fi
-  if [[ $device == cpu ]]; then
-    set -- --device cpu --networks unet_mini --size 64x32 --rounds 1 --seconds 0.1 --no-compile \
-      "${extra[@]}"
+  if [[ $device == cpu ]]; then # of an option that is given twice the second counts
+    set -- "$@" --device cpu --networks unet_mini --size 64x32 --rounds 1 --seconds 0.1 "${tiny[@]}"
   fi
   if [[ ${LIMIT:-0} != 0 ]]; then set -- "$@" --time-limit $((LIMIT - 10)); fi
   MACADAM_LIBRARY_PATH=$(library_path) TORCHINDUCTOR_CACHE_DIR=$work/inductor \
     "$python" "$root/bench/peers/$script" "$build" -o "$dir" "$@"
 }
 training_peers() {
-  local extra=(--batches 1)
+  local tiny=(--batches 1)
   peers gpu_training.py --rounds 3 --seconds 0.5 "$@"
 }
 inference_peers() {
-  local extra=()
+  local tiny=()
   cp "$work"/{headline,resnet}/scores_*.json "$dir" 2>/dev/null || true
   peers gpu_inference.py --rounds 3 --seconds 0.3 "$@"
 }
@@ -203,7 +202,9 @@ section_large() {
 }
 section_latency() { inference_peers --networks unet_mini vgg16_unet --precisions bf16; }
 section_fp32() {
-  inference_peers --precisions fp16 fp32
+  local precisions=(fp16 fp32)
+  if [[ $device == cpu ]]; then precisions=(fp32); fi # the other is a GPU's alone
+  inference_peers --precisions "${precisions[@]}"
   if [[ $device == cuda ]]; then measured fp32 bench_cuda_ops --benchmark_filter='/f32/'; fi
 }
 for section in headline resnet large latency fp32 throughput choices; do
