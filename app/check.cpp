@@ -4,11 +4,11 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <array>
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "app/command_line.h"
 #include "app/commands.h"
 #include "app/console.h"
 #include "app/contact_sheet.h"
@@ -173,41 +173,38 @@ void check(const CheckOptions& options) {
 
 }  // namespace
 
-void add_check(CLI::App& app) {
-  auto* command = app.add_subcommand("check", "Verify a data set");
+void add_check(CommandLine& line) {
+  Command command = line.add("check", "Verify a data set");
   auto options = std::make_shared<CheckOptions>();
-  command->add_option("dataset", options->dataset, "Data set: a folder or a pack")->required();
-  auto* label_set =
+  command.option("dataset", &options->dataset, "Data set: a folder or a pack").required();
+  Option label_set =
       command
-          ->add_option("--label-set", options->label_set,
-                       "categories8, trainids19, camvid11, custom, or auto: the data set's own")
-          ->capture_default_str();
-  auto* void_policy = command
-                          ->add_option("--void", options->void_policy,
-                                       "ignore, class, or auto: as usual for the set")
-                          ->capture_default_str();
-  command->add_option("--threads", options->threads, "0 = all cores")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str();
-  command->add_flag("--no-strict", options->no_strict,
-                    "JPEGs with stray bytes or without an end are warnings, not errors");
-  command->add_flag("--json", options->json, "One JSON object on stdout");
-  auto* augment =
+          .option("--label-set", &options->label_set,
+                  "categories8, trainids19, camvid11, custom, or auto: the data set's own")
+          .show_default();
+  Option void_policy =
       command
-          ->add_option("--augment", options->augment,
-                       "Configuration of a training run: check with its label set, and draw "
-                       "what its augmentation does")
-          ->excludes(label_set)
-          ->excludes(void_policy);
-  auto* output =
-      command->add_option("-o,--output", options->output, "Folder of these contact sheets");
-  augment->needs(output);
-  output->needs(augment);
-  command->add_option("--sheets", options->sheets, "How many")
-      ->check(CLI::Range(1, 1000))
-      ->capture_default_str()
-      ->needs(augment);
-  command->callback([options] { check(*options); });
+          .option("--void", &options->void_policy, "ignore, class, or auto: as usual for the set")
+          .show_default();
+  command.option("--threads", &options->threads, "0 = all cores").range(0, 1024).show_default();
+  command.flag("--no-strict", options->no_strict,
+               "JPEGs with stray bytes or without an end are warnings, not errors");
+  command.flag("--json", options->json, "One JSON object on stdout");
+  Option augment =
+      command
+          .option("--augment", &options->augment,
+                  "Configuration of a training run: check with its label set, and draw "
+                  "what its augmentation does")
+          .excludes(label_set)
+          .excludes(void_policy);
+  Option output = command.option("-o,--output", &options->output, "Folder of these contact sheets");
+  augment.needs(output);
+  output.needs(augment);
+  command.option("--sheets", &options->sheets, "How many")
+      .range(1, 1000)
+      .show_default()
+      .needs(augment);
+  command.run([options] { check(*options); });
 }
 
 }  // namespace macadam

@@ -1,20 +1,18 @@
 #pragma once
-// The subcommands, one a file. Each adds itself to the command line; its callback runs it and
-// leaves by an exception when something is wrong (main turns it into one line and an exit code).
-
-namespace CLI {
-class App;
-}
+// The subcommands, one a file. Each adds itself to the command line; what it runs leaves
+// by an exception when something is wrong (main turns it into one line and an exit code).
 
 namespace macadam {
 
-void add_synth(CLI::App& app);
-void add_check(CLI::App& app);
-void add_pack(CLI::App& app);
-void add_train(CLI::App& app);
-void add_eval(CLI::App& app);
-void add_predict(CLI::App& app);
-void add_convert(CLI::App& app);
-void add_info(CLI::App& app);
+class CommandLine;
+
+void add_synth(CommandLine& line);
+void add_check(CommandLine& line);
+void add_pack(CommandLine& line);
+void add_train(CommandLine& line);
+void add_eval(CommandLine& line);
+void add_predict(CommandLine& line);
+void add_convert(CommandLine& line);
+void add_info(CommandLine& line);
 
 }  // namespace macadam

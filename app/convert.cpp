@@ -2,13 +2,12 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <filesystem>
 
+#include "app/command_line.h"
 #include "app/commands.h"
 #include "app/console.h"
 #include "app/new_model.h"
-#include "app/options.h"
 #include "base/files.h"
 #include "loader/label_set.h"
 #include "models/conversion.h"
@@ -97,7 +96,7 @@ void export_model(const ConvertOptions& options) {
                     : "for any batch and size");
 }
 
-void convert(const ConvertOptions& options, const CLI::App& command) {
+void convert(const ConvertOptions& options, const Command& command) {
   const std::string extension = fs::path(options.destination).extension().string();
   if (extension != ".safetensors" && extension != ".onnx") {
     throw InputError(fmt::format("'{}' is no format to write", extension), options.destination,
@@ -110,12 +109,11 @@ void convert(const ConvertOptions& options, const CLI::App& command) {
                      "give the new file another name");
   }
   if (is_model_file(options.source)) {
-    refuse_options(
-        command,
+    command.refuse(
         {"--network", "--option", "--label-set", "--void", "--dataset", "--seed", "--partial"},
         "what is a model already");
     if (extension == ".safetensors") {
-      refuse_options(command, {"--size", "--argmax", "--static", "--keep-batch-norm"},
+      command.refuse({"--size", "--argmax", "--static", "--keep-batch-norm"},
                      "PyTorch's parameters");
     }
     export_model(options);
@@ -123,46 +121,43 @@ void convert(const ConvertOptions& options, const CLI::App& command) {
     throw InputError("only a Macadam model becomes ONNX", options.source,
                      "convert the weights to .safetensors first");
   } else {
-    refuse_options(command, {"--argmax", "--static", "--keep-batch-norm"}, "a model, only on ONNX");
+    command.refuse({"--argmax", "--static", "--keep-batch-norm"}, "a model, only on ONNX");
     import_weights(options);
   }
 }
 
 }  // namespace
 
-void add_convert(CLI::App& app) {
-  auto* command = app.add_subcommand(
-      "convert", "Other tools' weights to a model; a model to ONNX or to PyTorch's names");
+void add_convert(CommandLine& line) {
+  Command command =
+      line.add("convert", "Other tools' weights to a model; a model to ONNX or to PyTorch's names");
   auto options = std::make_shared<ConvertOptions>();
   command
-      ->add_option("source", options->source,
-                   "A model, or weights: .pth, .safetensors, .h5, .npz, a folder of .npy")
-      ->required();
-  command->add_option("destination", options->destination, "FILE.safetensors or FILE.onnx")
-      ->required();
-  command->add_option("--network", options->network,
-                      "Of the weights; else the one that they look like");
-  command->add_option("--option", options->network_options, "KEY=VALUE of the network");
+      .option("source", &options->source,
+              "A model, or weights: .pth, .safetensors, .h5, .npz, a folder of .npy")
+      .required();
+  command.option("destination", &options->destination, "FILE.safetensors or FILE.onnx").required();
+  command.option("--network", &options->network,
+                 "Of the weights; else the one that they look like");
+  command.option("--option", &options->network_options, "KEY=VALUE of the network");
   command
-      ->add_option("--label-set", options->label_set,
-                   "Classes of the new model; auto: the data set's own, without one categories8")
-      ->capture_default_str();
-  command
-      ->add_option("--void", options->void_policy, "ignore, class, or auto: as usual for the set")
-      ->capture_default_str();
-  command->add_option("--dataset", options->dataset,
-                      "Data set that the model is for; needed for a custom label set");
-  command->add_option("--size", options->size,
-                      "Width x height of a new model (512x256), or of the ONNX graph");
-  command->add_option("--seed", options->seed, "Of the parameters that the weights lack")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  command->add_flag("--partial", options->partial, "Load what fits, even if it is not whole");
-  command->add_flag("--argmax", options->argmax, "ONNX: the class of each pixel, not the scores");
-  command->add_flag("--static", options->fixed, "ONNX: one batch of one image of one size");
-  command->add_flag("--keep-batch-norm", options->keep_norms,
-                    "ONNX: do not fold batch norms into convolutions");
-  command->callback([options, command] { convert(*options, *command); });
+      .option("--label-set", &options->label_set,
+              "Classes of the new model; auto: the data set's own, without one categories8")
+      .show_default();
+  command.option("--void", &options->void_policy, "ignore, class, or auto: as usual for the set")
+      .show_default();
+  command.option("--dataset", &options->dataset,
+                 "Data set that the model is for; needed for a custom label set");
+  command.option("--size", &options->size,
+                 "Width x height of a new model (512x256), or of the ONNX graph");
+  command.option("--seed", &options->seed, "Of the parameters that the weights lack")
+      .show_default();
+  command.flag("--partial", options->partial, "Load what fits, even if it is not whole");
+  command.flag("--argmax", options->argmax, "ONNX: the class of each pixel, not the scores");
+  command.flag("--static", options->fixed, "ONNX: one batch of one image of one size");
+  command.flag("--keep-batch-norm", options->keep_norms,
+               "ONNX: do not fold batch norms into convolutions");
+  command.run([options, command] { convert(*options, command); });
 }
 
 }  // namespace macadam

@@ -2,13 +2,13 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "app/command_line.h"
 #include "app/commands.h"
 #include "app/console.h"
 #include "app/label_sets.h"
@@ -284,34 +284,31 @@ void eval(const EvalOptions& options) {
 
 }  // namespace
 
-void add_eval(CLI::App& app) {
-  auto* command = app.add_subcommand("eval", "Score a model: IoU and Dice, confusion matrix");
+void add_eval(CommandLine& line) {
+  Command command = line.add("eval", "Score a model: IoU and Dice, confusion matrix");
   auto options = std::make_shared<EvalOptions>();
-  command->add_option("model", options->model, "Model file")->required();
-  command->add_option("dataset", options->dataset, "Data set: a folder or a pack")->required();
-  command->add_option("--split", options->split, "Which part of it")->capture_default_str();
+  command.option("model", &options->model, "Model file").required();
+  command.option("dataset", &options->dataset, "Data set: a folder or a pack").required();
+  command.option("--split", &options->split, "Which part of it").show_default();
   command
-      ->add_option("--absent", options->absent,
-                   "What a class counts that occurs nowhere: drop (left out of the mean), one, "
-                   "zero")
-      ->capture_default_str();
-  command->add_flag("--full", options->scoring.full,
-                    "Score at the labels' own size: scores are up-sampled to it");
-  command->add_flag("--tile", options->scoring.tile,
-                    "Score there too, and keep the photos' resolution: overlapping windows, "
-                    "blended");
-  command->add_flag("--flip", options->scoring.flip,
-                    "Average with the mirror image (twice the time)");
-  command->add_option("--scales", options->scales,
-                      "Average over scales of what the network sees: 0.75,1,1.25");
-  command->add_option("--batch", options->batch, "Images at once (4)");
-  command->add_option("--threads", options->threads, "Decoding threads, 0 = all cores (0)");
-  command->add_option("--device", options->device, "auto, cpu, cuda or cuda:N")
-      ->capture_default_str();
-  command->add_option("--precision", options->precision, "auto, fp32, bf16 or fp16")
-      ->capture_default_str();
-  command->add_flag("--json", options->json, "One JSON object on stdout");
-  command->callback([options] { eval(*options); });
+      .option("--absent", &options->absent,
+              "What a class counts that occurs nowhere: drop (left out of the mean), one, "
+              "zero")
+      .show_default();
+  command.flag("--full", options->scoring.full,
+               "Score at the labels' own size: scores are up-sampled to it");
+  command.flag("--tile", options->scoring.tile,
+               "Score there too, and keep the photos' resolution: overlapping windows, "
+               "blended");
+  command.flag("--flip", options->scoring.flip, "Average with the mirror image (twice the time)");
+  command.option("--scales", &options->scales,
+                 "Average over scales of what the network sees: 0.75,1,1.25");
+  command.option("--batch", &options->batch, "Images at once (4)");
+  command.option("--threads", &options->threads, "Decoding threads, 0 = all cores (0)");
+  command.option("--device", &options->device, "auto, cpu, cuda or cuda:N").show_default();
+  command.option("--precision", &options->precision, "auto, fp32, bf16 or fp16").show_default();
+  command.flag("--json", options->json, "One JSON object on stdout");
+  command.run([options] { eval(*options); });
 }
 
 }  // namespace macadam

@@ -2,14 +2,13 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "app/command_line.h"
 #include "app/commands.h"
 #include "app/console.h"
-#include "app/options.h"
 #include "base/cache_file.h"
 #include "base/cores.h"
 #include "base/text.h"
@@ -240,7 +239,7 @@ void print_weights(const Json& info) {
   }
 }
 
-void info(const InfoOptions& options, const CLI::App& command) {
+void info(const InfoOptions& options, const Command& command) {
   if (options.self_test) {
     check_convolutions(options.json);
     return;
@@ -250,19 +249,19 @@ void info(const InfoOptions& options, const CLI::App& command) {
   Json out;
   void (*show)(const Json&) = print_network;
   if (options.subject.empty()) {
-    refuse_options(command, of_a_plan, "the list of devices and networks");
+    command.refuse(of_a_plan, "the list of devices and networks");
     out = devices();
     show = print_devices;
   } else if (std::filesystem::is_directory(options.subject) || is_pack(options.subject)) {
-    refuse_options(command, of_a_plan, "a data set");
+    command.refuse(of_a_plan, "a data set");
     out = describe_dataset(options.subject);
     show = print_dataset;
   } else if (std::filesystem::exists(options.subject) && !is_model_file(options.subject)) {
-    refuse_options(command, of_a_plan, "a weight file");
+    command.refuse(of_a_plan, "a weight file");
     out = describe_weights(options.subject);
     show = print_weights;
   } else if (std::filesystem::exists(options.subject)) {
-    refuse_options(command, {"--classes", "--size"}, "a model, which has its own");
+    command.refuse({"--classes", "--size"}, "a model, which has its own");
     const ModelInfo model = load_model(options.subject).info;
     model_network(model, {1, model.height, model.width, 3}, options.subject);
     out = at_size_of(model, options.subject, [&] {
@@ -288,31 +287,24 @@ void info(const InfoOptions& options, const CLI::App& command) {
 
 }  // namespace
 
-void add_info(CLI::App& app) {
-  auto* command =
-      app.add_subcommand("info", "Describe a network, a model, weights, a data set; or devices");
+void add_info(CommandLine& line) {
+  Command command =
+      line.add("info", "Describe a network, a model, weights, a data set; or devices");
   auto options = std::make_shared<InfoOptions>();
-  command->add_option("subject", options->subject,
-                      "Registry name, model, weight file or data set; nothing: devices, versions");
-  command->add_option("--classes", options->classes, "Of a network")->capture_default_str();
-  command->add_option("--size", options->size, "Width x height, of a network")
-      ->capture_default_str();
-  command->add_option("--batch", options->batch, "Images at once")->capture_default_str();
-  command->add_flag("--train", options->train, "The training plan instead of inference");
-  command->add_option("--device", options->device, "auto, cpu, cuda or cuda:N")
-      ->capture_default_str();
-  command->add_option("--precision", options->precision, "auto, fp32, bf16 or fp16")
-      ->capture_default_str();
-  command->add_flag("--json", options->json, "One JSON object on stdout");
-  auto* self_test =
-      command->add_flag("--self-test", options->self_test,
-                        "Check the CPU's convolutions on this machine against exact sums");
-  for (CLI::Option* option : command->get_options()) {
-    if (option == self_test || option->check_name("--json") || option->check_name("--help"))
-      continue;
-    self_test->excludes(option);
-  }
-  command->callback([options, command] { info(*options, *command); });
+  command.option("subject", &options->subject,
+                 "Registry name, model, weight file or data set; nothing: devices, versions");
+  command.option("--classes", &options->classes, "Of a network").show_default();
+  command.option("--size", &options->size, "Width x height, of a network").show_default();
+  command.option("--batch", &options->batch, "Images at once").show_default();
+  command.flag("--train", options->train, "The training plan instead of inference");
+  command.option("--device", &options->device, "auto, cpu, cuda or cuda:N").show_default();
+  command.option("--precision", &options->precision, "auto, fp32, bf16 or fp16").show_default();
+  command.flag("--json", options->json, "One JSON object on stdout");
+  Option self_test =
+      command.flag("--self-test", options->self_test,
+                   "Check the CPU's convolutions on this machine against exact sums");
+  command.stands_alone(self_test, {"--json"});
+  command.run([options, command] { info(*options, command); });
 }
 
 }  // namespace macadam

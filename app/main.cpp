@@ -1,10 +1,9 @@
-#include <CLI/CLI.hpp>
 #include <csignal>
 #include <exception>
 #include <new>
-#include <sstream>
 #include <string>
 
+#include "app/command_line.h"
 #include "app/commands.h"
 #include "app/console.h"
 #include "app/memory.h"
@@ -22,32 +21,20 @@ int report(const std::string& message, int code) {
   return code;
 }
 
-int run(int argc, char** argv) {
-  CLI::App app(
-      "Macadam trains semantic-segmentation networks for driving scenes and turns photos "
-      "into masks.",
-      "macadam");
-  app.require_subcommand(1);
-  app.set_version_flag("--version", macadam::version());
-  macadam::add_synth(app);
-  macadam::add_check(app);
-  macadam::add_pack(app);
-  macadam::add_train(app);
-  macadam::add_eval(app);
-  macadam::add_predict(app);
-  macadam::add_convert(app);
-  macadam::add_info(app);
-  try {
-    app.parse(argc, argv);
-    return 0;
-  } catch (const CLI::Success& done) {  // --help, --version
-    std::ostringstream text;
-    const int code = app.exit(done, text, text);
-    macadam::print("{}", macadam::Lines{text.str()});
-    return code;
-  } catch (const CLI::ParseError& error) {
-    return report(std::string(error.what()) + ": see `macadam --help`", kWrongInput);
-  }
+void run(int argc, char** argv) {
+  macadam::CommandLine line("macadam",
+                            "Macadam trains semantic-segmentation networks for driving scenes and "
+                            "turns photos into masks.",
+                            macadam::version());
+  macadam::add_synth(line);
+  macadam::add_check(line);
+  macadam::add_pack(line);
+  macadam::add_train(line);
+  macadam::add_eval(line);
+  macadam::add_predict(line);
+  macadam::add_convert(line);
+  macadam::add_info(line);
+  if (const auto text = line.run(argc, argv)) macadam::print("{}", macadam::Lines{*text});
 }
 
 }  // namespace
@@ -60,9 +47,9 @@ int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
   macadam::keep_freed_memory();
   try {
-    const int code = run(argc, argv);
-    if (code == 0) macadam::confirm_results();
-    return code;
+    run(argc, argv);
+    macadam::confirm_results();
+    return 0;
   } catch (const macadam::Interrupted&) {
     return kInterrupted;
   } catch (const macadam::Error& error) {

@@ -2,14 +2,13 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <memory>
 #include <tuple>
 
+#include "app/command_line.h"
 #include "app/commands.h"
 #include "app/console.h"
-#include "app/options.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "image/image.h"
@@ -79,32 +78,29 @@ void pack(const PackCommand& command) {
 
 }  // namespace
 
-void add_pack(CLI::App& app) {
-  auto* command = app.add_subcommand("pack", "Put a decoded data set into one file");
+void add_pack(CommandLine& line) {
+  Command command = line.add("pack", "Put a decoded data set into one file");
   auto options = std::make_shared<PackCommand>();
-  command->add_option("dataset", options->dataset, "Data set folder, or another pack")->required();
-  command->add_option("out", options->out, "The file to write, *.pack")->required();
-  command->add_option("--size", options->size,
-                      "Width x height of all samples; by default each keeps its own");
+  command.option("dataset", &options->dataset, "Data set folder, or another pack").required();
+  command.option("out", &options->out, "The file to write, *.pack").required();
+  command.option("--size", &options->size,
+                 "Width x height of all samples; by default each keeps its own");
   command
-      ->add_option("--label-set", options->label_set,
-                   "categories8, trainids19, camvid11, custom, or auto: the data set's own")
-      ->capture_default_str();
-  command
-      ->add_option("--void", options->void_policy, "ignore, class, or auto: as usual for the set")
-      ->capture_default_str();
-  command->add_option("--jpeg", options->jpeg, "Photos as JPEGs of this quality; by default raw")
-      ->check(CLI::Range(1, 100));
-  command->add_option("--labels", options->labels, "Coding of labels: runs (shorter) or raw")
-      ->capture_default_str();
-  command->add_flag("--skip-damaged", options->skip_damaged,
-                    "Leave out (and name) samples that cannot be loaded, rather than stop");
-  command->add_flag("--no-strict", options->no_strict,
-                    "Take JPEGs with stray bytes or without an end (a warning each)");
-  command->add_option("--threads", options->threads, "0 = all cores")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str();
-  command->callback([options] { pack(*options); });
+      .option("--label-set", &options->label_set,
+              "categories8, trainids19, camvid11, custom, or auto: the data set's own")
+      .show_default();
+  command.option("--void", &options->void_policy, "ignore, class, or auto: as usual for the set")
+      .show_default();
+  command.option("--jpeg", &options->jpeg, "Photos as JPEGs of this quality; by default raw")
+      .range(1, 100);
+  command.option("--labels", &options->labels, "Coding of labels: runs (shorter) or raw")
+      .show_default();
+  command.flag("--skip-damaged", options->skip_damaged,
+               "Leave out (and name) samples that cannot be loaded, rather than stop");
+  command.flag("--no-strict", options->no_strict,
+               "Take JPEGs with stray bytes or without an end (a warning each)");
+  command.option("--threads", &options->threads, "0 = all cores").range(0, 1024).show_default();
+  command.run([options] { pack(*options); });
 }
 
 }  // namespace macadam

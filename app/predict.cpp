@@ -2,13 +2,13 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
 #include <cstring>
 #include <filesystem>
 #include <optional>
 
+#include "app/command_line.h"
 #include "app/commands.h"
 #include "app/console.h"
 #include "app/loader_options.h"
@@ -236,25 +236,23 @@ void predict(const PredictOptions& options) {
 
 }  // namespace
 
-void add_predict(CLI::App& app) {
-  auto* command = app.add_subcommand("predict", "Write the masks of photos");
+void add_predict(CommandLine& line) {
+  Command command = line.add("predict", "Write the masks of photos");
   auto options = std::make_shared<PredictOptions>();
-  command->add_option("model", options->model, "Model file")->required();
-  command->add_option("images", options->images, "Photos, or folders: all below them")->required();
+  command.option("model", &options->model, "Model file").required();
+  command.option("images", &options->images, "Photos, or folders: all below them").required();
   command
-      ->add_option("-o,--output", options->output,
-                   "Folder for the results: ids/, color/, overlay/, logits/ in it")
-      ->required();
-  command->add_flag("--overlay", options->overlay, "Also the classes' colours over the photo");
-  command->add_flag("--tile", options->tile,
-                    "Keep the photo's resolution: overlapping windows, blended");
-  command->add_flag("--flip", options->flip, "Average with the mirror image (twice the time)");
-  command->add_flag("--logits", options->logits, "Also the class scores as .npy, HxWxC float32");
-  command->add_option("--device", options->device, "auto, cpu, cuda or cuda:N")
-      ->capture_default_str();
-  command->add_option("--precision", options->precision, "auto, fp32, bf16 or fp16")
-      ->capture_default_str();
-  command->callback([options] { predict(*options); });
+      .option("-o,--output", &options->output,
+              "Folder for the results: ids/, color/, overlay/, logits/ in it")
+      .required();
+  command.flag("--overlay", options->overlay, "Also the classes' colours over the photo");
+  command.flag("--tile", options->tile,
+               "Keep the photo's resolution: overlapping windows, blended");
+  command.flag("--flip", options->flip, "Average with the mirror image (twice the time)");
+  command.flag("--logits", options->logits, "Also the class scores as .npy, HxWxC float32");
+  command.option("--device", &options->device, "auto, cpu, cuda or cuda:N").show_default();
+  command.option("--precision", &options->precision, "auto, fp32, bf16 or fp16").show_default();
+  command.run([options] { predict(*options); });
 }
 
 }  // namespace macadam

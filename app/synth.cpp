@@ -2,11 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
-
+#include "app/command_line.h"
 #include "app/commands.h"
 #include "app/console.h"
-#include "app/options.h"
 #include "base/error.h"
 #include "synth/streets.h"
 
@@ -40,17 +38,14 @@ void synth(const SynthOptions& options) {
 
 }  // namespace
 
-void add_synth(CLI::App& app) {
-  auto* command = app.add_subcommand("synth", "Write a procedural street data set");
+void add_synth(CommandLine& line) {
+  Command command = line.add("synth", "Write a procedural street data set");
   auto options = std::make_shared<SynthOptions>();
-  command->add_option("folder", options->folder, "Where to write it")->required();
-  command->add_option("--images", options->images, "Images, one in five for validation")
-      ->capture_default_str();
-  command->add_option("--size", options->size, "Width x height")->capture_default_str();
-  command->add_option("--seed", options->seed, "Another seed, other streets")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  command->callback([options] { synth(*options); });
+  command.option("folder", &options->folder, "Where to write it").required();
+  command.option("--images", &options->images, "Images, one in five for validation").show_default();
+  command.option("--size", &options->size, "Width x height").show_default();
+  command.option("--seed", &options->seed, "Another seed, other streets").show_default();
+  command.run([options] { synth(*options); });
 }
 
 }  // namespace macadam

@@ -2,12 +2,12 @@
 
 #include <fmt/format.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
 #include <filesystem>
 #include <optional>
 
+#include "app/command_line.h"
 #include "app/commands.h"
 #include "app/config.h"
 #include "app/console.h"
@@ -291,25 +291,24 @@ void train(const TrainOptions& options) {
 
 }  // namespace
 
-void add_train(CLI::App& app) {
-  auto* command = app.add_subcommand("train", "Train a network");
+void add_train(CommandLine& line) {
+  Command command = line.add("train", "Train a network");
   auto options = std::make_shared<TrainOptions>();
-  command->add_option("config", options->config, "TOML file")->required();
-  command->add_option("overrides", options->overrides, "key=value, over the file's values");
-  auto* resume =
-      command->add_flag("--resume", options->resume, "Continue from the run's last checkpoint");
+  command.option("config", &options->config, "TOML file").required();
+  command.option("overrides", &options->overrides, "key=value, over the file's values");
+  Option resume =
+      command.flag("--resume", options->resume, "Continue from the run's last checkpoint");
   command
-      ->add_flag("--dataset-moved", options->dataset_moved,
-                 "With --resume: samples of the same names at another place are the same data set")
-      ->needs(resume);
+      .flag("--dataset-moved", options->dataset_moved,
+            "With --resume: samples of the same names at another place are the same data set")
+      .needs(resume);
   command
-      ->add_option("--profile", options->profile,
-                   "Train this many steps only, and show where their time goes, layer by layer")
-      ->check(CLI::Range(int64_t{1}, int64_t{1000}))
-      ->expected(0, 1)
-      ->default_str("10")
-      ->excludes(resume);
-  command->callback([options] { train(*options); });
+      .option("--profile", &options->profile,
+              "Train this many steps only, and show where their time goes, layer by layer")
+      .range(1, 1000)
+      .optional_value("10")
+      .excludes(resume);
+  command.run([options] { train(*options); });
 }
 
 }  // namespace macadam

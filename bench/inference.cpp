@@ -15,7 +15,7 @@
 #include <thread>
 #include <vector>
 
-#include "app/options.h"
+#include "app/command_line.h"
 #include "bench/measuring.h"
 #include "engine/graph/rewrite.h"
 #include "engine/infer/inference_pool.h"

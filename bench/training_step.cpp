@@ -17,7 +17,7 @@
 #include <optional>
 #include <vector>
 
-#include "app/options.h"
+#include "app/command_line.h"
 #include "bench/measuring.h"
 #include "engine/plan/precision.h"
 #include "kernels/backend_version.h"

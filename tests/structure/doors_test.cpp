@@ -55,7 +55,7 @@ const std::map<std::string, std::vector<std::string>> kVendorHeaders{
     {"jpeglib", {"image/jpeg.cpp", "image/jpeg_writer.cpp"}},
     {"libdeflate", {"image/deflate.cpp"}},
     {"toml++/", {"app/config_source.cpp", "loader/dataset_file.cpp"}},
-    {"CLI/", {"app/", "bench/"}},
+    {"CLI/", {"app/command_line.cpp", "bench/"}},
     {"hdf5", {"models/weights/hdf5_reader.cpp"}},
     {"nlohmann/",
      {"base/", "engine/infer/metrics.", "engine/model/", "engine/train/run_log.", "app/", "bench/",
