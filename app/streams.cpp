@@ -1,13 +1,15 @@
 #include "app/streams.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdlib>
+#include <span>
 #include <string>
+
+#include "base/descriptor.h"
 
 namespace macadam {
 
@@ -19,18 +21,7 @@ void open_missing_streams() {
 }
 
 int write_text(int stream, std::string_view text) {
-  while (!text.empty()) {
-    const ssize_t written = ::write(stream, text.data(), text.size());
-    if (written >= 0) {
-      text.remove_prefix(static_cast<size_t>(written));
-    } else if (errno == EAGAIN) {  // whoever shares the pipe or terminal has made it so
-      pollfd room{stream, POLLOUT, 0};
-      ::poll(&room, 1, -1);
-    } else if (errno != EINTR) {
-      return errno;
-    }
-  }
-  return 0;
+  return write_all(stream, std::as_bytes(std::span(text)));
 }
 
 int flush_stream(int stream) {

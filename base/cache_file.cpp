@@ -3,25 +3,18 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <cstdlib>
+#include <span>
 #include <string>
 #include <system_error>
+
+#include "base/descriptor.h"
 
 namespace macadam {
 
 namespace fs = std::filesystem;
 
 namespace {
-
-bool write_all(int descriptor, std::string_view text) {
-  while (!text.empty()) {
-    const ssize_t written = ::write(descriptor, text.data(), text.size());
-    if (written < 0 && errno != EINTR) return false;
-    if (written > 0) text.remove_prefix(static_cast<size_t>(written));
-  }
-  return true;
-}
 
 /// An environment variable; none where it is not set.
 std::optional<std::string> variable(const char* name) {
@@ -44,11 +37,12 @@ std::optional<struct stat> replace_cache_file(const fs::path& file, std::string_
   std::error_code ignored;
   fs::create_directories(file.parent_path(), ignored);
   std::string temporary = file.string() + ".XXXXXX";
-  const int descriptor = ::mkostemp(temporary.data(), O_CLOEXEC);
-  if (descriptor < 0) return std::nullopt;
+  Descriptor descriptor(::mkostemp(temporary.data(), O_CLOEXEC));
+  if (!descriptor.valid()) return std::nullopt;
   struct stat status {};
-  const bool written = write_all(descriptor, text) && ::fstat(descriptor, &status) == 0;
-  const bool closed = ::close(descriptor) == 0;
+  const bool written = write_all(descriptor.get(), std::as_bytes(std::span(text))) == 0 &&
+                       ::fstat(descriptor.get(), &status) == 0;
+  const bool closed = descriptor.close() == 0;
   if (!written || !closed || ::rename(temporary.c_str(), file.c_str()) != 0) {
     ::unlink(temporary.c_str());
     return std::nullopt;

@@ -15,6 +15,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/descriptor.h"
 #include "base/error.h"
 
 namespace macadam {
@@ -53,44 +54,9 @@ InputError read_error(const fs::path& path, int code) {
   return InputError(because("cannot read the file", code), path.string(), remedy_for(code));
 }
 
-/// An open file.
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  Descriptor(Descriptor&& other) noexcept : fd_(other.release()) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-
-  int get() const { return fd_; }
-  bool valid() const { return fd_ >= 0; }
-  /// Leaves closing to the caller.
-  int release() { return std::exchange(fd_, -1); }
-  /// Closes now; errno on failure, 0 otherwise.
-  int close() { return ::close(std::exchange(fd_, -1)) == 0 ? 0 : errno; }
-
- private:
-  int fd_;
-};
-
 constexpr size_t kMostAtOnce = size_t{1} << 30;  // Linux writes at most 2 GiB a call
 
-/// Writes everything; errno on failure, 0 otherwise.
-int write_all(int fd, std::span<const std::byte> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t written = ::write(fd, bytes.data(), std::min(bytes.size(), kMostAtOnce));
-    if (written < 0) {
-      if (errno == EINTR) continue;
-      return errno;
-    }
-    bytes = bytes.subspan(static_cast<size_t>(written));
-  }
-  return 0;
-}
-
-/// The same at a position of the file.
+/// As write_all, at a position of the file.
 int write_all_at(int fd, uint64_t offset, std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
     const ssize_t written =

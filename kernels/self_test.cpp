@@ -189,9 +189,10 @@ SelfTest self_test(const ConvOpsFactory& make, const std::vector<ConvDesc>& desc
       run_in_child([&](const auto& write) { run_checks(make, descs, write); }, limits);
   SelfTest test;
   SelfTestFault last{"creation", "an unknown implementation", "convolutions", {}};
-  test.ended = parse(end.written, test, last) && end.trouble.empty();
+  test.ended = parse(end.written, test, last) && end.how == ChildEnd::How::returned;
   if (!test.ended) {
-    last.what = end.trouble.empty() ? "ended before its time" : end.trouble;
+    last.what = end.trouble();
+    if (last.what.empty()) last.what = "ended before its time";
     test.faults.push_back(last);
   }
   test.milliseconds = milliseconds_since(start);

@@ -9,7 +9,6 @@
 #include <csignal>
 #include <fstream>
 
-#include "base/child_process.h"
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/reference/reference_ops.h"
 #include "tests/base/temporary_folder.h"
@@ -124,21 +123,6 @@ TEST(SelfTest, TellsOfWhatTheLibraryThrows) {
       naive([](const Tensor&) -> void { throw RunError("no such thing", "here", "none"); }),
       {kSmall});
   expect_culprit(test, "no such thing: here: none");
-}
-
-TEST(ChildProcess, ReturnsWhatWasWritten) {
-  const ChildEnd end = run_in_child([](const auto& write) {
-    write("one\n");
-    write(std::string(100000, 'x'));
-  });
-  EXPECT_EQ(end.written.size(), 100004u);
-  EXPECT_EQ(end.trouble, "");
-}
-
-TEST(ChildProcess, WaitsNoLongerThanItsLimit) {
-  const ChildEnd end =
-      run_in_child([](const auto&) { ::pause(); }, {.cpu_seconds = 20, .seconds = 0});
-  EXPECT_EQ(end.trouble, "had not ended after 0 s");
 }
 
 #if defined(MACADAM_HAS_ONEDNN)
