@@ -8,10 +8,10 @@
 
 namespace macadam {
 
-/// vgg16_unet, vgg16_bn_unet, resnet18_unet, …, efficientnet_b0_unet, …, mobilenet_v2_unet.
+/// One upon each of all_encoders(): efficientnet_b0_unet, …, vgg16_bn_unet.
 std::vector<NetworkEntry> encoder_unets();
 
-/// The encoders with their classifiers: vgg16, resnet34, efficientnet_b0.
+/// The encoders that have a classifier, with it: efficientnet_b0, resnet34, vgg16.
 std::vector<NetworkEntry> classifiers();
 
 }  // namespace macadam

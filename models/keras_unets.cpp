@@ -10,7 +10,7 @@ std::vector<NetworkEntry> keras_unets() {
   constexpr Normalization kRawBytes{{0, 0, 0}, {1, 1, 1}, 255, false};
 
   const auto by_order = [&](std::string_view name, std::string_view summary, auto build) {
-    return NetworkEntry{.name = name,
+    return NetworkEntry{.name = std::string(name),
                         .summary = summary,
                         .size_multiple = 16,
                         .build = build,
@@ -20,7 +20,7 @@ std::vector<NetworkEntry> keras_unets() {
   const auto sm = [&](std::string_view name, std::string_view summary, auto build,
                       const Normalization& normalization,
                       std::span<const NetworkOption> options = {}) {
-    return NetworkEntry{.name = name,
+    return NetworkEntry{.name = std::string(name),
                         .summary = summary,
                         .size_multiple = 32,
                         .options = options,

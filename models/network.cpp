@@ -19,7 +19,7 @@ namespace macadam {
 namespace {
 
 std::vector<NetworkEntry> all_networks() {
-  std::vector<NetworkEntry> all{kUnetMini, kUnet};
+  std::vector<NetworkEntry> all{unet_mini(), unet()};
   for (const auto& family : {encoder_unets(), keras_unets(), classifiers()}) {
     all.insert(all.end(), family.begin(), family.end());
   }

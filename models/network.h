@@ -1,10 +1,13 @@
 #pragma once
 // The registry of networks: each is a function that builds a graph for one input shape.
 
+#include <functional>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "engine/graph/graph.h"
 #include "kernels/augment.h"
@@ -33,17 +36,31 @@ enum class NetworkFamily : uint8_t {
   keras_by_order,  // image-segmentation-keras, which leaves layers unnamed
 };
 
+/// How a tool calls the layers of a network's encoder.
+struct EncoderNames {
+  std::string tool;  // "torchvision", for people
+  /// The tool's layer for Macadam's ("layer1.0.conv1", without a prefix); nothing where it has
+  /// none.
+  std::function<std::optional<std::string>(std::string_view layer)> layer;
+  bool keras = false;  // "LAYER/kernel" for "LAYER.weight"
+  /// Network options that make the network compute what the tool computes.
+  std::map<std::string, std::string> options{};
+  Normalization normalization{};  // that the tool's pretrained weights expect
+};
+
 struct NetworkEntry {
-  std::string_view name;
+  std::string name;
   std::string_view summary;
   int size_multiple = 1;  // height and width must be multiples of it
   int minimum_size = 1;   // and not below this
   std::span<const NetworkOption> options{};
   /// Requires checked options and an accepted size.
-  Graph (*build)(const NetworkSpec& spec, Shape input) = nullptr;
+  std::function<Graph(const NetworkSpec& spec, Shape input)> build;
   NetworkFamily family = NetworkFamily::macadam;
   Task task = Task::segmentation;
   Normalization normalization{};  // of the images, as pretrained weights of the family expect it
+  /// How tools call the encoder of a network of family smp, those first whose names it has.
+  std::vector<EncoderNames> encoder_names{};
 };
 
 /// All networks.

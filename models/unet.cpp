@@ -50,11 +50,12 @@ Graph build(const NetworkSpec& spec, Shape input) {
 
 }  // namespace
 
-const NetworkEntry kUnet{
-    .name = "unet",
-    .summary = "Ronneberger's five scales, 64 to 1024 channels, transposed convolutions",
-    .size_multiple = 16,
-    .options = kOptions,
-    .build = build};
+NetworkEntry unet() {
+  return {.name = "unet",
+          .summary = "Ronneberger's five scales, 64 to 1024 channels, transposed convolutions",
+          .size_multiple = 16,
+          .options = kOptions,
+          .build = build};
+}
 
 }  // namespace macadam

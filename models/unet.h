@@ -6,6 +6,6 @@
 
 namespace macadam {
 
-extern const NetworkEntry kUnet;
+NetworkEntry unet();
 
 }  // namespace macadam

@@ -38,11 +38,12 @@ Graph build(const NetworkSpec& spec, Shape input) {
 
 }  // namespace
 
-const NetworkEntry kUnetMini{
-    .name = "unet_mini",
-    .summary = "three scales, 32-64-128 channels, dropout, no normalisation",
-    .size_multiple = 4,
-    .options = kOptions,
-    .build = build};
+NetworkEntry unet_mini() {
+  return {.name = "unet_mini",
+          .summary = "three scales, 32-64-128 channels, dropout, no normalisation",
+          .size_multiple = 4,
+          .options = kOptions,
+          .build = build};
+}
 
 }  // namespace macadam

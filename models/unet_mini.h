@@ -6,6 +6,6 @@
 
 namespace macadam {
 
-extern const NetworkEntry kUnetMini;
+NetworkEntry unet_mini();
 
 }  // namespace macadam

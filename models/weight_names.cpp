@@ -4,11 +4,10 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <functional>
 #include <optional>
 
-#include "models/encoders/efficientnet.h"
+#include "models/encoders/vgg.h"
 #include "models/keras_unets.h"
 
 namespace macadam {
@@ -60,168 +59,22 @@ std::string_view keras_kind(const ParameterSpec& p) {
   throw std::logic_error("requirement violated: a parameter that files hold");
 }
 
-// EfficientNet -----------------------------------------------------------------------------------
-
-/// Where block `index` of the body lies: its stage and its place there.
-struct BlockPlace {
-  int stage, block;
-  bool expands;
-};
-
-BlockPlace place_of_block(const EfficientNetVariant& variant, int index) {
-  int first = 0, number = 0;
-  for (const EfficientNetStage& stage : efficientnet_stages(variant)) {
-    if (index < first + stage.repeats) return {number, index - first, stage.expansion != 1};
-    first += stage.repeats;
-    ++number;
-  }
-  throw std::logic_error("requirement violated: a block of the network");
-}
-
-/// `layer` of efficientnet_pytorch: "_blocks.3._bn0".
-struct EfficientNetLayer {
-  std::optional<BlockPlace> block;
-  std::string_view layer;
-};
-
-EfficientNetLayer efficientnet_layer(const EfficientNetVariant& variant, std::string_view layer) {
-  const auto rest = after(layer, "_blocks.");
-  if (!rest) return {std::nullopt, layer};
-  const size_t dot = rest->find('.');
-  int index = 0;
-  std::from_chars(rest->data(), rest->data() + dot, index);
-  return {place_of_block(variant, index), rest->substr(dot + 1)};
-}
-
-using LayerName = std::pair<std::string_view, std::string_view>;
-
-std::optional<std::string> look_up(std::span<const LayerName> table, std::string_view layer) {
-  const auto found = std::find_if(table.begin(), table.end(),
-                                  [&](const LayerName& row) { return row.first == layer; });
-  if (found == table.end()) return std::nullopt;
-  return std::string(found->second);
-}
-
-std::optional<std::string> torchvision_efficientnet(const EfficientNetVariant& variant,
-                                                    std::string_view layer) {
-  constexpr std::array<LayerName, 5> kOutside{{{"_conv_stem", "features.0.0"},
-                                               {"_bn0", "features.0.1"},
-                                               {"_conv_head", "features.8.0"},
-                                               {"_bn1", "features.8.1"},
-                                               {"_fc", "classifier.1"}}};
-  constexpr std::array<LayerName, 8> kExpanding{{{"_expand_conv", "0.0"},
-                                                 {"_bn0", "0.1"},
-                                                 {"_depthwise_conv", "1.0"},
-                                                 {"_bn1", "1.1"},
-                                                 {"_se_reduce", "2.fc1"},
-                                                 {"_se_expand", "2.fc2"},
-                                                 {"_project_conv", "3.0"},
-                                                 {"_bn2", "3.1"}}};
-  constexpr std::array<LayerName, 6> kNarrow{{{"_depthwise_conv", "0.0"},
-                                              {"_bn1", "0.1"},
-                                              {"_se_reduce", "1.fc1"},
-                                              {"_se_expand", "1.fc2"},
-                                              {"_project_conv", "2.0"},
-                                              {"_bn2", "2.1"}}};
-  const EfficientNetLayer parts = efficientnet_layer(variant, layer);
-  if (!parts.block) return look_up(kOutside, layer);
-  const auto inner =
-      parts.block->expands ? look_up(kExpanding, parts.layer) : look_up(kNarrow, parts.layer);
-  if (!inner) return std::nullopt;
-  return fmt::format("features.{}.{}.block.{}", parts.block->stage + 1, parts.block->block, *inner);
-}
-
-std::optional<std::string> timm_efficientnet(const EfficientNetVariant& variant,
-                                             std::string_view layer) {
-  constexpr std::array<LayerName, 5> kOutside{{{"_conv_stem", "conv_stem"},
-                                               {"_bn0", "bn1"},
-                                               {"_conv_head", "conv_head"},
-                                               {"_bn1", "bn2"},
-                                               {"_fc", "classifier"}}};
-  constexpr std::array<LayerName, 8> kExpanding{{{"_expand_conv", "conv_pw"},
-                                                 {"_bn0", "bn1"},
-                                                 {"_depthwise_conv", "conv_dw"},
-                                                 {"_bn1", "bn2"},
-                                                 {"_se_reduce", "se.conv_reduce"},
-                                                 {"_se_expand", "se.conv_expand"},
-                                                 {"_project_conv", "conv_pwl"},
-                                                 {"_bn2", "bn3"}}};
-  constexpr std::array<LayerName, 6> kNarrow{{{"_depthwise_conv", "conv_dw"},
-                                              {"_bn1", "bn1"},
-                                              {"_se_reduce", "se.conv_reduce"},
-                                              {"_se_expand", "se.conv_expand"},
-                                              {"_project_conv", "conv_pw"},
-                                              {"_bn2", "bn2"}}};
-  const EfficientNetLayer parts = efficientnet_layer(variant, layer);
-  if (!parts.block) return look_up(kOutside, layer);
-  const auto inner =
-      parts.block->expands ? look_up(kExpanding, parts.layer) : look_up(kNarrow, parts.layer);
-  if (!inner) return std::nullopt;
-  return fmt::format("blocks.{}.{}.{}", parts.block->stage, parts.block->block, *inner);
-}
-
-/// "b0" of "efficientnet_b0_unet"; nothing for other networks.
-std::optional<std::string_view> efficientnet_of(std::string_view network) {
-  const auto rest = after(network, "efficientnet_");
-  if (!rest) return std::nullopt;
-  return rest->substr(0, rest->find('_'));
-}
-
-void add_efficientnet_schemes(std::vector<WeightScheme>& schemes, std::string_view name,
-                              const Graph& graph, std::string_view prefix) {
-  const EfficientNetVariant& variant = efficientnet_variant(name);
-  const auto renamed = [&](std::string tool, auto rename) {
-    return scheme(std::move(tool), graph,
-                  [&](const ParameterSpec& p) -> std::optional<std::string> {
-                    const auto inside = after(p.name, prefix);
-                    if (!inside) return std::nullopt;
-                    const Parts parts = split_name(*inside);
-                    const auto layer = rename(variant, parts.layer);
-                    if (!layer) return std::nullopt;
-                    return fmt::format("{}.{}", *layer, parts.kind);
-                  });
-  };
-  schemes.push_back(renamed("torchvision", torchvision_efficientnet));
-  const bool wide = variant.name == "b5" || variant.name == "b6" || variant.name == "b7";
-  schemes.back().options = {{"padding", "symmetric"}, {"norm_eps", wide ? "1e-3" : "1e-5"}};
-  schemes.push_back(renamed("timm (tf_efficientnet)", timm_efficientnet));
-  schemes.back().options = {{"padding", "same"}};
-}
-
-// VGG16 in Keras ---------------------------------------------------------------------------------
-
-constexpr std::string_view kKerasVgg = "Keras VGG16";
-constexpr Normalization kCaffe{{103.939f, 116.779f, 123.68f}, {1, 1, 1}, 255, true};
-
-/// "block2_conv1" of "features.5" in torchvision's vgg16.
-std::optional<std::string> keras_vgg_layer(std::string_view layer) {
-  constexpr std::array<LayerName, 13> kLayers{{{"features.0", "block1_conv1"},
-                                               {"features.2", "block1_conv2"},
-                                               {"features.5", "block2_conv1"},
-                                               {"features.7", "block2_conv2"},
-                                               {"features.10", "block3_conv1"},
-                                               {"features.12", "block3_conv2"},
-                                               {"features.14", "block3_conv3"},
-                                               {"features.17", "block4_conv1"},
-                                               {"features.19", "block4_conv2"},
-                                               {"features.21", "block4_conv3"},
-                                               {"features.24", "block5_conv1"},
-                                               {"features.26", "block5_conv2"},
-                                               {"features.28", "block5_conv3"}}};
-  return look_up(kLayers, layer);
-}
-
-WeightScheme keras_vgg_scheme(const Graph& graph, std::string_view prefix) {
-  WeightScheme made = scheme(std::string(kKerasVgg), graph,
-                             [&](const ParameterSpec& p) -> std::optional<std::string> {
-                               const auto inside = after(p.name, prefix);
-                               if (!inside) return std::nullopt;
-                               const auto layer = keras_vgg_layer(split_name(*inside).layer);
-                               if (!layer) return std::nullopt;
-                               return fmt::format("{}/{}", *layer, keras_kind(p));
-                             });
-  made.keras = true;
-  made.normalization = kCaffe;
+WeightScheme encoder_scheme(const EncoderNames& names, const Graph& graph,
+                            std::string_view prefix) {
+  WeightScheme made = scheme(
+      names.tool, graph,
+      [&](const ParameterSpec& p) -> std::optional<std::string> {
+        const auto inside = after(p.name, prefix);
+        if (!inside) return std::nullopt;
+        const Parts parts = split_name(*inside);
+        const auto layer = names.layer(parts.layer);
+        if (!layer) return std::nullopt;
+        return names.keras ? fmt::format("{}/{}", *layer, keras_kind(p))
+                           : fmt::format("{}.{}", *layer, parts.kind);
+      },
+      names.normalization);
+  made.keras = names.keras;
+  made.options = names.options;
   return made;
 }
 
@@ -351,7 +204,7 @@ WeightScheme keras_order_scheme(const Graph& graph, std::span<const WeightTensor
   });
   made.keras = true;
   if (!whole) made.name = kKerasVgg;
-  made.normalization = whole ? kImageSegmentationKeras : kCaffe;
+  made.normalization = whole ? kImageSegmentationKeras : kKerasVggImages;
   return made;
 }
 
@@ -365,24 +218,11 @@ std::vector<WeightScheme> weight_schemes(const NetworkEntry& entry, const Graph&
       graph, [](const ParameterSpec& p) { return p.name; }));
   schemes.back().normalization = entry.normalization;
 
-  if (entry.family == NetworkFamily::smp) {
-    const bool segments = entry.task == Task::segmentation;
-    const std::string_view prefix = segments ? kEncoder : std::string_view();
-    if (segments) {
-      const auto efficientnet = efficientnet_of(entry.name).has_value();
-      schemes.push_back(scheme(
-          efficientnet ? "efficientnet_pytorch" : "torchvision", graph,
-          [](const ParameterSpec& p) -> std::optional<std::string> {
-            const auto inside = after(p.name, kEncoder);
-            return inside ? std::optional<std::string>(*inside) : std::nullopt;
-          },
-          entry.normalization));
-    }
-    if (const auto variant = efficientnet_of(entry.name)) {
-      add_efficientnet_schemes(schemes, *variant, graph, prefix);
-    }
-    if (entry.name == "vgg16_unet" || entry.name == "vgg16") {
-      schemes.push_back(keras_vgg_scheme(graph, prefix));
+  const bool segments = entry.task == Task::segmentation;
+  for (size_t i = 0; i < entry.encoder_names.size(); ++i) {
+    // A classifier's own names have been there.
+    if (i > 0 || segments) {
+      schemes.push_back(encoder_scheme(entry.encoder_names[i], graph, segments ? kEncoder : ""));
     }
   }
   if (entry.family == NetworkFamily::keras_sm) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cmath>
 
 namespace macadam {
@@ -80,18 +81,19 @@ int head_channels(const EfficientNetVariant& variant) {
   return variant.lite ? 1280 : round_channels(variant, 1280);
 }
 
+constexpr std::array<EfficientNetVariant, 9> kVariants{{{"b0", 1.0, 1.0, 224, false, 9},
+                                                        {"b1", 1.0, 1.1, 240},
+                                                        {"b2", 1.1, 1.2, 260},
+                                                        {"b3", 1.2, 1.4, 300},
+                                                        {"b4", 1.4, 1.8, 380},
+                                                        {"b5", 1.6, 2.2, 456},
+                                                        {"b6", 1.8, 2.6, 528},
+                                                        {"b7", 2.0, 3.1, 600},
+                                                        {"lite0", 1.0, 1.0, 224, true}}};
+
 }  // namespace
 
 const EfficientNetVariant& efficientnet_variant(std::string_view name) {
-  static constexpr std::array<EfficientNetVariant, 9> kVariants{{{"b0", 1.0, 1.0, 224, false, 9},
-                                                                 {"b1", 1.0, 1.1, 240},
-                                                                 {"b2", 1.1, 1.2, 260},
-                                                                 {"b3", 1.2, 1.4, 300},
-                                                                 {"b4", 1.4, 1.8, 380},
-                                                                 {"b5", 1.6, 2.2, 456},
-                                                                 {"b6", 1.8, 2.6, 528},
-                                                                 {"b7", 2.0, 3.1, 600},
-                                                                 {"lite0", 1.0, 1.0, 224, true}}};
   const auto found = std::find_if(kVariants.begin(), kVariants.end(),
                                   [&](const EfficientNetVariant& v) { return v.name == name; });
   require(found != kVariants.end(), "an EfficientNet variant");
@@ -164,6 +166,156 @@ void carry_efficientnet_head(Graph& g, Value x, const std::string& prefix,
   g.carry_parameter(prefix + "_bn1.bias", vector, ParameterRole::norm_shift);
   g.carry_parameter(prefix + "_bn1.running_mean", vector, ParameterRole::running_mean);
   g.carry_parameter(prefix + "_bn1.running_var", vector, ParameterRole::running_var);
+}
+
+namespace {
+
+constexpr std::array<NetworkOption, 3> kOptions{{
+    {"drop_connect", "0.2", "probability of dropping the last residual branch; earlier ones less"},
+    {"padding", "fixed",
+     "of depthwise convolutions: fixed (segmentation_models.pytorch), same (Keras, timm's tf_ "
+     "models) or symmetric (torchvision)"},
+    {"norm_eps", "1e-3", "epsilon of the encoder's batch norms; 1e-5 in torchvision's b0 to b4"},
+}};
+
+EfficientNetOptions options_of(const NetworkSpec& spec) {
+  constexpr std::array<std::string_view, 3> kPaddings{"fixed", "same", "symmetric"};
+  EfficientNetOptions options;
+  options.drop_connect = float_option(spec, kOptions[0], 0.0f, 0.9f);
+  options.padding = static_cast<EfficientNetPadding>(choice_option(spec, kOptions[1], kPaddings));
+  options.norm_eps = float_option(spec, kOptions[2], 1e-8f, 1.0f);
+  return options;
+}
+
+/// Where block `index` of the body lies: its stage and its place there.
+struct BlockPlace {
+  int stage, block;
+  bool expands;
+};
+
+BlockPlace place_of_block(const EfficientNetVariant& variant, int index) {
+  int first = 0, number = 0;
+  for (const EfficientNetStage& stage : efficientnet_stages(variant)) {
+    if (index < first + stage.repeats) return {number, index - first, stage.expansion != 1};
+    first += stage.repeats;
+    ++number;
+  }
+  throw std::logic_error("requirement violated: a block of the network");
+}
+
+/// `layer` of efficientnet_pytorch: "_blocks.3._bn0".
+struct EfficientNetLayer {
+  std::optional<BlockPlace> block;
+  std::string_view layer;
+};
+
+EfficientNetLayer efficientnet_layer(const EfficientNetVariant& variant, std::string_view layer) {
+  constexpr std::string_view kBlocks = "_blocks.";
+  if (!layer.starts_with(kBlocks)) return {std::nullopt, layer};
+  const std::string_view rest = layer.substr(kBlocks.size());
+  const size_t dot = rest.find('.');
+  int index = 0;
+  std::from_chars(rest.data(), rest.data() + dot, index);
+  return {place_of_block(variant, index), rest.substr(dot + 1)};
+}
+
+std::optional<std::string> torchvision_layer(const EfficientNetVariant& variant,
+                                             std::string_view layer) {
+  constexpr std::array<LayerName, 5> kOutside{{{"_conv_stem", "features.0.0"},
+                                               {"_bn0", "features.0.1"},
+                                               {"_conv_head", "features.8.0"},
+                                               {"_bn1", "features.8.1"},
+                                               {"_fc", "classifier.1"}}};
+  constexpr std::array<LayerName, 8> kExpanding{{{"_expand_conv", "0.0"},
+                                                 {"_bn0", "0.1"},
+                                                 {"_depthwise_conv", "1.0"},
+                                                 {"_bn1", "1.1"},
+                                                 {"_se_reduce", "2.fc1"},
+                                                 {"_se_expand", "2.fc2"},
+                                                 {"_project_conv", "3.0"},
+                                                 {"_bn2", "3.1"}}};
+  constexpr std::array<LayerName, 6> kNarrow{{{"_depthwise_conv", "0.0"},
+                                              {"_bn1", "0.1"},
+                                              {"_se_reduce", "1.fc1"},
+                                              {"_se_expand", "1.fc2"},
+                                              {"_project_conv", "2.0"},
+                                              {"_bn2", "2.1"}}};
+  const EfficientNetLayer parts = efficientnet_layer(variant, layer);
+  if (!parts.block) return look_up(kOutside, layer);
+  const auto inner =
+      parts.block->expands ? look_up(kExpanding, parts.layer) : look_up(kNarrow, parts.layer);
+  if (!inner) return std::nullopt;
+  return fmt::format("features.{}.{}.block.{}", parts.block->stage + 1, parts.block->block, *inner);
+}
+
+std::optional<std::string> timm_layer(const EfficientNetVariant& variant, std::string_view layer) {
+  constexpr std::array<LayerName, 5> kOutside{{{"_conv_stem", "conv_stem"},
+                                               {"_bn0", "bn1"},
+                                               {"_conv_head", "conv_head"},
+                                               {"_bn1", "bn2"},
+                                               {"_fc", "classifier"}}};
+  constexpr std::array<LayerName, 8> kExpanding{{{"_expand_conv", "conv_pw"},
+                                                 {"_bn0", "bn1"},
+                                                 {"_depthwise_conv", "conv_dw"},
+                                                 {"_bn1", "bn2"},
+                                                 {"_se_reduce", "se.conv_reduce"},
+                                                 {"_se_expand", "se.conv_expand"},
+                                                 {"_project_conv", "conv_pwl"},
+                                                 {"_bn2", "bn3"}}};
+  constexpr std::array<LayerName, 6> kNarrow{{{"_depthwise_conv", "conv_dw"},
+                                              {"_bn1", "bn1"},
+                                              {"_se_reduce", "se.conv_reduce"},
+                                              {"_se_expand", "se.conv_expand"},
+                                              {"_project_conv", "conv_pw"},
+                                              {"_bn2", "bn2"}}};
+  const EfficientNetLayer parts = efficientnet_layer(variant, layer);
+  if (!parts.block) return look_up(kOutside, layer);
+  const auto inner =
+      parts.block->expands ? look_up(kExpanding, parts.layer) : look_up(kNarrow, parts.layer);
+  if (!inner) return std::nullopt;
+  return fmt::format("blocks.{}.{}.{}", parts.block->stage, parts.block->block, *inner);
+}
+
+/// Names of all tools; efficientnet_pytorch's are ours.
+std::vector<EncoderNames> names_of(const EfficientNetVariant& variant) {
+  const bool wide = variant.name == "b5" || variant.name == "b6" || variant.name == "b7";
+  return {own_names("efficientnet_pytorch"),
+          {.tool = "torchvision",
+           .layer = [&variant](auto layer) { return torchvision_layer(variant, layer); },
+           .options = {{"padding", "symmetric"}, {"norm_eps", wide ? "1e-3" : "1e-5"}}},
+          {.tool = "timm (tf_efficientnet)",
+           .layer = [&variant](auto layer) { return timm_layer(variant, layer); },
+           .options = {{"padding", "same"}}}};
+}
+
+Encoder encoder(const EfficientNetVariant& variant) {
+  return {
+      .name = fmt::format("efficientnet_{}", variant.name),
+      .summary = variant.lite ? "EfficientNet-Lite0 encoder, ReLU6, no squeeze-excite"
+                              : "EfficientNet encoder, squeeze-excite and SiLU",
+      .options = kOptions,
+      .features =
+          [&variant](Graph& g, Value image, const std::string& prefix, const NetworkSpec& spec) {
+            return efficientnet(g, image, prefix, variant, options_of(spec));
+          },
+      .before_decoder =
+          [&variant](Graph& g, Features& features, const std::string& prefix) {
+            carry_efficientnet_head(g, features.back(), prefix, variant);
+          },
+      .names = names_of(variant)};
+}
+
+}  // namespace
+
+std::vector<Encoder> efficientnet_encoders() {
+  std::vector<Encoder> made;
+  for (const EfficientNetVariant& variant : kVariants) made.push_back(encoder(variant));
+  made[0].classify = [](Graph& g, const Features& features, const NetworkSpec& spec) {
+    const Value top =
+        efficientnet_head(g, features.back(), "", efficientnet_variant("b0"), options_of(spec));
+    return pooled_scores(g, top, "_fc", 0.2f, spec.classes);
+  };
+  return made;
 }
 
 }  // namespace macadam

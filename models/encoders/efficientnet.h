@@ -51,10 +51,8 @@ Features efficientnet(Graph& g, Value image, const std::string& prefix,
                       const EfficientNetVariant& variant, const EfficientNetOptions& options);
 
 /// The layers between body and classifier, 1x1 to 1280 channels (scaled): BN and activation
-/// follow. A segmentation network only carries their parameters.
+/// follow.
 Value efficientnet_head(Graph& g, Value x, const std::string& prefix,
                         const EfficientNetVariant& variant, const EfficientNetOptions& options);
-void carry_efficientnet_head(Graph& g, Value x, const std::string& prefix,
-                             const EfficientNetVariant& variant);
 
 }  // namespace macadam

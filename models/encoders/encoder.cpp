@@ -21,6 +21,26 @@ ConvLayer score_conv(int classes, int kernel) {
   return conv;
 }
 
+Value pooled_scores(Graph& g, Value x, const std::string& name, float dropout, int classes) {
+  ConvLayer full = plain_conv(classes, 1);
+  full.bias = true;
+  x = g.global_average_pool(x);
+  if (dropout > 0) x = g.dropout(x, dropout);
+  return g.conv(x, name, full);
+}
+
+EncoderNames own_names(std::string tool) {
+  return {.tool = std::move(tool),
+          .layer = [](std::string_view layer) { return std::optional<std::string>(layer); }};
+}
+
+std::optional<std::string> look_up(std::span<const LayerName> table, std::string_view layer) {
+  const auto found = std::find_if(table.begin(), table.end(),
+                                  [&](const LayerName& row) { return row.first == layer; });
+  if (found == table.end()) return std::nullopt;
+  return std::string(found->second);
+}
+
 Padding same_padding(int height, int width, int kernel, int stride) {
   const auto total = [&](int size) {
     const int out = (size + stride - 1) / stride;

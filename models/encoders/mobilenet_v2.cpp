@@ -1,12 +1,18 @@
-#include "models/encoders/mobilenet_v2.h"
+// MobileNetV2 (Sandler et al., 2018), named as torchvision's mobilenet_v2.
 
 #include <fmt/format.h>
 
 #include <array>
 
+#include "models/encoders/encoder.h"
+
 namespace macadam {
 
 namespace {
+
+constexpr std::array<NetworkOption, 1> kOptions{{
+    {"expand_first", "false", "a 1x1 convolution 32 -> 32 before the first depthwise one"},
+}};
 
 Value conv_norm_relu6(Graph& g, Value x, const std::string& name, const ConvLayer& layer) {
   return g.activation(g.batch_norm(g.conv(x, name + ".0", layer), name + ".1"), Activation::relu6);
@@ -28,8 +34,9 @@ Value inverted_residual(Graph& g, Value x, const std::string& name, int out, int
   return stride == 1 && in == out ? g.add(x, y) : y;
 }
 
-}  // namespace
-
+/// The taps are the image, features 1, 3, 6, 13 and 18: 16, 24, 32, 96 and 1280 channels. With
+/// `expand_first` the first block begins with a 1x1 convolution 32 -> 32, which torchvision leaves
+/// out and other implementations keep.
 Features mobilenet_v2(Graph& g, Value image, const std::string& prefix, bool expand_first) {
   struct Stage {
     int expansion, channels, blocks, stride;
@@ -55,6 +62,19 @@ Features mobilenet_v2(Graph& g, Value image, const std::string& prefix, bool exp
   }
   features.push_back(conv_norm_relu6(g, x, prefix + "features.18", plain_conv(1280, 1)));
   return features;
+}
+
+}  // namespace
+
+std::vector<Encoder> mobilenet_v2_encoders() {
+  return {{.name = "mobilenet_v2",
+           .summary = "MobileNetV2 encoder",
+           .options = kOptions,
+           .features =
+               [](Graph& g, Value image, const std::string& prefix, const NetworkSpec& spec) {
+                 return mobilenet_v2(g, image, prefix, bool_option(spec, kOptions[0]));
+               },
+           .names = {own_names("torchvision")}}};
 }
 
 }  // namespace macadam

@@ -1,10 +1,20 @@
-#include "models/encoders/resnet.h"
+// ResNet v1 (He et al., 2016; the stride of a bottleneck lies on its 3x3 convolution), named as
+// torchvision's resnet18, resnet34 and resnet50.
 
 #include <fmt/format.h>
+
+#include <array>
+
+#include "models/encoders/encoder.h"
 
 namespace macadam {
 
 namespace {
+
+struct ResNetVariant {
+  std::array<int, 4> blocks;
+  bool bottleneck;
+};
 
 Value conv_norm(Graph& g, Value x, const std::string& conv, const std::string& norm,
                 const ConvLayer& layer) {
@@ -32,8 +42,7 @@ Value residual_block(Graph& g, Value x, const std::string& name, int width, int 
   return g.relu(g.add(y, shortcut));
 }
 
-}  // namespace
-
+/// The taps are the image, the first ReLU (64 channels at /2) and layer1 … layer4.
 Features resnet(Graph& g, Value image, const std::string& prefix, const ResNetVariant& variant) {
   Features features{image};
   Value x = g.relu(conv_norm(g, image, prefix + "conv1", prefix + "bn1", plain_conv(64, 7, 2)));
@@ -48,6 +57,28 @@ Features resnet(Graph& g, Value image, const std::string& prefix, const ResNetVa
     features.push_back(x);
   }
   return features;
+}
+
+Encoder encoder(std::string name, std::string_view summary, const ResNetVariant& variant) {
+  return {.name = std::move(name),
+          .summary = summary,
+          .features = [variant](Graph& g, Value image, const std::string& prefix,
+                                const NetworkSpec&) { return resnet(g, image, prefix, variant); },
+          .names = {own_names("torchvision")}};
+}
+
+}  // namespace
+
+std::vector<Encoder> resnet_encoders() {
+  std::vector<Encoder> made{
+      encoder("resnet18", "ResNet18 encoder", {{2, 2, 2, 2}, false}),
+      encoder("resnet34", "ResNet34 encoder", {{3, 4, 6, 3}, false}),
+      encoder("resnet50", "ResNet50 encoder, bottlenecks", {{3, 4, 6, 3}, true}),
+  };
+  made[1].classify = [](Graph& g, const Features& features, const NetworkSpec& spec) {
+    return pooled_scores(g, features.back(), "fc", 0, spec.classes);
+  };
+  return made;
 }
 
 }  // namespace macadam
