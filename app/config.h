@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/field_reader.h"
 #include "engine/infer/metrics.h"
 #include "engine/train/fine_tuning.h"
 #include "engine/train/optimizer.h"
@@ -34,49 +35,57 @@ struct DatasetPaths {
   bool operator==(const DatasetPaths&) const = default;
 };
 
-/// The keys follow the members' order; those of another name are in brackets.
+/// What each member means, its key, range and default: describe().
 struct Config {
-  std::string network;                                 // [network or network.name]
-  std::map<std::string, std::string> network_options;  // [network.OPTION] as text
+  std::string network;
+  std::map<std::string, std::string> network_options;  // as text
   DatasetPaths dataset;
   std::string label_set{kAutoLabelSet};
-  VoidPolicy void_policy = VoidPolicy::standard;  // [void = "auto" | "ignore" | "class"]
-  int height = 256, width = 512;                  // [size = [height, width]] that the network sees
+  VoidPolicy void_policy = VoidPolicy::standard;
+  int height = 256, width = 512;
   int batch = 4;
   int64_t epochs = 30;
 
-  LossDesc loss{.dice_weight = 1};   // [loss, label_smoothing, dice_absent, dice_smooth]
+  LossDesc loss{.dice_weight = 1};
   std::vector<float> class_weights;  // one a class; empty: "none"
 
-  // [optimizer, weight_decay, betas, momentum, nesterov, accumulate, clip_norm, ema]
   OptimizerOptions optimizer;
-  double lr = 1e-3;  // the peak; 1e-2 with sgd
+  double lr = 1e-3;
   ScheduleKind schedule = ScheduleKind::cosine;
-  double min_lr = 0;  // where the schedule ends
-  double warmup = 1;  // epochs of linear rise, may be a fraction; by default a tenth, at most 1
-  FineTuning fine_tuning;  // [freeze, encoder_lr, freeze_batch_norm = "none" | "encoder" | "all"]
+  double min_lr = 0;
+  double warmup = 1;  // epochs
+  FineTuning fine_tuning;
 
   Precision precision = Precision::automatic;
   std::string device = "auto";
   uint64_t seed = 1;
-  std::string name;     // of the run; the network's by default
-  std::string runs;     // folder of the runs; "runs" in the current folder by default
-  std::string weights;  // model file to start from; none when empty
-  AugmentList augment = default_augmentation();  // of training photos
-  Normalization normalization;                   // [normalization.mean, .std, .range, .bgr]
+  std::string name;
+  std::string runs;
+  std::string weights;  // none when empty
+  AugmentList augment = default_augmentation();
+  Normalization normalization;
   bool own_normalization = false;  // the table is given; else weights or the network decide
 
-  int loader_threads = 0;        // [loader.threads] 0: all cores
-  int64_t loader_cache = 1024;   // [loader.cache] MiB of decoded samples that may stay in memory
-  int64_t device_cache = 0;      // [loader.device_cache] the same in the device's memory, CUDA only
-  bool reduced_decoding = true;  // [loader.reduced_decoding] see DecodeOptions
-  bool strict = true;            // [loader.strict] JPEGs with faults that cost no pixel are errors
-  int64_t patience = 10;         // [early_stopping.patience] epochs; 0: never stop early
-  AbsentRule absent = AbsentRule::drop;  // [metrics.absent = "drop" | "one" | "zero"]
-  double checkpoint_seconds = 300;       // between checkpoints within an epoch
+  int loader_threads = 0;
+  int64_t loader_cache = 1024;  // MiB
+  int64_t device_cache = 0;     // MiB
+  bool reduced_decoding = true;
+  bool strict = true;
+  int64_t patience = 10;  // epochs
+  AbsentRule absent = AbsentRule::drop;
+  double checkpoint_seconds = 300;
 
   std::set<std::string, std::less<>> given;  // keys that are not left to their defaults
 };
+
+/// The one description of a configuration: every key with its kind, range, default and meaning, and
+/// what resuming asks of it, in the order in which it is written. A new key is a member above and a
+/// line there; what is read, written, compared on resume, listed by `macadam train --keys` and
+/// documented in docs/configuration.md follows.
+void describe(Fields& fields, Config& config);
+
+/// All keys with their values.
+std::vector<DescribedField> fields_of(Config config);
 
 /// Reads a configuration. `overrides` are "key=value" with dotted keys; a value is TOML, or a bare
 /// word that stands for a string. Relative paths are seen from the folder of the file, in
@@ -91,9 +100,6 @@ Config parse_config(std::string_view toml, const std::filesystem::path& file,
 
 /// The whole configuration, nothing left to defaults; parsing it gives the same one again.
 std::string to_toml(const Config& config);
-
-/// `text` as a TOML string.
-std::string toml_string(std::string_view text);
 
 /// The learning rates of the run; its steps are the optimiser's. Requires steps_per_epoch >= 1.
 Schedule schedule_of(const Config& config, int64_t steps_per_epoch);

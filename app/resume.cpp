@@ -3,17 +3,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <system_error>
 #include <utility>
-#include <variant>
 
-#include "app/config_source.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json_text.h"
 #include "base/text.h"
+#include "base/toml.h"
 
 namespace macadam {
 
@@ -26,57 +25,10 @@ using Json = nlohmann::ordered_json;
 constexpr size_t kMostDataBytes = 1 << 20;
 constexpr std::string_view kRemedy = "resume with the same value, or train under another name";
 
-/// Keys that may change between the parts of one run: they alter no result of the steps to come,
-/// but for `epochs`, which stretches the learning-rate schedule of those. What label_set, void and
-/// precision come to is compared instead of the words.
-constexpr std::array<std::string_view, 13> kFree{"label_set",
-                                                 "void",
-                                                 "epochs",
-                                                 "device",
-                                                 "loader.threads",
-                                                 "loader.cache",
-                                                 "loader.strict",
-                                                 "loader.device_cache",
-                                                 "early_stopping.patience",
-                                                 "checkpoint_seconds",
-                                                 "name",
-                                                 "runs",
-                                                 "precision"};
-
-bool is_compared(std::string_view key) {
-  return std::ranges::find(kFree, key) == kFree.end() && key != "network" &&
-         !key.starts_with("network.") && key != "dataset" && !key.starts_with("dataset.");
-}
-
-/// As TOML writes it.
-std::string text_of(const ParameterValue& value) {
-  const auto text = [](const auto& v) -> std::string {
-    using T = std::decay_t<decltype(v)>;
-    std::vector<std::string> items;
-    if constexpr (std::is_same_v<T, std::string>) {
-      return toml_string(v);
-    } else if constexpr (std::is_same_v<T, ParameterList>) {
-      for (const ParameterValue& item : v) items.push_back(text_of(item));
-      return fmt::format("[{}]", joined(items));
-    } else if constexpr (std::is_same_v<T, ParameterTable>) {
-      for (const auto& [name, item] : v) items.push_back(name + " = " + text_of(item));
-      return fmt::format("{{{}}}", joined(items));
-    } else {
-      return fmt::format("{}", v);
-    }
-  };
-  return std::visit(text, value.value);
-}
-
 [[noreturn]] void throw_other(std::string_view key, std::string_view now, std::string_view before,
                               const fs::path& folder) {
   throw InputError(fmt::format("'{}' is {}, but the run was begun with {}", key, now, before),
                    folder.string(), kRemedy);
-}
-
-const ParameterValue* find(const ParameterTable& table, std::string_view key) {
-  const auto found = std::ranges::find(table, key, &NamedParameter::name);
-  return found == table.end() ? nullptr : &found->value;
 }
 
 /// Throws for the first difference, which it looks for within lists and their tables.
@@ -95,6 +47,19 @@ void check_same(const std::string& key, const ParameterValue& now, const Paramet
   }
   const auto* table = std::get_if<ParameterTable>(&now.value);
   const auto* old_table = std::get_if<ParameterTable>(&before.value);
+  // A name alone is short for a table without more.
+  const auto long_form = [](const ParameterValue& value) {
+    return ParameterValue{ParameterTable{{"name", value}}};
+  };
+  const auto named = [](const ParameterTable* t) {
+    return t != nullptr && find(*t, "name") != nullptr;
+  };
+  if (named(table) && std::holds_alternative<std::string>(before.value)) {
+    return check_same(key, now, long_form(before), folder);
+  }
+  if (named(old_table) && std::holds_alternative<std::string>(now.value)) {
+    return check_same(key, long_form(now), before, folder);
+  }
   if (table != nullptr && old_table != nullptr) {
     // Entries of another kind differ in all they have.
     const ParameterValue* name = find(*table, "name");
@@ -102,35 +67,49 @@ void check_same(const std::string& key, const ParameterValue& now, const Paramet
     if (name != nullptr && old_name != nullptr) check_same(key, *name, *old_name, folder);
     for (const auto& [item, value] : *table) {
       const ParameterValue* old = find(*old_table, item);
-      if (old == nullptr) throw_other(key + "." + item, text_of(value), "none", folder);
+      if (old == nullptr) throw_other(key + "." + item, toml_text(value), "none", folder);
       check_same(key + "." + item, value, *old, folder);
     }
     for (const auto& [item, value] : *old_table) {
       if (find(*table, item) == nullptr) {
-        throw_other(key + "." + item, "none", text_of(value), folder);
+        throw_other(key + "." + item, "none", toml_text(value), folder);
       }
     }
     return;
   }
-  if (text_of(now) != text_of(before)) throw_other(key, text_of(now), text_of(before), folder);
+  if (toml_text(now) != toml_text(before))
+    throw_other(key, toml_text(now), toml_text(before), folder);
 }
 
-void check_same_network(const Config& config, const BegunRun& begun) {
-  const Config& before = begun.config;
-  if (config.network != before.network) {
-    throw_other("network", toml_string(config.network), toml_string(before.network), begun.folder);
+/// Gives the fields whose keys are not given now what the run was begun with.
+class KeptFields final : public Fields {
+ public:
+  KeptFields(const Config& config, const BegunRun& begun)
+      : given_(config.given),
+        own_normalization_(config.own_normalization),
+        begun_(fields_of(begun.config)),
+        names_{"'", "'", begun.folder.string(), {}} {}
+
+  void visit(const Field& field, const FieldKind& kind) override {
+    if (field.notes.on_resume != OnResume::kept || stands_now(field.key)) return;
+    const auto before =
+        std::ranges::find(begun_, field.key, [](const DescribedField& f) { return f.field.key; });
+    kind.read(GivenValue(before->value, names_, std::string(field.key), "write " + kind.type));
   }
-  const auto value_in = [](const Config& c, const std::string& option) {
-    const auto found = c.network_options.find(option);
-    return found == c.network_options.end() ? "none" : toml_string(found->second);
-  };
-  for (const Config* side : {&config, &before}) {
-    for (const auto& [option, value] : side->network_options) {
-      const std::string now = value_in(config, option), then = value_in(before, option);
-      if (now != then) throw_other("network." + option, now, then, begun.folder);
-    }
+  bool given(std::string_view) const override { return true; }  // no other default moves
+  void check(bool, std::string_view, std::string_view, std::string_view) const override {}
+  void needs(std::string_view, const Effect&) const override {}
+
+ private:
+  bool stands_now(std::string_view key) const {
+    return key.starts_with("normalization.") ? own_normalization_ : given_.contains(key);
   }
-}
+
+  std::set<std::string, std::less<>> given_;
+  bool own_normalization_;
+  std::vector<DescribedField> begun_;
+  FieldNames names_;
+};
 
 RunData::Split split_of(const Dataset& dataset) {
   uint64_t hash = 0xCBF29CE484222325ull;  // FNV-1a
@@ -240,24 +219,24 @@ std::vector<std::string> overrides_of_run_file(const fs::path& file) {
           "name=" + toml_string(folder.filename().string())};
 }
 
-void keep_begun_defaults(Config& config, const Config& begun) {
-  if (!config.given.contains("warmup")) config.warmup = begun.warmup;
-  if (!config.given.contains("weights")) config.weights = begun.weights;
-  if (!config.own_normalization) config.normalization = begun.normalization;
-  if (begun.weights.empty()) return;
+void keep_begun_defaults(Config& config, const BegunRun& begun) {
+  KeptFields kept(config, begun);
+  describe(kept, config);
+  if (begun.config.weights.empty()) return;
   // Options that came from the weights are not told from given ones.
-  config.network_options.insert(begun.network_options.begin(), begun.network_options.end());
+  config.network_options.insert(begun.config.network_options.begin(),
+                                begun.config.network_options.end());
 }
 
 void check_same_configuration(const Config& config, const BegunRun& begun) {
-  check_same_network(config, begun);
-  const ParameterTable now = toml_values(to_toml(config));
-  const ParameterTable before = toml_values(to_toml(begun.config));
-  for (const auto& [key, value] : now) {
-    if (!is_compared(key)) continue;
-    const ParameterValue* old = find(before, key);
-    if (old == nullptr) throw_other(key, text_of(value), "none", begun.folder);
-    check_same(key, value, *old, begun.folder);
+  const std::vector<DescribedField> before = fields_of(begun.config);
+  for (const DescribedField& now : fields_of(config)) {
+    const FieldNotes& notes = now.field.notes;
+    if (notes.on_resume == OnResume::free || notes.on_resume == OnResume::resolved) continue;
+    if (!notes.effect.holds) continue;
+    const auto old = std::ranges::find(before, now.field.key,
+                                       [](const DescribedField& f) { return f.field.key; });
+    check_same(std::string(now.field.key), now.value, old->value, begun.folder);
   }
 }
 

@@ -53,14 +53,13 @@ BegunRun read_begun_run(const std::filesystem::path& folder);
 /// copied; none when `file` is another configuration.
 std::vector<std::string> overrides_of_run_file(const std::filesystem::path& file);
 
-/// Gives keys that were not given the run's values where their defaults depend on what may have
-/// changed: warmup (on epochs), weights, and what came from the weights (normalisation, options of
-/// the network).
-void keep_begun_defaults(Config& config, const Config& begun);
+/// Gives the keys that are OnResume::kept (warmup, weights, normalisation), and the options of the
+/// network that came from the weights, the run's values where they are not given.
+void keep_begun_defaults(Config& config, const BegunRun& begun);
 
 /// Throws InputError naming the first key, or the part of a list, whose value differs from the
-/// run's and that results depend on. The precision is compared where it is resolved (Trainer), data
-/// set and classes by check_same_data.
+/// run's and that must not (OnResume). What is resolved is compared elsewhere: the precision in
+/// Trainer, data set and classes in check_same_data.
 void check_same_configuration(const Config& config, const BegunRun& begun);
 
 /// Throws InputError when the classes, their ids or the samples are not those that the run was

@@ -5,11 +5,13 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "app/command_line.h"
 #include "app/commands.h"
 #include "app/config.h"
+#include "app/config_keys.h"
 #include "app/console.h"
 #include "app/loader_options.h"
 #include "app/new_model.h"
@@ -19,6 +21,7 @@
 #include "app/scoring.h"
 #include "app/shell_word.h"
 #include "app/training_data.h"
+#include "base/error.h"
 #include "base/files.h"
 #include "base/text.h"
 #include "engine/plan/precision.h"
@@ -37,6 +40,7 @@ struct TrainOptions {
   std::string config;
   std::vector<std::string> overrides;
   bool resume = false, dataset_moved = false;
+  bool keys = false, json = false, markdown = false;
   int64_t profile = 0;  // steps
 };
 
@@ -211,7 +215,7 @@ void train(const TrainOptions& options) {
   std::optional<BegunRun> begun;
   if (options.resume) {
     begun = read_begun_run(run_folder(config));
-    keep_begun_defaults(config, begun->config);
+    keep_begun_defaults(config, *begun);
   }
   // The folder of a new run is made when everything else has been found in order.
   std::optional<RunFolder> folder;
@@ -289,12 +293,30 @@ void train(const TrainOptions& options) {
   }
 }
 
+void print_keys(const TrainOptions& options) {
+  if (options.json) {
+    print_json(keys_json());
+  } else {
+    print("{}", Lines{options.markdown ? keys_markdown() : keys_table()});
+  }
+}
+
+void run_train(const TrainOptions& options) {
+  if (options.keys) {
+    print_keys(options);
+  } else if (options.config.empty()) {
+    throw InputError("config is required", "command line", "see `macadam --help`");
+  } else {
+    train(options);
+  }
+}
+
 }  // namespace
 
 void add_train(CommandLine& line) {
   Command command = line.add("train", "Train a network");
   auto options = std::make_shared<TrainOptions>();
-  command.option("config", &options->config, "TOML file").required();
+  command.option("config", &options->config, "TOML file");
   command.option("overrides", &options->overrides, "key=value, over the file's values");
   Option resume =
       command.flag("--resume", options->resume, "Continue from the run's last checkpoint");
@@ -308,7 +330,15 @@ void add_train(CommandLine& line) {
       .range(1, 1000)
       .optional_value("10")
       .excludes(resume);
-  command.run([options] { train(*options); });
+  Option keys = command.flag("--keys", options->keys,
+                             "List the keys of a configuration: values, default, meaning, and "
+                             "whether --resume takes another value");
+  command.stands_alone(keys, {});
+  Option json = command.flag("--json", options->json, "With --keys: one JSON list").needs(keys);
+  command.flag("--markdown", options->markdown, "With --keys: as docs/configuration.md")
+      .needs(keys)
+      .excludes(json);
+  command.run([options] { run_train(*options); });
 }
 
 }  // namespace macadam

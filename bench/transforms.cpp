@@ -13,6 +13,7 @@
 #include <omp.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <ctime>
 #include <filesystem>
 #include <optional>
@@ -20,10 +21,12 @@
 #include <vector>
 
 #include "app/batch_viewer.h"
+#include "app/config_kinds.h"
 #include "app/config_source.h"
 #include "app/memory.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "base/toml.h"
 #include "bench/measuring.h"
 #include "engine/input/batch_upload.h"
 #include "loader/augment/augmentation.h"
@@ -44,27 +47,28 @@ struct Case {
 
 std::vector<Case> read_cases(const fs::path& file, ImageSize size) {
   constexpr size_t kMaxBytes = size_t{1} << 20;
-  ConfigSource source(read_file(file, kMaxBytes), file, {});
-  ParameterValue value;
-  source.read_value("case", value);
-  source.reject_unknown();
-  const auto* list = std::get_if<ParameterList>(&value.value);
-  if (list == nullptr || list->empty()) {
-    source.fail("case", "is not there", "write tables [[case]] with name and augment");
-  }
+  const ParameterTable values = parse_toml(read_file(file, kMaxBytes), file.string());
+  FieldReader reader(values, {"'", "'", file.string()});
   std::vector<Case> cases;
-  for (const ParameterValue& item : *list) {
-    const auto* table = std::get_if<ParameterTable>(&item.value);
-    if (table == nullptr) source.fail("case", "holds no tables", "write [[case]]");
-    FieldReader fields(*table, fmt::format("case[{}]", cases.size()), file.string(), size);
-    const ParameterValue* name = fields.take("name");
-    const auto* text = name == nullptr ? nullptr : std::get_if<std::string>(&name->value);
-    if (text == nullptr) fields.fail("name", "is no string", "name the case");
-    const ParameterValue* augment = fields.take("augment");
-    if (augment == nullptr) fields.fail("augment", "is not there", "write a list of transforms");
-    fields.reject_unknown();
-    cases.push_back({*text, Augmentation(parse_augmentation(*augment, *text, size), size)});
-  }
+  const auto read_case = [&](const GivenValue& given) {
+    const auto* table = std::get_if<ParameterTable>(&given.value().value);
+    if (table == nullptr) given.fail(fmt::format("holds {}", type_name(given.value())));
+    FieldReader fields(*table, {fmt::format("case[{}].", cases.size()), "", given.where()});
+    std::string name;
+    AugmentList list;
+    fields.text("name", name);
+    fields.check(!name.empty(), "name", "is missing", "name the case");
+    fields.check(fields.given("augment"), "augment", "is missing", "write a list of transforms");
+    fields.visit("augment", augment_kind(list, size));
+    reject_unknown(fields);
+    cases.push_back({name, Augmentation(list, size)});
+  };
+  reader.visit("case", {.type = "tables [[case]] with name and augment",
+                        .read = [&](const GivenValue& given) {
+                          std::ranges::for_each(given.items(), read_case);
+                        }});
+  reject_unknown(reader);
+  reader.check(!cases.empty(), "case", "is missing", "write tables [[case]] with name and augment");
   return cases;
 }
 

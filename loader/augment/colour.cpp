@@ -95,10 +95,9 @@ void HueSaturationValue::write(const Drawn& drawn, AugmentBuilder& builder) cons
   builder.hsv(floored(drawn.hue), floored(drawn.saturation), floored(drawn.value));
 }
 
-void Clahe::describe(Fields& fields) {
+void Clahe::describe(Fields& fields, ImageSize size) {
   fields.range("clip_limit", clip_limit, Scalar::from_one, 0.01, 1000);
   fields.integers("tile_grid_size", tile_grid_size, 1, 64);
-  const ImageSize size = fields.size();
   fields.check(tile_grid_size[0] <= size.width && tile_grid_size[1] <= size.height,
                "tile_grid_size",
                fmt::format("is [{}, {}], more than {} x {} pixels", tile_grid_size[0],

@@ -59,7 +59,7 @@ struct Clahe {
     double clip_limit = 0;
   };
 
-  void describe(Fields& fields);
+  void describe(Fields& fields, ImageSize size);
   void add_cost(ImageSize, AugmentCost& cost) const {
     cost.add_equalize(tile_grid_size[0] * tile_grid_size[1]);
   }

@@ -100,9 +100,9 @@ double RandomScale::draw(RandomStream& random) const {
   return random.uniform(1 + scale_limit.low, 1 + scale_limit.high);
 }
 
-void RandomCrop::describe(Fields& fields) {
-  if (!fields.given("height")) height = fields.size().height;
-  if (!fields.given("width")) width = fields.size().width;
+void RandomCrop::describe(Fields& fields, ImageSize size) {
+  if (!fields.given("height")) height = size.height;
+  if (!fields.given("width")) width = size.width;
   fields.integer("height", height, 1, kMaxSide);
   fields.integer("width", width, 1, kMaxSide);
   fields.number("class_uniform", class_uniform, 0, 1);

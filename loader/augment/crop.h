@@ -44,7 +44,7 @@ struct RandomCrop {
   /// pixels, or is alone. The last draw stands. 1: never (mmsegmentation's rule).
   double cat_max_ratio = 1;
 
-  void describe(Fields& fields);
+  void describe(Fields& fields, ImageSize size);
   bool needs_labels() const { return class_uniform > 0 || cat_max_ratio < 1; }
   /// The rectangle in pixels of the photo, which is enlarged by `scale` to whole pixels (rounded
   /// down) first. Requires labels of the photo's size where needs_labels().

@@ -79,7 +79,7 @@ void ElasticTransform::describe(Fields& fields) {
   fields.number("alpha_affine", alpha_affine, 0, 1e4);
   fields.boolean("approximate", approximate);
   fields.boolean("same_dxdy", same_dxdy);
-  fields.border(border);
+  border.describe(fields);
 }
 
 ElasticGrid ElasticTransform::grid(ImageSize size) const {

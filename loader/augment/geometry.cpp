@@ -55,7 +55,7 @@ void ShiftScaleRotate::describe(Fields& fields) {
   fields.range("shift_limit_y", shift_limit_y, Scalar::symmetric, -1, 1);
   fields.range("scale_limit", scale_limit, Scalar::symmetric, -0.99, 10);
   fields.range("rotate_limit", rotate_limit, Scalar::symmetric, -360, 360);
-  fields.border(border);
+  border.describe(fields);
 }
 
 ShiftScaleRotate::Drawn ShiftScaleRotate::draw(RandomStream& random, ImageSize) const {
@@ -78,16 +78,15 @@ void ShiftScaleRotate::write(const Drawn& drawn, AugmentBuilder& builder) const 
   builder.affine(inverse_affine(matrix), border.border);
 }
 
-void GridDistortion::describe(Fields& fields) {
+void GridDistortion::describe(Fields& fields, ImageSize size) {
   fields.integer("num_steps", num_steps, 1, 64);
-  const ImageSize size = fields.size();
   fields.check(
       covered(size.height, num_steps) && covered(size.width, num_steps), "num_steps",
       fmt::format("is {}, too many for {} x {} pixels", num_steps, size.height, size.width),
       "write fewer, at best a divisor of height and width");
   fields.range("distort_limit", distort_limit, Scalar::symmetric, -0.99, 1);
   fields.boolean("normalized", normalized);
-  fields.border(border);
+  border.describe(fields);
 }
 
 void GridDistortion::add_cost(ImageSize, AugmentCost& cost) const {
@@ -117,7 +116,7 @@ void GridDistortion::write(const Drawn& drawn, AugmentBuilder& builder) const {
 void OpticalDistortion::describe(Fields& fields) {
   fields.range("distort_limit", distort_limit, Scalar::symmetric, -10, 10);
   fields.range("shift_limit", shift_limit, Scalar::symmetric, -1e4, 1e4);
-  fields.border(border);
+  border.describe(fields);
 }
 
 OpticalDistortion::Drawn OpticalDistortion::draw(RandomStream& random, ImageSize) const {

@@ -57,7 +57,7 @@ struct GridDistortion {
     std::vector<double> steps_x, steps_y;  // stretches, num_steps + 1 each
   };
 
-  void describe(Fields& fields);
+  void describe(Fields& fields, ImageSize size);
   void add_cost(ImageSize, AugmentCost& cost) const;
   Drawn draw(RandomStream& random, ImageSize size) const;
   void write(const Drawn& drawn, AugmentBuilder& builder) const;

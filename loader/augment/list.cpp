@@ -3,11 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <optional>
+#include <string>
 #include <type_traits>
 #include <utility>
 
 #include "base/error.h"
+#include "base/field_reader.h"
 #include "base/text.h"
 #include "loader/label_set.h"
 
@@ -49,6 +52,43 @@ std::string_view name_of(const AugmentEntry& entry) {
   return std::visit([](const auto& transform) { return transform.kName; }, entry.transform);
 }
 
+/// The parameters of a transform that is no container.
+template <class T>
+void describe(T& transform, Fields& fields, ImageSize size) {
+  if constexpr (requires { transform.describe(fields, size); }) {
+    transform.describe(fields, size);
+  } else {
+    transform.describe(fields);
+  }
+}
+
+/// Keys of the original that are left out on purpose, and what to do instead.
+constexpr std::array<std::array<std::string_view, 2>, 4> kLeftOut{{
+    {"always_apply", "write p = 1"},
+    {"interpolation", "remove it: photos are interpolated linearly, masks take the nearest pixel"},
+    {"rotate_method", "remove it: there are no boxes to rotate"},
+    {"eps", "remove it: it has no effect"},
+}};
+
+/// The valid key that `key` most likely means: `limit` is more of a distort_limit than of a name.
+std::string meant(const std::string& key, const std::vector<std::string>& valid) {
+  const auto holds = [&](const std::string& other) { return other.find(key) != std::string::npos; };
+  const auto found = std::ranges::find_if(valid, holds);
+  return key.size() > 2 && found != valid.end() ? *found : nearest(key, valid);
+}
+
+void reject_unknown(const FieldReader& reader, std::string_view path, std::string_view where) {
+  for (const auto& [key, origin] : reader.unread()) {
+    const auto left_out =
+        std::ranges::find(kLeftOut, key, [](const auto& item) { return item[0]; });
+    throw InputError(
+        fmt::format("{} has no parameter {}", path, quote(key)), place_of(origin, where),
+        left_out != kLeftOut.end() ? std::string((*left_out)[1])
+                                   : fmt::format("did you mean '{}'? (valid: {})",
+                                                 meant(key, reader.keys()), joined(reader.keys())));
+  }
+}
+
 /// Where a list stands, for errors and for what may stand in it.
 struct Place {
   std::string_view where;
@@ -63,9 +103,8 @@ AugmentEntry parse_entry(const ParameterValue& value, const std::string& path, c
   if (table == nullptr) {
     throw InputError(fmt::format("{} is {}", path, type_name(value)), place.where, kExample);
   }
-  const auto found = std::ranges::find(*table, "name", &NamedParameter::name);
-  const auto* name =
-      found == table->end() ? nullptr : std::get_if<std::string>(&found->value.value);
+  const ParameterValue* named = find(*table, "name");
+  const auto* name = named == nullptr ? nullptr : std::get_if<std::string>(&named->value);
   if (name == nullptr) {
     throw InputError(fmt::format("{} is a transform without a name", path), place.where, kExample);
   }
@@ -82,7 +121,7 @@ AugmentEntry parse_entry(const ParameterValue& value, const std::string& path, c
         fmt::format("did you mean \"{}\"? (valid: {})", nearest(*name, names), joined(names)));
   }
   const std::string full_path = fmt::format("{} {}", path, *name);
-  FieldReader reader(*table, full_path, std::string(place.where), place.size);
+  FieldReader reader(*table, {full_path + ".", "", std::string(place.where)});
   reader.take("name");
   std::visit(
       [&]<class T>(T& transform) {
@@ -93,7 +132,7 @@ AugmentEntry parse_entry(const ParameterValue& value, const std::string& path, c
                                             {place.where, place.size, place.depth + 1});
           reader.check(!transform.transforms.empty(), "transforms", "is empty", kExample);
         } else {
-          transform.describe(reader);
+          describe(transform, reader, place.size);
         }
         if constexpr (std::is_same_v<T, OneOf>) {
           const auto weighs = [](const AugmentEntry& child) { return child.p > 0; };
@@ -103,7 +142,7 @@ AugmentEntry parse_entry(const ParameterValue& value, const std::string& path, c
       },
       entry->transform);
   reader.number("p", entry->p, 0, 1);
-  reader.reject_unknown();
+  reject_unknown(reader, full_path, place.where);
   return *std::move(entry);
 }
 
@@ -216,23 +255,21 @@ void check_fills(const AugmentList& list, std::string_view where) {
   });
 }
 
-std::string entry_text(const AugmentEntry& entry) {
-  FieldWriter writer;
-  writer.raw("name", fmt::format("\"{}\"", name_of(entry)));
+ParameterTable table_of(AugmentEntry entry) {
+  ParameterTable table{{"name", {std::string(name_of(entry))}}};
+  FieldList fields;
   std::visit(
-      [&]<class T>(T transform) {
+      [&]<class T>(T& transform) {
         if constexpr (is_container<T>) {
-          std::vector<std::string> items;
-          for (const AugmentEntry& child : transform.transforms) items.push_back(entry_text(child));
-          writer.raw("transforms", fmt::format("[{}]", joined(items)));
+          table.push_back({"transforms", to_value(transform.transforms)});
         } else {
-          transform.describe(writer);
+          describe(transform, fields, {});
         }
       },
       entry.transform);
-  double p = entry.p;
-  writer.number("p", p, 0, 1);
-  return fmt::format("{{{}}}", joined(writer.items()));
+  fields.number("p", entry.p, 0, 1);
+  for (NamedParameter& parameter : fields.table()) table.push_back(std::move(parameter));
+  return table;
 }
 
 }  // namespace
@@ -283,12 +320,10 @@ AugmentList parse_augmentation(const ParameterValue& value, std::string_view whe
   return list;
 }
 
-std::string to_text(const AugmentList& list) {
-  if (list.empty()) return "[]";
-  if (list.size() == 1) return fmt::format("[{}]", entry_text(list.front()));
-  std::string text = "[\n";
-  for (const AugmentEntry& entry : list) text += fmt::format("  {},\n", entry_text(entry));
-  return text + "]";
+ParameterValue to_value(const AugmentList& list) {
+  ParameterList values;
+  for (const AugmentEntry& entry : list) values.push_back({table_of(entry)});
+  return {std::move(values)};
 }
 
 AugmentCost cost_of(const AugmentList& list, ImageSize size) {

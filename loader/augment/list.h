@@ -1,7 +1,6 @@
 #pragma once
 // A list of transforms, as the configuration's `augment` gives it.
 
-#include <string>
 #include <string_view>
 #include <variant>
 #include <vector>
@@ -63,9 +62,8 @@ AugmentList default_augmentation();
 /// wrong order, and lists whose programs could pass what AugmentHeader holds.
 AugmentList parse_augmentation(const ParameterValue& value, std::string_view where, ImageSize size);
 
-/// The list as TOML with every parameter; parsing it gives the same list. One transform a line
-/// where there are several.
-std::string to_text(const AugmentList& list);
+/// The list with every parameter; parsing it gives the same list.
+ParameterValue to_value(const AugmentList& list);
 
 /// Throws InputError when a transform fills the mask with a label that `classes` classes do not
 /// have (255, ignored, may always be filled in).

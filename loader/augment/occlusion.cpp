@@ -56,7 +56,7 @@ void RandomShadow::write(const Drawn& drawn, AugmentBuilder& builder) const {
   if (!drawn.polygons.empty()) builder.shadow(drawn.polygons);
 }
 
-void CoarseDropout::describe(Fields& fields) {
+void CoarseDropout::describe(Fields& fields, ImageSize size) {
   fields.integer("max_holes", max_holes, 1, AugmentHeader::kMaxOps);
   fields.extent("max_height", max_height, kMaxSide);
   fields.extent("max_width", max_width, kMaxSide);
@@ -79,7 +79,6 @@ void CoarseDropout::describe(Fields& fields) {
                "write a smaller one");
   fields.check(min_width.value <= max_width.value, "min_width", "is more than max_width",
                "write a smaller one");
-  const ImageSize size = fields.size();
   fields.check(
       fraction || max_height.value <= size.height, "max_height",
       fmt::format("is {}, more than the network's height {}", max_height.value, size.height),

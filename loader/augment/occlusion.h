@@ -45,7 +45,7 @@ struct CoarseDropout {
     std::vector<Hole> holes;
   };
 
-  void describe(Fields& fields);
+  void describe(Fields& fields, ImageSize size);
   void add_cost(ImageSize, AugmentCost& cost) const;
   Drawn draw(RandomStream& random, ImageSize size) const;
   void write(const Drawn& drawn, AugmentBuilder& builder) const;

@@ -54,7 +54,7 @@ const std::map<std::string, std::vector<std::string>> kVendorHeaders{
     {"stb_image", {"image/stb.cpp"}},
     {"jpeglib", {"image/jpeg.cpp", "image/jpeg_writer.cpp"}},
     {"libdeflate", {"image/deflate.cpp"}},
-    {"toml++/", {"app/config_source.cpp", "loader/dataset_file.cpp"}},
+    {"toml++/", {"base/toml.cpp", "loader/dataset_file.cpp"}},
     {"CLI/", {"app/command_line.cpp", "bench/"}},
     {"hdf5", {"models/weights/hdf5_reader.cpp"}},
     {"nlohmann/",
