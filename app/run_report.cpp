@@ -47,16 +47,6 @@ std::filesystem::path sample_file(const std::filesystem::path& folder, std::stri
   return folder / (name + ".png");
 }
 
-std::vector<EpochRecord> history_of(const std::filesystem::path& folder) {
-  std::vector<EpochRecord> history;
-  for (const ResultsRow& row : read_results(folder / "results.csv")) {
-    history.push_back({static_cast<int>(row.epoch), row.train_loss, row.val_loss, row.mean_iou,
-                       row.mean_dice, row.lr, row.seconds, row.images_per_second,
-                       row.data_wait_seconds});
-  }
-  return history;
-}
-
 std::vector<ClassScore> class_scores(const LabelSet& labels, const SegmentationMetrics& metrics) {
   std::vector<ClassScore> scores;
   for (size_t c = 0; c < metrics.classes.size(); ++c) {
@@ -115,10 +105,8 @@ void write_run_report(const Config& config, Loader& val_loader, const DeviceInfo
   data.batch = config.batch;
   data.parameters = static_cast<uint64_t>(graph.parameter_count());
   data.best_epoch = static_cast<int>(model.info().epoch);
-  data.mean_iou = metrics.mean_iou;
-  data.mean_dice = metrics.mean_dice;
-  data.pixel_accuracy = metrics.pixel_accuracy;
-  data.history = history_of(folder);
+  data.scores = metrics.scores;
+  data.history = read_results(folder / "results.csv");
   for (const EpochRecord& record : data.history) data.seconds += record.seconds;
   data.classes = class_scores(labels, metrics);
   data.confusion.assign(confusion.counts().begin(), confusion.counts().end());

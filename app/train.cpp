@@ -61,13 +61,15 @@ class ConsoleObserver final : public TrainingObserver {
                     p.trained, p.frozen));
   }
   void on_validation(int64_t batch, int64_t batches) override { validation_.show(batch, batches); }
-  void on_epoch(const EpochSummary& s) override {
-    say(
-        fmt::format("epoch {}: train loss {:.4f}, val loss {}, {} {}, pixel accuracy {}, "
-                    "{:.1f} s{}",
-                    s.epoch, s.train_loss, score_text(s.val_loss), s.metrics.mean_iou_name(),
-                    score_text(s.metrics.mean_iou), score_text(s.metrics.pixel_accuracy), s.seconds,
-                    s.best ? ", best so far" : ""));
+  void on_epoch(const EpochRecord& r) override {
+    std::string text = fmt::format("epoch {}: train loss {:.4f}, val loss {}", r.epoch,
+                                   r.train_loss, score_text(r.val_loss));
+    for (size_t i = 0; i < r.scores.size(); ++i) {  // the first by its whole name: by its rule
+      const Score& score = r.scores[i];
+      text += fmt::format(", {} {}", i == 0 ? score.name : title_of(score.name),
+                          score_text(score.value));
+    }
+    say(text + fmt::format(", {:.1f} s{}", r.seconds, r.best ? ", best so far" : ""));
   }
 
  private:

@@ -1,7 +1,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <functional>
+#include <set>
+#include <string>
 
 #include "report/markup.h"
 #include "report/report.h"
@@ -25,8 +29,8 @@ constexpr double kWidth = 800, kLeft = 64, kRight = 24;
 constexpr double kPlotWidth = kWidth - kLeft - kRight;
 
 struct Series {
-  const char* name;
-  double EpochRecord::*value;
+  std::string name;
+  std::function<double(const EpochRecord&)> value;
   const char* colour;
   const char* dashes;
 };
@@ -48,7 +52,7 @@ Range range_of(std::span<const EpochRecord> history, const std::vector<Series>& 
   double lo = INFINITY, hi = -INFINITY;
   for (const EpochRecord& record : history) {
     for (const Series& s : series) {
-      const double value = record.*s.value;
+      const double value = s.value(record);
       if (!std::isfinite(value)) continue;
       lo = std::min(lo, value);
       hi = std::max(hi, value);
@@ -117,17 +121,19 @@ class Plot {
   std::string finish() && { return std::move(svg_).finish(); }
 
  private:
-  double x_of(int epoch) const {
+  double x_of(int64_t epoch) const {
     if (first_ == last_) return kLeft + kPlotWidth * 0.5;
     constexpr double inset = 8;
-    return kLeft + inset + (kPlotWidth - 2 * inset) * (epoch - first_) / (last_ - first_);
+    return kLeft + inset +
+           (kPlotWidth - 2 * inset) * static_cast<double>(epoch - first_) /
+               static_cast<double>(last_ - first_);
   }
 
-  std::vector<int> epoch_ticks() const {
+  std::vector<int64_t> epoch_ticks() const {
     if (first_ == last_) return {first_};
-    std::vector<int> epochs;
-    for (double tick : round_ticks(first_, last_, 12)) {
-      if (tick == std::floor(tick)) epochs.push_back(static_cast<int>(tick));
+    std::vector<int64_t> epochs;
+    for (double tick : round_ticks(static_cast<double>(first_), static_cast<double>(last_), 12)) {
+      if (tick == std::floor(tick)) epochs.push_back(static_cast<int64_t>(tick));
     }
     return epochs;
   }
@@ -141,7 +147,7 @@ class Plot {
       run.clear();
     };
     for (const EpochRecord& record : history_) {
-      const double value = record.*series.value;
+      const double value = series.value(record);
       if (!std::isfinite(value)) {
         flush();
         continue;
@@ -167,7 +173,8 @@ class Plot {
     for (auto series = panel.series.rbegin(); series != panel.series.rend(); ++series) {
       double last = NAN;
       for (const EpochRecord& record : history_) {
-        if (std::isfinite(record.*series->value)) last = record.*series->value;
+        const double value = series->value(record);
+        if (std::isfinite(value)) last = value;
       }
       const std::string label = fmt::format("{}  {}", series->name, value_label(last));
       svg_.text(x, panel.top - 12, label, {.size = 12, .anchor = "end", .fill = kInk});
@@ -182,8 +189,28 @@ class Plot {
   std::span<const EpochRecord> history_;
   int best_;
   Svg svg_;
-  int first_, last_;
+  int64_t first_, last_;
 };
+
+/// A line for each score that any epoch has.
+std::vector<Series> scores_of(std::span<const EpochRecord> history) {
+  constexpr std::array<const char*, 4> kColours{kGreen, kPurple, kBlue, kVermilion};
+  constexpr std::array<const char*, 3> kDashes{"", "7 4", "2 3"};
+  std::vector<Series> series;
+  std::set<std::string> known;
+  for (const EpochRecord& record : history) {
+    for (const Score& score : record.scores) {
+      if (!known.insert(score.name).second) continue;
+      const auto value = [name = score.name](const EpochRecord& one) {
+        const auto found = std::ranges::find(one.scores, name, &Score::name);
+        return found == one.scores.end() ? NAN : found->value;
+      };
+      series.push_back({title_of(score.name), value, kColours[series.size() % kColours.size()],
+                        kDashes[series.size() % kDashes.size()]});
+    }
+  }
+  return series;
+}
 
 }  // namespace
 
@@ -196,8 +223,7 @@ std::string curves_svg(std::span<const EpochRecord> history, int best_epoch) {
   }
   const std::vector<Series> losses = {{"training", &EpochRecord::train_loss, kBlue, ""},
                                       {"validation", &EpochRecord::val_loss, kVermilion, "7 4"}};
-  const std::vector<Series> scores = {{"mean IoU", &EpochRecord::mean_iou, kGreen, ""},
-                                      {"mean Dice", &EpochRecord::mean_dice, kPurple, "7 4"}};
+  const std::vector<Series> scores = scores_of(history);
   const std::vector<Series> rates = {{"learning rate", &EpochRecord::lr, kBlue, ""}};
   const Panel panels[] = {
       {"Loss", losses, 44, 210, range_of(history, losses, false)},

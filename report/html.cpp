@@ -128,9 +128,12 @@ std::string key_figures(const ReportData& d) {
   const auto figure = [&](std::string_view name, const std::string& value) {
     out += fmt::format("<div><dt>{}</dt><dd>{}</dd></div>\n", name, escape_markup(value));
   };
-  figure("Mean IoU", percent(d.mean_iou, "\u2013"));
-  figure("Mean Dice", percent(d.mean_dice, "\u2013"));
-  figure("Pixel accuracy", percent(d.pixel_accuracy, "\u2013"));
+  for (const Score& score : d.scores) {
+    std::string title = title_of(score.name);
+    if (!title.empty() && title[0] >= 'a' && title[0] <= 'z')
+      title[0] = static_cast<char>(title[0] - 'a' + 'A');
+    figure(escape_markup(title), percent(score.value, "\u2013"));
+  }
   figure("Training time", duration(d.seconds));
   return out + "</dl>\n";
 }
@@ -162,10 +165,15 @@ std::string scores(const ReportData& d) {
     out += fmt::format("<td class=\"n\">{}</td></tr>\n",
                        share > 0 && share < 0.0005 ? "&lt; 0.1%" : percent(share));
   }
+  const auto mean = [&](std::string_view beginning) {
+    const auto found = std::ranges::find_if(
+        d.scores, [&](const Score& score) { return score.name.starts_with(beginning); });
+    return percent(found == d.scores.end() ? NAN : found->value, "\u2013");
+  };
   out += fmt::format(
       "</tbody>\n<tfoot><tr><th scope=\"row\">Mean</th><td class=\"b\"></td><td class=\"n\">{}</td>"
       "<td class=\"n\">{}</td><td class=\"n\"></td></tr></tfoot></table>\n",
-      percent(d.mean_iou, "\u2013"), percent(d.mean_dice, "\u2013"));
+      mean("miou_"), mean("mdice_"));
   return out;
 }
 

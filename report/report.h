@@ -8,20 +8,10 @@
 #include <string>
 #include <vector>
 
+#include "engine/train/epoch_record.h"
 #include "image/image.h"
 
 namespace macadam {
-
-/// One epoch of training. A value that is not known is NaN.
-struct EpochRecord {
-  int epoch = 0;  ///< from 1
-  double train_loss = 0, val_loss = 0;
-  double mean_iou = 0, mean_dice = 0;  ///< of the validation split, 0 to 1
-  double lr = 0;                       ///< at the end of the epoch
-  double seconds = 0;
-  double images_per_second = 0;
-  double data_wait_seconds = 0;  ///< of `seconds`, spent waiting for the loader
-};
 
 struct ClassScore {
   std::string name;
@@ -44,9 +34,9 @@ struct ReportData {
   std::string version;  ///< of the program
   int height = 0, width = 0, batch = 0;
   uint64_t parameters = 0;
-  double seconds = 0;  ///< of the whole run
-  int best_epoch = 0;  ///< whose weights were scored; 0 = none
-  double mean_iou = 0, mean_dice = 0, pixel_accuracy = 0;
+  double seconds = 0;         ///< of the whole run
+  int best_epoch = 0;         ///< whose weights were scored; 0 = none
+  std::vector<Score> scores;  ///< of the best epoch
   std::vector<EpochRecord> history;
   std::vector<ClassScore> classes;
   /// classes x classes pixels, row = truth, column = prediction; may be empty.

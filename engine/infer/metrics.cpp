@@ -93,18 +93,12 @@ ConfusionMatrix& ConfusionMatrix::operator+=(const ConfusionMatrix& other) {
   return *this;
 }
 
-std::string SegmentationMetrics::mean_iou_name() const {
-  return fmt::format("miou_{}", suffix_of(absent));
-}
-
-std::string SegmentationMetrics::mean_dice_name() const {
-  return fmt::format("mdice_{}", suffix_of(absent));
-}
-
-std::map<std::string, double> SegmentationMetrics::scalars() const {
-  return {{mean_iou_name(), mean_iou},
-          {mean_dice_name(), mean_dice},
-          {"pixel_accuracy", pixel_accuracy}};
+std::string title_of(std::string_view score) {
+  if (score.starts_with("miou_")) return "mean IoU";
+  if (score.starts_with("mdice_")) return "mean Dice";
+  std::string title(score);
+  std::ranges::replace(title, '_', ' ');
+  return title;
 }
 
 SegmentationMetrics compute_metrics(const ConfusionMatrix& matrix, AbsentRule absent) {
@@ -125,9 +119,11 @@ SegmentationMetrics compute_metrics(const ConfusionMatrix& matrix, AbsentRule ab
     correct += hits;
     result.pixels += metrics.label_pixels;
   }
-  result.pixel_accuracy = ratio(correct, result.pixels);
-  result.mean_iou = mean(result.classes, &ClassMetrics::iou, absent);
-  result.mean_dice = mean(result.classes, &ClassMetrics::dice, absent);
+  const std::string_view suffix = suffix_of(absent);
+  result.scores = {
+      {fmt::format("miou_{}", suffix), mean(result.classes, &ClassMetrics::iou, absent)},
+      {fmt::format("mdice_{}", suffix), mean(result.classes, &ClassMetrics::dice, absent)},
+      {"pixel_accuracy", ratio(correct, result.pixels)}};
   return result;
 }
 
@@ -139,7 +135,9 @@ std::string metrics_table(const SegmentationMetrics& metrics,
                           std::span<const std::string> class_names) {
   require(class_names.size() == metrics.classes.size(), "one name a class");
   const std::vector<std::string> names = printable_names(class_names);
-  const size_t width = widest(names, std::string_view("pixel_accuracy").size());
+  size_t longest = 0;
+  for (const Score& score : metrics.scores) longest = std::max(longest, score.name.size());
+  const size_t width = widest(names, longest);
   const auto line = [&](std::string_view name, std::string_view iou, std::string_view dice,
                         std::string_view label, std::string_view predicted) {
     return fmt::format("{}  {:>6}  {:>6}  {:>14}  {:>16}\n", pad_right(name, width), iou, dice,
@@ -151,12 +149,10 @@ std::string metrics_table(const SegmentationMetrics& metrics,
     table += line(names[c], score_text(m.iou), score_text(m.dice), fmt::to_string(m.label_pixels),
                   fmt::to_string(m.predicted_pixels));
   }
-  const auto summary = [&](std::string_view name, double value) {
-    return fmt::format("{}  {:>6}\n", pad_right(name, width), score_text(value));
-  };
-  table += summary(metrics.mean_iou_name(), metrics.mean_iou);
-  table += summary(metrics.mean_dice_name(), metrics.mean_dice);
-  return table + summary("pixel_accuracy", metrics.pixel_accuracy);
+  for (const Score& score : metrics.scores) {
+    table += fmt::format("{}  {:>6}\n", pad_right(score.name, width), score_text(score.value));
+  }
+  return table;
 }
 
 std::string confusion_table(const ConfusionMatrix& matrix,
@@ -192,9 +188,7 @@ nlohmann::ordered_json metrics_json(const SegmentationMetrics& metrics,
   require(names.size() == metrics.classes.size(), "one name a class");
   require(names.size() == static_cast<size_t>(matrix.classes()), "one row a class");
   nlohmann::ordered_json root;
-  root[metrics.mean_iou_name()] = json_number(metrics.mean_iou);
-  root[metrics.mean_dice_name()] = json_number(metrics.mean_dice);
-  root["pixel_accuracy"] = json_number(metrics.pixel_accuracy);
+  for (const Score& score : metrics.scores) root[score.name] = json_number(score.value);
   root["pixels"] = metrics.pixels;
   root["classes"] = nlohmann::ordered_json::array();
   root["confusion"] = nlohmann::ordered_json::array();

@@ -3,7 +3,6 @@
 // per-image scores depend on the batch size and are not offered.
 
 #include <cstdint>
-#include <map>
 #include <nlohmann/json_fwd.hpp>
 #include <span>
 #include <string>
@@ -56,18 +55,30 @@ struct ClassMetrics {
   uint64_t predicted_pixels = 0;
 };
 
+/// A number with the name that it has in results.csv, JSON and model files.
+struct Score {
+  std::string name;
+  double value = 0;
+
+  bool operator==(const Score&) const = default;
+};
+
+/// A score's name for people: "mean IoU" of "miou_present"; "pixel accuracy" of "pixel_accuracy".
+std::string title_of(std::string_view score);
+
 struct SegmentationMetrics {
   std::vector<ClassMetrics> classes;
   AbsentRule absent = AbsentRule::drop;
-  double mean_iou = 0, mean_dice = 0;  // under `absent`; NaN when every class was dropped
-  double pixel_accuracy = 0;           // NaN without pixels
   uint64_t pixels = 0;
+  /// What is said of the whole: the means under `absent` (NaN when every class was dropped) and the
+  /// pixel accuracy (NaN without pixels). Tables, logs, results, reports and model files show
+  /// whatever is in this list.
+  std::vector<Score> scores;
 
-  /// {"miou_present": ..., "mdice_present": ..., "pixel_accuracy": ...}, by the rule's names.
-  std::map<std::string, double> scalars() const;
-  /// "miou_present" and so on.
-  std::string mean_iou_name() const;
-  std::string mean_dice_name() const;
+  /// "miou_present" and so on: the first score, by which the best epoch is chosen.
+  const Score& mean_iou() const { return scores.at(0); }
+  const Score& mean_dice() const { return scores.at(1); }
+  const Score& pixel_accuracy() const { return scores.at(2); }
 };
 
 SegmentationMetrics compute_metrics(const ConfusionMatrix& matrix, AbsentRule absent);
@@ -84,7 +95,7 @@ std::string confusion_table(const ConfusionMatrix& matrix,
                             std::span<const std::string> class_names);
 /// A number, or null for NaN, which JSON does not have.
 nlohmann::ordered_json json_number(double value);
-/// One object: the scalars, "classes" (name, iou, dice, pixels) and "confusion" (counts, row
+/// One object: the scores, "classes" (name, iou, dice, pixels) and "confusion" (counts, row
 /// by row).
 nlohmann::ordered_json metrics_json(const SegmentationMetrics& metrics,
                                     const ConfusionMatrix& matrix,

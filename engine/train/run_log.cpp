@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdlib>
 #include <limits>
@@ -17,18 +19,72 @@ namespace macadam {
 namespace {
 
 constexpr size_t kMaxLogBytes = size_t{1} << 30;
-constexpr size_t kColumns = 11;  // of results.csv
+
+/// The columns of results.csv that are numbers of EpochRecord itself; scores follow val_loss.
+struct Column {
+  std::string_view name;
+  double EpochRecord::*value;
+  bool rounded;  // to thousandths: what a clock gives
+};
+constexpr std::array<Column, 6> kColumns{{
+    {"train_loss", &EpochRecord::train_loss, false},
+    {"val_loss", &EpochRecord::val_loss, false},
+    {"lr", &EpochRecord::lr, false},
+    {"seconds", &EpochRecord::seconds, true},
+    {"images_per_second", &EpochRecord::images_per_second, true},
+    {"data_wait_seconds", &EpochRecord::data_wait_seconds, true},
+}};
+constexpr size_t kBeforeScores = 2;
 
 /// JSON has no NaN.
 nlohmann::json number(double value) {
   return std::isfinite(value) ? nlohmann::json(value) : nlohmann::json(nullptr);
 }
 
-std::string header(const SegmentationMetrics& metrics) {
-  return fmt::format(
-      "epoch,step,train_loss,val_loss,{},{},pixel_accuracy,lr,seconds,images_per_second,"
-      "data_wait_seconds",
-      metrics.mean_iou_name(), metrics.mean_dice_name());
+std::vector<std::string> columns_of(const EpochRecord& record) {
+  std::vector<std::string> names{"epoch", "step"};
+  for (size_t i = 0; i < kColumns.size(); ++i) {
+    if (i == kBeforeScores) {
+      for (const Score& score : record.scores) names.push_back(score.name);
+    }
+    names.emplace_back(kColumns[i].name);
+  }
+  return names;
+}
+
+/// The text of the column `name`; nan for one that the record does not have.
+std::string cell_of(const EpochRecord& record, std::string_view name) {
+  if (name == "epoch") return fmt::to_string(record.epoch);
+  if (name == "step") return fmt::to_string(record.step);
+  for (const Column& column : kColumns) {
+    if (column.name != name) continue;
+    const double value = record.*column.value;
+    return column.rounded ? fmt::format("{:.3f}", value) : fmt::to_string(value);
+  }
+  for (const Score& score : record.scores) {
+    if (score.name == name) return fmt::to_string(score.value);
+  }
+  return "nan";
+}
+
+void set_cell(EpochRecord& record, const std::string& name, double value) {
+  if (name == "epoch") {
+    record.epoch = static_cast<int64_t>(value);
+  } else if (name == "step") {
+    record.step = static_cast<int64_t>(value);
+  } else if (const auto column = std::ranges::find(kColumns, name, &Column::name);
+             column != kColumns.end()) {
+    record.*column->value = value;
+  } else {
+    record.scores.push_back({name, value});
+  }
+}
+
+std::vector<std::string> split_at_commas(const std::string& line) {
+  std::vector<std::string> fields;
+  std::istringstream stream(line);
+  for (std::string field; std::getline(stream, field, ',');) fields.push_back(field);
+  return fields;
 }
 
 /// The lines of `file` that `keep` accepts, written back.
@@ -50,16 +106,15 @@ int64_t integer_in(const nlohmann::json& entry, const char* key, int64_t otherwi
   return found->get<int64_t>();
 }
 
-/// The numbers of a line of results.csv; empty when it is not one.
-std::vector<double> results_cells(const std::string& line) {
+/// The numbers of a line of results.csv with so many columns; empty when it is not one.
+std::vector<double> results_cells(const std::string& line, size_t columns) {
   std::vector<double> cells;
-  std::istringstream fields(line);
-  for (std::string cell; std::getline(fields, cell, ',');) {
+  for (const std::string& field : split_at_commas(line)) {
     char* end = nullptr;
-    cells.push_back(std::strtod(cell.c_str(), &end));
-    if (end == cell.c_str() || *end != '\0') return {};
+    cells.push_back(std::strtod(field.c_str(), &end));
+    if (end == field.c_str() || *end != '\0') return {};
   }
-  if (cells.size() != kColumns) cells.clear();
+  if (cells.size() != columns) cells.clear();
   return cells;
 }
 
@@ -71,23 +126,25 @@ std::ofstream open_for_appending(const std::filesystem::path& file) {
 
 }  // namespace
 
-std::vector<ResultsRow> read_results(const std::filesystem::path& file) {
-  std::vector<ResultsRow> rows;
-  if (!std::filesystem::exists(file)) return rows;
+std::vector<EpochRecord> read_results(const std::filesystem::path& file) {
+  std::vector<EpochRecord> records;
+  if (!std::filesystem::exists(file)) return records;
   std::istringstream lines(read_file(file, kMaxLogBytes));
   std::string line;
-  std::getline(lines, line);  // the header
+  std::getline(lines, line);
+  const std::vector<std::string> columns = split_at_commas(line);
   for (int number = 2; std::getline(lines, line); ++number) {
-    const std::vector<double> cells = results_cells(line);
+    const std::vector<double> cells = results_cells(line, columns.size());
     if (cells.empty()) {
       throw InputError("not a line of results.csv", fmt::format("{}:{}", file.string(), number),
                        "remove the line, or the run");
     }
-    rows.push_back({static_cast<int64_t>(cells[0]), static_cast<int64_t>(cells[1]), cells[2],
-                    cells[3], cells[4], cells[5], cells[6], cells[7], cells[8], cells[9],
-                    cells[10]});
+    EpochRecord record;
+    for (const Column& column : kColumns) record.*column.value = std::nan("");
+    for (size_t i = 0; i < columns.size(); ++i) set_cell(record, columns[i], cells[i]);
+    records.push_back(std::move(record));
   }
-  return rows;
+  return records;
 }
 
 RunLog::RunLog(const std::filesystem::path& folder, int64_t epoch, int64_t step)
@@ -100,11 +157,13 @@ RunLog::RunLog(const std::filesystem::path& folder, int64_t epoch, int64_t step)
     if (entry["event"] == "step") return integer_in(entry, "step", never) < step;
     return integer_in(entry, "epoch", never) <= epoch;
   });
-  bool header = false;
   filter_lines(results_path_, [&](const std::string& line) {
-    if (!header && line.starts_with("epoch,")) return header = epoch > 0;
-    const std::vector<double> cells = results_cells(line);
-    return header && !cells.empty() && cells[0] <= static_cast<double>(epoch);
+    if (epoch > 0 && columns_.empty() && line.starts_with("epoch,")) {
+      columns_ = split_at_commas(line);
+      return true;
+    }
+    const std::vector<double> cells = results_cells(line, columns_.size());
+    return !cells.empty() && cells[0] <= static_cast<double>(epoch);
   });
   log_ = open_for_appending(log_path_);
   results_ = open_for_appending(results_path_);
@@ -116,26 +175,22 @@ void RunLog::step(int64_t epoch, int64_t step, double loss, double lr) {
        << '\n';
 }
 
-void RunLog::epoch(const EpochSummary& s) {
-  const nlohmann::json entry{{"event", "epoch"},
-                             {"epoch", s.epoch},
-                             {"step", s.step},
-                             {"train_loss", number(s.train_loss)},
-                             {"val_loss", number(s.val_loss)},
-                             {s.metrics.mean_iou_name(), number(s.metrics.mean_iou)},
-                             {s.metrics.mean_dice_name(), number(s.metrics.mean_dice)},
-                             {"pixel_accuracy", number(s.metrics.pixel_accuracy)},
-                             {"lr", s.lr},
-                             {"seconds", s.seconds},
-                             {"images_per_second", s.images_per_second},
-                             {"data_wait_seconds", s.data_wait_seconds},
-                             {"best", s.best}};
+void RunLog::epoch(const EpochRecord& record) {
+  nlohmann::json entry{
+      {"event", "epoch"}, {"epoch", record.epoch}, {"step", record.step}, {"best", record.best}};
+  for (const Column& column : kColumns) entry[column.name] = number(record.*column.value);
+  for (const Score& score : record.scores) entry[score.name] = number(score.value);
   log_ << json_text(entry) << '\n';
-  if (results_.tellp() == std::streampos(0)) results_ << header(s.metrics) << '\n';
-  results_ << fmt::format("{},{},{},{},{},{},{},{},{:.3f},{:.3f},{:.3f}\n", s.epoch, s.step,
-                          s.train_loss, s.val_loss, s.metrics.mean_iou, s.metrics.mean_dice,
-                          s.metrics.pixel_accuracy, s.lr, s.seconds, s.images_per_second,
-                          s.data_wait_seconds);
+  if (columns_.empty()) {
+    columns_ = columns_of(record);
+    results_ << fmt::format("{}\n", fmt::join(columns_, ","));
+  }
+  std::string line;
+  for (const std::string& name : columns_) {
+    if (!line.empty()) line += ',';
+    line += cell_of(record, name);
+  }
+  results_ << line << '\n';
 }
 
 void RunLog::flush() {

@@ -428,7 +428,7 @@ bool Trainer::train_epoch(const std::function<bool()>& stop_requested) {
   return !stopped;
 }
 
-std::optional<EpochSummary> Trainer::validate(const std::function<bool()>& stop_requested) {
+std::optional<EpochRecord> Trainer::validate(const std::function<bool()>& stop_requested) {
   evaluator_.reset();
   const int64_t batches = val_.batches();
   val_.start(0, 0);
@@ -440,10 +440,10 @@ std::optional<EpochSummary> Trainer::validate(const std::function<bool()>& stop_
       return std::nullopt;
     }
   }
-  EpochSummary summary;
-  summary.val_loss = evaluator_.mean_loss();
-  summary.metrics = compute_metrics(evaluator_.confusion(), options_.absent);
-  return summary;
+  EpochRecord record;
+  record.val_loss = evaluator_.mean_loss();
+  record.scores = compute_metrics(evaluator_.confusion(), options_.absent).scores;
+  return record;
 }
 
 TrainingEnd Trainer::run(const std::function<bool()>& stop_requested) {
@@ -458,34 +458,36 @@ TrainingEnd Trainer::run(const std::function<bool()>& stop_requested) {
     if (!train_epoch(stop_requested)) return TrainingEnd::interrupted;
 
     const Clock::time_point validation_start = Clock::now();
-    std::optional<EpochSummary> validated = validate(stop_requested);
+    std::optional<EpochRecord> validated = validate(stop_requested);
     if (!validated) return TrainingEnd::interrupted;
-    EpochSummary& summary = *validated;
-    summary.epoch = ++epoch_;
-    summary.step = steps_;
-    summary.train_loss = loss_sum_ / static_cast<double>(batch_);
-    summary.lr = static_cast<double>(options_.learning_rate(steps_ - 1));
+    EpochRecord& record = *validated;
+    record.epoch = ++epoch_;
+    record.step = steps_;
+    record.train_loss = loss_sum_ / static_cast<double>(batch_);
+    record.lr = static_cast<double>(options_.learning_rate(steps_ - 1));
     const double images =
         static_cast<double>(batch_) * static_cast<double>(step_.plan().input().shape.n);
-    summary.images_per_second = images / epoch_seconds_;
-    summary.data_wait_seconds = epoch_wait_;
-    summary.seconds = epoch_seconds_ + seconds_since(validation_start);
-    last_metrics_ = summary.metrics.scalars();
-    last_metrics_["val_loss"] = summary.val_loss;
+    record.images_per_second = images / epoch_seconds_;
+    record.data_wait_seconds = epoch_wait_;
+    record.seconds = epoch_seconds_ + seconds_since(validation_start);
+    last_metrics_.clear();
+    for (const Score& s : record.scores) last_metrics_[s.name] = s.value;
+    last_metrics_["val_loss"] = record.val_loss;
 
     batch_ = 0;
     loss_sum_ = epoch_seconds_ = epoch_wait_ = 0;
     // A model is worth keeping even if no class could be scored (mean IoU is then NaN).
-    if (summary.metrics.mean_iou > best_score_ || best_epoch_ == 0) {
-      best_score_ = std::isnan(summary.metrics.mean_iou) ? -1 : summary.metrics.mean_iou;
+    const double score = record.scores.front().value;
+    if (score > best_score_ || best_epoch_ == 0) {
+      best_score_ = std::isnan(score) ? -1 : score;
       best_epoch_ = epoch_;
-      summary.best = true;
+      record.best = true;
       save_best();
-      best_val_loss_ = summary.val_loss;
+      best_val_loss_ = record.val_loss;
     }
-    log_->epoch(summary);
+    log_->epoch(record);
     checkpoint();
-    observer_.on_epoch(summary);
+    observer_.on_epoch(record);
     if (stop_requested()) return TrainingEnd::interrupted;
   }
   return TrainingEnd::finished;

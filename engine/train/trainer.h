@@ -43,7 +43,7 @@ class TrainingObserver {
   virtual void on_phase(const Phase&) {}
   virtual void on_step(const Progress&) {}
   virtual void on_validation(int64_t batch, int64_t batches) { static_cast<void>(batch + batches); }
-  virtual void on_epoch(const EpochSummary&) {}
+  virtual void on_epoch(const EpochRecord&) {}
 };
 
 struct TrainerOptions {
@@ -100,7 +100,7 @@ class Trainer {
   /// False when it was stopped.
   bool train_epoch(const std::function<bool()>& stop_requested);
   /// Empty when it was stopped.
-  std::optional<EpochSummary> validate(const std::function<bool()>& stop_requested);
+  std::optional<EpochRecord> validate(const std::function<bool()>& stop_requested);
   void record(const StepResult& result);
   void restore_optimizer(const Model& model, const std::filesystem::path& file);
   /// The parameters that predictions are made with.

@@ -218,7 +218,7 @@ TEST_P(FineTuningRun, FrozenParametersKeepEveryBitUntilTheirEpoch) {
     if (!encoder.contains(name)) always.insert(name);
   }
   Values before = values_of(process.parameters);
-  process.observer.after_epoch = [&](const EpochSummary& summary) {
+  process.observer.after_epoch = [&](const EpochRecord& summary) {
     SCOPED_TRACE(summary.epoch);
     const Values now = values_of(process.parameters);
     std::set<std::string> wanted = summary.epoch <= 2 ? always : after;

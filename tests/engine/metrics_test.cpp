@@ -31,9 +31,9 @@ TEST(Metrics, HandComputedTwoClasses) {
   EXPECT_DOUBLE_EQ(m.classes[1].dice, 8.0 / 11);
   EXPECT_EQ(m.classes[0].label_pixels, 10u);
   EXPECT_EQ(m.classes[0].predicted_pixels, 9u);
-  EXPECT_DOUBLE_EQ(m.pixel_accuracy, 12.0 / 15);
-  EXPECT_DOUBLE_EQ(m.mean_iou, (8.0 / 11 + 4.0 / 7) / 2);
-  EXPECT_DOUBLE_EQ(m.mean_dice, (16.0 / 19 + 8.0 / 11) / 2);
+  EXPECT_DOUBLE_EQ(m.pixel_accuracy().value, 12.0 / 15);
+  EXPECT_DOUBLE_EQ(m.mean_iou().value, (8.0 / 11 + 4.0 / 7) / 2);
+  EXPECT_DOUBLE_EQ(m.mean_dice().value, (16.0 / 19 + 8.0 / 11) / 2);
   EXPECT_EQ(m.pixels, 15u);
 }
 
@@ -46,35 +46,35 @@ TEST(Metrics, RowIsTheLabelAndColumnThePrediction) {
   EXPECT_EQ(metrics.classes[2].predicted_pixels, 7u);
   EXPECT_EQ(metrics.classes[2].iou, 0.0);  // predicted, never labelled: present with IoU 0
   EXPECT_TRUE(std::isnan(metrics.classes[1].iou));
-  EXPECT_DOUBLE_EQ(metrics.mean_iou, 0.0);
+  EXPECT_DOUBLE_EQ(metrics.mean_iou().value, 0.0);
 }
 
 TEST(Metrics, AbsentClassRulesAreThreeDifferentNumbersWithThreeNames) {
   const SegmentationMetrics drop = compute_metrics(half_absent(), AbsentRule::drop);
   const SegmentationMetrics one = compute_metrics(half_absent(), AbsentRule::one);
   const SegmentationMetrics zero = compute_metrics(half_absent(), AbsentRule::zero);
-  EXPECT_DOUBLE_EQ(drop.mean_iou, 1.0);
-  EXPECT_DOUBLE_EQ(one.mean_iou, 1.0);
-  EXPECT_DOUBLE_EQ(zero.mean_iou, 0.5);
-  EXPECT_EQ(drop.mean_iou_name(), "miou_present");
-  EXPECT_EQ(one.mean_iou_name(), "miou_absent1");
-  EXPECT_EQ(zero.mean_dice_name(), "mdice_absent0");
+  EXPECT_DOUBLE_EQ(drop.mean_iou().value, 1.0);
+  EXPECT_DOUBLE_EQ(one.mean_iou().value, 1.0);
+  EXPECT_DOUBLE_EQ(zero.mean_iou().value, 0.5);
+  EXPECT_EQ(drop.mean_iou().name, "miou_present");
+  EXPECT_EQ(one.mean_iou().name, "miou_absent1");
+  EXPECT_EQ(zero.mean_dice().name, "mdice_absent0");
 
   ConfusionMatrix m(4);  // IoU of class 0 and 1: 1/3 each; 2 and 3 absent
   m.add(0, 0);
   m.add(0, 1);
   m.add(1, 0);
   m.add(1, 1);
-  EXPECT_DOUBLE_EQ(compute_metrics(m, AbsentRule::drop).mean_iou, 1.0 / 3);
-  EXPECT_DOUBLE_EQ(compute_metrics(m, AbsentRule::one).mean_iou, (2.0 / 3 + 2) / 4);
-  EXPECT_DOUBLE_EQ(compute_metrics(m, AbsentRule::zero).mean_iou, (2.0 / 3) / 4);
+  EXPECT_DOUBLE_EQ(compute_metrics(m, AbsentRule::drop).mean_iou().value, 1.0 / 3);
+  EXPECT_DOUBLE_EQ(compute_metrics(m, AbsentRule::one).mean_iou().value, (2.0 / 3 + 2) / 4);
+  EXPECT_DOUBLE_EQ(compute_metrics(m, AbsentRule::zero).mean_iou().value, (2.0 / 3) / 4);
 }
 
 TEST(Metrics, NothingLabelledIsNotANumberRatherThanAScore) {
   const SegmentationMetrics m = compute_metrics(ConfusionMatrix(3), AbsentRule::drop);
-  EXPECT_TRUE(std::isnan(m.mean_iou));
-  EXPECT_TRUE(std::isnan(m.mean_dice));
-  EXPECT_TRUE(std::isnan(m.pixel_accuracy));
+  EXPECT_TRUE(std::isnan(m.mean_iou().value));
+  EXPECT_TRUE(std::isnan(m.mean_dice().value));
+  EXPECT_TRUE(std::isnan(m.pixel_accuracy().value));
   EXPECT_EQ(m.pixels, 0u);
 }
 
@@ -91,11 +91,11 @@ TEST(Metrics, CountsBeyondFloatPrecisionStayExact) {
 
 TEST(Metrics, DataSetScoreIsNotTheMeanOfBatchScores) {
   ConfusionMatrix first(2, {9, 1, 0, 0}), second(2, {1, 1, 0, 8});
-  const double by_batch = (compute_metrics(first, AbsentRule::drop).mean_iou +
-                           compute_metrics(second, AbsentRule::drop).mean_iou) /
+  const double by_batch = (compute_metrics(first, AbsentRule::drop).mean_iou().value +
+                           compute_metrics(second, AbsentRule::drop).mean_iou().value) /
                           2;
   first += second;
-  const double of_all = compute_metrics(first, AbsentRule::drop).mean_iou;
+  const double of_all = compute_metrics(first, AbsentRule::drop).mean_iou().value;
   EXPECT_DOUBLE_EQ(of_all, (10.0 / 12 + 8.0 / 10) / 2);
   EXPECT_GT(std::abs(of_all - by_batch), 0.05);
 }

@@ -14,16 +14,16 @@ using macadam::testing::TemporaryFolder;
 
 namespace {
 
-EpochSummary summary_of(int64_t epoch, int64_t step) {
+EpochRecord summary_of(int64_t epoch, int64_t step) {
   ConfusionMatrix matrix(2);
   matrix.add(0, 0, 30);
   matrix.add(1, 0, 10);
-  EpochSummary summary;
+  EpochRecord summary;
   summary.epoch = epoch;
   summary.step = step;
   summary.train_loss = 1.0 / 3;
   summary.val_loss = 0.1;
-  summary.metrics = compute_metrics(matrix, AbsentRule::drop);
+  summary.scores = compute_metrics(matrix, AbsentRule::drop).scores;
   summary.lr = 1e-3;
   summary.seconds = 12.5;
   summary.images_per_second = 40;
@@ -60,12 +60,12 @@ TEST(RunLog, KeepsEveryDigit) {
   EXPECT_EQ(epoch.at("miou_present").get<double>(), 0.375);
   EXPECT_EQ(epoch.at("val_loss").get<double>(), 0.1);
 
-  const std::vector<ResultsRow> rows = read_results(folder / "results.csv");
+  const std::vector<EpochRecord> rows = read_results(folder / "results.csv");
   ASSERT_EQ(rows.size(), 1u);
   EXPECT_EQ(rows[0].epoch, 1);
   EXPECT_EQ(rows[0].train_loss, 1.0 / 3);
-  EXPECT_EQ(rows[0].mean_iou, 0.375);
-  EXPECT_EQ(rows[0].pixel_accuracy, 0.75);
+  EXPECT_EQ(rows[0].scores.at(0).value, 0.375);
+  EXPECT_EQ(rows[0].scores.at(2).value, 0.75);
   EXPECT_EQ(rows[0].seconds, 12.5);
 }
 
@@ -101,18 +101,18 @@ TEST(RunLog, WhatHasNoValueIsNull) {
   const TemporaryFolder folder;
   {
     RunLog log(folder.path(), 0, 0);
-    EpochSummary summary = summary_of(1, 1);
+    EpochRecord summary = summary_of(1, 1);
     summary.val_loss = std::nan("");
-    summary.metrics = compute_metrics(ConfusionMatrix(2), AbsentRule::drop);
+    summary.scores = compute_metrics(ConfusionMatrix(2), AbsentRule::drop).scores;
     log.epoch(summary);
   }
   const auto entry = nlohmann::json::parse(lines_of(folder / "log.jsonl").at(0));
   EXPECT_TRUE(entry.at("val_loss").is_null());
   EXPECT_TRUE(entry.at("miou_present").is_null());
-  const std::vector<ResultsRow> rows = read_results(folder / "results.csv");
+  const std::vector<EpochRecord> rows = read_results(folder / "results.csv");
   ASSERT_EQ(rows.size(), 1u);
   EXPECT_TRUE(std::isnan(rows[0].val_loss));
-  EXPECT_TRUE(std::isnan(rows[0].mean_iou));
+  EXPECT_TRUE(std::isnan(rows[0].scores.at(0).value));
 }
 
 TEST(RunLog, ReadingResultsNamesTheBadLine) {
@@ -121,7 +121,10 @@ TEST(RunLog, ReadingResultsNamesTheBadLine) {
   EXPECT_TRUE(read_results(file).empty()) << "no file, no results";
   for (const char* line : {"1,2,3", "1,2,3,4,5,6,7,8,9,10,11,12", "a,2,3,4,5,6,7,8,9,10,11",
                            "1,2,3,4,5,6,7,8,9,10,x", ""}) {
-    std::ofstream(file) << "epoch,step\n1,2,3,4,5,6,7,8,9,10,11\n" << line << '\n';
+    std::ofstream(file)
+        << "epoch,step,train_loss,val_loss,miou_present,mdice_present,pixel_accuracy,lr,"
+           "seconds,images_per_second,data_wait_seconds\n1,2,3,4,5,6,7,8,9,10,11\n"
+        << line << '\n';
     try {
       read_results(file);
       ADD_FAILURE() << "accepted: " << line;
@@ -129,6 +132,31 @@ TEST(RunLog, ReadingResultsNamesTheBadLine) {
       EXPECT_NE(std::string(error.what()).find("results.csv:3"), std::string::npos) << error.what();
     }
   }
+}
+
+TEST(RunLog, ResultsAreReadByTheirHeader) {
+  const TemporaryFolder folder;
+  std::ofstream(folder / "results.csv") << "epoch,boundary_f1,lr,val_loss\n3,0.5,0.25,0.125\n";
+  const std::vector<EpochRecord> rows = read_results(folder / "results.csv");
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_EQ(rows[0].epoch, 3);
+  EXPECT_EQ(rows[0].lr, 0.25);
+  EXPECT_EQ(rows[0].val_loss, 0.125);
+  EXPECT_TRUE(std::isnan(rows[0].train_loss));
+  EXPECT_EQ(rows[0].scores, (std::vector<Score>{{"boundary_f1", 0.5}}));
+}
+
+TEST(RunLog, AnOlderFileKeepsItsColumns) {
+  const TemporaryFolder folder;
+  std::ofstream(folder / "results.csv") << "epoch,step,miou_present,older\n1,2,0.5,7\n";
+  {
+    RunLog log(folder.path(), 1, 2);
+    log.epoch(summary_of(2, 4));
+  }
+  const auto lines = lines_of(folder / "results.csv");
+  ASSERT_EQ(lines.size(), 3u);
+  EXPECT_EQ(lines[1], "1,2,0.5,7");
+  EXPECT_EQ(lines[2], "2,4,0.375,nan");
 }
 
 TEST(RunLog, AFolderThatIsNotThereIsAnError) {

@@ -58,7 +58,7 @@ TEST(TrainerStep, LogsTheMeanOfItsBatches) {
   const auto loss = [&](size_t i) { return batches[i].at("loss").get<double>(); };
   EXPECT_DOUBLE_EQ(steps[0].at("loss").get<double>(), (loss(0) + loss(1) + loss(2)) / 3);
   EXPECT_DOUBLE_EQ(steps[1].at("loss").get<double>(), loss(3)) << "an epoch's last step";
-  const ResultsRow row = read_results(accumulated / "results.csv").at(0);
+  const EpochRecord row = read_results(accumulated / "results.csv").at(0);
   EXPECT_DOUBLE_EQ(row.train_loss, (loss(0) + loss(1) + loss(2) + loss(3)) / 4);
   EXPECT_EQ(row.step, kSteps);
   EXPECT_EQ(process.observer.progress.size(), static_cast<size_t>(kBatches));
@@ -112,7 +112,7 @@ TEST(TrainerStep, AveragesAreValidatedAndKeptAsTheBest) {
   Optimizer& optimizer = process.trainer.step().optimizer();
   std::map<std::string, std::vector<float>> best;
   double best_loss = 0;
-  process.observer.after_epoch = [&](const EpochSummary& summary) {
+  process.observer.after_epoch = [&](const EpochRecord& summary) {
     if (!summary.best) return;
     best = values_of(*optimizer.averages());
     best_loss = summary.val_loss;

@@ -41,13 +41,13 @@ TEST(Trainer, WritesWhatHappened) {
     EXPECT_FLOAT_EQ(steps[i].at("lr").get<float>(), 2e-3f / static_cast<float>(1 + i));
     if (i < kBatches) epoch_sum += steps[i].at("loss").get<double>();
   }
-  const std::vector<ResultsRow> rows = read_results(folder / "results.csv");
+  const std::vector<EpochRecord> rows = read_results(folder / "results.csv");
   ASSERT_EQ(rows.size(), static_cast<size_t>(kEpochs));
   EXPECT_DOUBLE_EQ(rows[0].train_loss, epoch_sum / kBatches);
   for (size_t e = 0; e < rows.size(); ++e) {
     EXPECT_EQ(rows[e].epoch, static_cast<int64_t>(e) + 1);
     EXPECT_EQ(rows[e].step, static_cast<int64_t>(e + 1) * kBatches);
-    EXPECT_EQ(rows[e].mean_iou, process.observer.epochs[e].metrics.mean_iou);
+    EXPECT_EQ(rows[e].scores.at(0).value, process.observer.epochs[e].scores.at(0).value);
     EXPECT_EQ(rows[e].val_loss, process.observer.epochs[e].val_loss);
     EXPECT_GT(rows[e].seconds, 0);
     EXPECT_GT(rows[e].images_per_second, 0);
@@ -200,11 +200,11 @@ TEST(Trainer, StopsEarlyWhenTheScoreStaysAway) {
   const auto& epochs = process.observer.epochs;
   int64_t best = 0;
   double score = -1;
-  for (const EpochSummary& e : epochs) {
-    EXPECT_EQ(e.best, e.metrics.mean_iou > score);
+  for (const EpochRecord& e : epochs) {
+    EXPECT_EQ(e.best, e.scores.at(0).value > score);
     if (!e.best) continue;
     best = e.epoch;
-    score = e.metrics.mean_iou;
+    score = e.scores.at(0).value;
   }
   EXPECT_LE(best, kLearning);
   EXPECT_EQ(static_cast<int64_t>(epochs.size()), best + c.patience);
@@ -224,7 +224,7 @@ TEST(Trainer, KeepsTheBestEpochsWeights) {
   c.learning_rate = [](int64_t step) { return step < 3 * kBatches ? 2e-3f : 0.5f; };  // ruinous
   Process process(folder.path(), c);
   std::vector<std::vector<float>> best;
-  process.observer.after_epoch = [&](const EpochSummary& summary) {
+  process.observer.after_epoch = [&](const EpochRecord& summary) {
     if (!summary.best) return;
     best.clear();
     for (size_t p = 0; p < process.parameters.size(); ++p) {
@@ -347,10 +347,10 @@ TEST(Trainer, ValidationWithoutLabelsStopsEarlyAndResumes) {
   again.val.unlabelled = true;
   again.trainer.resume();
   EXPECT_EQ(again.trainer.run(never), TrainingEnd::stopped_early);
-  const std::vector<ResultsRow> rows = read_results(folder / "results.csv");
+  const std::vector<EpochRecord> rows = read_results(folder / "results.csv");
   ASSERT_EQ(rows.size(), 3u);
-  for (const ResultsRow& row : rows) {
-    EXPECT_TRUE(std::isnan(row.mean_iou));
+  for (const EpochRecord& row : rows) {
+    EXPECT_TRUE(std::isnan(row.scores.at(0).value));
     EXPECT_TRUE(std::isnan(row.val_loss));
     EXPECT_TRUE(std::isfinite(row.train_loss));
   }

@@ -46,17 +46,17 @@ class Recorder final : public TrainingObserver {
     EXPECT_LE(batch, batches);
     ++validated;
   }
-  void on_epoch(const EpochSummary& summary) override {
+  void on_epoch(const EpochRecord& summary) override {
     epochs.push_back(summary);
     if (after_epoch) after_epoch(summary);
   }
   void on_phase(const Phase& phase) override { phases.push_back(phase); }
 
   std::vector<Progress> progress;
-  std::vector<EpochSummary> epochs;
+  std::vector<EpochRecord> epochs;
   std::vector<Phase> phases;
   int validated = 0;
-  std::function<void(const EpochSummary&)> after_epoch;
+  std::function<void(const EpochRecord&)> after_epoch;
 };
 
 /// Everything one process would make for a run in `folder`.

@@ -15,10 +15,22 @@ namespace {
 
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
+EpochRecord record(int epoch, double train_loss, double val_loss, double mean_iou, double mean_dice,
+                   double lr) {
+  return {.epoch = epoch,
+          .train_loss = train_loss,
+          .val_loss = val_loss,
+          .scores = {{"miou_present", mean_iou}, {"mdice_present", mean_dice}},
+          .lr = lr,
+          .seconds = 12.5,
+          .images_per_second = 31,
+          .data_wait_seconds = 0.2};
+}
+
 std::vector<EpochRecord> history(int epochs) {
   std::vector<EpochRecord> records;
   for (int e = 1; e <= epochs; ++e) {
-    records.push_back({e, 1.5 / e, 1.7 / e, 1 - 0.9 / e, 1 - 0.8 / e, 1e-3 / e, 12.5, 31, 0.2});
+    records.push_back(record(e, 1.5 / e, 1.7 / e, 1 - 0.9 / e, 1 - 0.8 / e, 1e-3 / e));
   }
   return records;
 }
@@ -45,7 +57,7 @@ ReportData data() {
   d.parameters = 7'760'097;
   d.seconds = 754;
   d.best_epoch = 2;
-  d.mean_iou = 0.7312;
+  d.scores = {{"miou_present", 0.7312}, {"boundary_f1", 0.5}};
   d.history = history(3);
   d.classes = classes();
   d.confusion = {90, 10, 0, 0};
@@ -148,8 +160,9 @@ TEST(Curves, LeaveOutWhatIsNotFinite) {
   std::string svg = curves_svg(records);
   EXPECT_EQ(test::xml_fault(svg), "");
   EXPECT_EQ(count(svg, "<circle"), 23);
-  for (EpochRecord& record : records) {
-    record.train_loss = record.val_loss = record.mean_iou = record.mean_dice = record.lr = kNan;
+  for (EpochRecord& r : records) {
+    r.train_loss = r.val_loss = r.lr = kNan;
+    for (Score& score : r.scores) score.value = kNan;
   }
   svg = curves_svg(records);
   EXPECT_EQ(test::xml_fault(svg), "");
@@ -157,13 +170,23 @@ TEST(Curves, LeaveOutWhatIsNotFinite) {
   EXPECT_FALSE(std::regex_search(svg, std::regex("\"[^\"]*(nan|inf)[^\"]*\"")));
 }
 
+TEST(Curves, ShowEveryScoreThatAnyEpochHas) {
+  std::vector<EpochRecord> records = history(3);
+  EXPECT_FALSE(contains(curves_svg(records), "boundary f1"));
+  records[1].scores.push_back({"boundary_f1", 0.25});
+  const std::string svg = curves_svg(records);
+  EXPECT_EQ(test::xml_fault(svg), "");
+  EXPECT_TRUE(contains(svg, "boundary f1  0.250"));
+  EXPECT_TRUE(contains(svg, "mean Dice"));
+}
+
 TEST(Curves, HoldOnToTheirFrame) {
   // One epoch, constant values, zeros, huge and negative values: every coordinate stays inside.
   std::vector<std::vector<EpochRecord>> cases = {history(1), history(2), history(300)};
-  cases.push_back({{1, 0, 0, 0, 0, 0, 0, 0, 0}, {2, 0, 0, 0, 0, 0, 0, 0, 0}});
-  cases.push_back({{1, 1e30, -1e30, 1, 1, 1e-12, 0, 0, 0}, {2, 1, 1, 0, 0, 1e-12, 0, 0, 0}});
+  cases.push_back({record(1, 0, 0, 0, 0, 0), record(2, 0, 0, 0, 0, 0)});
+  cases.push_back({record(1, 1e30, -1e30, 1, 1, 1e-12), record(2, 1, 1, 0, 0, 1e-12)});
   cases.push_back(
-      {{7, 0.693, 0.693, 0.5, 0.5, 1e-3, 0, 0, 0}, {9, 0.693, 0.693, 0.5, 0.5, 1e-3, 0, 0, 0}});
+      {record(7, 0.693, 0.693, 0.5, 0.5, 1e-3), record(9, 0.693, 0.693, 0.5, 0.5, 1e-3)});
   for (const auto& records : cases) {
     const std::string svg = curves_svg(records, records.back().epoch);
     EXPECT_EQ(test::xml_fault(svg), "");
@@ -217,8 +240,9 @@ TEST(Report, IsOneWellFormedFile) {
   // The only addresses are the names of the two XML vocabularies.
   EXPECT_EQ(count(html, "://"), count(html, "http://www.w3.org/1999/xhtml") +
                                     count(html, "http://www.w3.org/2000/svg"));
-  for (const char* part : {"7,760,097", "12 min 34 s", "73.1%", "512 \u00D7 256", "91.0%", "absent",
-                           "network = &quot;unet_mini&quot;", "maybole_000000"}) {
+  for (const char* part :
+       {"7,760,097", "12 min 34 s", "73.1%", "Boundary f1", "50.0%", "512 \u00D7 256", "91.0%",
+        "absent", "network = &quot;unet_mini&quot;", "maybole_000000"}) {
     EXPECT_TRUE(contains(html, part)) << part;
   }
 }
@@ -238,10 +262,11 @@ TEST(Report, EscapesWhatItIsGiven) {
 TEST(Report, ManagesWithNothing) {
   ReportData d;
   EXPECT_EQ(test::xml_fault(report_html(d)), "");
-  d.mean_iou = d.mean_dice = d.pixel_accuracy = d.seconds = kNan;
+  d.scores = {{"miou_present", kNan}, {"pixel_accuracy", kNan}};
+  d.seconds = kNan;
   d.classes = classes();
   for (ClassScore& c : d.classes) c.iou = c.dice = kNan;
-  d.history = {{1, kNan, kNan, kNan, kNan, kNan, kNan, kNan, kNan}};
+  d.history = {record(1, kNan, kNan, kNan, kNan, kNan)};
   const std::string html = report_html(d);
   EXPECT_EQ(test::xml_fault(html), "");
   EXPECT_FALSE(contains(html, "nan"));
