@@ -16,7 +16,7 @@ namespace {
 struct Row {
   std::string name, kind;
   double forward = 0, backward = 0, other = 0, floor = 0;  // milliseconds
-  int64_t flops = 0, bytes = 0;
+  int64_t flops = 0, bytes = 0, launches = 0;
 
   double sum() const { return forward + backward + other; }
 
@@ -26,17 +26,20 @@ struct Row {
     floor += call.floor;
     flops += call.step.call.flops;
     bytes += call.step.call.bytes;
+    launches += call.launches;
   }
 };
 
 void print(std::string& text, const Row& row, const StepProfile& profile) {
   const double seconds = std::max(1e-3 * row.sum(), 1e-9);
-  fmt::format_to(
-      std::back_inserter(text),
-      "{:<34} {:<15} {:>9.3f} {:>9.3f} {:>8.3f} {:>6.1f}% {:>10.1f} {:>8.1f} {:>7.0f}%\n", row.name,
-      row.kind, row.forward, row.backward, row.other, 100 * row.sum() / profile.step_milliseconds,
-      1e-9 * static_cast<double>(row.flops) / seconds,
-      1e-9 * static_cast<double>(row.bytes) / seconds, 1e-1 * row.floor / seconds);
+  fmt::format_to(std::back_inserter(text),
+                 "{:<34} {:<15} {:>9.3f} {:>9.3f} {:>8.3f} {:>6.1f}% {:>10.1f} {:>8.1f} {:>7.0f}%",
+                 row.name, row.kind, row.forward, row.backward, row.other,
+                 100 * row.sum() / profile.step_milliseconds,
+                 1e-9 * static_cast<double>(row.flops) / seconds,
+                 1e-9 * static_cast<double>(row.bytes) / seconds, 1e-1 * row.floor / seconds);
+  if (profile.device.is_cuda()) fmt::format_to(std::back_inserter(text), " {:>9}", row.launches);
+  text += '\n';
 }
 
 }  // namespace
@@ -65,8 +68,10 @@ std::string profile_table(const StepProfile& profile) {
   std::sort(sums.begin(), sums.end(), [](const Row& a, const Row& b) { return a.sum() > b.sum(); });
 
   std::string text =
-      fmt::format("{:<34} {:<15} {:>9} {:>9} {:>8} {:>7} {:>10} {:>8} {:>8}\n", "layer", "kind",
+      fmt::format("{:<34} {:<15} {:>9} {:>9} {:>8} {:>7} {:>10} {:>8} {:>8}", "layer", "kind",
                   "forward", "backward", "other", "share", "GFLOP/s", "GB/s", "of floor");
+  if (profile.device.is_cuda()) text += fmt::format(" {:>9}", "launches");
+  text += '\n';
   for (const Row& row : rows) print(text, row, profile);
   text += "\nby kind\n";
   for (const Row& row : sums) print(text, row, profile);
@@ -78,9 +83,11 @@ std::string profile_table(const StepProfile& profile) {
       profile.step_milliseconds, profile.steps, 100 * profile.data_wait_share,
       1e-9 * profile.copy_rate, 1e-9 * profile.matrix_rate, precision_name(profile.dtype));
   if (profile.device.is_cuda()) {
-    text +=
+    text += fmt::format(
+        "{} launches a step: kernels, copies and fills, and each call of cuDNN as one\n"
         "calls are launched one by one here: the times of small ones include the gaps between "
-        "launches, which a captured step does not have\n";
+        "launches, which a captured step does not have\n",
+        profile.step_launches);
   }
   return text;
 }
@@ -102,6 +109,7 @@ std::string chrome_trace(const StepProfile& profile) {
                         {"kind", layer.kind},
                         {"flops", layer.flops},
                         {"bytes", layer.bytes},
+                        {"launches", call.launches},
                         {"floor_us", 1e3 * call.floor}}}});
   }
   const nlohmann::json trace{{"traceEvents", std::move(events)}, {"displayTimeUnit", "ms"}};

@@ -94,7 +94,11 @@ class Convolution {
   /// dx = gradient of the input, given dy of the convolution's own output (before the activation).
   virtual void backward_data(const Tensor& dy, const void* packed, const Tensor& dx,
                              void* workspace) = 0;
-  /// dw {K,kh,kw,C/g} and db {1,1,1,K} (ignored without bias), fp32, overwritten.
+  /// What dw may be in besides fp32: the dtype in which the device makes it. To fp32 from there it
+  /// is a cast, and many layers' are one launch.
+  virtual DType weight_gradient_dtype() const { return DType::f32; }
+  /// dw {K,kh,kw,C/g}, in fp32 or weight_gradient_dtype(), and db {1,1,1,K} in fp32 (ignored
+  /// without bias), both overwritten.
   virtual void backward_weights(const Tensor& x, const Tensor& dy, const Tensor& dw,
                                 const Tensor& db, void* workspace) = 0;
 };

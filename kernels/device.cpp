@@ -175,6 +175,7 @@ void copy_bytes(Stream& stream, void* destination, const void* source, size_t by
   if (bytes == 0) return;  // memcpy wants addresses all the same
   if (stream.native() != nullptr) {
     cuda::copy_async(stream.native(), destination, source, bytes);
+    stream.count_launch();
   } else {
     std::memcpy(destination, source, bytes);
   }
@@ -184,6 +185,7 @@ void zero_bytes(Stream& stream, void* destination, size_t bytes) {
   if (bytes == 0) return;
   if (stream.native() != nullptr) {
     cuda::zero_async(stream.native(), destination, bytes);
+    stream.count_launch();
   } else {
     std::memset(destination, 0, bytes);
   }
@@ -239,11 +241,13 @@ Stream::Stream(Device device) : Stream(device, Buffer(device, kTickets * sizeof(
 Stream::Stream(Stream&& other) noexcept
     : device_(other.device_),
       native_(std::exchange(other.native_, nullptr)),
-      tickets_(std::move(other.tickets_)) {}
+      tickets_(std::move(other.tickets_)),
+      launches_(other.launches_) {}
 Stream& Stream::operator=(Stream&& other) noexcept {
   std::swap(device_, other.device_);
   std::swap(native_, other.native_);
   std::swap(tickets_, other.tickets_);
+  std::swap(launches_, other.launches_);
   return *this;
 }
 

@@ -87,12 +87,19 @@ class Stream {
   static constexpr int kTickets = 2048;
   unsigned* tickets() const { return reinterpret_cast<unsigned*>(tickets_.data()); }
 
+  /// Launches so far: kernels, copies and fills that were queued or recorded, one for each call of
+  /// a library. Replays of a graph count no more. Always 0 on the CPU.
+  int64_t launches() const { return launches_; }
+  /// For whatever queues one.
+  void count_launch() { ++launches_; }
+
  private:
   Stream(Device device, Buffer tickets);
 
   Device device_;
   void* native_ = nullptr;
   Buffer tickets_;
+  int64_t launches_ = 0;
 };
 
 /// A point in a stream's queue.

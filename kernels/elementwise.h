@@ -9,11 +9,11 @@
 
 namespace macadam {
 
-/// One of the casts of cast_all(): `count` elements from fp32, both addresses 16-byte aligned.
+/// One of the casts of cast_all(): `count` elements, both addresses 16-byte aligned.
 struct CastSegment {
   static constexpr int kVector = 8;  // elements that are cast at once
 
-  const float* from = nullptr;
+  const void* from = nullptr;
   void* to = nullptr;
   int64_t count = 0;
   int64_t first = 0;  // vectors of all segments before this one
@@ -29,9 +29,11 @@ class ElementwiseOps {
   /// y = x, rounded to y's dtype. Concatenation and slicing along channels are copies between
   /// Tensor::channels views. Added to y if `accumulate` (floating point only).
   virtual void copy(const Tensor& x, const Tensor& y, bool accumulate) = 0;
-  /// Casts to `to` (a floating-point dtype) all at once. `segments` lie in device memory; their
-  /// `first` ascend from 0, and `vectors` is the sum of their vectors().
-  virtual void cast_all(std::span<const CastSegment> segments, DType to, int64_t vectors) = 0;
+  /// Casts `from` to `to`, floating-point dtypes of which one or both are fp32, all at once.
+  /// `segments` lie in device memory; their `first` ascend from 0, and `vectors` is the sum of
+  /// their vectors().
+  virtual void cast_all(std::span<const CastSegment> segments, DType from, DType to,
+                        int64_t vectors) = 0;
   /// y = a + b; with `relu`, max(a + b, 0). y may be the same view as a or b.
   virtual void add(const Tensor& a, const Tensor& b, const Tensor& y, bool relu) = 0;
   /// y = value.

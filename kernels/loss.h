@@ -22,7 +22,8 @@ enum class AbsentClass : uint8_t {
 ///   dice = mean over classes of 1 - (2 I_c + smooth) / (P_c + G_c + smooth),
 ///          I_c = sum m p_c g_c, P_c = sum m p_c, G_c = sum m g_c   (Milletari et al., 2016)
 ///   total = ce_weight * ce + dice_weight * dice
-/// All sums in fp32 or wider. No valid pixel gives losses and gradients of 0.
+/// With dice_weight = 0 the sums of Dice are not taken, and dice is 0. All sums are in fp32 or
+/// wider. No valid pixel gives losses and gradients of 0.
 struct LossDesc {
   float ce_weight = 1;
   float dice_weight = 0;

@@ -26,6 +26,8 @@ Timeline::~Timeline() {
 
 void Timeline::mark() {
   const size_t index = marks_++;
+  launches_.resize(marks_);
+  launches_[index] = stream_.launches();
   if (stream_.device().is_cuda()) {
     if (index == events_.size()) {
       events_.push_back(cuda::create_timed_event(stream_.device().index));
@@ -35,6 +37,14 @@ void Timeline::mark() {
     times_.resize(marks_);
     times_[index] = std::chrono::steady_clock::now();
   }
+}
+
+std::vector<int64_t> Timeline::launches() const {
+  std::vector<int64_t> result;
+  for (size_t i = 0; i < marks_; ++i) {
+    result.push_back(launches_[i] - launches_[i == 0 ? 0 : i - 1]);
+  }
+  return result;
 }
 
 std::vector<double> Timeline::milliseconds() {

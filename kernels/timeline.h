@@ -3,6 +3,7 @@
 // of. On the CPU, where work is done when its call returns, it reads the clock.
 
 #include <chrono>
+#include <cstdint>
 #include <vector>
 
 #include "kernels/device.h"
@@ -20,13 +21,17 @@ class Timeline {
   void mark();
   /// Waits for all of them. Milliseconds from the first mark to each.
   std::vector<double> milliseconds();
+  /// What was launched on the stream (Stream::launches) between each mark and the one before; 0 for
+  /// the first.
+  std::vector<int64_t> launches() const;
   /// Forgets the marks.
   void clear() { marks_ = 0; }
 
  private:
   Stream& stream_;
   size_t marks_ = 0;
-  std::vector<void*> events_;  // CUDA: made when first needed, then used again
+  std::vector<int64_t> launches_;  // of the stream at each mark
+  std::vector<void*> events_;      // CUDA: made when first needed, then used again
   std::vector<std::chrono::steady_clock::time_point> times_;
 };
 

@@ -56,6 +56,9 @@ class Layer {
     static_cast<void>(accumulates);
     return 0;
   }
+  /// The dtype in which backward() makes the gradient of the first parameter where the plan asks
+  /// for it (parameter_gradients[0] is one of this dtype then, else fp32): see Convolution.
+  virtual DType weight_gradient_dtype() const { return DType::f32; }
   /// Which implementation runs, for people.
   virtual std::string implementation() const { return {}; }
 

@@ -154,6 +154,7 @@ Plan::Plan(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
     steps_[i].backward = std::move(b);
   }
   collect_casts(stream);
+  narrow_weight_gradients(stream);
   for (size_t i = 0; i < layout.inputs.size(); ++i) {
     inputs_.push_back({arena.tensor(layout.inputs[i], graph_, graph_.input()), {}});
     const Tensor& images = inputs_.back().images;
@@ -233,30 +234,73 @@ void Plan::use_input(int which) {
   input_in_use_ = which;
 }
 
+Plan::Casts::Casts(const std::vector<CastSegment>& list, Stream& stream)
+    : segments(stream.device(), list.size() * sizeof(CastSegment)), count(list.size()) {
+  if (list.empty()) return;
+  vectors = list.back().first + list.back().vectors();
+  copy_bytes(stream, segments.data(), list.data(), segments.bytes());
+  stream.synchronize();  // `list` may die then
+}
+
+namespace {
+
+void append(std::vector<CastSegment>& list, const void* from, void* to, int64_t count) {
+  const int64_t first = list.empty() ? 0 : list.back().first + list.back().vectors();
+  list.push_back({from, to, count, first});
+}
+
+}  // namespace
+
 void Plan::collect_casts(Stream& stream) {
-  std::vector<CastSegment> segments;
+  std::vector<CastSegment> list;
   for (Step& step : steps_) {
     if (step.shared) continue;
     for (const Convolution::Cast& cast : step.layer->pack_casts(step.forward)) {
       require(cast.to.dtype == options_.dtype, "weights are cast to the plan's dtype");
-      segments.push_back(
-          {cast.from.as<float>(), cast.to.data, cast.from.shape.elements(), cast_vectors_});
-      cast_vectors_ += segments.back().vectors();
+      append(list, cast.from.data, cast.to.data, cast.from.shape.elements());
       step.cast = true;
     }
   }
-  cast_count_ = segments.size();
-  casts_ = Buffer(stream.device(), cast_count_ * sizeof(CastSegment));
-  copy_bytes(stream, casts_.data(), segments.data(), casts_.bytes());
-  stream.synchronize();  // `segments` dies here
+  pack_casts_ = Casts(list, stream);
+}
+
+void Plan::narrow_weight_gradients(Stream& stream) {
+  const auto narrows = [&](const Step& step) {
+    return step.learns && step.backward.parameter_gradients[0].data != nullptr &&
+           step.layer->weight_gradient_dtype() != DType::f32;
+  };
+  const auto bytes = [&](const Tensor& gradient) {
+    const auto elements = static_cast<size_t>(gradient.shape.elements());
+    return (elements * size_of(options_.dtype) + 255) / 256 * 256;
+  };
+  size_t all = 0;
+  for (const Step& step : steps_) {
+    if (narrows(step)) all += bytes(step.backward.parameter_gradients[0]);
+  }
+  narrow_gradients_ = Buffer(stream.device(), all);
+  memory_.packed += all;
+  std::vector<CastSegment> list;
+  std::byte* at = narrow_gradients_.data();
+  for (Step& step : steps_) {
+    if (!narrows(step)) continue;
+    require(step.layer->weight_gradient_dtype() == options_.dtype, "gradients of the plan's dtype");
+    Tensor& gradient = step.backward.parameter_gradients[0];
+    const Tensor narrow(at, gradient.shape, options_.dtype, stream.device());
+    append(list, narrow.data, gradient.data, gradient.shape.elements());
+    at += bytes(gradient);
+    gradient = narrow;
+  }
+  gradient_casts_ = Casts(list, stream);
+}
+
+void Plan::cast(const Casts& casts, DType from, DType to, Timeline* timeline) {
+  if (casts.count == 0) return;
+  ops_.elementwise->cast_all(casts.all(), from, to, casts.vectors);
+  if (timeline != nullptr) timeline->mark();
 }
 
 void Plan::pack_weights(Timeline* timeline) {
-  if (cast_count_ > 0) {
-    const auto* first = reinterpret_cast<const CastSegment*>(casts_.data());
-    ops_.elementwise->cast_all({first, cast_count_}, options_.dtype, cast_vectors_);
-    if (timeline != nullptr) timeline->mark();
-  }
+  cast(pack_casts_, DType::f32, options_.dtype, timeline);
   for_each_call(Pass::pack, [&](size_t i) {
     steps_[i].layer->pack(steps_[i].forward, pack_workspace_);
     if (timeline != nullptr) timeline->mark();
@@ -282,6 +326,7 @@ void Plan::backward(Timeline* timeline) {
     steps_[i].layer->backward(steps_[i].backward);
     if (timeline != nullptr) timeline->mark();
   });
+  cast(gradient_casts_, options_.dtype, DType::f32, timeline);
 }
 
 PlanCall Plan::call(Pass pass, size_t position) const {
@@ -330,11 +375,14 @@ PlanCall Plan::call(Pass pass, size_t position) const {
 
 std::vector<PlanCall> Plan::calls(Pass pass) const {
   std::vector<PlanCall> list;
-  if (pass == Pass::pack && cast_count_ > 0) {
+  const auto add_cast = [&](const Casts& casts) {
+    if (casts.count == 0) return;
     const auto element = static_cast<int64_t>(sizeof(float) + size_of(options_.dtype));
-    list.push_back({"", "cast", -1, 0, cast_vectors_ * CastSegment::kVector * element});
-  }
+    list.push_back({"", "cast", -1, 0, casts.vectors * CastSegment::kVector * element});
+  };
+  if (pass == Pass::pack) add_cast(pack_casts_);
   for_each_call(pass, [&](size_t i) { list.push_back(call(pass, i)); });
+  if (pass == Pass::backward) add_cast(gradient_casts_);
   return list;
 }
 

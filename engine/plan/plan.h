@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -46,7 +47,8 @@ struct PlanOptions {
 struct PlanMemory {
   size_t arena = 0;   // activations, gradients, workspaces
   size_t peak = 0;    // the most bytes of those alive at once: the arena's lower bound
-  size_t packed = 0;  // weights in the device's layout, without those of another plan
+  size_t packed = 0;  // weights in the device's layout, without those of another plan; and the
+                      // gradients of weights that are cast to fp32 at the end of a backward pass
 };
 
 /// One line of `macadam info`.
@@ -125,6 +127,20 @@ class Plan {
     Tensor images, labels;
   };
 
+  /// Casts that are one launch.
+  struct Casts {
+    Buffer segments;  // CastSegments
+    size_t count = 0;
+    int64_t vectors = 0;
+
+    Casts() = default;
+    Casts(const std::vector<CastSegment>& list, Stream& stream);
+    std::span<const CastSegment> all() const {
+      return {reinterpret_cast<const CastSegment*>(segments.data()), count};
+    }
+  };
+  void cast(const Casts& casts, DType from, DType to, Timeline* timeline);
+
   /// Runs a pass, or lists it: visit(position in steps_).
   template <typename Visit>
   void for_each_call(Pass pass, const Visit& visit) const;
@@ -134,6 +150,8 @@ class Plan {
   /// The buffer of packed_ that `weights` lie in.
   const std::shared_ptr<const Buffer>& buffer_of(const void* weights) const;
   void collect_casts(Stream& stream);
+  /// Gives the layers that make their weights' gradients in the plan's dtype memory for them.
+  void narrow_weight_gradients(Stream& stream);
 
   Ops& ops_;
   const Parameters* parameters_;  // to know plans of one network by
@@ -142,9 +160,9 @@ class Plan {
   std::vector<Step> steps_;
   Buffer arena_;
   std::vector<std::shared_ptr<const Buffer>> packed_;
-  Buffer casts_;  // CastSegments of the layers that are packed by casts alone, in one launch
-  size_t cast_count_ = 0;
-  int64_t cast_vectors_ = 0;
+  Casts pack_casts_;  // of the layers that are packed by casts alone
+  Buffer narrow_gradients_;
+  Casts gradient_casts_;  // of these to Parameters::gradient
   PlanMemory memory_;
   std::vector<Input> inputs_;
   int input_in_use_ = 0;

@@ -103,6 +103,7 @@ StepProfile profile_steps(TrainingStep& step, BatchSource& source, int64_t steps
   const std::vector<StepCall> calls = step.calls();
   std::vector<std::vector<double>> times(calls.size());
   std::vector<double> marks;
+  std::vector<int64_t> launches;
   Timeline timeline(stream);
   double waited = 0;
   std::chrono::steady_clock::time_point begin;
@@ -119,6 +120,7 @@ StepProfile profile_steps(TrainingStep& step, BatchSource& source, int64_t steps
     if (i < kWarmUp) continue;
     waited += wait;
     marks = timeline.milliseconds();
+    launches = timeline.launches();
     require(marks.size() == calls.size() + 1, "a mark after every call");
     for (size_t c = 0; c < calls.size(); ++c) times[c].push_back(marks[c + 1] - marks[c]);
   }
@@ -128,7 +130,8 @@ StepProfile profile_steps(TrainingStep& step, BatchSource& source, int64_t steps
     const PlanCall& call = calls[c].call;
     const double floor = std::max(static_cast<double>(call.bytes) / profile.copy_rate,
                                   static_cast<double>(call.flops) / profile.matrix_rate);
-    profile.calls.push_back({calls[c], marks[c], median(times[c]), 1e3 * floor});
+    profile.calls.push_back({calls[c], marks[c], median(times[c]), 1e3 * floor, launches[c + 1]});
+    profile.step_launches += launches[c + 1];
     profile.step_milliseconds += profile.calls.back().milliseconds;
   }
   return profile;

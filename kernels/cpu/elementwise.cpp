@@ -82,14 +82,18 @@ class CpuElementwiseOps final : public ElementwiseOps {
     });
   }
 
-  void cast_all(std::span<const CastSegment> segments, DType to, int64_t) override {
-    visit_cpu(to, [&](auto type) {
-      using Y = decltype(type);
-      for (const CastSegment& s : segments) {
-        parallel_chunks(s.count, kTaskElements, [&](int64_t, int64_t begin, int64_t end) {
-          convert_run(s.from + begin, static_cast<Y*>(s.to) + begin, end - begin);
-        });
-      }
+  void cast_all(std::span<const CastSegment> segments, DType from, DType to, int64_t) override {
+    visit_cpu(from, [&](auto source) {
+      visit_cpu(to, [&](auto destination) {
+        using X = decltype(source);
+        using Y = decltype(destination);
+        for (const CastSegment& s : segments) {
+          parallel_chunks(s.count, kTaskElements, [&](int64_t, int64_t begin, int64_t end) {
+            convert_run(static_cast<const X*>(s.from) + begin, static_cast<Y*>(s.to) + begin,
+                        end - begin);
+          });
+        }
+      });
     });
   }
 

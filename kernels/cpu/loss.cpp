@@ -236,7 +236,7 @@ void run_pass(const Problem& problem, Pass pass, const Partials& partials) {
       if (pass.sums) {
 #pragma omp simd
         for (int p = 0; p < kBlockPixels; ++p) loss[p] += block.loss[p];
-        dice.add(block, problem.classes);
+        if (problem.has_dice()) dice.add(block, problem.classes);
       }
       if (pass.gradient) {
         gradient(problem, block);
@@ -263,7 +263,7 @@ double sum_chunks(int64_t chunks, const Value& value) {
 
 /// The Dice loss, and its gradient by the probabilities into `problem`.
 double finish_dice(Problem& problem, int64_t chunks, const Partials& partials) {
-  if (problem.valid == 0) return 0;
+  if (problem.valid == 0 || !problem.has_dice()) return 0;
   const AbsentClass absent = problem.desc.absent;
   const auto counts = [&](int c) {
     return absent == AbsentClass::suppress || problem.labelled[static_cast<size_t>(c)] > 0;

@@ -145,8 +145,33 @@ struct Fill {
   }
 };
 
+/// V elements in accesses of 16 bytes.
+template <int V, typename T>
+__device__ __forceinline__ void load_whole(const T* source, float (&v)[V]) {
+  constexpr int kPart = V < kWidth<T> ? V : kWidth<T>;
+#pragma unroll
+  for (int first = 0; first < V; first += kPart) {
+    float part[kPart];
+    load_aligned<kPart>(source + first, part);
+#pragma unroll
+    for (int i = 0; i < kPart; ++i) v[first + i] = part[i];
+  }
+}
+
+template <int V, typename T>
+__device__ __forceinline__ void store_whole(T* destination, const float (&v)[V]) {
+  constexpr int kPart = V < kWidth<T> ? V : kWidth<T>;
+#pragma unroll
+  for (int first = 0; first < V; first += kPart) {
+    float part[kPart];
+#pragma unroll
+    for (int i = 0; i < kPart; ++i) part[i] = v[first + i];
+    store_aligned<kPart>(destination + first, part);
+  }
+}
+
 /// A thread a vector; it finds the vector's segment by bisection.
-template <typename T>
+template <typename X, typename Y>
 __global__ void __launch_bounds__(kThreads)
     cast_kernel(const CastSegment* __restrict__ segments, int count, int64_t vectors) {
   constexpr int V = CastSegment::kVector;
@@ -163,27 +188,15 @@ __global__ void __launch_bounds__(kThreads)
   }
   const CastSegment segment = segments[low];
   const int64_t at = (i - segment.first) * V, left = segment.count - at;
-  float v[V];
+  const X* const from = static_cast<const X*>(segment.from) + at;
+  Y* const to = static_cast<Y*>(segment.to) + at;
   if (left >= V) {
-    float half[V / 2];
-#pragma unroll
-    for (int part = 0; part < 2; ++part) {
-      load<V / 2>(segment.from + at + part * (V / 2), V / 2, half);
-#pragma unroll
-      for (int k = 0; k < V / 2; ++k) v[part * (V / 2) + k] = half[k];
-    }
-  } else {
-    for (int k = 0; k < V; ++k) v[k] = k < left ? segment.from[at + k] : 0.0f;
+    float v[V];
+    load_whole<V>(from, v);
+    store_whole<V>(to, v);
+    return;
   }
-  T* const to = static_cast<T*>(segment.to) + at;
-  if constexpr (kWidth<T> == V) {
-    store<V>(to, left < V ? static_cast<int>(left) : V, v);
-  } else {
-#pragma unroll
-    for (int k = 0; k < V; ++k) {
-      if (k < left) to[k] = narrow<T>(v[k]);
-    }
-  }
+  for (int k = 0; k < left; ++k) to[k] = narrow<Y>(widen(from[k]));
 }
 
 class CudaElementwiseOps final : public ElementwiseOps {
@@ -205,11 +218,18 @@ class CudaElementwiseOps final : public ElementwiseOps {
     });
   }
 
-  void cast_all(std::span<const CastSegment> segments, DType to, int64_t vectors) override {
-    visit_float(to, [&](auto type) {
-      launch(stream_, cast_kernel<decltype(type)>, blocks_for(vectors), kThreads, 0,
-             segments.data(), static_cast<int>(segments.size()), vectors);
-    });
+  void cast_all(std::span<const CastSegment> segments, DType from, DType to,
+                int64_t vectors) override {
+    require(from == DType::f32 || to == DType::f32, "casts from or to fp32");
+    const auto run = [&](auto kernel) {
+      launch(stream_, kernel, blocks_for(vectors), kThreads, 0, segments.data(),
+             static_cast<int>(segments.size()), vectors);
+    };
+    if (from == DType::f32) {
+      visit_float(to, [&](auto type) { run(cast_kernel<float, decltype(type)>); });
+    } else {
+      visit_float(from, [&](auto type) { run(cast_kernel<decltype(type), float>); });
+    }
   }
 
   void add(const Tensor& a, const Tensor& b, const Tensor& y, bool relu) override {

@@ -46,6 +46,7 @@ void launch(Stream& stream, void (*kernel)(Parameters...), dim3 grid, dim3 block
   kernel<<<grid, block, shared_bytes, static_cast<cudaStream_t>(stream.native())>>>(
       static_cast<Parameters>(arguments)...);
   check_launch("kernel launch");
+  stream.count_launch();
 }
 
 /// The block's one T in shared memory, uninitialised. Every use with one T is the same object.
@@ -76,6 +77,7 @@ void launch(Stream& stream, void (*kernel)(Parameters...), dim3 grid, dim3 block
     run();
   } else {
     static_cast<emulator::Queue*>(stream.native())->push(run);
+    stream.count_launch();
   }
 }
 

@@ -1,12 +1,13 @@
-// Softmax cross-entropy with soft Dice. Three launches: sums over the batch, their finish, and the
-// gradient. Floor: size(logits) + 1 byte a pixel for the values; with the gradient twice that and
-// size(logits) written.
+// Softmax cross-entropy with soft Dice. Two launches: sums over the batch, finished by their last
+// block, and the gradient. Floor: size(logits) + 1 byte a pixel for the values; with the gradient
+// twice that and size(logits) written.
 
 #include <algorithm>
 #include <limits>
 
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/pixel_tile.cuh"
+#include "kernels/cuda/row_sums.cuh"
 #include "kernels/loss.h"
 #include "kernels/scalar/dice.h"
 #include "kernels/scalar/softmax.h"
@@ -16,15 +17,17 @@ namespace macadam::cuda {
 namespace {
 
 constexpr int kMostClasses = 64;
-constexpr int kFinishThreads = 512;
 
-/// The sums of one block or of all. Each is of `quantities` numbers: intersection, predicted and
-/// labelled of every class, then cross-entropy, weight and valid pixels.
-struct SumLayout {
-  int classes;
+/// Blocks of the sums: a block loads, waits, computes, and waits again, so that it takes many on a
+/// multiprocessor to keep memory busy.
+constexpr int kSumBlocksPerProcessor = 12;
+constexpr int kSumBlocks = 132 * kSumBlocksPerProcessor;
 
-  __host__ __device__ int quantities() const { return 3 * classes + 3; }
-};
+/// Sums of a block or of all: with Dice intersection, predicted and labelled of every class; then
+/// cross-entropy, weight and valid pixels.
+__host__ __device__ constexpr int sum_count(int classes, bool dice) {
+  return (dice ? 3 * classes : 0) + 3;
+}
 
 /// What the gradient needs of the sums, times gradient_scale.
 struct GradientTerms {
@@ -78,10 +81,63 @@ __device__ void sum_over_block(float (&value)[3][kTileThreads]) {
   __syncthreads();
 }
 
-/// partials: [block][quantity]. First each thread takes the softmax of a pixel of the tile; then
-/// each takes a class, and adds up its probabilities over a share of the tile's pixels.
-template <typename T>
-__global__ void __launch_bounds__(kTileThreads) sums_kernel(Batch<T> batch, float* partials) {
+struct FinishShared {
+  double sum[sum_count(kMostClasses, true)];
+  float dice[kMostClasses];
+};
+
+/// From the sums of all blocks to the values and the gradient's terms. Call with all threads of a
+/// block, which wrote `memory.sum` and waited.
+template <bool kDice>
+__device__ void finish_loss(const LossDesc& desc, int classes, FinishShared& memory,
+                            LossValues* values, GradientTerms* terms) {
+  const int thread = static_cast<int>(threadIdx.x);
+  const double* intersection = memory.sum;
+  const double* predicted = memory.sum + classes;
+  const double* labelled = memory.sum + 2 * classes;
+  const double* others = memory.sum + sum_count(classes, kDice) - 3;
+  const double ce_sum = others[0], weight_sum = others[1], valid = others[2];
+  const float gradient_scale = desc.gradient_scale == nullptr ? 1.0f : *desc.gradient_scale;
+  if (kDice) {
+    int counted = 0;  // classes that the Dice mean is over
+    for (int c = 0; c < classes; ++c) {
+      counted += labelled[c] > 0 || desc.absent != AbsentClass::skip ? 1 : 0;
+    }
+    if (thread < classes) {
+      scalar::DiceTerm term{0, 0, 0};
+      if (valid > 0 && (labelled[thread] > 0 || desc.absent == AbsentClass::suppress)) {
+        term = scalar::dice_term(intersection[thread], predicted[thread], labelled[thread],
+                                 static_cast<double>(desc.dice_smooth));
+        const float share_of_mean = 1.0f / static_cast<float>(counted);
+        term.loss *= share_of_mean;
+        term.hit *= share_of_mean * desc.dice_weight;
+        term.miss *= share_of_mean * desc.dice_weight;
+      }
+      memory.dice[thread] = term.loss;
+      terms->hit[thread] = term.hit * gradient_scale;
+      terms->miss[thread] = term.miss * gradient_scale;
+    }
+    __syncthreads();
+  }
+  if (thread != 0) return;
+  const bool weighted = weight_sum > 0;
+  const float ce_scale =
+      weighted ? static_cast<float>(static_cast<double>(desc.ce_weight) / weight_sum) : 0.0f;
+  terms->ce_scale = ce_scale * gradient_scale;
+  LossValues result;
+  result.ce = weighted ? static_cast<float>(ce_sum / weight_sum) : 0.0f;
+  for (int c = 0; kDice && c < classes; ++c) result.dice += memory.dice[c];
+  result.total = desc.ce_weight * result.ce + desc.dice_weight * result.dice;
+  result.valid_pixels = static_cast<float>(valid);
+  *values = result;
+}
+
+/// First each thread takes the softmax of a pixel of the tile; then, for Dice, each takes a class,
+/// and adds up its probabilities over a share of the tile's pixels. rows: one a block.
+template <typename T, bool kDice>
+__global__ void __launch_bounds__(kTileThreads, kSumBlocksPerProcessor)
+    sums_kernel(Batch<T> batch, LossDesc desc, RowSums rows, LossValues* values,
+                GradientTerms* terms) {
   auto& memory = shared<SumsShared>();
   T* tile = dynamic_shared<T>();
   const TileLayout& layout = batch.layout;
@@ -100,8 +156,10 @@ __global__ void __launch_bounds__(kTileThreads) sums_kernel(Batch<T> batch, floa
     __syncthreads();
     if (thread < count) {
       const int label = batch.label(first + thread);
-      memory.label[thread] = label;
-      memory.log_sum_exp[thread] = std::numeric_limits<float>::infinity();  // p = 0
+      if (kDice) {
+        memory.label[thread] = label;
+        memory.log_sum_exp[thread] = std::numeric_limits<float>::infinity();  // p = 0
+      }
       if (label >= 0) {
         const Scores<T> scores{tile + thread * layout.row};
         const float lse = scalar::softmax_stats(scores, classes).log_sum_exp();
@@ -114,114 +172,57 @@ __global__ void __launch_bounds__(kTileThreads) sums_kernel(Batch<T> batch, floa
             weight * scalar::cross_entropy(lse, scores(label), score_sum, batch.smoothing, classes);
         weight_sum += weight;
         valid += 1;
-        memory.log_sum_exp[thread] = lse;
+        if (kDice) memory.log_sum_exp[thread] = lse;
       }
     }
     __syncthreads();
-    if (share < shares) {
+    if constexpr (kDice) {
+      if (share < shares) {
 #pragma unroll 4
-      for (int pixel = share; pixel < count; pixel += shares) {
-        const float p = scalar::exp_below_zero(widen(tile[pixel * layout.row + mine]) -
-                                               memory.log_sum_exp[pixel]);
-        const bool here = memory.label[pixel] == mine;
-        predicted += p;
-        intersection += here ? p : 0.0f;
-        labelled += here ? 1.0f : 0.0f;
+        for (int pixel = share; pixel < count; pixel += shares) {
+          const float p = scalar::exp_below_zero(widen(tile[pixel * layout.row + mine]) -
+                                                 memory.log_sum_exp[pixel]);
+          const bool here = memory.label[pixel] == mine;
+          predicted += p;
+          intersection += here ? p : 0.0f;
+          labelled += here ? 1.0f : 0.0f;
+        }
       }
+      __syncthreads();
     }
-    __syncthreads();
   }
 
-  const SumLayout sums{classes};
-  float* out = partials + static_cast<int64_t>(blockIdx.x) * sums.quantities();
-  memory.sums[0][thread] = intersection;
-  memory.sums[1][thread] = predicted;
-  memory.sums[2][thread] = labelled;
-  __syncthreads();
-  if (thread < classes) {
-    float total[3] = {};
-    for (int other = thread; other < shares * classes; other += classes) {
+  float* out = rows.row(blockIdx.x);
+  if constexpr (kDice) {
+    memory.sums[0][thread] = intersection;
+    memory.sums[1][thread] = predicted;
+    memory.sums[2][thread] = labelled;
+    __syncthreads();
+    if (thread < classes) {
+      float total[3] = {};
+      for (int other = thread; other < shares * classes; other += classes) {
 #pragma unroll
-      for (int k = 0; k < 3; ++k) total[k] += memory.sums[k][other];
+        for (int k = 0; k < 3; ++k) total[k] += memory.sums[k][other];
+      }
+#pragma unroll
+      for (int k = 0; k < 3; ++k) out[k * classes + thread] = total[k];
     }
-#pragma unroll
-    for (int k = 0; k < 3; ++k) out[k * classes + thread] = total[k];
+    __syncthreads();
   }
-  __syncthreads();
   memory.sums[0][thread] = ce;
   memory.sums[1][thread] = weight_sum;
   memory.sums[2][thread] = valid;
   sum_over_block(memory.sums);
-  if (thread < 3) out[3 * classes + thread] = memory.sums[thread][0];
-}
+  const int sums = sum_count(classes, kDice);
+  if (thread < 3) out[sums - 3 + thread] = memory.sums[thread][0];
 
-struct FinishShared {
-  double part[kFinishThreads];
-  double sum[3 * kMostClasses + 3];
-  float dice[kMostClasses];
-};
-
-/// One block: adds up the blocks' sums in double; writes the values and the gradient's terms.
-__global__ void __launch_bounds__(kFinishThreads)
-    finish_kernel(LossDesc desc, SumLayout layout, const float* __restrict__ partials, int blocks,
-                  LossValues* values, GradientTerms* terms) {
-  auto& memory = shared<FinishShared>();
-  const int thread = static_cast<int>(threadIdx.x);
-  const int quantities = layout.quantities(), classes = layout.classes;
-  const int shares = kFinishThreads / quantities;
-  const int share = thread / quantities, quantity = thread - share * quantities;
-  double sum = 0;
-  if (share < shares) {
-#pragma unroll 4
-    for (int block = share; block < blocks; block += shares) {
-      sum += static_cast<double>(partials[block * quantities + quantity]);
-    }
-  }
-  memory.part[thread] = sum;
+  auto& all = shared<FinishShared>();
+  const bool last = rows.finish<1>(
+      blockIdx.x, 0, sums, [](int i, int) { return int64_t{i}; },
+      [&](int i, const double(&total)[1]) { all.sum[i] = total[0]; });
+  if (!last) return;
   __syncthreads();
-  if (thread < quantities) {
-    for (int other = 1; other < shares; ++other) sum += memory.part[other * quantities + thread];
-    memory.sum[thread] = sum;
-  }
-  __syncthreads();
-
-  const double* intersection = memory.sum;
-  const double* predicted = memory.sum + classes;
-  const double* labelled = memory.sum + 2 * classes;
-  const double ce_sum = memory.sum[3 * classes];
-  const double weight_sum = memory.sum[3 * classes + 1];
-  const double valid = memory.sum[3 * classes + 2];
-  const float gradient_scale = desc.gradient_scale == nullptr ? 1.0f : *desc.gradient_scale;
-  int counted = 0;  // classes that the Dice mean is over
-  for (int c = 0; c < classes; ++c) {
-    counted += labelled[c] > 0 || desc.absent != AbsentClass::skip ? 1 : 0;
-  }
-  if (thread < classes) {
-    scalar::DiceTerm term{0, 0, 0};
-    if (valid > 0 && (labelled[thread] > 0 || desc.absent == AbsentClass::suppress)) {
-      term = scalar::dice_term(intersection[thread], predicted[thread], labelled[thread],
-                               static_cast<double>(desc.dice_smooth));
-      const float share_of_mean = 1.0f / static_cast<float>(counted);
-      term.loss *= share_of_mean;
-      term.hit *= share_of_mean * desc.dice_weight;
-      term.miss *= share_of_mean * desc.dice_weight;
-    }
-    memory.dice[thread] = term.loss;
-    terms->hit[thread] = term.hit * gradient_scale;
-    terms->miss[thread] = term.miss * gradient_scale;
-  }
-  __syncthreads();
-  if (thread != 0) return;
-  const bool weighted = weight_sum > 0;
-  const float ce_scale =
-      weighted ? static_cast<float>(static_cast<double>(desc.ce_weight) / weight_sum) : 0.0f;
-  terms->ce_scale = ce_scale * gradient_scale;
-  LossValues result;
-  result.ce = weighted ? static_cast<float>(ce_sum / weight_sum) : 0.0f;
-  for (int c = 0; c < classes; ++c) result.dice += memory.dice[c];
-  result.total = desc.ce_weight * result.ce + desc.dice_weight * result.dice;
-  result.valid_pixels = static_cast<float>(valid);
-  *values = result;
+  finish_loss<kDice>(desc, classes, all, values, terms);
 }
 
 /// A thread turns its pixel's logits into their gradient, in place in the tile.
@@ -234,7 +235,7 @@ __global__ void __launch_bounds__(kTileThreads)
   const TileLayout& layout = batch.layout;
   const int thread = static_cast<int>(threadIdx.x);
   const int classes = layout.channels;
-  if (thread < classes) {
+  if (has_dice && thread < classes) {
     terms.hit[thread] = from->hit[thread];
     terms.miss[thread] = from->miss[thread];
   }
@@ -278,9 +279,7 @@ class CudaLossOps final : public LossOps {
   explicit CudaLossOps(Stream& stream) : stream_(stream) {}
 
   size_t workspace_bytes(Shape logits) const override {
-    const SumLayout sums{logits.c};
-    return sizeof(GradientTerms) +
-           sizeof(float) * static_cast<size_t>(sums.quantities()) * kShareBlocks;
+    return kTermsBytes + RowSums::bytes(kSumBlocks, sum_count(logits.c, true));
   }
 
   void segmentation(const LossDesc& desc, const Tensor& logits, const Tensor& labels,
@@ -291,11 +290,13 @@ class CudaLossOps final : public LossOps {
     require(labels.shape.pixels() == logits.shape.pixels() && labels.shape.c == 1,
             "one label a pixel");
     auto* terms = static_cast<GradientTerms*>(workspace);
-    auto* partials = reinterpret_cast<float*>(terms + 1);
+    void* partials = static_cast<std::byte*>(workspace) + kTermsBytes;
+    const bool dice = desc.dice_weight != 0;
     const TileLayout layout = tile_layout(logits);
     const size_t shared_bytes = tile_bytes(layout, logits.dtype);
     const unsigned blocks =
-        std::min(blocks_for(layout.pixels, layout.tile), static_cast<unsigned>(kShareBlocks));
+        std::min(blocks_for(layout.pixels, layout.tile), static_cast<unsigned>(kSumBlocks));
+    const RowSums rows(stream_, partials, static_cast<int>(blocks), sum_count(classes, dice));
     visit_float(logits.dtype, [&](auto type) {
       using T = decltype(type);
       const Batch<T> batch{view<const T>(logits),
@@ -305,18 +306,20 @@ class CudaLossOps final : public LossOps {
                            contiguous_tiles(logits, layout),
                            desc.ignore,
                            desc.label_smoothing};
-      launch(stream_, sums_kernel<T>, blocks, kTileThreads, shared_bytes, batch, partials);
-      launch(stream_, finish_kernel, 1, kFinishThreads, 0, desc, SumLayout{classes}, partials,
-             static_cast<int>(blocks), values, terms);
+      launch(stream_, dice ? sums_kernel<T, true> : sums_kernel<T, false>, blocks, kTileThreads,
+             shared_bytes, batch, desc, rows, values, terms);
       if (d_logits.data == nullptr) return;
       require(d_logits.shape == logits.shape, "the gradient has the logits' shape");
       launch(stream_, gradient_kernel<T>, blocks_for(layout.pixels, layout.tile), kTileThreads,
-             shared_bytes, batch, terms, desc.dice_weight != 0, view<T>(d_logits),
+             shared_bytes, batch, terms, dice, view<T>(d_logits),
              contiguous_tiles(d_logits, layout));
     });
   }
 
  private:
+  /// Keeps what lies behind the terms aligned.
+  static constexpr size_t kTermsBytes = (sizeof(GradientTerms) + 15) / 16 * 16;
+
   Stream& stream_;
 };
 

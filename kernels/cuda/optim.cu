@@ -1,11 +1,12 @@
 // Optimisers, one launch over all parameters. Floors: SGD 20 bytes a parameter (parameter,
 // gradient and moment read, parameter and moment written), AdamW 28; 8 more with moving averages.
-// Where gradients are clipped or the loss is scaled, two launches before it examine them: 4 bytes a
-// parameter, and a block that finishes the sum. What is off costs nothing: averages are a template
+// Where gradients are clipped or the loss is scaled, a launch before it examines them: 4 bytes a
+// parameter. What is off costs nothing: averages are a template
 // parameter, and a thread asks once whether the gradients were examined.
 
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/row_sums.cuh"
 #include "kernels/optim.h"
 #include "kernels/scalar/optim.h"
 
@@ -167,8 +168,7 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 /// value[0 .. kThreads) summed into value[0], in a fixed order.
-template <typename T>
-__device__ void sum_over_block(T (&value)[kThreads]) {
+__device__ void sum_over_block(float (&value)[kThreads]) {
   const int thread = static_cast<int>(threadIdx.x);
   for (int half = kThreads / 2; half > 0; half /= 2) {
     __syncthreads();
@@ -181,50 +181,39 @@ struct SquaresShared {
   float sum[kThreads];
 };
 
-/// partials[block] = the sum of the squares of the block's unscaled gradients.
+/// The sum of the squares of the unscaled gradients; the last block decides. rows: one a block.
 template <bool Aligned>
 __global__ void __launch_bounds__(kThreads)
-    squares_kernel(const float* __restrict__ gradients,
+    examine_kernel(ExamineDesc desc, const float* __restrict__ gradients,
                    const ParameterSegment* __restrict__ segments, int count,
-                   const StepState* __restrict__ state,
-                   const GradientState* __restrict__ gradient_state, float* partials) {
+                   const StepState* __restrict__ state, GradientState* gradient_state,
+                   RowSums rows) {
   auto& memory = shared<SquaresShared>();
-  if (blockIdx.x * kStripe >= end_of(segments, count)) {
-    if (threadIdx.x == 0) partials[blockIdx.x] = 0;
-    return;
-  }
-  const float factor = scalar::unscaling(*state, gradient_state->loss_scale);
+  const int64_t stripes = count == 0 ? 0 : (end_of(segments, count) + kStripe - 1) / kStripe;
+  const int64_t all = gridDim.x;
+  const auto blocks = static_cast<int>(stripes < 1 ? 1 : stripes < all ? stripes : all);
+  if (static_cast<int>(blockIdx.x) >= blocks) return;  // there is nothing for it
   float sum = 0;
-  for_quads(segments, count, [&](const ParameterSegment& segment, int64_t at, int elements) {
-    if (segment.lr_scale == 0.0f) return;
-    const Quad g = load_quad<Aligned>(gradients + at, elements);
+  if (count > 0) {
+    const float factor = scalar::unscaling(*state, gradient_state->loss_scale);
+    for_quads(segments, count, [&](const ParameterSegment& segment, int64_t at, int elements) {
+      if (segment.lr_scale == 0.0f) return;
+      const Quad g = load_quad<Aligned>(gradients + at, elements);
 #pragma unroll
-    for (int i = 0; i < kStep; ++i) {
-      const float unscaled = g.lane[i] * factor;
-      sum += unscaled * unscaled;
-    }
-  });
-  memory.sum[threadIdx.x] = sum;
-  sum_over_block(memory.sum);
-  if (threadIdx.x == 0) partials[blockIdx.x] = memory.sum[0];
-}
-
-struct ExamineShared {
-  double sum[kThreads];
-};
-
-/// One block: adds up the blocks' sums in double and decides.
-__global__ void __launch_bounds__(kThreads)
-    examine_kernel(ExamineDesc desc, const float* __restrict__ partials, int blocks,
-                   const StepState* __restrict__ state, GradientState* gradient_state) {
-  auto& memory = shared<ExamineShared>();
-  double sum = 0;
-  for (int block = static_cast<int>(threadIdx.x); block < blocks; block += kThreads) {
-    sum += static_cast<double>(partials[block]);
+      for (int i = 0; i < kStep; ++i) {
+        const float unscaled = g.lane[i] * factor;
+        sum += unscaled * unscaled;
+      }
+    });
   }
   memory.sum[threadIdx.x] = sum;
   sum_over_block(memory.sum);
-  if (threadIdx.x == 0) scalar::examine(desc, *state, memory.sum[0], *gradient_state);
+  if (threadIdx.x == 0) *rows.row(blockIdx.x) = memory.sum[0];
+  rows.first(blocks).finish<1>(
+      blockIdx.x, 0, 1, [](int, int) { return int64_t{0}; },
+      [&](int, const double(&squares)[1]) {
+        scalar::examine(desc, *state, squares[0], *gradient_state);
+      });
 }
 
 /// How many parameters there are is known to the device alone, hence a fixed grid.
@@ -236,17 +225,16 @@ class CudaOptimOps final : public OptimOps {
  public:
   explicit CudaOptimOps(Stream& stream) : stream_(stream) {}
 
-  size_t workspace_bytes(int64_t) const override { return kBlocks * sizeof(float); }
+  size_t workspace_bytes(int64_t) const override { return RowSums::bytes(kBlocks, 1); }
 
   void examine(const ExamineDesc& desc, const float* gradients,
                std::span<const ParameterSegment> segments, const StepState* state,
                GradientState* gradient_state, void* workspace) override {
-    auto* partials = static_cast<float*>(workspace);
-    const int blocks = segments.empty() ? 0 : kBlocks;
-    launch(stream_, aligned(gradients) ? squares_kernel<true> : squares_kernel<false>,
-           static_cast<unsigned>(blocks), kThreads, 0, gradients, segments.data(),
-           static_cast<int>(segments.size()), state, gradient_state, partials);
-    launch(stream_, examine_kernel, 1, kThreads, 0, desc, partials, blocks, state, gradient_state);
+    const int blocks = segments.empty() ? 1 : kBlocks;
+    launch(stream_, aligned(gradients) ? examine_kernel<true> : examine_kernel<false>,
+           static_cast<unsigned>(blocks), kThreads, 0, desc, gradients, segments.data(),
+           static_cast<int>(segments.size()), state, gradient_state,
+           RowSums(stream_, workspace, blocks, 1));
   }
 
   void sgd(const SgdDesc& desc, const OptimBuffers& buffers,

@@ -54,6 +54,14 @@ class RowSums {
            static_cast<size_t>(count * width) * sizeof(float);
   }
 
+  /// The same sums over the first `count` rows alone: of the blocks of those, while the others
+  /// leave.
+  __device__ RowSums first(int count) const {
+    RowSums some = *this;
+    some.count_ = count;
+    return some;
+  }
+
   /// Where block `index` of `count` leaves its sums.
   __device__ float* row(unsigned index) const { return rows_ + index * width_; }
 

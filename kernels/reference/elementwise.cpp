@@ -12,10 +12,10 @@ class ReferenceElementwiseOps : public ElementwiseOps {
     Array(x).write(y, accumulate);
   }
 
-  void cast_all(std::span<const CastSegment> segments, DType to, int64_t) override {
+  void cast_all(std::span<const CastSegment> segments, DType from, DType to, int64_t) override {
     for (const CastSegment& s : segments) {
       const Shape shape{1, 1, 1, static_cast<int>(s.count)};
-      Array(Tensor(const_cast<float*>(s.from), shape, DType::f32)).write(Tensor(s.to, shape, to));
+      Array(Tensor(const_cast<void*>(s.from), shape, from)).write(Tensor(s.to, shape, to));
     }
   }
 

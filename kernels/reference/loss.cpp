@@ -80,6 +80,7 @@ class ReferenceLossOps : public LossOps {
       if (valid > 0 && d.contributes(desc.absent)) dice += d.loss(smooth);
     }
     if (dice_classes > 0) dice /= dice_classes;
+    if (desc.dice_weight == 0) dice = 0;
 
     if (d_logits.data) {
       const double scale = desc.gradient_scale ? double{*desc.gradient_scale} : 1.0;

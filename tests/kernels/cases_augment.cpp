@@ -57,8 +57,9 @@ OpCase prepare_labels(Shape labels_shape, bool flips) {
 std::vector<OpCase> augment_cases() {
   std::vector<OpCase> cases;
   for (const bool flips : {false, true})
-    for (const Shape image : {Shape{1, 1, 1, 3}, Shape{2, 1, 7, 3}, Shape{3, 5, 9, 3},
-                              Shape{2, 17, 23, 3}, Shape{3, 16, 32, 3}, Shape{1, 3, 2047, 3}}) {
+    for (const Shape image :
+         {Shape{1, 1, 1, 3}, Shape{2, 1, 7, 3}, Shape{3, 5, 9, 3}, Shape{2, 17, 23, 3},
+          Shape{3, 16, 32, 3}, Shape{2, 3, 44, 3}, Shape{1, 3, 2047, 3}}) {
       for (const DType dtype : kFloatTypes) {
         cases.push_back(prepare_images(image, dtype, flips, {}, "torchvision"));
         cases.push_back(prepare_images(image, dtype, flips, kCaffe, "caffe"));

@@ -47,40 +47,48 @@ INSTANTIATE_TEST_SUITE_P(Cuda, OpProperty, ::testing::Values("Cuda"));
 // Many segments of odd lengths, against one copy each.
 TEST_P(OpProperty, CastAllIsACopyOfEachSegment) {
   Stream& stream = backend_->stream;
-  for (const DType to : kFloatTypes) {
-    if (to == DType::f16 && std::string(GetParam()) == "Cpu") continue;
+  constexpr std::array<std::pair<DType, DType>, 5> kCasts{{{DType::f32, DType::f32},
+                                                           {DType::f32, DType::bf16},
+                                                           {DType::f32, DType::f16},
+                                                           {DType::bf16, DType::f32},
+                                                           {DType::f16, DType::f32}}};
+  for (const auto& [from, to] : kCasts) {
+    const bool fp16 = from == DType::f16 || to == DType::f16;
+    if (fp16 && std::string(GetParam()) == "Cpu") continue;
     constexpr std::array<int64_t, 9> kCounts{1, 7, 8, 9, 300, 4096, 17, 64, 1025};
-    constexpr size_t kRoom = 4352;  // elements from segment to segment
-    std::vector<float> source(kCounts.size() * kRoom);
-    for (size_t i = 0; i < source.size(); ++i) source[i] = std::sin(static_cast<float>(i)) * 3;
-    const Buffer from(stream.device(), source.size() * sizeof(float));
-    const Buffer got(stream.device(), source.size() * sizeof(float)),
-        wanted(stream.device(), got.bytes());
-    copy_bytes(stream, from.data(), source.data(), from.bytes());
-    for (const Buffer* buffer : {&got, &wanted})
-      zero_bytes(stream, buffer->data(), buffer->bytes());
+    constexpr int kRoom = 4352;  // elements from segment to segment
+    constexpr Shape kAll{1, 1, 1, kRoom * static_cast<int>(kCounts.size())};
+    std::vector<float> values(static_cast<size_t>(kAll.elements()));
+    for (size_t i = 0; i < values.size(); ++i) values[i] = std::sin(static_cast<float>(i)) * 3;
+    const size_t bytes = values.size() * sizeof(float);
+    const Buffer fp32(stream.device(), bytes), source(stream.device(), bytes),
+        got(stream.device(), bytes), wanted(stream.device(), bytes);
+    copy_bytes(stream, fp32.data(), values.data(), bytes);
+    backend_->ops.elementwise->copy(Tensor(fp32.data(), kAll, DType::f32, stream.device()),
+                                    Tensor(source.data(), kAll, from, stream.device()), false);
+    for (const Buffer* buffer : {&got, &wanted}) zero_bytes(stream, buffer->data(), bytes);
     std::vector<CastSegment> segments;
     int64_t vectors = 0;
     for (size_t s = 0; s < kCounts.size(); ++s) {
       const Shape shape{1, 1, 1, static_cast<int>(kCounts[s])};
-      std::byte* const x = from.data() + s * kRoom * sizeof(float);
+      std::byte* const x = source.data() + s * kRoom * size_of(from);
       const size_t offset = s * kRoom * size_of(to);
-      backend_->ops.elementwise->copy(Tensor(x, shape, DType::f32, stream.device()),
+      backend_->ops.elementwise->copy(Tensor(x, shape, from, stream.device()),
                                       Tensor(wanted.data() + offset, shape, to, stream.device()),
                                       false);
-      segments.push_back(
-          {reinterpret_cast<const float*>(x), got.data() + offset, kCounts[s], vectors});
+      segments.push_back({x, got.data() + offset, kCounts[s], vectors});
       vectors += segments.back().vectors();
     }
     const Buffer table(stream.device(), segments.size() * sizeof(CastSegment));
     copy_bytes(stream, table.data(), segments.data(), table.bytes());
     backend_->ops.elementwise->cast_all(
-        {reinterpret_cast<const CastSegment*>(table.data()), segments.size()}, to, vectors);
+        {reinterpret_cast<const CastSegment*>(table.data()), segments.size()}, from, to, vectors);
     std::vector<std::byte> a(got.bytes()), b(got.bytes());
     copy_bytes(stream, a.data(), got.data(), a.size());
     copy_bytes(stream, b.data(), wanted.data(), b.size());
     stream.synchronize();
-    EXPECT_EQ(a, b) << name_of(to) << ": nothing beyond the segments either";
+    EXPECT_EQ(a, b) << name_of(from) << " to " << name_of(to)
+                    << ": nothing beyond the segments either";
   }
 }
 

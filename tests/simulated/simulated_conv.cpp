@@ -1,6 +1,7 @@
 #include "tests/simulated/simulated_conv.h"
 
 #include <utility>
+#include <vector>
 
 #include "block_emulator.h"
 #include "emulated_ops.h"
@@ -12,12 +13,13 @@ namespace macadam::simulated {
 
 namespace {
 
-/// A convolution of the host whose calls wait for their turn. As cuDNN may, it synchronises the
+/// A convolution of the host whose calls wait for their turn, and which as cuDNN makes the gradient
+/// of its weights in the dtype of the activations. As cuDNN may, it synchronises the
 /// device at its first call in each direction.
 class QueuedConvolution final : public Convolution {
  public:
-  QueuedConvolution(std::unique_ptr<Convolution> inner, Stream& stream)
-      : inner_(std::move(inner)), stream_(stream) {}
+  QueuedConvolution(std::unique_ptr<Convolution> inner, Stream& stream, DType dtype)
+      : inner_(std::move(inner)), stream_(stream), dtype_(dtype) {}
 
   size_t workspace_bytes() const override { return inner_->workspace_bytes(); }
   size_t packed_bytes() const override { return inner_->packed_bytes(); }
@@ -42,10 +44,20 @@ class QueuedConvolution final : public Convolution {
     load(data_loaded_);
     queue([=, inner = inner_] { inner->backward_data(dy, packed, dx, workspace); });
   }
+  DType weight_gradient_dtype() const override { return dtype_; }
   void backward_weights(const Tensor& x, const Tensor& dy, const Tensor& dw, const Tensor& db,
                         void* workspace) override {
     load(weights_loaded_);
-    queue([=, inner = inner_] { inner->backward_weights(x, dy, dw, db, workspace); });
+    queue([=, inner = inner_] {
+      if (dw.dtype == DType::f32) {
+        inner->backward_weights(x, dy, dw, db, workspace);
+        return;
+      }
+      std::vector<float> wide(static_cast<size_t>(dw.shape.elements()));
+      const Tensor gradient(wide.data(), dw.shape, DType::f32);
+      inner->backward_weights(x, dy, gradient, db, workspace);
+      reference::make_elementwise_ops()->copy(gradient, dw, false);
+    });
   }
 
  private:
@@ -58,6 +70,7 @@ class QueuedConvolution final : public Convolution {
 
   std::shared_ptr<Convolution> inner_;  // queued calls, and graphs of them, may outlive this
   Stream& stream_;
+  DType dtype_;
   bool forward_loaded_ = false, data_loaded_ = false, weights_loaded_ = false;
 };
 
@@ -78,7 +91,8 @@ class SimulatedConvOps final : public ConvOps {
   std::unique_ptr<Convolution> make(const ConvDesc& desc) override {
     if (emulated::is_depthwise(desc)) return emulated_->make(desc);
     may_synchronize("making a convolution's plans");
-    return std::make_unique<QueuedConvolution>(host_conv_ops(desc.dtype)->make(desc), stream_);
+    return std::make_unique<QueuedConvolution>(host_conv_ops(desc.dtype)->make(desc), stream_,
+                                               desc.dtype);
   }
 
  private:

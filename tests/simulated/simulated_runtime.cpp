@@ -2,10 +2,12 @@
 // schedule empties. What CUDA refuses is refused here; what it leaves open the schedule decides.
 
 #include <fmt/format.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -14,6 +16,7 @@
 #include "base/error.h"
 #include "block_emulator.h"
 #include "kernels/cuda/cuda_ops.h"
+#include "tests/simulated/counting.h"
 #include "tests/simulated/device_memory.h"
 #include "tests/simulated/device_wide.h"
 #include "tests/simulated/scheduler.h"
@@ -64,6 +67,8 @@ struct SimulatedDevice {
   DeviceMemory memory;
   Scheduler scheduler;
   std::vector<std::unique_ptr<QueueOfStream>> streams;
+  bool counts = false;                    // and drops what is queued
+  std::map<void*, size_t> never_touched;  // address space, while it counts
 
   static SimulatedDevice& get() {
     static SimulatedDevice device;
@@ -105,6 +110,7 @@ struct SimulatedDevice {
         fmt::format("{}({} bytes)", pinned ? "cudaHostAlloc" : "cudaMalloc", bytes);
     const std::lock_guard lock(mutex);
     refuse_in_capture(call);
+    if (counts && !pinned) return reserve(bytes);
     void* data = pinned ? memory.allocate_pinned(bytes) : memory.allocate(bytes);
     if (data == nullptr) fail(call, "out of memory");
     return data;
@@ -116,13 +122,26 @@ struct SimulatedDevice {
     const std::lock_guard lock(mutex);
     spoil_captures();
     scheduler.run_all();
+    if (const auto reserved = never_touched.extract(data)) {
+      munmap(data, reserved.mapped());
+      return;
+    }
     memory.release(data);
+  }
+
+  void* reserve(size_t bytes) {
+    void* const data =
+        mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    require(data != MAP_FAILED, "address space for the device");
+    never_touched.emplace(data, bytes);
+    return data;
   }
 };
 
 /// Queues a function that may touch the device's memory. Requires its mutex.
 template <typename Function>
 void enqueue(SimulatedDevice& device, QueueOfStream& stream, Function function) {
+  if (device.counts) return;
   device.push(stream, std::make_shared<const std::function<void()>>(
                           [&device, function = std::move(function)] {
                             const DeviceMemory::Opened opened(device.memory);
@@ -164,6 +183,18 @@ void may_synchronize(const std::string& call) {
     if (stream->capture) stream->capture->spoilt = recorded = true;
   }
   if (recorded) fail(call, "a graph is being recorded");
+}
+
+Counting::Counting() {
+  SimulatedDevice& device = SimulatedDevice::get();
+  const std::lock_guard lock(device.mutex);
+  device.counts = true;
+}
+
+Counting::~Counting() {
+  SimulatedDevice& device = SimulatedDevice::get();
+  const std::lock_guard lock(device.mutex);
+  device.counts = false;
 }
 
 Scheduled::Scheduled(const Schedule& schedule) {
@@ -272,6 +303,7 @@ void copy_async(void* stream, void* destination, const void* source, size_t byte
   SimulatedDevice& device = SimulatedDevice::get();
   const std::lock_guard lock(device.mutex);
   QueueOfStream& on = stream_of(stream);
+  if (device.counts) return;
   const bool from_pageable = device.memory.kind_of(source) == Kind::pageable;
   const bool to_pageable = device.memory.kind_of(destination) == Kind::pageable;
   if (from_pageable || to_pageable) refuse_capturing(on, "cudaMemcpyAsync");

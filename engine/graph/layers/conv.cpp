@@ -60,6 +60,9 @@ class Conv final : public Layer {
            (gradient_is_slice && !pads_output_ ? output_bytes_ : 0) + (learns_ ? pad_bytes_ : 0) +
            (accumulates ? input_bytes_ : 0);
   }
+  DType weight_gradient_dtype() const override {
+    return pads_ ? DType::f32 : conv_->weight_gradient_dtype();
+  }
   std::string implementation() const override { return conv_->implementation(); }
 
   void pack(const Bindings& b, void* workspace) override {

@@ -37,6 +37,7 @@ class ConvTranspose final : public Layer {
     return align(std::max(mirror_->workspace_bytes(), sum_bytes_)) +
            (gradient_is_slice ? output_bytes_ : 0) + (accumulates ? input_bytes_ : 0);
   }
+  DType weight_gradient_dtype() const override { return mirror_->weight_gradient_dtype(); }
   std::string implementation() const override { return mirror_->implementation(); }
 
   void pack(const Bindings& b, void*) override {

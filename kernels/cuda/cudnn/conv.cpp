@@ -111,6 +111,7 @@ class CudnnConvolution final : public Convolution {
     void* bias = static_cast<std::byte*>(weights) + bias_offset();
     const bool fused = has_epilogue(desc_) && !paths_.forward->epilogue;
     forward_->run({x.data, weights, y.data, fused ? bias : nullptr}, aligned(workspace));
+    stream_.count_launch();
     if (paths_.forward->epilogue) add_bias(stream_, y, bias, desc_.activation);
   }
 
@@ -119,6 +120,7 @@ class CudnnConvolution final : public Convolution {
     require_shapes(dx, dy);
     require(data_.has_value(), "a convolution made with backward and input_gradient");
     data_->run({dx.data, const_cast<void*>(packed), dy.data, nullptr}, aligned(workspace));
+    stream_.count_launch();
   }
 
   /// The plan of the weight gradient alone: dw in the convolution's dtype, since cuDNN has none
@@ -127,14 +129,17 @@ class CudnnConvolution final : public Convolution {
     require_shapes(x, dy);
     require(weights_.has_value(), "a convolution made with backward");
     weights_->run({x.data, dw, dy.data, nullptr}, workspace);
+    stream_.count_launch();
   }
+
+  DType weight_gradient_dtype() const override { return desc_.dtype; }
 
   void backward_weights(const Tensor& x, const Tensor& dy, const Tensor& dw, const Tensor& db,
                         void* workspace) override {
     require(dw.shape == desc_.weights() && dw.dense(), "a weight gradient {K,kh,kw,C/g}");
     std::byte* memory = aligned(workspace);
-    if (desc_.dtype == DType::f32) {
-      run_weights_plan(x, dy, dw.as<float>(), memory);
+    if (dw.dtype == desc_.dtype) {
+      run_weights_plan(x, dy, dw.data, memory + narrow_gradient_bytes());
     } else {
       run_weights_plan(x, dy, memory, memory + narrow_gradient_bytes());
       elementwise_->copy(Tensor(memory, dw.shape, desc_.dtype, stream_.device()), dw, false);

@@ -1,0 +1,37 @@
+// How many launches a training step takes: what a captured step of many small kernels costs.
+
+#include <gtest/gtest.h>
+
+#include "tests/simulated/step_counts.h"
+
+using namespace macadam;
+using namespace macadam::simulated;
+
+namespace {
+
+constexpr Shape kHeadline{8, 512, 1024, 3};
+
+struct Limit {
+  const char* network;
+  int64_t launches;
+};
+
+class StepLaunches : public ::testing::TestWithParam<Limit> {};
+
+TEST_P(StepLaunches, AreFew) {
+  const StepCounts counts = count_step(GetParam().network, kHeadline, DType::bf16);
+  std::string kinds;
+  for (const auto& [kind, tally] : counts.tallies) {
+    kinds += kind + " " + std::to_string(tally.launches) + ", ";
+  }
+  EXPECT_LE(counts.launches, GetParam().launches) << kinds;
+  // Nothing is left out: the state of the step is copied to the device, its loss from there.
+  EXPECT_EQ(counts.launches, total(counts.tallies).launches + 2) << kinds;
+}
+
+INSTANTIATE_TEST_SUITE_P(, StepLaunches,
+                         ::testing::Values(Limit{"resnet34_unet", 419},
+                                           Limit{"efficientnet_b0_unet", 629}),
+                         [](const auto& tested) { return std::string(tested.param.network); });
+
+}  // namespace
