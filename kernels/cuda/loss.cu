@@ -22,6 +22,11 @@ constexpr int kMostClasses = 64;
 /// multiprocessor to keep memory busy.
 constexpr int kSumBlocksPerProcessor = 12;
 constexpr int kSumBlocks = 132 * kSumBlocksPerProcessor;
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+constexpr int kSumBlocksThatFit = 1024 / kTileThreads;  // a multiprocessor of Turing or Volta
+#else
+constexpr int kSumBlocksThatFit = kSumBlocksPerProcessor;
+#endif
 
 /// Sums of a block or of all: with Dice intersection, predicted and labelled of every class; then
 /// cross-entropy, weight and valid pixels.
@@ -135,7 +140,7 @@ __device__ void finish_loss(const LossDesc& desc, int classes, FinishShared& mem
 /// First each thread takes the softmax of a pixel of the tile; then, for Dice, each takes a class,
 /// and adds up its probabilities over a share of the tile's pixels. rows: one a block.
 template <typename T, bool kDice>
-__global__ void __launch_bounds__(kTileThreads, kSumBlocksPerProcessor)
+__global__ void __launch_bounds__(kTileThreads, kSumBlocksThatFit)
     sums_kernel(Batch<T> batch, LossDesc desc, RowSums rows, LossValues* values,
                 GradientTerms* terms) {
   auto& memory = shared<SumsShared>();
