@@ -4,6 +4,9 @@
 #   ./test.sh          the release build: unit, golden, emulator and command-line tests
 #   ./test.sh --all    also the formatting, and the tests again under AddressSanitizer and
 #                      UndefinedBehaviorSanitizer
+#   ./test.sh --isa    all tests under each instruction set that oneDNN can be limited to here (six
+#                      or seven times on a CPU with AVX-512), then those of the builds v3 (AVX2) and
+#                      portable: three builds, and hours on 2 cores
 #   ./test.sh --tsan   the loader alone, under ThreadSanitizer
 #   ./test.sh --tidy   clang-tidy over every C++ source (ten minutes on 2 cores)
 #
@@ -34,6 +37,39 @@ if [[ ${1:-} == --tsan ]]; then
   cmake --preset tsan
   cmake --build --preset tsan --target test_loader
   TSAN_OPTIONS=ignore_noninstrumented_modules=1 build/tsan/test_loader
+  exit
+fi
+
+# The values of ONEDNN_MAX_CPU_ISA that this machine's oneDNN obeys: one it does not have changes nothing.
+instruction_sets() {
+  local isa
+  for isa in SSE41 AVX AVX2 AVX2_VNNI AVX512_CORE AVX512_CORE_VNNI AVX512_CORE_BF16 \
+    AVX512_CORE_FP16 AVX512_CORE_AMX AVX512_CORE_AMX_FP16; do
+    if ONEDNN_MAX_CPU_ISA=$isa "$1" info --json | grep -qi "\"convolution_isa\": *\"$isa\""; then
+      echo "$isa"
+    fi
+  done
+}
+
+if [[ ${1:-} == --isa ]]; then
+  options=(-DMACADAM_TESTS=ON -DMACADAM_BENCH=OFF -DMACADAM_CUDA=OFF)
+  for build in release v3 portable; do
+    say "Build $build"
+    cmake --preset "$build" "${options[@]}"
+    cmake --build --preset "$build"
+  done
+  for isa in $(instruction_sets build/release/macadam); do
+    say "Tests with oneDNN limited to $isa"
+    ONEDNN_MAX_CPU_ISA=$isa run_tests build/release -LE 'isa|emulator|simulated'
+  done
+  for build in v3 portable; do
+    say "Tests of the build $build"
+    run_tests "build/$build"
+  done
+  for hidden in -AVX512F -AVX512F,-AVX2; do
+    say "The portable program on a processor without ${hidden//-/}"
+    GLIBC_TUNABLES=glibc.cpu.hwcaps=$hidden run_tests build/portable -R '^app$'
+  done
   exit
 fi
 

@@ -47,7 +47,10 @@ Json devices() {
                               {"memory_mib", mib(info.memory_bytes)},
                               {"precision", precision_name(resolve_precision("auto", info))},
                               {"convolutions", backend_version(info.device)}});
-    if (!info.device.is_cuda()) out["devices"].back()["cores"] = usable_cores();
+    if (info.device.is_cuda()) continue;
+    out["devices"].back()["cores"] = usable_cores();
+    out["devices"].back()["convolution_isa"] = convolution_isa();
+    out["devices"].back()["compiled_level"] = compiled_level();
   }
   for (const NetworkEntry& entry : networks()) {
     out["networks"].push_back({{"name", entry.name}, {"summary", entry.summary}});
@@ -58,11 +61,16 @@ Json devices() {
 void print_devices(const Json& info) {
   print("macadam {}\n", info["version"].get<std::string>());
   for (const Json& d : info["devices"]) {
-    const std::string cores =
-        d.contains("cores") ? fmt::format(", cores used {}", d["cores"].get<int>()) : "";
-    print("  {}: {}{}, {:.0f} MiB, {} by default, {}\n", d["device"].get<std::string>(),
+    std::string cores, code;
+    if (d.contains("cores")) {
+      const auto isa = d["convolution_isa"].get<std::string>();
+      cores = fmt::format(", cores used {}", d["cores"].get<int>());
+      code = fmt::format("{}, code for {}", isa.empty() ? "" : " (" + isa + ")",
+                         d["compiled_level"].get<std::string>());
+    }
+    print("  {}: {}{}, {:.0f} MiB, {} by default, {}{}\n", d["device"].get<std::string>(),
           d["name"].get<std::string>(), cores, d["memory_mib"].get<double>(),
-          d["precision"].get<std::string>(), d["convolutions"].get<std::string>());
+          d["precision"].get<std::string>(), d["convolutions"].get<std::string>(), code);
   }
   print("networks\n");
   for (const Json& n : info["networks"]) {

@@ -18,7 +18,7 @@ programs=(macadam bench_cuda_ops bench_inference bench_training_step test_engine
 
 # Its tests compare with the reference's convolutions: oneDNN would be 8 MB more to carry.
 cmake -G Ninja -S "$root" -B "$build" -DCMAKE_BUILD_TYPE=Release -DMACADAM_CUDA=ON \
-  -DMACADAM_ONEDNN=OFF -DMACADAM_HDF5=OFF -DMACADAM_NATIVE=OFF -DCMAKE_CXX_FLAGS=-march=x86-64-v3 \
+  -DMACADAM_ONEDNN=OFF -DMACADAM_HDF5=OFF -DMACADAM_CPU=x86-64-v3 \
   "-DMACADAM_CUDA_ARCHITECTURES=${ARCHITECTURES:-90}"
 ninja -C "$build" -j "${JOBS:-$(nproc)}" "${programs[@]}"
 

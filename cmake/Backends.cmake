@@ -1,4 +1,5 @@
 # Finds the two backends. Sets MACADAM_HAS_CUDA and MACADAM_HAS_ONEDNN; at least one must be there.
+# ONEDNN_IS_FETCHED tells that oneDNN lies in this repository.
 # Finds what decodes images, which is required: makes the targets macadam_jpeg and macadam_deflate.
 # Finds ONNX and HDF5 too, which are never required: sets MACADAM_HAS_ONNX and makes the target
 # macadam_onnx; sets MACADAM_HAS_HDF5 and makes the target macadam_hdf5.
@@ -69,8 +70,8 @@ if(NOT MACADAM_ONEDNN STREQUAL "OFF")
   endif()
   if(ONEDNN_LIBRARY)
     set(MACADAM_HAS_ONEDNN ON)
-    cmake_path(IS_PREFIX CMAKE_SOURCE_DIR ${ONEDNN_LIBRARY} inside)
-    if(inside)  # programs find it from where they lie: the repository may be moved
+    cmake_path(IS_PREFIX CMAKE_SOURCE_DIR ${ONEDNN_LIBRARY} ONEDNN_IS_FETCHED)
+    if(ONEDNN_IS_FETCHED)  # programs find it from where they lie: the repository may be moved
       cmake_path(GET ONEDNN_LIBRARY PARENT_PATH folder)
       cmake_path(RELATIVE_PATH folder BASE_DIRECTORY ${CMAKE_RUNTIME_OUTPUT_DIRECTORY})
       list(APPEND CMAKE_BUILD_RPATH "$ORIGIN/${folder}")

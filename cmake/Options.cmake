@@ -20,21 +20,9 @@ target_compile_options(macadam_flags INTERFACE
   $<$<CXX_COMPILER_ID:Clang>:$<$<COMPILE_LANGUAGE:CXX>:-Wno-pass-failed>>
   # Exact IEEE results stay; only errno and floating-point traps, which nothing reads, are given up.
   $<$<COMPILE_LANGUAGE:CXX>:-fno-math-errno -fno-trapping-math>)
-if(MACADAM_NATIVE)
-  target_compile_options(macadam_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-march=native>)
-  include(CheckCXXCompilerFlag)
-  check_cxx_compiler_flag(-mprefer-vector-width=512 MACADAM_HAS_VECTOR_WIDTH)
-  if(MACADAM_HAS_VECTOR_WIDTH)
-    target_compile_options(macadam_flags INTERFACE
-      $<$<COMPILE_LANGUAGE:CXX>:-mprefer-vector-width=512>)
-  endif()
-  # With AVX-512, GCC 12.2 turns the constant {1, 1, 1, 0} of int64_t into {1, 1, 1, 1} when it
-  # copies it by 32-byte moves (tests/kernels/compiler_test.cpp); 16-byte moves are sound.
-  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-    target_compile_options(macadam_flags INTERFACE
-      $<$<COMPILE_LANGUAGE:CXX>:-mmove-max=128 -mstore-max=128>)
-  endif()
-endif()
+target_compile_options(macadam_flags INTERFACE
+  "$<$<COMPILE_LANGUAGE:CXX>:${MACADAM_CPU_OPTIONS}>")
+target_link_options(macadam_flags INTERFACE ${MACADAM_CPU_LINK_OPTIONS})
 if(MACADAM_SANITIZE)
   # Instrumented code makes GCC 12 see uninitialised members in the standard library.
   target_compile_options(macadam_flags INTERFACE

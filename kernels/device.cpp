@@ -32,7 +32,7 @@ std::string cpu_name() {
 DeviceInfo cpu_info() {
   const auto pages = static_cast<size_t>(sysconf(_SC_PHYS_PAGES));
   const auto page = static_cast<size_t>(sysconf(_SC_PAGE_SIZE));
-  return {Device{}, cpu_name(), pages * page, 0, cpu::has_fast_bf16()};
+  return {Device{}, cpu_name(), pages * page, 0, cpu::has_fast_bf16(), cpu::has_bf16()};
 }
 
 #if !defined(MACADAM_HAS_CUDA)

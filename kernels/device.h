@@ -19,6 +19,7 @@ struct DeviceInfo {
   size_t memory_bytes = 0;     // total
   int compute_capability = 0;  // 90 for 9.0; 0 on the CPU
   bool fast_bf16 = false;      // AMX-BF16 or AVX512-BF16; compute capability 8.0 and above
+  bool bf16 = true;            // false: known to have none, as CPUs without AVX-512
 };
 
 /// The devices this build can use on this machine, the CPU first.

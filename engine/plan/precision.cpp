@@ -17,7 +17,13 @@ DType fastest_precision(const DeviceInfo& device) {
 DType resolve_precision(std::string_view precision, const DeviceInfo& device) {
   if (precision == "auto") return fastest_precision(device);
   if (precision == "fp32") return DType::f32;
-  if (precision == "bf16") return DType::bf16;
+  if (precision == "bf16") {
+    if (!device.bf16) {
+      throw InputError("bf16 needs a processor with AVX-512", device.name,
+                       "use precision fp32 or auto (what oneDNN may use here: macadam info)");
+    }
+    return DType::bf16;
+  }
   if (precision != "fp16") {
     throw InputError("no such precision", std::string(precision), "use auto, fp32, bf16 or fp16");
   }

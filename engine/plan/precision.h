@@ -10,7 +10,7 @@
 namespace macadam {
 
 /// The dtype of activations for "auto", "fp32", "bf16" or "fp16" on a device. Throws InputError for
-/// other words, and for fp16 on the CPU, in training and in use.
+/// other words, for fp16 on the CPU, in training and in use, and for bf16 on a device without it.
 DType resolve_precision(std::string_view precision, const DeviceInfo& device);
 
 /// "fp32", "bf16", "fp16": the name of a dtype as a precision.

@@ -5,6 +5,14 @@
 
 namespace macadam::cpu {
 
+bool has_bf16() {
+#if defined(MACADAM_HAS_ONEDNN)
+  return library_isa().bf16;
+#else
+  return true;
+#endif
+}
+
 bool has_fast_bf16() {
 #if defined(MACADAM_HAS_ONEDNN)
   return library_isa().fast_bf16;

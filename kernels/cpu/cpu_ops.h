@@ -34,6 +34,9 @@ std::unique_ptr<ConfusionOps> make_confusion_ops();
 std::unique_ptr<OptimOps> make_optim_ops();
 std::unique_ptr<AugmentOps> make_augment_ops();
 
+/// False where oneDNN refuses to convolve in bf16.
+bool has_bf16();
+
 /// True where bf16 convolutions run on AMX or AVX512-BF16 rather than being emulated, or refused.
 bool has_fast_bf16();
 

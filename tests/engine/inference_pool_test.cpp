@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "engine/infer/predictor.h"
+#include "tests/engine/cpu_dtypes.h"
 #include "tests/engine/hashed.h"
 #include "tests/engine/photo.h"
 #include "tests/engine/small_networks.h"
@@ -97,7 +98,7 @@ TEST_P(InferencePoolTest, TheLeastBucketThatHoldsABatchIsTaken) {
 }
 
 TEST_P(InferencePoolTest, MasksAreThoseOfAPredictorBitForBit) {
-  for (const DType dtype : {DType::f32, DType::bf16}) {
+  for (const DType dtype : cpu_dtypes()) {
     options_.dtype = dtype;
     InferencePool p = pool();
     for (const auto& [height, width, bucket] : {std::tuple{8, 12, kSmall},

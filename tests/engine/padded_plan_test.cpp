@@ -7,6 +7,7 @@
 
 #include "engine/graph/layer.h"
 #include "engine/graph/rewrite.h"
+#include "tests/engine/cpu_dtypes.h"
 #include "tests/engine/plan_runner.h"
 #include "tests/engine/small_networks.h"
 
@@ -130,7 +131,7 @@ TEST(PaddedPlan, IsThePlainOne) {
   for (const Network& network : networks()) {
     SCOPED_TRACE(network.name);
     expect_same(network.graph, DType::f32, 1e-5);
-    expect_same(network.graph, DType::bf16, 0.02);
+    if (cpu_has_bf16()) expect_same(network.graph, DType::bf16, 0.02);
   }
 }
 
@@ -147,7 +148,7 @@ TEST(PaddedPlan, KeepsItsShapesAtTheEdge) {
   }
   PlanRunner runner(small_unet(kInput, kClasses, 0), cpu_ops(), [] {
     PlanOptions options;
-    options.dtype = DType::bf16;
+    options.dtype = cpu_dtypes().back();
     options.loss = LossDesc{};
     return options;
   }());
@@ -228,11 +229,11 @@ TEST(PaddedPlan, TakesBatchesFromItsInputsInTurns) {
         two.put(batch + 1, 1 - input);
         two.plan().use_input(input);
         EXPECT_EQ(two.step_on(batch).total, one.run(batch, batch).total);
-        two.plan().pack_weights();
         if (mode == Mode::infer) {
           EXPECT_EQ(values_of(two.plan().output()), values_of(one.plan().output()));
           continue;
         }
+        two.plan().pack_weights();
         for (size_t p = 0; p < one.parameters().size(); ++p) {
           EXPECT_EQ(two.parameters().read(p, Parameters::Field::gradient),
                     one.parameters().read(p, Parameters::Field::gradient));

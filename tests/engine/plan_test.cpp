@@ -8,6 +8,7 @@
 
 #include "engine/graph/rewrite.h"
 #include "kernels/reference/reference_ops.h"
+#include "tests/engine/cpu_dtypes.h"
 #include "tests/engine/naive_network.h"
 #include "tests/engine/plan_runner.h"
 #include "tests/engine/small_networks.h"
@@ -181,6 +182,7 @@ TEST(Plan, ReferenceAndCpuOpsAgree) {
 }
 
 TEST(Plan, Bf16IsNearFp32) {
+  if (!cpu_has_bf16()) GTEST_SKIP() << "no bf16 on this processor";
   for (const Network& network : networks()) {
     SCOPED_TRACE(network.name);
     PlanRunner half(network.graph, cpu_ops(), options_for(Mode::train, DType::bf16));
@@ -206,6 +208,7 @@ TEST(Plan, Bf16IsNearFp32) {
 }
 
 TEST(Plan, ReplicasReadTheWeightsOfOne) {
+  if (!cpu_has_bf16()) GTEST_SKIP() << "no bf16 on this processor";
   const Graph graph = small_efficientnet(kInput, kClasses);
   Stream stream, other_stream;
   Ops ops = make_ops(stream), other_ops = make_ops(other_stream);

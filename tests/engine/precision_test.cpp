@@ -46,6 +46,13 @@ TEST(Precision, ANamedOneIsTakenWhereItRuns) {
   }
 }
 
+TEST(Precision, Bf16IsRefusedWhereThereIsNone) {
+  DeviceInfo old = cpu(false);
+  old.bf16 = false;
+  EXPECT_THROW(resolve_precision("bf16", old), InputError);
+  EXPECT_EQ(resolve_precision("auto", old), DType::f32);
+}
+
 TEST(Precision, NamesAreReadAsWritten) {
   for (const DType dtype : {DType::f32, DType::bf16, DType::f16}) {
     EXPECT_EQ(resolve_precision(precision_name(dtype), gpu(90)), dtype);

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <limits>
 
+#include "tests/engine/cpu_dtypes.h"
 #include "tests/engine/training_process.h"
 
 using namespace macadam;
@@ -86,6 +87,7 @@ class TrainerResume : public ::testing::TestWithParam<std::pair<OptimizerKind, D
 };
 
 TEST_P(TrainerResume, AfterAnInterruptionAtAnyStepContinuesBitForBit) {
+  if (configuration().dtype == DType::bf16 && !cpu_has_bf16()) GTEST_SKIP() << "no bf16 here";
   const TemporaryFolder whole;
   Process(whole.path(), configuration()).trainer.run(never);
   for (int64_t stop = 1; stop < kEpochs * kBatches; ++stop) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "tests/engine/cpu_dtypes.h"
 #include "tests/engine/small_training.h"
 
 using namespace macadam;
@@ -76,7 +77,7 @@ TEST(TrainingStep, TwoInputsChangeNoBit) {
 }
 
 TEST(TrainingStep, OverfitsFourImages) {
-  for (const DType dtype : {DType::f32, DType::bf16}) {
+  for (const DType dtype : cpu_dtypes()) {
     Training training(step_options(dtype), 0.05f);
     const std::vector<float> losses = training.losses(200, 5e-3f);
     EXPECT_GT(losses.front(), 1.0f);
@@ -178,7 +179,7 @@ TEST(TrainingStep, ClassWeightsWeighTheLoss) {
 }
 
 TEST(TrainingStep, ALossScaleChangesNoBit) {
-  for (const DType dtype : {DType::f32, DType::bf16}) {
+  for (const DType dtype : cpu_dtypes()) {
     TrainingStepOptions scaled = step_options(dtype);
     scaled.loss.dice_weight = 1;
     Training plain(scaled);

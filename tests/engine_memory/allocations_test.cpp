@@ -7,6 +7,7 @@
 #include "engine/infer/evaluator.h"
 #include "engine/train/training_step.h"
 #include "models/network.h"
+#include "tests/engine/cpu_dtypes.h"
 #include "tests/engine/memory_source.h"
 #include "tests/engine/small_networks.h"
 #include "tests/engine_memory/watched_heap.h"
@@ -121,7 +122,7 @@ TEST_P(AllocationFree, AnEvaluatedBatchHasNone) {
   expect_none("evaluation", count.stop());
 }
 
-INSTANTIATE_TEST_SUITE_P(Types, AllocationFree, ::testing::Values(DType::f32, DType::bf16),
+INSTANTIATE_TEST_SUITE_P(Types, AllocationFree, ::testing::ValuesIn(cpu_dtypes()),
                          [](const auto& type) { return std::string(name_of(type.param)); });
 
 }  // namespace

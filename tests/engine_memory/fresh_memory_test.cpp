@@ -5,6 +5,7 @@
 #include "engine/infer/evaluator.h"
 #include "engine/train/training_step.h"
 #include "models/network.h"
+#include "tests/engine/cpu_dtypes.h"
 #include "tests/engine/memory_source.h"
 #include "tests/engine/small_networks.h"
 #include "tests/engine_memory/watched_heap.h"
@@ -67,7 +68,7 @@ void expect_same_from_any_memory(const Graph& graph, DType dtype) {
 
 TEST(FreshMemory, DoesNotMatterToUnetMini) {
   const Graph graph = build_network({"unet_mini", kClasses, {}}, kInput);
-  for (const DType dtype : {DType::f32, DType::bf16}) {
+  for (const DType dtype : cpu_dtypes()) {
     SCOPED_TRACE(name_of(dtype));
     expect_same_from_any_memory(graph, dtype);
   }
@@ -77,7 +78,7 @@ TEST(FreshMemory, DoesNotMatterToRandomGraphs) {
   for (uint32_t seed = 0; seed < 40; ++seed) {
     SCOPED_TRACE(seed);
     expect_same_from_any_memory(random_graph(seed, kInput, kClasses),
-                                seed % 2 == 0 ? DType::f32 : DType::bf16);
+                                seed % 2 == 0 ? DType::f32 : cpu_dtypes().back());
   }
 }
 

@@ -11,6 +11,7 @@
 
 #include "engine/plan/plan.h"
 #include "models/network.h"
+#include "tests/engine/cpu_dtypes.h"
 #include "tests/engine/on_device.h"
 #include "tests/models/rule_weights.h"
 
@@ -99,6 +100,7 @@ TEST_P(NetworkGoldens, ScoresInFp32) {
 }
 
 TEST_P(NetworkGoldens, ScoresInBf16) {
+  if (!cpu_has_bf16()) GTEST_SKIP() << "no bf16 on this processor";
   EXPECT_LT(score_error(place_, golden_, golden_["cases"].front(), DType::bf16), 2e-2);
 }
 

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/plan/plan.h"
+#include "tests/engine/cpu_dtypes.h"
 
 using namespace macadam;
 
@@ -139,7 +140,7 @@ TEST(UnetMini, ArenaIsCloseToItsLowerBound) {
     const Graph graph = build_network({"unet_mini", 8, {}}, input);
     Parameters parameters(graph.parameters(), stream, true);
     for (const Mode mode : {Mode::train, Mode::infer}) {
-      for (const DType dtype : {DType::f32, DType::bf16}) {
+      for (const DType dtype : cpu_dtypes()) {
         PlanOptions options;
         options.mode = mode;
         options.dtype = dtype;

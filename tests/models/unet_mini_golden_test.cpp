@@ -8,6 +8,7 @@
 
 #include "engine/train/training_step.h"
 #include "models/network.h"
+#include "tests/engine/cpu_dtypes.h"
 #include "tests/engine/hashed.h"
 
 using namespace macadam;
@@ -173,12 +174,24 @@ TEST_F(UnetMiniGolden, Fp32AdamWLosses) { expect_training("adamw", DType::f32, 1
 TEST_F(UnetMiniGolden, Fp32SgdLosses) { expect_training("sgd", DType::f32, 1e-4); }
 
 TEST_F(UnetMiniGolden, Bf16Logits) {
+  if (!cpu_has_bf16()) GTEST_SKIP() << "no bf16 on this processor";
   EXPECT_LT(logits_error(Mode::infer, DType::bf16), 2e-2);
   EXPECT_LT(logits_error(Mode::train, DType::bf16), 2e-2);
 }
 
-TEST_F(UnetMiniGolden, Bf16Gradients) { expect_gradients("ce_dice", DType::bf16, 0.01, 0.15); }
-TEST_F(UnetMiniGolden, Bf16AdamWLosses) { expect_training("adamw", DType::bf16, 0.03); }
-TEST_F(UnetMiniGolden, Bf16SgdLosses) { expect_training("sgd", DType::bf16, 0.03); }
+TEST_F(UnetMiniGolden, Bf16Gradients) {
+  if (!cpu_has_bf16()) GTEST_SKIP() << "no bf16 on this processor";
+  expect_gradients("ce_dice", DType::bf16, 0.01, 0.15);
+}
+
+TEST_F(UnetMiniGolden, Bf16AdamWLosses) {
+  if (!cpu_has_bf16()) GTEST_SKIP() << "no bf16 on this processor";
+  expect_training("adamw", DType::bf16, 0.03);
+}
+
+TEST_F(UnetMiniGolden, Bf16SgdLosses) {
+  if (!cpu_has_bf16()) GTEST_SKIP() << "no bf16 on this processor";
+  expect_training("sgd", DType::bf16, 0.03);
+}
 
 }  // namespace
