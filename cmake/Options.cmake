@@ -13,7 +13,7 @@ find_package(fmt REQUIRED)
 add_library(macadam_flags INTERFACE)
 target_include_directories(macadam_flags INTERFACE ${CMAKE_SOURCE_DIR})
 target_compile_options(macadam_flags INTERFACE
-  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wshadow -Wnon-virtual-dtor -Werror>
+  "$<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wshadow;-Wnon-virtual-dtor;$<$<BOOL:${MACADAM_WERROR}>:-Werror>>"
   # GCC 12 sees overlapping copies in std::string that are not there (GCC bug 105651).
   $<$<CXX_COMPILER_ID:GNU>:$<$<COMPILE_LANGUAGE:CXX>:-Wno-restrict>>
   # clang tells of every `omp simd` loop that it could not vectorise.
