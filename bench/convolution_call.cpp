@@ -18,7 +18,7 @@ Call convolution_call(Workbench& workbench, const ConvDesc& desc, const std::str
   } else if (direction == "backward_data") {
     run = [=] { conv->backward_data(y, packed, x, workspace); };
   } else {
-    run = [=] { conv->backward_weights(x, y, weights, {}, workspace); };
+    run = [=] { conv->backward_weights(x, y, weights, workspace); };
   }
   return {run, x.bytes() + y.bytes()};
 }

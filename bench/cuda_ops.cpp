@@ -27,22 +27,12 @@ namespace {
 /// The kernels around cuDNN's convolutions, which no class of Ops offers.
 std::vector<OpCase> epilogue_cases(const Extents& extents, DType dtype, Stream& stream) {
   const Shape shape{extents.batch, extents.height / 2, extents.width / 2, 64};
-  std::vector<OpCase> cases;
-  cases.push_back({"epilogue_add_bias_relu", true, [=, &stream](Workbench& w) {
-                     const Tensor y = w.random(shape, dtype);
-                     const Tensor bias = w.random({1, 1, 1, shape.c}, dtype);
-                     return Call{
-                         [=, &stream] { cuda::add_bias(stream, y, bias.data, Activation::relu); },
+  return {{"epilogue_add_bias_relu", true, [=, &stream](Workbench& w) {
+             const Tensor y = w.random(shape, dtype);
+             const Tensor bias = w.random({1, 1, 1, shape.c}, dtype);
+             return Call{[=, &stream] { cuda::add_bias(stream, y, bias.data, Activation::relu); },
                          2 * y.bytes()};
-                   }});
-  cases.push_back(
-      {"epilogue_channel_sums", false, [=, &stream](Workbench& w) {
-         const Tensor x = w.random(shape, dtype);
-         auto* sums = w.vector(shape.c, 0).as<float>();
-         std::byte* workspace = w.memory(cuda::channel_sums_workspace_bytes(shape));
-         return Call{[=, &stream] { cuda::channel_sums(stream, x, sums, workspace); }, x.bytes()};
-       }});
-  return cases;
+           }}};
 }
 
 /// One measurement: the benchmark's only iteration.

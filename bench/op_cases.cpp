@@ -74,6 +74,7 @@ class Table {
 
   void add_elementwise();
   void add_activations();
+  void add_epilogue();
   void add_norm();
   void add_channel();
   void add_squeeze_excite();
@@ -127,6 +128,39 @@ void Table::add_elementwise() {
   });
 }
 
+/// The gradient of bias, ReLU and dropout. With slice:1, dy is the slice that a skip connection's
+/// gradient is; with pool:1, a pooling reads y as well.
+void Table::add_epilogue() {
+  const Shape shape = full_;
+  const DType dtype = dtype_;
+  for (const bool slice : {false, true}) {
+    for (const bool pool : {false, true}) {
+      add(fmt::format("epilogue_backward/slice:{:d}/pool:{:d}", slice, pool),
+          [=, wide = joined()](Workbench& w) {
+            const Tensor y = w.random(shape, dtype), dz = w.random(shape, dtype);
+            EpilogueTensors t{.y = y, .dz = dz, .dbias = w.vector(shape.c, 0)};
+            t.dy = slice ? w.random(wide, dtype).channels(64, shape.c) : w.random(shape, dtype);
+            EpilogueDesc desc{.activation = Activation::relu, .scale = 1.25f};
+            size_t bytes = 3 * y.bytes();
+            if (pool) {
+              desc.pool = PoolDesc{};
+              const Shape pooled = desc.pool->output(shape);
+              t.dpooled = w.random(pooled, dtype);
+              t.index = w.integers(pooled, 4);
+              bytes += t.dpooled.bytes() + t.index.bytes();
+            }
+            std::byte* workspace = w.memory(w.ops().epilogue->workspace_bytes(shape));
+            return Call{[=, &ops = w.ops()] { ops.epilogue->backward(desc, t, workspace); }, bytes};
+          });
+    }
+  }
+  add("epilogue_backward/sums", [=](Workbench& w) {
+    const EpilogueTensors t{.dy = w.random(shape, dtype), .dbias = w.vector(shape.c, 0)};
+    std::byte* workspace = w.memory(w.ops().epilogue->workspace_bytes(shape));
+    return Call{[=, &ops = w.ops()] { ops.epilogue->backward({}, t, workspace); }, t.dy.bytes()};
+  });
+}
+
 void Table::add_activations() {
   const Shape shape = full_;
   const DType dtype = dtype_;
@@ -144,17 +178,7 @@ void Table::add_activations() {
                 },
                 3 * x.bytes()};
   });
-  // With slice:1, dy is the slice that a skip connection's gradient is.
-  for (const bool slice : {false, true}) {
-    add_pointwise(fmt::format("relu_backward/slice:{:d}", slice), [=,
-                                                                   wide = joined()](Workbench& w) {
-      const Tensor y = w.random(shape, dtype), dx = w.random(shape, dtype);
-      const Tensor dy =
-          slice ? w.random(wide, dtype).channels(64, shape.c) : w.random(shape, dtype);
-      return Call{[=, &ops = w.ops()] { ops.activation->relu_backward(y, dy, dx, 1.25f, false); },
-                  3 * y.bytes()};
-    });
-  }
+  add_epilogue();
   for (const bool backward : {false, true}) {
     add_pointwise(backward ? "dropout_backward" : "dropout", [=](Workbench& w) {
       const Tensor x = w.random(shape, dtype), y = w.random(shape, dtype);
@@ -251,11 +275,6 @@ void Table::add_channel() {
     const Tensor x = w.random(shape, dtype), y = w.random(shape, dtype),
                  bias = w.vector(shape.c, 0.5f);
     return Call{[=, &ops = w.ops()] { ops.channel->add_bias(x, bias, y); }, 2 * x.bytes()};
-  });
-  add("channel_sum", [=](Workbench& w) {
-    const Tensor x = w.random(shape, dtype), sums = w.vector(shape.c, 0);
-    std::byte* workspace = w.memory(w.ops().channel->workspace_bytes(shape));
-    return Call{[=, &ops = w.ops()] { ops.channel->sum(x, sums, workspace); }, x.bytes()};
   });
 }
 

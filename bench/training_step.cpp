@@ -50,9 +50,9 @@ class TimedConvolution final : public Convolution {
                      void* workspace) override {
     timed([&] { inner_->backward_data(dy, packed, dx, workspace); });
   }
-  void backward_weights(const Tensor& x, const Tensor& dy, const Tensor& dw, const Tensor& db,
+  void backward_weights(const Tensor& x, const Tensor& dy, const Tensor& dw,
                         void* workspace) override {
-    timed([&] { inner_->backward_weights(x, dy, dw, db, workspace); });
+    timed([&] { inner_->backward_weights(x, dy, dw, workspace); });
   }
 
  private:

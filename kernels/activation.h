@@ -48,11 +48,6 @@ class ActivationOps {
   /// gradient_reads_input(kind), else y. relu6 has no gradient at 0 and at 6, as PyTorch.
   virtual void activate_backward(Activation kind, const Tensor& saved, const Tensor& dy,
                                  const Tensor& dx, bool accumulate) = 0;
-  /// dx = y > 0 ? dy * scale : 0, added to dx if `accumulate`: with scale = Dropout::scale() the
-  /// gradient of dropout(relu(x)), because y > 0 exactly where the element was kept and positive.
-  /// No mask is stored.
-  virtual void relu_backward(const Tensor& y, const Tensor& dy, const Tensor& dx, float scale,
-                             bool accumulate) = 0;
   /// y = kept ? x * scale : 0.
   virtual void dropout(const Tensor& x, const Tensor& y, const Dropout& dropout) = 0;
   /// dx = kept ? dy * scale : 0, added to dx if `accumulate`; the mask is regenerated.

@@ -15,7 +15,7 @@ class ChannelOps {
  public:
   virtual ~ChannelOps() = default;
 
-  /// Bytes of workspace of mean(), scale_backward() and sum() for x of this shape.
+  /// Bytes of workspace of mean() and scale_backward() for x of this shape.
   virtual size_t workspace_bytes(Shape shape) const = 0;
 
   /// y[n, c] = mean over the pixels of x[n, :, :, c].
@@ -34,8 +34,6 @@ class ChannelOps {
 
   /// y = x + bias. y may be the same view as x.
   virtual void add_bias(const Tensor& x, const Tensor& bias, const Tensor& y) = 0;
-  /// sums[c] = sum over all images and pixels of x, {1, 1, 1, C} in fp32, overwritten.
-  virtual void sum(const Tensor& x, const Tensor& sums, void* workspace) = 0;
 };
 
 }  // namespace macadam

@@ -44,7 +44,8 @@ struct ConvDesc {
   std::string text() const;
 };
 
-/// What a convolution computes: y, the gradient of x, that of weights and bias.
+/// What a convolution computes: y, the gradient of x, that of the weights. That of the bias is
+/// EpilogueOps'.
 enum class ConvPass { forward, data_gradient, weight_gradient };
 
 /// "forward", "data gradient", "weight gradient".
@@ -97,10 +98,9 @@ class Convolution {
   /// What dw may be in besides fp32: the dtype in which the device makes it. To fp32 from there it
   /// is a cast, and many layers' are one launch.
   virtual DType weight_gradient_dtype() const { return DType::f32; }
-  /// dw {K,kh,kw,C/g}, in fp32 or weight_gradient_dtype(), and db {1,1,1,K} in fp32 (ignored
-  /// without bias), both overwritten.
+  /// dw {K,kh,kw,C/g}, in fp32 or weight_gradient_dtype(), overwritten.
   virtual void backward_weights(const Tensor& x, const Tensor& dy, const Tensor& dw,
-                                const Tensor& db, void* workspace) = 0;
+                                void* workspace) = 0;
 };
 
 class ConvOps {

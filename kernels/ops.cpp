@@ -29,6 +29,7 @@ Ops make_cpu_ops(Stream& stream) {
   ops.norm = cpu::make_norm_ops();
   ops.activation = cpu::make_activation_ops();
   ops.channel = cpu::make_channel_ops();
+  ops.epilogue = cpu::make_epilogue_ops();
   ops.pool = cpu::make_pool_ops();
   ops.squeeze_excite = cpu::make_squeeze_excite_ops();
   ops.upsample = cpu::make_upsample_ops();
@@ -47,6 +48,7 @@ Ops make_cuda_ops(Stream& stream) {
   ops.norm = cuda::make_norm_ops(stream);
   ops.activation = cuda::make_activation_ops(stream);
   ops.channel = cuda::make_channel_ops(stream);
+  ops.epilogue = cuda::make_epilogue_ops(stream);
   ops.pool = cuda::make_pool_ops(stream);
   ops.squeeze_excite = cuda::make_squeeze_excite_ops(stream);
   ops.upsample = cuda::make_upsample_ops(stream);

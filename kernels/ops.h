@@ -10,6 +10,7 @@
 #include "kernels/conv.h"
 #include "kernels/device.h"
 #include "kernels/elementwise.h"
+#include "kernels/epilogue.h"
 #include "kernels/loss.h"
 #include "kernels/norm.h"
 #include "kernels/optim.h"
@@ -24,6 +25,7 @@ struct Ops {
   std::unique_ptr<NormOps> norm;
   std::unique_ptr<ActivationOps> activation;
   std::unique_ptr<ChannelOps> channel;
+  std::unique_ptr<EpilogueOps> epilogue;
   std::unique_ptr<PoolOps> pool;
   std::unique_ptr<SqueezeExciteOps> squeeze_excite;
   std::unique_ptr<UpsampleOps> upsample;

@@ -13,6 +13,8 @@ struct PoolDesc {
 
   /// Floor of the usual formula, as PyTorch with ceil_mode = false.
   Shape output(Shape input) const;
+  /// Whether a pixel may lie in several windows.
+  bool windows_overlap() const { return stride_h < kernel_h || stride_w < kernel_w; }
 };
 
 class PoolOps {

@@ -24,7 +24,7 @@ namespace {
 //   at  <pass> <implementation> <convolution>          about to be created, or run
 //   bad <pass> <implementation> <convolution> <what>
 //   ran <passes> <milliseconds>                        the end
-constexpr std::string_view format_line = "macadam self-test of convolutions, format 1";
+constexpr std::string_view format_line = "macadam self-test of convolutions, format 2";
 
 std::vector<std::string> split(std::string_view text, char separator) {
   std::vector<std::string> parts;

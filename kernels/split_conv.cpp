@@ -47,7 +47,7 @@ class SplitConvolution final : public Convolution {
   }
 
   size_t workspace_bytes() const override {
-    return desc_.backward ? sums_bytes() + pieces_workspace_bytes() : pieces_workspace_bytes();
+    return desc_.backward ? part_bytes() + pieces_workspace_bytes() : pieces_workspace_bytes();
   }
   size_t packed_bytes() const override { return first().packed_bytes(); }
   bool packs_like(const Convolution& other) const override {
@@ -82,21 +82,14 @@ class SplitConvolution final : public Convolution {
       piece.backward_data(images(dy, at, count), packed, images(dx, at, count), workspace);
     });
   }
-  void backward_weights(const Tensor& x, const Tensor& dy, const Tensor& dw, const Tensor& db,
+  void backward_weights(const Tensor& x, const Tensor& dy, const Tensor& dw,
                         void* workspace) override {
     auto* const memory = static_cast<std::byte*>(workspace);
-    const Tensor weights(memory, dw.shape, DType::f32, device_);
-    const Tensor bias(memory + weights_bytes(), {1, 1, 1, desc_.out_channels}, DType::f32, device_);
+    const Tensor part(memory, dw.shape, DType::f32, device_);
     for_each_piece([&](Convolution& piece, int at, int count) {
-      const Tensor piece_x = images(x, at, count), piece_dy = images(dy, at, count);
-      void* const rest = memory + sums_bytes();
-      if (at == 0) {
-        piece.backward_weights(piece_x, piece_dy, dw, db, rest);
-        return;
-      }
-      piece.backward_weights(piece_x, piece_dy, weights, desc_.bias ? bias : db, rest);
-      elementwise_->copy(weights, dw, true);
-      if (desc_.bias) elementwise_->copy(bias, db, true);
+      piece.backward_weights(images(x, at, count), images(dy, at, count), at == 0 ? dw : part,
+                             memory + part_bytes());
+      if (at > 0) elementwise_->copy(part, dw, true);
     });
   }
 
@@ -114,13 +107,9 @@ class SplitConvolution final : public Convolution {
     }
   }
 
-  size_t weights_bytes() const {
+  /// The weights' gradient of one piece, before it is added.
+  size_t part_bytes() const {
     return aligned(static_cast<size_t>(desc_.weights().elements()) * sizeof(float));
-  }
-  /// The gradients of one piece, before they are added.
-  size_t sums_bytes() const {
-    return weights_bytes() +
-           (desc_.bias ? aligned(static_cast<size_t>(desc_.out_channels) * sizeof(float)) : 0);
   }
   size_t pieces_workspace_bytes() const {
     size_t bytes = 0;

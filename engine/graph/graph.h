@@ -104,6 +104,8 @@ struct DropPathLayer {
 };
 struct MaxPoolLayer {
   PoolDesc desc;
+  /// Set by rewrites: its gradient is taken by the convolution that makes its input.
+  bool joined = false;
 };
 struct AveragePoolLayer {
   PoolDesc desc;

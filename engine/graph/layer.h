@@ -20,11 +20,15 @@ struct Bindings {
   std::vector<Tensor> parameters;           // fp32
   std::vector<Tensor> parameter_gradients;  // fp32; null data for running statistics
   Tensor output_gradient;                   // the layer may overwrite it
-  std::vector<Tensor> input_gradients;      // null data: not wanted
-  std::vector<bool> accumulate;             // by input: add to the gradient instead of writing it
-  void* saved = nullptr;                    // kept from forward to backward
-  void* workspace = nullptr;                // scratch of the running call
-  void* packed = nullptr;                   // weights in the layout of the device
+  /// Of the max pooling that is joined to the layer (join_max_pools in rewrite.h); null data: none.
+  Tensor pooled_gradient, pooled_index;
+  /// Nothing else reads the output: output_gradient is memory without values.
+  bool only_pooled = false;
+  std::vector<Tensor> input_gradients;  // null data: not wanted
+  std::vector<bool> accumulate;         // by input: add to the gradient instead of writing it
+  void* saved = nullptr;                // kept from forward to backward
+  void* workspace = nullptr;            // scratch of the running call
+  void* packed = nullptr;               // weights in the layout of the device
 };
 
 class Layer {
@@ -48,7 +52,11 @@ class Layer {
     return packed_bytes() == other.packed_bytes();
   }
   virtual size_t pack_workspace() const { return 0; }
-  virtual size_t forward_workspace() const { return 0; }
+  /// `output_is_slice`: the output will be a channel slice.
+  virtual size_t forward_workspace(bool output_is_slice) const {
+    static_cast<void>(output_is_slice);
+    return 0;
+  }
   /// `gradient_is_slice`: output_gradient will be a channel slice; `accumulates`: some input
   /// gradient will be added to.
   virtual size_t backward_workspace(bool gradient_is_slice, bool accumulates) const {

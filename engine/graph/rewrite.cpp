@@ -167,6 +167,22 @@ Graph fuse_dropout(const Graph& graph) {
   });
 }
 
+Graph join_max_pools(const Graph& graph) {
+  std::vector<bool> joinable(static_cast<size_t>(graph.values()), false);
+  std::vector<Node> nodes = graph.nodes();
+  for (Node& node : nodes) {
+    if (auto* pool = std::get_if<MaxPoolLayer>(&node.layer)) {
+      pool->joined =
+          joinable[static_cast<size_t>(node.inputs[0].id)] && !pool->desc.windows_overlap();
+    }
+    for (Value v : node.inputs) joinable[static_cast<size_t>(v.id)] = false;
+    const auto* conv = std::get_if<ConvLayer>(&node.layer);
+    joinable[static_cast<size_t>(node.output.id)] =
+        conv != nullptr && conv->activation != Activation::identity;
+  }
+  return graph.with_nodes(std::move(nodes), graph.output());
+}
+
 Graph pad_channels(const Graph& graph, int multiple) {
   const auto whole = [](const Node& node) {  // its weights can be padded with zeros
     const auto* conv = std::get_if<ConvLayer>(&node.layer);

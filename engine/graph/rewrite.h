@@ -26,6 +26,12 @@ Graph fuse_activations(const Graph& graph, bool training);
 /// fuse_activations.
 Graph fuse_dropout(const Graph& graph);
 
+/// The gradient of a max pooling is taken by the convolution that makes its input, in the pass that
+/// its activation needs anyway (EpilogueOps): wherever windows do not overlap and no node before
+/// the pooling reads that input, so that all other gradients are there by then. For training. Run
+/// after fuse_activations.
+Graph join_max_pools(const Graph& graph);
+
 /// Stores the input and what convolutions write without an activation (class scores) in a multiple
 /// of `multiple` channels, where only convolutions, up-sampling and the loss read them. Shapes and
 /// parameters do not change. Tensor cores want pixels of 16 bytes or a multiple, 8 channels of 16

@@ -20,12 +20,24 @@ class LayoutBuilder {
     layout_.values.resize(values);
     layout_.gradients.resize(values);
     layout_.requires_gradient = options.requires_gradient;
+    layout_.joined_pools.assign(nodes_, -1);
+    layout_.only_pooled.assign(nodes_, false);
     layout_.saved.assign(nodes_, -1);
     layout_.forward_workspace.assign(nodes_, -1);
     layout_.backward_workspace.assign(nodes_, -1);
     for (const Node& node : graph.nodes()) {
       layout_.accumulate.emplace_back(node.inputs.size(), false);
       for (Value v : node.inputs) ++readers_[index(v)];
+    }
+    backward_node_.resize(nodes_);
+    std::vector<size_t> makers(values, 0);
+    for (size_t i = 0; i < nodes_; ++i) {
+      const Node& node = graph.nodes()[i];
+      makers[index(node.output)] = backward_node_[i] = i;
+      const auto* pool = std::get_if<MaxPoolLayer>(&node.layer);
+      if (pool == nullptr || !pool->joined) continue;
+      backward_node_[i] = makers[index(node.inputs[0])];
+      layout_.joined_pools[backward_node_[i]] = static_cast<int>(i);
     }
   }
 
@@ -41,8 +53,9 @@ class LayoutBuilder {
   static constexpr int pack_time = -1;
   int forward_time(size_t node) const { return 1 + static_cast<int>(node); }
   int loss_time() const { return static_cast<int>(nodes_) + 1; }
+  /// Of the node that takes this one's gradient.
   int backward_time(size_t node) const {
-    return 2 * static_cast<int>(nodes_) + 1 - static_cast<int>(node);
+    return 2 * static_cast<int>(nodes_) + 1 - static_cast<int>(backward_node_[node]);
   }
   int last_time() const { return options_.training ? backward_time(0) : loss_time(); }
 
@@ -129,7 +142,9 @@ class LayoutBuilder {
     }
     for (size_t i = 0; i < nodes_; ++i) {
       const int t = forward_time(i);
-      if (const size_t bytes = layers_[i]->forward_workspace()) {
+      const Value out = graph_.nodes()[i].output;
+      const bool slice = layout_.values[index(out)].pixel_stride != graph_.shape(out).c;
+      if (const size_t bytes = layers_[i]->forward_workspace(slice)) {
         layout_.forward_workspace[i] = add_block(bytes, t, t);
       }
       if (const size_t bytes = layers_[i]->saved_bytes()) {
@@ -146,9 +161,11 @@ class LayoutBuilder {
     for (size_t i = nodes_; i-- > 0;) {
       const Node& node = graph_.nodes()[i];
       const int t = backward_time(i);
+      place_joined(i);
       const Place dy = layout_.gradients[index(node.output)];
       if (!dy.placed()) continue;  // nothing that is trained depends on it
       extend(dy, t);
+      if (backward_node_[i] != i) continue;
       const bool concat = std::holds_alternative<ConcatLayer>(node.layer);
       bool accumulates = false;
       // Its own layer is the last to read it.
@@ -181,6 +198,17 @@ class LayoutBuilder {
     }
   }
 
+  /// A gradient's place for a node that gets it from the pooling joined to it alone.
+  void place_joined(size_t i) {
+    Place& dy = layout_.gradients[index(graph_.nodes()[i].output)];
+    const int pool = layout_.joined_pools[i];
+    if (dy.placed() || pool < 0) return;
+    const Node& pooled = graph_.nodes()[static_cast<size_t>(pool)];
+    if (!layout_.gradients[index(pooled.output)].placed()) return;
+    dy = new_place(pooled.inputs[0], backward_time(i));
+    layout_.only_pooled[i] = true;
+  }
+
   /// The loss writes its gradient over the scores, unless some layer still reads what lies there:
   /// the scores, or a part of them where they are a concatenation.
   void place_output_gradient() {
@@ -202,6 +230,7 @@ class LayoutBuilder {
   const LayoutOptions& options_;
   size_t nodes_;
   std::vector<int> readers_;
+  std::vector<size_t> backward_node_;  // by node: which takes its gradient
   PlanLayout layout_;
 };
 

@@ -14,7 +14,9 @@ namespace {
 size_t index(Value v) { return static_cast<size_t>(v.id); }
 
 Graph fuse(const Graph& graph, Mode mode) {
-  if (mode == Mode::train) return fuse_dropout(fuse_activations(fuse_squeeze_excite(graph), true));
+  if (mode == Mode::train) {
+    return join_max_pools(fuse_dropout(fuse_activations(fuse_squeeze_excite(graph), true)));
+  }
   return fuse_activations(fuse_squeeze_excite(fold_batch_norms(remove_dropout(graph))), false);
 }
 
@@ -22,6 +24,11 @@ Graph rewrite(const Graph& graph, const PlanOptions& options, Device device) {
   const bool tensor_cores = device.is_cuda() && size_of(options.dtype) == 2;
   const Graph fused = fuse(graph, options.mode);
   return options.pad_channels.value_or(tensor_cores) ? pad_channels(fused) : fused;
+}
+
+bool is_joined(const Node& node) {
+  const auto* pool = std::get_if<MaxPoolLayer>(&node.layer);
+  return pool != nullptr && pool->joined;
 }
 
 /// Turns places into tensors of one arena.
@@ -82,7 +89,8 @@ Plan::Plan(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
                                   parameter_gradients, options.seed, options.state}),
                       {},
                       {},
-                      parameter_gradients});
+                      parameter_gradients,
+                      is_joined(node)});
     layers.push_back(steps_.back().layer.get());
     const Step* other = options.weights_of == nullptr
                             ? nullptr
@@ -145,6 +153,13 @@ Plan::Plan(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
       b.parameters.push_back(parameters.value(static_cast<size_t>(p)));
       b.parameter_gradients.push_back(parameters.gradient(static_cast<size_t>(p)));
     }
+    if (const int pool = layout.joined_pools[i]; pool >= 0) {
+      const Value pooled = graph_.nodes()[static_cast<size_t>(pool)].output;
+      b.pooled_gradient = arena.tensor(layout.gradients[index(pooled)], graph_, pooled);
+      b.pooled_index = Tensor(arena.block(layout.saved[static_cast<size_t>(pool)]),
+                              graph_.shape(pooled), DType::u8, device);
+    }
+    b.only_pooled = layout.only_pooled[i];
     b.saved = arena.block(layout.saved[i]);
     b.packed = packed_elsewhere[i];
     if (!steps_[i].shared && own != nullptr) b.packed = own->data() + packed_offsets[i];
@@ -189,7 +204,7 @@ bool Plan::Step::runs(Pass pass) const {
   switch (pass) {
     case Pass::pack: return layer->packed_bytes() > 0 && !cast && !shared;
     case Pass::forward: return true;
-    case Pass::backward: return backward.output_gradient.data != nullptr;
+    case Pass::backward: return backward.output_gradient.data != nullptr && !joined;
   }
   throw std::logic_error("requirement violated: a pass");
 }
@@ -363,7 +378,11 @@ PlanCall Plan::call(Pass pass, size_t position) const {
   } else {
     const bool input_gradient = b.input_gradients[0].data != nullptr;
     call.flops = 2 * graph_.macs(node) * (int{step.learns} + int{input_gradient});
-    call.bytes += bytes(b.output_gradient) + (step.learns ? all(b.parameter_gradients) : 0);
+    call.bytes += b.only_pooled ? 0 : bytes(b.output_gradient);
+    if (b.pooled_gradient.data != nullptr) {
+      call.bytes += bytes(b.pooled_gradient) + bytes(b.pooled_index);
+    }
+    call.bytes += step.learns ? all(b.parameter_gradients) : 0;
     if (step.layer->backward_reads_input()) call.bytes += all(b.inputs);
     if (step.layer->backward_reads_output()) call.bytes += bytes(b.output);
     for (size_t k = 0; k < b.input_gradients.size(); ++k) {

@@ -116,6 +116,7 @@ class Plan {
     std::unique_ptr<Layer> layer;
     Bindings forward, backward;  // they differ in the workspace
     bool learns = false;         // some parameter gets a gradient
+    bool joined = false;         // its gradient is taken by the layer before
     bool shared = false;         // packed by another plan
     bool cast = false;           // packed by casts_
 

@@ -164,7 +164,7 @@ void require_vector(const Tensor& vector, const Tensor& x) {
 
 class CpuChannelOps final : public ChannelOps {
  public:
-  size_t workspace_bytes(Shape shape) const override {  // chunks of one joined image are no more
+  size_t workspace_bytes(Shape shape) const override {
     const Images images = Images::of(shape);
     const int64_t chunks = images.count * ceil_div(images.pixels, sum_chunk(images));
     return static_cast<size_t>(chunks * shape.c) * sizeof(float);
@@ -252,20 +252,6 @@ class CpuChannelOps final : public ChannelOps {
                       add_pixels(at<const T>(x, pixel), x.pixel_stride, bias.as<float>(),
                                  at<T>(y, pixel), y.pixel_stride, pixels, x.shape.c);
                     });
-    });
-  }
-
-  void sum(const Tensor& x, const Tensor& sums, void* workspace) override {
-    require_vector(sums, x);
-    const int channels = x.shape.c;
-    visit_cpu(x.dtype, [&](auto type) {
-      using T = decltype(type);
-      sum_images(
-          Images::joined(x.shape), channels, workspace,
-          [&](int64_t, int64_t pixel, int64_t pixels, float* sum) {
-            sum_pixels(at<const T>(x, pixel), x.pixel_stride, pixels, sum, channels);
-          },
-          [&](int64_t, int c, double total) { sums.as<float>()[c] = static_cast<float>(total); });
     });
   }
 

@@ -25,6 +25,7 @@ std::string library_identity();
 std::unique_ptr<NormOps> make_norm_ops();
 std::unique_ptr<ActivationOps> make_activation_ops();
 std::unique_ptr<ChannelOps> make_channel_ops();
+std::unique_ptr<EpilogueOps> make_epilogue_ops();
 std::unique_ptr<PoolOps> make_pool_ops();
 std::unique_ptr<SqueezeExciteOps> make_squeeze_excite_ops();
 std::unique_ptr<UpsampleOps> make_upsample_ops();

@@ -109,11 +109,10 @@ DataDesc describe_data(const Layout& l, const dnnl::engine& engine, const Forwar
                          l.pad_before, l.pad_after, hint, attr));
 }
 WeightsDesc describe_weights(const Layout& l, const dnnl::engine& engine, const ForwardDesc& hint,
-                             bool bias, const dnnl::primitive_attr& attr, const Choice& choice) {
+                             const dnnl::primitive_attr& attr, const Choice& choice) {
   return choice(ConvPass::weight_gradient,
                 WeightsDesc(engine, dnnl::algorithm::convolution_direct, l.activation(l.x),
-                            l.any_weights(memory::data_type::f32),
-                            bias ? l.bias_vector() : memory::desc(), l.activation(l.y), l.strides,
+                            l.any_weights(memory::data_type::f32), l.activation(l.y), l.strides,
                             l.dilations, l.pad_before, l.pad_after, hint, attr));
 }
 #else
@@ -133,11 +132,10 @@ DataDesc describe_data(const Layout& l, const dnnl::engine& engine, const Forwar
   return choice(ConvPass::data_gradient, DataDesc(op, attr, engine, hint));
 }
 WeightsDesc describe_weights(const Layout& l, const dnnl::engine& engine, const ForwardDesc& hint,
-                             bool bias, const dnnl::primitive_attr& attr, const Choice& choice) {
+                             const dnnl::primitive_attr& attr, const Choice& choice) {
   const dnnl::convolution_backward_weights::desc op(
       dnnl::algorithm::convolution_direct, l.activation(l.x), l.any_weights(memory::data_type::f32),
-      bias ? l.bias_vector() : memory::desc(), l.activation(l.y), l.strides, l.dilations,
-      l.pad_before, l.pad_after);
+      l.activation(l.y), l.strides, l.dilations, l.pad_before, l.pad_after);
   return choice(ConvPass::weight_gradient, WeightsDesc(op, attr, engine, hint));
 }
 #endif
@@ -227,7 +225,7 @@ class OneDnnConvolution final : public Convolution {
                         {DNNL_ARG_DIFF_SRC, data.diff_src_desc()},
                         {DNNL_ARG_SCRATCHPAD, data.scratchpad_desc()}});
     }
-    const auto weights = describe_weights(layout_, engine, hint, desc.bias, attr, choice);
+    const auto weights = describe_weights(layout_, engine, hint, attr, choice);
     name(ConvPass::weight_gradient, weights);
     gradient_bytes_ = align(weights.diff_weights_desc().get_size());
     gradient_is_plain_ = weights.diff_weights_desc() == layout_.plain_weights();
@@ -250,8 +248,7 @@ class OneDnnConvolution final : public Convolution {
                          {DNNL_ARG_SRC, weights.src_desc()},
                          {DNNL_ARG_DIFF_DST, weights.diff_dst_desc()},
                          {DNNL_ARG_DIFF_WEIGHTS, weights.diff_weights_desc()},
-                         {DNNL_ARG_SCRATCHPAD, weights.scratchpad_desc()},
-                         {DNNL_ARG_DIFF_BIAS, layout_.bias_vector()}});
+                         {DNNL_ARG_SCRATCHPAD, weights.scratchpad_desc()}});
   }
 
   size_t workspace_bytes() const override { return scratch_; }
@@ -297,17 +294,13 @@ class OneDnnConvolution final : public Convolution {
     data_->run(stream_, {dy.data, at(packed, pack_data_.offset), dx.data, workspace});
   }
 
-  void backward_weights(const Tensor& x, const Tensor& dy, const Tensor& dw, const Tensor& db,
+  void backward_weights(const Tensor& x, const Tensor& dy, const Tensor& dw,
                         void* workspace) override {
     require(weights_.has_value(), "the convolution was made with backward");
     check_activations(x, dy);
     void* const gradient = gradient_is_plain_ ? dw.data : workspace;
     void* const scratch = at(workspace, gradient_bytes_);
-    if (desc_.bias) {
-      weights_->run(stream_, {x.data, dy.data, gradient, scratch, db.data});
-    } else {
-      weights_->run(stream_, {x.data, dy.data, gradient, scratch});
-    }
+    weights_->run(stream_, {x.data, dy.data, gradient, scratch});
     if (!gradient_is_plain_) unpack_->run(stream_, {gradient, dw.data, scratch});
   }
 

@@ -129,11 +129,6 @@ class CudaActivationOps final : public ActivationOps {
     scalar::visit_activation(kind, [&](auto f) { backward(f, saved, dy, dx, accumulate); });
   }
 
-  void relu_backward(const Tensor& y, const Tensor& dy, const Tensor& dx, float scale,
-                     bool accumulate) override {
-    backward(scalar::Relu{scale}, y, dy, dx, accumulate);
-  }
-
   void dropout(const Tensor& x, const Tensor& y, const Dropout& dropout) override {
     drop(x, y, dropout, false);
   }

@@ -1,10 +1,9 @@
 // What an image's channels need as a whole. Floors, in passes over a tensor of x's size: mean and
-// sum 1, mean_backward 1, scale and add_bias 2, scale_backward 3 (x, dy, dx), of which dx or
+// mean_backward 1, scale and add_bias 2, scale_backward 3 (x, dy, dx), of which dx or
 // dfactors alone are 2. An accumulating call reads dx once more.
 
 #include "kernels/channel.h"
 #include "kernels/cuda/columns.cuh"
-#include "kernels/cuda/conv_epilogue.h"
 #include "kernels/cuda/cuda_ops.h"
 
 namespace macadam::cuda {
@@ -372,8 +371,7 @@ class CudaChannelOps final : public ChannelOps {
   explicit CudaChannelOps(Stream& stream) : stream_(stream) {}
 
   size_t workspace_bytes(Shape shape) const override {
-    return std::max(RowSums::bytes(image_chunks(shape), int64_t{shape.n} * shape.c),
-                    channel_sums_workspace_bytes(shape));
+    return RowSums::bytes(image_chunks(shape), int64_t{shape.n} * shape.c);
   }
 
   void mean(const Tensor& x, const Tensor& y, void* workspace) override {
@@ -435,11 +433,6 @@ class CudaChannelOps final : public ChannelOps {
       using T = decltype(type);
       launch_pass(stream_, all, AddBias<T>{view<const T>(x), bias.as<float>(), view<T>(y)});
     });
-  }
-
-  void sum(const Tensor& x, const Tensor& sums, void* workspace) override {
-    require(sums.shape == Shape{1, 1, 1, x.shape.c}, "channel ops: one sum a channel");
-    channel_sums(stream_, x, sums.as<float>(), workspace);
   }
 
  private:

@@ -1,4 +1,4 @@
-// Floors, in passes over a tensor of y's size: add_bias 2, channel_sums 1.
+// Floor of add_bias, in passes over a tensor of y's size: 2.
 
 #include "kernels/cuda/activate.cuh"
 #include "kernels/cuda/columns.cuh"
@@ -50,48 +50,6 @@ struct AddBias {
   }
 };
 
-template <typename T>
-struct ChannelSum {
-  using Element = T;
-  static constexpr int kSums = 1;
-  static constexpr int kTogether = 4;
-  static constexpr int kBlocksPerProcessor = kShareBlocksPerProcessor;
-
-  View<const T> x;
-
-  template <int V>
-  struct Held {
-    Chunk<T, V> x;
-  };
-
-  template <int V>
-  struct Work {
-    View<const T> x;
-    int channel;
-
-    __device__ void fetch(int64_t pixel, Held<V>& held) const {
-      held.x = chunk_at<V>(x.at(pixel, channel));
-    }
-    __device__ void take(int64_t, const Held<V>& held, float (&sums)[1][V]) const {
-#pragma unroll
-      for (int i = 0; i < V; ++i) sums[0][i] += widen(held.x.lane[i]);
-    }
-  };
-
-  template <int V>
-  __device__ Work<V> start(int channel) const {
-    return {x, channel};
-  }
-};
-
-struct StoreSum {
-  float* sums;
-
-  __device__ void operator()(int channel, const double (&total)[1]) const {
-    sums[channel] = static_cast<float>(total[0]);
-  }
-};
-
 /// The finaliser of MurmurHash3: every bit of the key changes every bit of the result.
 __device__ __forceinline__ uint32_t mixed(uint32_t key) {
   key = (key ^ (key >> 16)) * 0x85ebca6bu;
@@ -115,18 +73,6 @@ void add_bias(Stream& stream, const Tensor& y, const void* bias, Activation acti
     using T = decltype(type);
     launch_column_map(stream, column_layout({&y}),
                       AddBias<T>{view<T>(y), static_cast<const T*>(bias), activation});
-  });
-}
-
-size_t channel_sums_workspace_bytes(const Shape& shape) {
-  return column_sums_bytes(sum_chunks(shape), shape.c, 1);
-}
-
-void channel_sums(Stream& stream, const Tensor& x, float* sums, void* workspace) {
-  const ColumnLayout layout = column_layout({&x}, sum_chunks(x.shape));
-  visit_float(x.dtype, [&](auto type) {
-    using T = decltype(type);
-    launch_column_sums(stream, layout, ChannelSum<T>{view<const T>(x)}, StoreSum{sums}, workspace);
   });
 }
 

@@ -1,6 +1,6 @@
 #pragma once
 // The small kernels around cuDNN's convolutions: bias and activation where cuDNN has no better
-// fused plan, the gradient of the bias, and random data to time plans on.
+// fused plan, and random data to time plans on.
 
 #include <cstddef>
 #include <cstdint>
@@ -13,11 +13,6 @@ namespace macadam::cuda {
 
 /// y = activation(y + bias) for every pixel. `bias` has y's dtype and is 16-byte aligned.
 void add_bias(Stream& stream, const Tensor& y, const void* bias, Activation activation);
-
-/// sums[c] = sum of x over all pixels, in fp32 or wider and in an order that depends on the shape
-/// alone. `workspace`: channel_sums_workspace_bytes(x.shape) bytes.
-void channel_sums(Stream& stream, const Tensor& x, float* sums, void* workspace);
-size_t channel_sums_workspace_bytes(const Shape& shape);
 
 /// Independent values in [-1, 1), the same for the same seed.
 void fill_random(Stream& stream, void* destination, DType dtype, int64_t count, uint32_t seed);

@@ -21,6 +21,7 @@ std::unique_ptr<Convolution> make_depthwise(Stream& stream, const ConvDesc& desc
 std::unique_ptr<NormOps> make_norm_ops(Stream& stream);
 std::unique_ptr<ActivationOps> make_activation_ops(Stream& stream);
 std::unique_ptr<ChannelOps> make_channel_ops(Stream& stream);
+std::unique_ptr<EpilogueOps> make_epilogue_ops(Stream& stream);
 std::unique_ptr<PoolOps> make_pool_ops(Stream& stream);
 std::unique_ptr<SqueezeExciteOps> make_squeeze_excite_ops(Stream& stream);
 std::unique_ptr<UpsampleOps> make_upsample_ops(Stream& stream);

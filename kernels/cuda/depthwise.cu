@@ -239,13 +239,11 @@ class DepthwiseConvolution final : public Convolution {
     });
   }
 
-  void backward_weights(const Tensor& x, const Tensor& dy, const Tensor& dw, const Tensor& db,
+  void backward_weights(const Tensor& x, const Tensor& dy, const Tensor& dw,
                         void* workspace) override {
     require_shapes(x, dy);
     require(dw.shape == desc_.weights() && dw.dense(), "a weight gradient {C,k,k,1}");
-    require(!desc_.bias || db.shape == Shape{1, 1, 1, desc_.out_channels},
-            "a bias gradient {1,1,1,C}");
-    depthwise_weight_gradient(stream_, desc_, x, dy, dw, desc_.bias ? db : Tensor(), workspace);
+    depthwise_weight_gradient(stream_, desc_, x, dy, dw, workspace);
   }
 
  private:

@@ -8,11 +8,10 @@
 
 namespace macadam::cuda {
 
-/// dw {C,k,k,1} and db {1,1,1,C} (null data: not wanted), fp32, overwritten. `desc` is one that
+/// dw {C,k,k,1}, fp32, overwritten. `desc` is one that
 /// is_depthwise() accepts. Sums are taken in an order that depends on the shape alone.
 void depthwise_weight_gradient(Stream& stream, const ConvDesc& desc, const Tensor& x,
-                               const Tensor& dy, const Tensor& dw, const Tensor& db,
-                               void* workspace);
+                               const Tensor& dy, const Tensor& dw, void* workspace);
 size_t depthwise_weight_gradient_workspace_bytes(const ConvDesc& desc);
 
 }  // namespace macadam::cuda

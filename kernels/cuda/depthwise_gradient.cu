@@ -70,26 +70,11 @@ struct GradientShared {
   float value[V][kThreads + 4];
 };
 
-/// Puts the sums of [tap][channel] where they belong.
-struct StoreGradient {
-  float* dw;
-  float* db;
-  int taps;
-
-  __device__ void operator()(int tap, int channel, double sum) const {
-    if (tap < taps) {
-      dw[channel * taps + tap] = static_cast<float>(sum);
-    } else if (db != nullptr) {
-      db[channel] = static_cast<float>(sum);
-    }
-  }
-};
-
-/// rows: one a chunk, [K * K + 1][channels], the last of them the sums of dy.
+/// rows: one a chunk, [K * K][channels].
 template <typename T, int V, typename Window>
 __global__ void __launch_bounds__(kThreads, 2)
     depthwise_gradient_kernel(GradientLayout layout, Window window, const T* __restrict__ x,
-                              const T* __restrict__ dy, StoreGradient store, RowSums rows) {
+                              const T* __restrict__ dy, float* __restrict__ dw, RowSums rows) {
   constexpr int K = Window::kTaps, kPixels = Window::kPixels;
   auto& totals = shared<GradientShared<V>>().value;
   const auto thread = static_cast<int>(threadIdx.x);
@@ -102,7 +87,7 @@ __global__ void __launch_bounds__(kThreads, 2)
   const int first_channel = static_cast<int>(blockIdx.y) * lanes * V;
   const int channel = first_channel + lane * V;
 
-  float sums[K + 1][V] = {};
+  float sums[K][V] = {};
   if (channel < layout.channels) {
     const auto chunk = static_cast<int64_t>(blockIdx.x), chunks = static_cast<int64_t>(gridDim.x);
     const auto begin = static_cast<int>(chunk * layout.units / chunks);
@@ -115,7 +100,7 @@ __global__ void __launch_bounds__(kThreads, 2)
       const int w = (stripe * layout.strips + strip) * kPixels;
       const int in_row = window.row(h, kh);
       const bool inside = static_cast<unsigned>(in_row) < static_cast<unsigned>(layout.in_height);
-      if (w >= layout.width || (!inside && kh != 0)) continue;
+      if (w >= layout.width || !inside) continue;
 
       const T* gradients =
           dy + (static_cast<int64_t>(image) * layout.height + h) * layout.width * layout.channels +
@@ -124,10 +109,7 @@ __global__ void __launch_bounds__(kThreads, 2)
 #pragma unroll
       for (int o = 0; o < kPixels; ++o) {
         load_pixel(gradients, w + o, layout.width, layout.channels, d[o]);
-#pragma unroll
-        for (int i = 0; i < V; ++i) sums[K][i] += d[o][i];
       }
-      if (!inside) continue;
       const T* pixels = x +
                         (static_cast<int64_t>(image) * layout.in_height + in_row) *
                             layout.in_width * layout.channels +
@@ -152,7 +134,7 @@ __global__ void __launch_bounds__(kThreads, 2)
   const int places = layout.strips * layout.rows;
   float* out = rows.row(blockIdx.x);
 #pragma unroll
-  for (int kw = 0; kw <= K; ++kw) {
+  for (int kw = 0; kw < K; ++kw) {
     if (kw > 0) __syncthreads();
 #pragma unroll
     for (int i = 0; i < V; ++i) totals[i][thread] = sums[kw][i];
@@ -161,45 +143,43 @@ __global__ void __launch_bounds__(kThreads, 2)
       const int source = item / V, i = item % V;
       const int tap_row = layout.lanes(source);
       const int target = first_channel + (source - tap_row * lanes) * V + i;
-      if (target >= layout.channels || (kw == K && tap_row > 0)) continue;
+      if (target >= layout.channels) continue;
       float total = 0;
       for (int p = 0; p < places; ++p) total += totals[i][source + p * group];
-      const int tap = kw < K ? tap_row * K + kw : K * K;
-      out[tap * layout.channels + target] = total;
+      out[(tap_row * K + kw) * layout.channels + target] = total;
     }
   }
   const int left = layout.channels - first_channel;
   const int width = left < lanes * V ? left : lanes * V;
   rows.template finish<1>(
-      blockIdx.x, blockIdx.y, (K * K + 1) * width,
+      blockIdx.x, blockIdx.y, K * K * width,
       [&](int i, int) {
         const int tap = i / width;
         return static_cast<int64_t>(tap) * layout.channels + first_channel + (i - tap * width);
       },
       [&](int i, const double(&total)[1]) {
         const int tap = i / width;
-        store(tap, first_channel + (i - tap * width), total[0]);
+        dw[(first_channel + (i - tap * width)) * K * K + tap] = static_cast<float>(total[0]);
       });
 }
 
 template <typename T, int V, int K, int S>
 void run(Stream& stream, const ConvDesc& desc, const Tensor& x, const Tensor& dy, const Tensor& dw,
-         const Tensor& db, void* workspace) {
+         void* workspace) {
   const GradientLayout layout(desc, V);
   using Window = ForwardWindow<K, S, strip_of(V, K, S)>;
   const Window window{desc.padding.top, desc.padding.left};
-  const StoreGradient store{dw.as<float>(), db.data == nullptr ? nullptr : db.as<float>(), K * K};
-  const RowSums rows(stream, workspace, layout.chunks, int64_t{K * K + 1} * layout.channels,
+  const RowSums rows(stream, workspace, layout.chunks, int64_t{K * K} * layout.channels,
                      layout.channel_tiles);
   launch(stream, depthwise_gradient_kernel<T, V, Window>,
          dim3(static_cast<unsigned>(layout.chunks), static_cast<unsigned>(layout.channel_tiles)),
-         layout.threads(), 0, layout, window, x.as<T>(), dy.as<T>(), store, rows);
+         layout.threads(), 0, layout, window, x.as<T>(), dy.as<T>(), dw.as<float>(), rows);
 }
 
 /// Bytes of the partial sums with `per_thread` channels a thread.
 size_t partial_bytes(const ConvDesc& desc, int per_thread) {
   const GradientLayout layout(desc, per_thread);
-  const int64_t sums = int64_t{desc.kernel_h} * desc.kernel_w + 1;
+  const int64_t sums = int64_t{desc.kernel_h} * desc.kernel_w;
   return RowSums::bytes(layout.chunks, sums * layout.channels);
 }
 
@@ -212,8 +192,7 @@ size_t depthwise_weight_gradient_workspace_bytes(const ConvDesc& desc) {
 }
 
 void depthwise_weight_gradient(Stream& stream, const ConvDesc& desc, const Tensor& x,
-                               const Tensor& dy, const Tensor& dw, const Tensor& db,
-                               void* workspace) {
+                               const Tensor& dy, const Tensor& dw, void* workspace) {
   visit_float(desc.dtype, [&](auto type) {
     using T = decltype(type);
     const auto with_width = [&](auto width) {
@@ -221,9 +200,9 @@ void depthwise_weight_gradient(Stream& stream, const ConvDesc& desc, const Tenso
       const auto with_stride = [&](auto stride) {
         constexpr int S = stride;
         if (desc.kernel_h == 3) {
-          run<T, V, 3, S>(stream, desc, x, dy, dw, db, workspace);
+          run<T, V, 3, S>(stream, desc, x, dy, dw, workspace);
         } else {
-          run<T, V, 5, S>(stream, desc, x, dy, dw, db, workspace);
+          run<T, V, 5, S>(stream, desc, x, dy, dw, workspace);
         }
       };
       if (desc.stride == 1) {

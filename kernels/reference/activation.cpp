@@ -26,7 +26,8 @@ Array masked(const Array& x, const Dropout& dropout) {
 
 double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
-/// The gradient of x from `saved`: x for SiLU, else y.
+}  // namespace
+
 double gradient_from(Activation kind, double saved, double dy) {
   switch (kind) {
     case Activation::identity: return dy;
@@ -37,8 +38,6 @@ double gradient_from(Activation kind, double saved, double dy) {
   }
   throw std::logic_error("requirement violated: an activation");
 }
-
-}  // namespace
 
 double activated(Activation kind, double x) {
   if (std::isnan(x)) return x;
@@ -72,15 +71,6 @@ class ReferenceActivationOps : public ActivationOps {
     Array d_in(dx.shape);
     for (size_t i = 0; i < given.values().size(); ++i)
       d_in.values()[i] = gradient_from(kind, given.values()[i], d_out.values()[i]);
-    d_in.write(dx, accumulate);
-  }
-
-  void relu_backward(const Tensor& y, const Tensor& dy, const Tensor& dx, float scale,
-                     bool accumulate) override {
-    const Array out(y), d_out(dy);
-    Array d_in(y.shape);
-    for (size_t i = 0; i < out.values().size(); ++i)
-      if (out.values()[i] > 0) d_in.values()[i] = d_out.values()[i] * double{scale};
     d_in.write(dx, accumulate);
   }
 

@@ -54,13 +54,6 @@ class ReferenceChannelOps : public ChannelOps {
     out.write(y);
   }
 
-  void sum(const Tensor& x, const Tensor& sums, void*) override {
-    const Array in(x);
-    Array out(Shape{1, 1, 1, x.shape.c});
-    for_each(x.shape, [&](int n, int h, int w, int c) { out[c] += in(n, h, w, c); });
-    out.write(sums);
-  }
-
  private:
   static Array scaled(const Array& x, const Array& factors) {
     Array y(x.shape());

@@ -77,18 +77,13 @@ class ReferenceConvolution : public Convolution {
     d_in.write(dx);
   }
 
-  void backward_weights(const Tensor& x, const Tensor& dy, const Tensor& dw, const Tensor& db,
-                        void*) override {
+  void backward_weights(const Tensor& x, const Tensor& dy, const Tensor& dw, void*) override {
     const Array in(x), d_out(dy);
     Array d_w(desc_.weights());
     for_each_tap(desc_, [&](const Tap& t) {
       d_w(t.k, t.kh, t.kw, t.wc) += d_out(t.n, t.oh, t.ow, t.k) * in(t.n, t.ih, t.iw, t.c);
     });
     d_w.write(dw);
-    if (!desc_.bias) return;
-    Array d_b(Shape{1, 1, 1, desc_.out_channels});
-    for_each(d_out.shape(), [&](int n, int h, int w, int k) { d_b[k] += d_out(n, h, w, k); });
-    d_b.write(db);
   }
 
  private:

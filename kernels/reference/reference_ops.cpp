@@ -10,6 +10,7 @@ Ops make_reference_ops() {
   ops.norm = reference::make_norm_ops();
   ops.activation = reference::make_activation_ops();
   ops.channel = reference::make_channel_ops();
+  ops.epilogue = reference::make_epilogue_ops();
   ops.pool = reference::make_pool_ops();
   ops.squeeze_excite = reference::make_squeeze_excite_ops();
   ops.upsample = reference::make_upsample_ops();

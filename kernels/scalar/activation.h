@@ -42,10 +42,8 @@ struct Identity {
 };
 
 struct Relu {
-  float scale = 1;  // of the gradient: Dropout::scale() where dropout follows
-
   MACADAM_HD float operator()(float x) const { return relu(x); }
-  MACADAM_HD float gradient(float y, float dy) const { return y > 0.0f ? dy * scale : 0.0f; }
+  MACADAM_HD float gradient(float y, float dy) const { return y > 0.0f ? dy : 0.0f; }
   MACADAM_HD float gradient_at(float x, float dy) const { return gradient(x, dy); }
 };
 

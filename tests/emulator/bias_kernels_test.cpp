@@ -53,22 +53,6 @@ TYPED_TEST(ConvEpilogue, AddBias) {
   }
 }
 
-TYPED_TEST(ConvEpilogue, ChannelSums) {
-  for (const Shape& shape : this->shapes) {
-    std::vector<TypeParam> memory;
-    const Tensor x = this->normal(memory, shape, 3);
-    const auto channels = static_cast<size_t>(shape.c);
-    std::vector<double> expected(channels);
-    for (size_t i = 0; i < memory.size(); ++i) {
-      expected[i % channels] += static_cast<double>(to_float(memory[i]));
-    }
-    std::vector<float> sums(channels);
-    std::vector<std::byte> workspace(emulated::channel_sums_workspace_bytes(shape));
-    emulated::channel_sums(this->stream, x, sums.data(), workspace.data());
-    for (size_t c = 0; c < channels; ++c) EXPECT_NEAR(sums[c], expected[c], 1e-4) << c;
-  }
-}
-
 TYPED_TEST(ConvEpilogue, RandomValuesSpreadOverTheirRange) {
   std::vector<TypeParam> a(5000), b(5000);
   emulated::fill_random(this->stream, a.data(), DTypeOf<TypeParam>::value, 5000, 1);

@@ -28,6 +28,7 @@ Ops make_ops(Stream& stream) {
   ops.norm = make_norm_ops(stream);
   ops.activation = make_activation_ops(stream);
   ops.channel = make_channel_ops(stream);
+  ops.epilogue = make_epilogue_ops(stream);
   ops.pool = make_pool_ops(stream);
   ops.squeeze_excite = make_squeeze_excite_ops(stream);
   ops.upsample = make_upsample_ops(stream);

@@ -45,6 +45,12 @@ double at(const Tensor& tensor, size_t element) {
   return static_cast<double>(tensor.as<float>()[element]);
 }
 
+std::vector<double> sums_of_channels(const Tensor& tensor) {
+  std::vector<double> sums(static_cast<size_t>(tensor.shape.c));
+  for (size_t i = 0; i < elements(tensor.shape); ++i) sums[i % sums.size()] += at(tensor, i);
+  return sums;
+}
+
 void add_to(const Tensor& tensor, const std::vector<double>& terms) {
   for (size_t i = 0; i < terms.size(); ++i) {
     tensor.as<float>()[i] = static_cast<float>(at(tensor, i) + terms[i]);
@@ -186,16 +192,14 @@ void NaiveNetwork::conv_transpose_backward(const Node& node) {
   const Tensor x = value(node.inputs[0]), dy = gradient(node.output);
   const Tensor weights = parameter(node, 0);
   std::vector<double> dx(elements(x.shape)), dweights(elements(weights.shape));
-  std::vector<double> dbias(static_cast<size_t>(dy.shape.c));
   for_each_product(x.shape, dy.shape, std::get<ConvTransposeLayer>(node.layer),
                    [&](size_t in, size_t weight, size_t out) {
                      dx[in] += at(dy, out) * at(weights, weight);
                      dweights[weight] += at(dy, out) * at(x, in);
                    });
-  for (size_t i = 0; i < elements(dy.shape); ++i) dbias[i % dbias.size()] += at(dy, i);
   add_to(gradient(node.inputs[0]), dx);
   write_to(parameter_gradient(node, 0), dweights);
-  if (node.parameters.size() > 1) write_to(parameter_gradient(node, 1), dbias);
+  if (node.parameters.size() > 1) write_to(parameter_gradient(node, 1), sums_of_channels(dy));
 }
 
 void NaiveNetwork::backward_node(size_t i, const StepState& state) {
@@ -208,8 +212,8 @@ void NaiveNetwork::backward_node(size_t i, const StepState& state) {
     ConvDesc desc = graph_.conv_desc(node);
     desc.backward = true;
     PackedConv conv(*ops_.conv, desc, parameter(node, 0), parameter(node, 1));
-    conv.conv->backward_weights(x, dy, parameter_gradient(node, 0), parameter_gradient(node, 1),
-                                conv.workspace.data());
+    conv.conv->backward_weights(x, dy, parameter_gradient(node, 0), conv.workspace.data());
+    if (desc.bias) write_to(parameter_gradient(node, 1), sums_of_channels(dy));
     conv.conv->backward_data(dy, conv.packed.data(), part, conv.workspace.data());
     ops_.elementwise->copy(part, dx, true);
   } else if (const auto* norm = std::get_if<BatchNormLayer>(&node.layer)) {

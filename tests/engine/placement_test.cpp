@@ -21,7 +21,7 @@ size_t id(Value v) { return static_cast<size_t>(v.id); }
 struct Compiled {
   Compiled(const Graph& original, bool training_, bool pads = false, int inputs = 1)
       : training(training_),
-        graph(training ? fuse_dropout(fuse_activations(original, true))
+        graph(training ? join_max_pools(fuse_dropout(fuse_activations(original, true)))
                        : fuse_activations(fold_batch_norms(remove_dropout(original)), false)),
         ops(make_ops(stream)) {
     if (pads) graph = pad_channels(graph);
@@ -49,6 +49,12 @@ struct Compiled {
   int forward_time(int node) const { return 1 + node; }
   int loss_time() const { return nodes() + 1; }
   int backward_time(int node) const { return 2 * nodes() + 1 - node; }
+  /// The node that takes this one's gradient: itself, or the maker of a joined pooling's input.
+  int backward_node(int node) const {
+    const auto& pools = layout.joined_pools;
+    const auto maker = std::find(pools.begin(), pools.end(), node);
+    return maker == pools.end() ? node : static_cast<int>(maker - pools.begin());
+  }
 
   bool training;
   Graph graph;
@@ -97,13 +103,13 @@ void expect_sound(const Compiled& c) {
       EXPECT_TRUE(layer.reads_slices() || !part) << what;
       expect_alive(c, l.values[id(v)].block, c.forward_time(i), what + " input");
     }
-    EXPECT_EQ(l.forward_workspace[n] >= 0, layer.forward_workspace() > 0) << what;
+    EXPECT_EQ(l.forward_workspace[n] >= 0, layer.forward_workspace(slice) > 0) << what;
     EXPECT_EQ(l.saved[n] >= 0, layer.saved_bytes() > 0) << what;
 
     const Place dy = l.gradients[id(node.output)];
     if (!dy.placed()) continue;
     EXPECT_TRUE(c.training);
-    const int t = c.backward_time(i);
+    const int t = c.backward_time(c.backward_node(i));
     expect_inside(c, dy, node.output, what + " gradient");
     expect_alive(c, dy.block, t, what + " gradient");
     if (layer.saved_bytes() > 0) expect_alive(c, l.saved[n], t, what + " saved");
@@ -142,6 +148,35 @@ int blocks_sharing(const PlanLayout& layout, int block) {
     shared += b != block && begin(b) < end(block) && begin(block) < end(b);
   }
   return shared;
+}
+
+// What a pooling hands back stays until the convolution before it takes it: beside other gradients,
+// or alone.
+TEST(Placement, AJoinedPoolingsGradientWaitsForTheConvolution) {
+  Graph g(kInput);
+  const auto conv = [](int channels) {
+    ConvLayer layer;
+    layer.out_channels = channels;
+    return layer;
+  };
+  const Value skip = g.relu(g.conv(g.input(), "a", conv(8)));
+  const Value deep = g.relu(g.conv(g.max_pool(skip), "b", conv(8)));
+  const Value x = g.relu(g.conv(g.max_pool(deep), "c", conv(8)));
+  const Value up = g.upsample(x, kInput.h, kInput.w);
+  g.set_output(g.conv(g.concat({up, skip}), "head", conv(4)));
+  const Compiled c(g, true);
+  EXPECT_EQ(c.layout.joined_pools, (std::vector<int>{1, -1, 3, -1, -1, -1, -1, -1}));
+  EXPECT_EQ(c.layout.only_pooled,
+            (std::vector<bool>{false, false, true, false, false, false, false, false}));
+  expect_sound(c);
+  for (const int maker : {0, 2}) {
+    const auto pool = static_cast<size_t>(c.layout.joined_pools[static_cast<size_t>(maker)]);
+    const Value pooled = c.graph.nodes()[pool].output;
+    const int t = c.backward_time(maker);
+    expect_alive(c, c.layout.gradients[id(pooled)].block, t, "the pooled gradient");
+    expect_alive(c, c.layout.saved[pool], t, "the index");
+    EXPECT_FALSE(c.layout.accumulate[pool][0]) << "the pooling itself adds nothing";
+  }
 }
 
 TEST(Placement, APaddedInputHasItsMemoryToItself) {
@@ -193,6 +228,23 @@ TEST(Placement, ConcatenationsAreWrittenInPlace) {
     EXPECT_EQ(d_skip.pixel_stride, 24);
   }
   EXPECT_EQ(found, 1);
+}
+
+TEST(Placement, TransposedConvolutionsWriteIntoTheirConcatenation) {
+  Graph g(kInput);
+  ConvLayer conv;
+  conv.out_channels = 4;
+  const Value skip = g.relu(g.conv(g.input(), "a", conv));
+  ConvTransposeLayer up;
+  up.out_channels = 4;
+  const Value x = g.conv_transpose(g.max_pool(skip), "up", up);
+  const Value joined = g.concat({skip, x});
+  g.set_output(g.conv(joined, "head", conv));
+  const Compiled c(g, true);
+  const Place part = c.layout.values[id(x)], whole = c.layout.values[id(joined)];
+  EXPECT_EQ(part.block, whole.block);
+  EXPECT_EQ(part.first_channel, 4);
+  expect_sound(c);
 }
 
 TEST(Placement, TheLossWritesItsGradientOverTheScores) {

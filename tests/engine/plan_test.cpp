@@ -255,8 +255,7 @@ class MarkedConvolution final : public Convolution {
     inner_->forward(x, behind_mark(const_cast<void*>(packed)), y, workspace);
   }
   void backward_data(const Tensor&, const void*, const Tensor&, void*) override {}
-  void backward_weights(const Tensor&, const Tensor&, const Tensor&, const Tensor&,
-                        void*) override {}
+  void backward_weights(const Tensor&, const Tensor&, const Tensor&, void*) override {}
 
  private:
   static constexpr size_t kMark = 256;
@@ -348,9 +347,9 @@ class CopyingConvolution final : public Convolution {
     repack(packed);
     inner_->backward_data(dy, packed_.data(), dx, workspace);
   }
-  void backward_weights(const Tensor& x, const Tensor& dy, const Tensor& dw, const Tensor& db,
+  void backward_weights(const Tensor& x, const Tensor& dy, const Tensor& dw,
                         void* workspace) override {
-    inner_->backward_weights(x, dy, dw, db, workspace);
+    inner_->backward_weights(x, dy, dw, workspace);
   }
 
  private:
@@ -526,6 +525,66 @@ TEST(Plan, RefusesWhatItCannotRun) {
   EXPECT_THROW(Plan(graph, training, stream, ops, no_loss), std::logic_error);
   Graph unfinished(kInput);
   EXPECT_THROW(Plan(unfinished, training, stream, ops, options_for(Mode::infer)), std::logic_error);
+}
+
+/// Poolings that their convolutions take the gradients of: of a skip, and alone.
+Graph pooled_network() {
+  Graph g(kInput);
+  ConvLayer conv;
+  conv.out_channels = 8;
+  const Value skip = g.activation(g.conv(g.input(), "a", conv), Activation::relu6);
+  const Value deep = g.dropout(g.relu(g.conv(g.max_pool(skip), "b", conv)), 0.3f);
+  const Value x = g.relu(g.conv(g.max_pool(deep), "c", conv));
+  conv.out_channels = kClasses;
+  g.set_output(g.conv(g.concat({g.upsample(x, kInput.h, kInput.w), skip}), "head", conv));
+  return g;
+}
+
+TEST(Plan, JoinedPoolingsTrainLikeTheOracle) {
+  const Graph graph = pooled_network();
+  PlanRunner plan(graph, cpu_ops(), options_for(Mode::train));
+  Oracle oracle(graph, Mode::train);
+  for (uint32_t batch = 0; batch < 2; ++batch) {
+    expect_same_loss(plan.run(100 + 2 * batch, batch), oracle.run(100 + 2 * batch, batch), 1e-5);
+    expect_same_gradients(plan.parameters(), oracle.parameters, 1e-4);
+  }
+}
+
+TEST(Plan, TransposedConvolutionsInConcatenationsTrainLikeTheOracle) {
+  Graph g(kInput);
+  ConvLayer conv;
+  conv.out_channels = 8;
+  const Value down = g.max_pool(g.relu(g.conv(g.input(), "a", conv)));
+  ConvTransposeLayer up;
+  up.out_channels = 5;
+  const Value biased = g.conv_transpose(down, "up", up);
+  up.bias = false;
+  const Value bare = g.conv_transpose(down, "bare", up);
+  conv.out_channels = kClasses;
+  g.set_output(g.conv(g.concat({biased, bare}), "head", conv));
+  PlanRunner plan(g, cpu_ops(), options_for(Mode::train));
+  Oracle oracle(g, Mode::train);
+  expect_same_loss(plan.run(1, 0), oracle.run(1, 0), 1e-5);
+  expect_same_gradients(plan.parameters(), oracle.parameters, 1e-4);
+}
+
+// What a pooling hands back is read once, in the convolution's pass, and y's gradient only where
+// another than the pooling made it.
+TEST(Plan, CountsWhatAJoinedPoolingSaves) {
+  PlanRunner runner(pooled_network(), cpu_ops(), options_for(Mode::train));
+  std::map<std::string, int64_t> more;  // than forward: x, y and packed weights are read by both
+  for (const PlanCall& call : runner.plan().calls(Pass::forward)) more[call.name] -= call.bytes;
+  for (const PlanCall& call : runner.plan().calls(Pass::backward)) {
+    EXPECT_NE(call.kind, "max_pool");
+    more[call.name] += call.bytes;
+  }
+  constexpr int64_t kChannels = 8, kFloat = 4;
+  const int64_t full = kInput.pixels() * kChannels * kFloat, half = full / 4, quarter = half / 4;
+  const auto parameters = [&](int inputs) { return (9 * inputs + 1) * kChannels * kFloat; };
+  // dy, the pooled gradient and an index of a quarter of its bytes.
+  EXPECT_EQ(more.at("a"), full + half + half / 4 + parameters(kInput.c));
+  // dx instead of dy.
+  EXPECT_EQ(more.at("b"), half + quarter + quarter / 4 + parameters(kChannels));
 }
 
 // Sums are taken before what they are needed for: x and dy are read twice, but for what frozen

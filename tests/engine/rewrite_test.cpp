@@ -216,6 +216,46 @@ std::vector<int> stored(const Graph& graph) {
   return channels;
 }
 
+/// Which of a graph's max poolings are joined, in order.
+std::vector<bool> joined_pools(const Graph& graph) {
+  std::vector<bool> joined;
+  const Graph rewritten = join_max_pools(fuse_activations(graph, true));
+  for (const Node& node : rewritten.nodes()) {
+    const auto* pool = std::get_if<MaxPoolLayer>(&node.layer);
+    if (pool != nullptr) joined.push_back(pool->joined);
+  }
+  return joined;
+}
+
+TEST(JoinMaxPools, ToTheConvolutionWhoseOutputTheyReadFirst) {
+  Graph g(kInput);
+  const Value skip = g.relu(g.conv(g.input(), "a", conv()));
+  const Value down = g.max_pool(skip);
+  const Value deep = g.activation(g.conv(down, "b", conv()), Activation::relu6);
+  const Value up = g.upsample(g.max_pool(deep), kInput.h, kInput.w);
+  g.set_output(g.concat({up, skip}));
+  EXPECT_EQ(joined_pools(g), (std::vector<bool>{true, true}));
+}
+
+TEST(JoinMaxPools, NotWhereOthersReadFirst) {
+  Graph g(kInput);
+  const Value a = g.relu(g.conv(g.input(), "a", conv()));
+  const Value b = g.conv(a, "b", conv());  // its gradient comes after the pooling's
+  g.set_output(g.add(g.upsample(g.max_pool(a), b), b));
+  EXPECT_EQ(joined_pools(g), std::vector<bool>{false});
+}
+
+TEST(JoinMaxPools, NotWhereThereIsNoActivationOrNoConvolutionOrWindowsOverlap) {
+  Graph g(kInput);
+  Value x = g.max_pool(g.conv(g.input(), "bare", conv()));
+  x = g.max_pool(g.relu(g.batch_norm(x, "norm")));
+  const PoolDesc overlapping{
+      .kernel_h = 3, .kernel_w = 3, .stride_h = 2, .stride_w = 2, .padding = Padding::all(1)};
+  x = g.max_pool(g.relu(g.conv(x, "a", conv())), overlapping);
+  g.set_output(x);
+  EXPECT_EQ(joined_pools(g), (std::vector<bool>{false, false, false}));
+}
+
 TEST(PadChannels, WidensTheInputAndTheScores) {
   Graph g({1, 8, 8, 3});
   ConvLayer head = conv();

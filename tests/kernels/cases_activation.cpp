@@ -95,26 +95,6 @@ OpCase activate_backward(Activation kind, Shape shape, DType dtype, Variant vari
   return op;
 }
 
-OpCase relu_backward(Shape shape, DType dtype, float scale, Variant variant) {
-  const auto prepare = [=](Ops& ops) {
-    PreparedOp op;
-    op.call = [=, &ops](const Arguments& a) {
-      ops.activation->relu_backward(a("y"), a("dy"), a.either("dx", "dy"), scale,
-                                    variant.accumulate);
-    };
-    return op;
-  };
-  OpCase op{.op = "relu_backward",
-            .name = shape.text() + (scale == 1 ? "" : "_scaled") + variant.suffix(),
-            .dtype = dtype,
-            .operands = unary("dy", "dx", shape, dtype, normal(), variant),
-            .prepare = prepare,
-            .forward = nullptr};
-  op.operands.push_back(laid_out(input("y", shape, dtype, integers(-1, 2)), variant.layout, 2));
-  if (scale == 1) op.forward = std::make_shared<OpCase>(activate(Activation::relu, shape, dtype));
-  return op;
-}
-
 OpCase dropout(Shape shape, DType dtype, float p, Variant variant) {
   const auto prepare = [=](Ops& ops) {
     PreparedOp op;
@@ -250,15 +230,12 @@ std::vector<OpCase> activation_cases() {
     for (const ShapeVariant& s : element_shapes()) {
       const Variant variant{.layout = s.layout};
       const Variant adding{.layout = s.layout, .accumulate = true};
-      cases.push_back(relu_backward(s.shape, dtype, 1, variant));
-      cases.push_back(relu_backward(s.shape, dtype, 1.25f, adding));
       cases.push_back(dropout(s.shape, dtype, 0.5f, variant));
       cases.push_back(dropout_backward(s.shape, dtype, 0.1f, variant));
       cases.push_back(dropout_backward(s.shape, dtype, 0.5f, adding));
     }
     for (const Layout layout : {Layout::dense, Layout::slices, Layout::ragged_slices}) {
       const Variant in_place{.layout = layout, .in_place = true};
-      cases.push_back(relu_backward({2, 5, 9, 8}, dtype, 1.25f, in_place));
       cases.push_back(dropout({2, 5, 9, 11}, dtype, 0.1f, in_place));
       cases.push_back(dropout_backward({2, 5, 9, 11}, dtype, 0.1f, in_place));
     }

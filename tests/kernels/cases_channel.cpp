@@ -132,22 +132,6 @@ OpCase channel_add_bias(Shape shape, DType dtype, Variant variant) {
   return op;
 }
 
-OpCase channel_sum(Shape shape, DType dtype, Variant variant) {
-  const auto prepare = [=](Ops& ops) {
-    PreparedOp op;
-    op.workspace_bytes = ops.channel->workspace_bytes(shape);
-    op.call = [&ops](const Arguments& a) { ops.channel->sum(a("dy"), a("dbias"), a.workspace()); };
-    return op;
-  };
-  return OpCase{.op = "channel_sum",
-                .name = shape.text() + variant.suffix(),
-                .dtype = dtype,
-                .operands = {image("dy", shape, dtype, variant, 0),
-                             output("dbias", {1, 1, 1, shape.c}, DType::f32).loose(kSumSlack)},
-                .prepare = prepare,
-                .forward = std::make_shared<OpCase>(channel_add_bias(shape, dtype))};
-}
-
 namespace {
 
 OpCase scale_specials(DType dtype) {
@@ -180,7 +164,6 @@ std::vector<OpCase> channel_cases() {
       const Variant adding{.layout = s.layout, .accumulate = true};
       const Variant in_place{.layout = s.layout, .in_place = true};
       cases.push_back(channel_mean(s.shape, dtype, plain));
-      cases.push_back(channel_sum(s.shape, dtype, plain));
       for (const Variant& variant : {plain, adding}) {
         cases.push_back(channel_mean_backward(s.shape, dtype, variant));
         cases.push_back(channel_scale_backward(s.shape, dtype, Wanted::all, variant));
@@ -198,7 +181,6 @@ std::vector<OpCase> channel_cases() {
     // row would lose digits.
     const Shape large{1, 500, 600, 3};
     cases.push_back(channel_mean(large, dtype));
-    cases.push_back(channel_sum(large, dtype));
     cases.push_back(channel_scale_backward(large, dtype, Wanted::parameters));
   }
   return cases;

@@ -203,13 +203,10 @@ OpCase conv_backward_weights(const ConvDesc& desc) {
                                 output("dw", desc.weights(), DType::f32)
                                     .loose(kSumSlack)
                                     .loose_on_cuda(desc.dtype, kSumSlack)};  // cuDNN's dW
-  if (desc.bias)
-    operands.push_back(output("db", {1, 1, 1, desc.out_channels}, DType::f32).loose(kSumSlack));
-  OpCase op =
-      conv_case("conv_backward_weights", training(desc), std::move(operands),
-                [](Convolution& conv, const Arguments& a) {
-                  conv.backward_weights(a("x"), a("dy"), a("dw"), a.optional("db"), a.workspace());
-                });
+  OpCase op = conv_case("conv_backward_weights", training(desc), std::move(operands),
+                        [](Convolution& conv, const Arguments& a) {
+                          conv.backward_weights(a("x"), a("dy"), a("dw"), a.workspace());
+                        });
   op.forward = std::make_shared<OpCase>(conv_forward(training(desc)));
   return op;
 }

@@ -86,9 +86,9 @@ class SpoiledConvolution final : public Convolution {
     inner_->backward_data(dy, packed, dx, workspace);
     spoil_(ConvPass::data_gradient, dx, workspace);
   }
-  void backward_weights(const Tensor& x, const Tensor& dy, const Tensor& dw, const Tensor& db,
+  void backward_weights(const Tensor& x, const Tensor& dy, const Tensor& dw,
                         void* workspace) override {
-    inner_->backward_weights(x, dy, dw, db, workspace);
+    inner_->backward_weights(x, dy, dw, workspace);
     spoil_(ConvPass::weight_gradient, dw, workspace);
   }
 

@@ -110,8 +110,7 @@ class PlanningConvOps final : public ConvOps {
     void pack(const Tensor&, const Tensor&, void*) override {}
     void forward(const Tensor&, const void*, const Tensor&, void*) override {}
     void backward_data(const Tensor&, const void*, const Tensor&, void*) override {}
-    void backward_weights(const Tensor&, const Tensor&, const Tensor&, const Tensor&,
-                          void*) override {}
+    void backward_weights(const Tensor&, const Tensor&, const Tensor&, void*) override {}
   };
 
   std::string device_ = described_h200();

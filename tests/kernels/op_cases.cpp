@@ -7,9 +7,9 @@ namespace macadam::testbed {
 std::vector<OpCase> all_op_cases() {
   std::vector<OpCase> all;
   for (const auto family :
-       {conv_cases, depthwise_cases, norm_cases, activation_cases, channel_cases, pool_cases,
-        squeeze_excite_cases, upsample_cases, elementwise_cases, loss_cases, confusion_cases,
-        optim_cases, augment_cases}) {
+       {conv_cases, depthwise_cases, norm_cases, activation_cases, channel_cases, epilogue_cases,
+        pool_cases, squeeze_excite_cases, upsample_cases, elementwise_cases, loss_cases,
+        confusion_cases, optim_cases, augment_cases}) {
     std::vector<OpCase> cases = family();
     all.insert(all.end(), std::make_move_iterator(cases.begin()),
                std::make_move_iterator(cases.end()));

@@ -18,6 +18,7 @@ std::vector<OpCase> depthwise_cases();
 std::vector<OpCase> norm_cases();
 std::vector<OpCase> activation_cases();
 std::vector<OpCase> channel_cases();
+std::vector<OpCase> epilogue_cases();
 std::vector<OpCase> pool_cases();
 std::vector<OpCase> squeeze_excite_cases();
 std::vector<OpCase> upsample_cases();
@@ -58,7 +59,6 @@ OpCase batch_norm_backward(Shape shape, DType dtype, const BatchNormDesc& desc,
 
 OpCase activate(Activation kind, Shape shape, DType dtype, Variant variant = {});
 OpCase activate_backward(Activation kind, Shape shape, DType dtype, Variant variant = {});
-OpCase relu_backward(Shape shape, DType dtype, float scale, Variant variant = {});
 OpCase dropout(Shape shape, DType dtype, float p, Variant variant = {});
 OpCase dropout_backward(Shape shape, DType dtype, float p, Variant variant = {});
 OpCase drop_path(Shape shape, DType dtype, float p, Variant variant = {});
@@ -71,7 +71,17 @@ OpCase channel_mean_backward(Shape shape, DType dtype, Variant variant = {});
 OpCase channel_scale(Shape shape, DType dtype, Variant variant = {});
 OpCase channel_scale_backward(Shape shape, DType dtype, Wanted wanted, Variant variant = {});
 OpCase channel_add_bias(Shape shape, DType dtype, Variant variant = {});
-OpCase channel_sum(Shape shape, DType dtype, Variant variant = {});
+
+/// What stands around a call of EpilogueOps::backward.
+struct EpilogueCase {
+  Activation activation = Activation::identity;
+  Shape shape{};
+  float scale = 1;
+  std::optional<PoolDesc> pool{};
+  bool direct = true;  // dy is given
+  bool wants_dz = true, wants_dbias = true;
+};
+OpCase epilogue_backward(const EpilogueCase& epilogue, DType dtype, Variant variant = {});
 
 OpCase squeeze_excite_gates(const SqueezeExciteDesc& desc, bool training);
 OpCase squeeze_excite_backward(const SqueezeExciteDesc& desc);

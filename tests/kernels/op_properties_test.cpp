@@ -233,7 +233,8 @@ TEST_P(OpProperty, GatheredAndSummedGradientsRepeatBitForBit) {
   for (const OpCase& op :
        {max_pool_backward(shape, DType::f32, pool), average_pool_backward(shape, DType::f32, pool),
         nearest_backward(resize, DType::f32), bilinear_backward(resize, DType::f32, DType::f32),
-        channel_sum(shape, DType::f32), channel_mean({1, 61, 67, 40}, DType::f32),
+        epilogue_backward({.activation = Activation::relu, .shape = shape}, DType::f32),
+        channel_mean({1, 61, 67, 40}, DType::f32),
         channel_scale_backward({2, 61, 67, 40}, DType::f32, Wanted::all),
         squeeze_excite_backward({.images = 5, .channels = 96, .hidden = 4})}) {
     const Values inputs = make_inputs(op);

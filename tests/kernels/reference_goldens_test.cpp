@@ -70,7 +70,10 @@ TEST_P(GoldenConv, ReferenceAgreesWithPyTorch) {
   check(conv_forward(desc), given, golden.read({"y"}));
   const Values with_dy = merged(given, golden.read({"dy"}));
   check(conv_backward_data(desc), with_dy, golden.read({"dx"}));
-  check(conv_backward_weights(desc), with_dy, golden.read({"dw", "db"}));
+  const Values gradients = golden.read({"dw", "db"});
+  check(conv_backward_weights(desc), with_dy, {{"dw", gradients.at("dw")}});
+  check(epilogue_backward({.shape = desc.output()}, DType::f32), {{"dy", with_dy.at("dy")}},
+        {{"dbias", gradients.at("db")}});
 }
 
 INSTANTIATE_TEST_SUITE_P(Reference, GoldenConv,

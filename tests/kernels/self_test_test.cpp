@@ -54,9 +54,8 @@ class NaiveOps final : public ConvOps {
     void backward_data(const Tensor& dy, const void* packed, const Tensor& dx, void* w) override {
       inner_->backward_data(dy, packed, dx, w);
     }
-    void backward_weights(const Tensor& x, const Tensor& dy, const Tensor& dw, const Tensor& db,
-                          void* w) override {
-      inner_->backward_weights(x, dy, dw, db, w);
+    void backward_weights(const Tensor& x, const Tensor& dy, const Tensor& dw, void* w) override {
+      inner_->backward_weights(x, dy, dw, w);
       spoil_(dw);
     }
 

@@ -47,8 +47,7 @@ class NotingConvOps final : public ConvOps {
     void pack(const Tensor&, const Tensor&, void*) override {}
     void forward(const Tensor&, const void*, const Tensor&, void*) override {}
     void backward_data(const Tensor&, const void*, const Tensor&, void*) override {}
-    void backward_weights(const Tensor&, const Tensor&, const Tensor&, const Tensor&,
-                          void*) override {}
+    void backward_weights(const Tensor&, const Tensor&, const Tensor&, void*) override {}
   };
 
   void note(const ConvDesc& desc, cuda::ConvDirection direction) {

@@ -90,13 +90,10 @@ constexpr size_t aligned(size_t bytes) { return (bytes + 255) / 256 * 256; }
 /// A convolution of cuDNN by what its calls launch (kernels/cuda/cudnn_conv.cpp).
 class CountedConvolution final : public Convolution {
  public:
-  CountedConvolution(const Book& book, ElementwiseOps& elementwise, ChannelOps& channel,
-                     const ConvDesc& desc)
-      : book_(book), elementwise_(elementwise), channel_(channel), desc_(desc) {}
+  CountedConvolution(const Book& book, ElementwiseOps& elementwise, const ConvDesc& desc)
+      : book_(book), elementwise_(elementwise), desc_(desc) {}
 
-  size_t workspace_bytes() const override {
-    return packed_bytes() + (desc_.bias ? channel_.workspace_bytes(desc_.output()) : 0);
-  }
+  size_t workspace_bytes() const override { return packed_bytes(); }
   size_t packed_bytes() const override {
     return bias_offset() + (desc_.bias ? desc_.out_channels * size_of(desc_.dtype) : 0);
   }
@@ -123,13 +120,12 @@ class CountedConvolution final : public Convolution {
     book_.note_convolution(desc_, moved(dy, dx));
   }
   DType weight_gradient_dtype() const override { return desc_.dtype; }
-  void backward_weights(const Tensor& x, const Tensor& dy, const Tensor& dw, const Tensor& db,
+  void backward_weights(const Tensor& x, const Tensor& dy, const Tensor& dw,
                         void* workspace) override {
     book_.note_convolution(desc_, moved(x, dy));
     if (dw.dtype != desc_.dtype) {
       elementwise_.copy(Tensor(workspace, dw.shape, desc_.dtype, book_.device()), dw, false);
     }
-    if (desc_.bias) channel_.sum(dy, db, workspace);
   }
 
  private:
@@ -142,7 +138,6 @@ class CountedConvolution final : public Convolution {
 
   Book book_;
   ElementwiseOps& elementwise_;
-  ChannelOps& channel_;
   ConvDesc desc_;
 };
 
@@ -169,10 +164,10 @@ class CountedDepthwise final : public Convolution {
     book_.note("depthwise", bytes_of({&dy, &dx}),
                [&] { inner_->backward_data(dy, packed, dx, workspace); });
   }
-  void backward_weights(const Tensor& x, const Tensor& dy, const Tensor& dw, const Tensor& db,
+  void backward_weights(const Tensor& x, const Tensor& dy, const Tensor& dw,
                         void* workspace) override {
     book_.note("depthwise", bytes_of({&x, &dy}),
-               [&] { inner_->backward_weights(x, dy, dw, db, workspace); });
+               [&] { inner_->backward_weights(x, dy, dw, workspace); });
   }
 
  private:
@@ -236,11 +231,6 @@ class CountedActivation final : public ActivationOps {
     book_.note("activation", bytes_of({&saved, &dy}) + result_bytes(dx, accumulate),
                [&] { inner_->activate_backward(kind, saved, dy, dx, accumulate); });
   }
-  void relu_backward(const Tensor& y, const Tensor& dy, const Tensor& dx, float scale,
-                     bool accumulate) override {
-    book_.note("activation", bytes_of({&y, &dy}) + result_bytes(dx, accumulate),
-               [&] { inner_->relu_backward(y, dy, dx, scale, accumulate); });
-  }
   void dropout(const Tensor& x, const Tensor& y, const Dropout& dropout) override {
     book_.note("dropout", bytes_of({&x, &y}), [&] { inner_->dropout(x, y, dropout); });
   }
@@ -286,13 +276,32 @@ class CountedChannel final : public ChannelOps {
   void add_bias(const Tensor& x, const Tensor& bias, const Tensor& y) override {
     book_.note("bias", bytes_of({&x, &y}), [&] { inner_->add_bias(x, bias, y); });
   }
-  void sum(const Tensor& x, const Tensor& sums, void* workspace) override {
-    book_.note("bias", bytes_of(x), [&] { inner_->sum(x, sums, workspace); });
-  }
 
  private:
   Book book_;
   std::unique_ptr<ChannelOps> inner_;
+};
+
+class CountedEpilogue final : public EpilogueOps {
+ public:
+  CountedEpilogue(const Book& book, std::unique_ptr<EpilogueOps> inner)
+      : book_(book), inner_(std::move(inner)) {}
+
+  size_t workspace_bytes(Shape shape) const override { return inner_->workspace_bytes(shape); }
+  void backward(const EpilogueDesc& desc, const EpilogueTensors& t, void* workspace) override {
+    const bool sums = computes_nothing(desc, t);
+    const bool nothing = sums && t.dbias.data == nullptr;
+    book_.note(sums ? "bias" : "epilogue",
+               nothing ? 0
+               : sums  ? bytes_of(t.dy)
+                       : bytes_of({&t.y, &t.dy, &t.dpooled, &t.index, &t.dz}) -
+                            (desc.activation == Activation::identity ? bytes_of(t.y) : 0),
+               [&] { inner_->backward(desc, t, workspace); });
+  }
+
+ private:
+  Book book_;
+  std::unique_ptr<EpilogueOps> inner_;
 };
 
 class CountedPool final : public PoolOps {
@@ -476,15 +485,14 @@ class CountedConvOps final : public ConvOps {
   CountedConvOps(const Book& book, Stream& stream)
       : book_(book),
         stream_(stream),
-        elementwise_(counted<CountedElementwise>(cuda::make_elementwise_ops(stream))),
-        channel_(counted<CountedChannel>(cuda::make_channel_ops(stream))) {}
+        elementwise_(counted<CountedElementwise>(cuda::make_elementwise_ops(stream))) {}
 
   std::unique_ptr<Convolution> make(const ConvDesc& desc) override {
     if (emulated::is_depthwise(desc)) {
       return std::make_unique<CountedDepthwise>(book_,
                                                 emulated::make_ops(stream_).conv->make(desc));
     }
-    return std::make_unique<CountedConvolution>(book_, *elementwise_, *channel_, desc);
+    return std::make_unique<CountedConvolution>(book_, *elementwise_, desc);
   }
 
  private:
@@ -496,7 +504,6 @@ class CountedConvOps final : public ConvOps {
   Book book_;
   Stream& stream_;
   std::unique_ptr<CountedElementwise> elementwise_;
-  std::unique_ptr<CountedChannel> channel_;
 };
 
 }  // namespace
@@ -508,6 +515,7 @@ Ops counted_ops(Stream& stream, Tallies& tallies) {
   ops.norm = std::make_unique<CountedNorm>(book, std::move(ops.norm));
   ops.activation = std::make_unique<CountedActivation>(book, std::move(ops.activation));
   ops.channel = std::make_unique<CountedChannel>(book, std::move(ops.channel));
+  ops.epilogue = std::make_unique<CountedEpilogue>(book, std::move(ops.epilogue));
   ops.pool = std::make_unique<CountedPool>(book, std::move(ops.pool));
   ops.squeeze_excite = std::make_unique<CountedSqueezeExcite>(book, std::move(ops.squeeze_excite));
   ops.upsample = std::make_unique<CountedUpsample>(book, std::move(ops.upsample));

@@ -45,17 +45,17 @@ class QueuedConvolution final : public Convolution {
     queue([=, inner = inner_] { inner->backward_data(dy, packed, dx, workspace); });
   }
   DType weight_gradient_dtype() const override { return dtype_; }
-  void backward_weights(const Tensor& x, const Tensor& dy, const Tensor& dw, const Tensor& db,
+  void backward_weights(const Tensor& x, const Tensor& dy, const Tensor& dw,
                         void* workspace) override {
     load(weights_loaded_);
     queue([=, inner = inner_] {
       if (dw.dtype == DType::f32) {
-        inner->backward_weights(x, dy, dw, db, workspace);
+        inner->backward_weights(x, dy, dw, workspace);
         return;
       }
       std::vector<float> wide(static_cast<size_t>(dw.shape.elements()));
       const Tensor gradient(wide.data(), dw.shape, DType::f32);
-      inner->backward_weights(x, dy, gradient, db, workspace);
+      inner->backward_weights(x, dy, gradient, workspace);
       reference::make_elementwise_ops()->copy(gradient, dw, false);
     });
   }

@@ -16,6 +16,7 @@ std::unique_ptr<ActivationOps> make_activation_ops(Stream& s) {
   return emulated::make_ops(s).activation;
 }
 std::unique_ptr<ChannelOps> make_channel_ops(Stream& s) { return emulated::make_ops(s).channel; }
+std::unique_ptr<EpilogueOps> make_epilogue_ops(Stream& s) { return emulated::make_ops(s).epilogue; }
 std::unique_ptr<PoolOps> make_pool_ops(Stream& s) { return emulated::make_ops(s).pool; }
 std::unique_ptr<SqueezeExciteOps> make_squeeze_excite_ops(Stream& s) {
   return emulated::make_ops(s).squeeze_excite;

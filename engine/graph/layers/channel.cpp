@@ -14,7 +14,7 @@ class GlobalAveragePool final : public Layer {
         workspace_(ops_.channel->workspace_bytes(context.graph.shape(context.node.inputs[0]))) {}
 
   bool writes_slices() const override { return false; }
-  size_t forward_workspace() const override { return workspace_; }
+  size_t forward_workspace(bool) const override { return workspace_; }
   void forward(const Bindings& b) override {
     ops_.channel->mean(b.inputs[0], b.output, b.workspace);
   }

@@ -51,7 +51,8 @@ class Add final : public Layer {
       const Tensor& dx = b.input_gradients[i];
       if (dx.data == nullptr) continue;
       if (sum == nullptr) {
-        ops_.activation->relu_backward(b.output, b.output_gradient, dx, 1.0f, b.accumulate[i]);
+        ops_.activation->activate_backward(Activation::relu, b.output, b.output_gradient, dx,
+                                           b.accumulate[i]);
         if (!b.accumulate[i]) sum = &dx;
       } else if (dx.data != sum->data || b.accumulate[i]) {
         ops_.elementwise->copy(*sum, dx, b.accumulate[i]);

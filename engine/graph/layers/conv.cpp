@@ -1,5 +1,8 @@
 // Convolution with its epilogue: bias or a folded batch norm, activation and dropout.
 
+#include <algorithm>
+#include <optional>
+
 #include "engine/graph/layers/factories.h"
 
 namespace macadam::layers {
@@ -38,9 +41,15 @@ class Conv final : public Layer {
     conv_ = ops_.conv->make(desc);
     input_bytes_ = align(static_cast<size_t>(desc.input.elements()) * size_of(desc.dtype));
     output_bytes_ = align(static_cast<size_t>(desc.output().elements()) * size_of(desc.dtype));
+    epilogue_.activation = layer.activation;
+    if (context.training) {
+      dropout_ = {layer.dropout, context.seed, layer.dropout_id, context.state};
+      if (layer.dropout > 0) epilogue_.scale = dropout_.scale();
+      epilogue_.pool = joined_pool(context);
+      epilogue_bytes_ = ops_.epilogue->workspace_bytes(context.graph.shape(context.node.output));
+    }
     fold_bytes_ = layer.folded_norm ? floats(weights) + floats({1, 1, 1, layer.out_channels}) : 0;
     pad_bytes_ = pads_ ? floats(stored_weights_) + floats(stored_bias_) : 0;
-    if (context.training) dropout_ = {layer.dropout, context.seed, layer.dropout_id, context.state};
   }
 
   bool backward_reads_input() const override { return learns_; }
@@ -54,11 +63,10 @@ class Conv final : public Layer {
            conv_->packs_like(*same->conv_);
   }
   size_t pack_workspace() const override { return fold_bytes_ + pad_bytes_; }
-  size_t forward_workspace() const override { return conv_->workspace_bytes(); }
+  size_t forward_workspace(bool) const override { return conv_->workspace_bytes(); }
   size_t backward_workspace(bool gradient_is_slice, bool accumulates) const override {
-    return align(conv_->workspace_bytes()) +
-           (gradient_is_slice && !pads_output_ ? output_bytes_ : 0) + (learns_ ? pad_bytes_ : 0) +
-           (accumulates ? input_bytes_ : 0);
+    return backward_call_bytes() + (gradient_is_slice && !pads_output_ ? output_bytes_ : 0) +
+           (learns_ ? pad_bytes_ : 0) + (accumulates ? input_bytes_ : 0);
   }
   DType weight_gradient_dtype() const override {
     return pads_ ? DType::f32 : conv_->weight_gradient_dtype();
@@ -100,27 +108,29 @@ class Conv final : public Layer {
   }
 
   void backward(const Bindings& b) override {
-    auto* scratch = static_cast<std::byte*>(b.workspace) + align(conv_->workspace_bytes());
-    // The gradient before the activation, dense as convolutions want it.
-    Tensor dz = output(b.output_gradient);
+    auto* scratch = static_cast<std::byte*>(b.workspace) + backward_call_bytes();
+    // The gradient before the bias, dense as convolutions want it.
+    Tensor dz = b.output_gradient;
+    if (!pads_output_ && !dz.dense()) {
+      dz = Tensor(scratch, dz.shape, dz.dtype, dz.device);
+      scratch += output_bytes_;
+    }
+    EpilogueTensors gradients{.y = b.output,
+                              .dy = b.only_pooled ? Tensor() : b.output_gradient,
+                              .dpooled = b.pooled_gradient,
+                              .index = b.pooled_index,
+                              .dz = dz,
+                              .dbias = {}};
+    if (learns_ && layer_.bias) gradients.dbias = b.parameter_gradients[1];
+    ops_.epilogue->backward(epilogue_, gradients, b.workspace);
     if (pads_output_) {
+      dz = output(dz);
       // Where the loss wrote it over the scores, there are zeros behind it already. Other gradients
       // may lie there as well, after something else did.
       if (!makes_scores_ || dz.data != b.output.data) {
         const int rest = dz.shape.c - layer_.out_channels;
         ops_.elementwise->fill(dz.channels(layer_.out_channels, rest), 0);
       }
-    } else if (!dz.dense()) {
-      dz = Tensor(scratch, dz.shape, dz.dtype, dz.device);
-      scratch += output_bytes_;
-    }
-    if (layer_.activation == Activation::relu) {
-      const float scale = dropout_.p > 0 ? dropout_.scale() : 1.0f;
-      ops_.activation->relu_backward(b.output, b.output_gradient, dz, scale, false);
-    } else if (layer_.activation != Activation::identity) {
-      ops_.activation->activate_backward(layer_.activation, b.output, b.output_gradient, dz, false);
-    } else if (dz.data != b.output_gradient.data) {
-      ops_.elementwise->copy(b.output_gradient, dz, false);
     }
     if (learns_) {
       backward_weights(b, dz, scratch);
@@ -154,28 +164,43 @@ class Conv final : public Layer {
   void backward_weights(const Bindings& b, const Tensor& dz, std::byte* scratch) {
     const Tensor x = input(b.inputs[0]);
     const Tensor& dw = b.parameter_gradients[0];
-    const Tensor db = layer_.bias ? b.parameter_gradients[1] : Tensor();
     if (!pads_) {
-      conv_->backward_weights(x, dz, dw, db, b.workspace);
+      conv_->backward_weights(x, dz, dw, b.workspace);
       return;
     }
-    const Tensor all_dw(scratch, stored_weights_, dw.dtype, dw.device);
-    const Tensor all_db(scratch + floats(stored_weights_), stored_bias_, dw.dtype, dw.device);
-    conv_->backward_weights(x, dz, all_dw, all_db, b.workspace);
-    ops_.elementwise->copy(part_of(all_dw, dw.shape), dw, false);
-    if (layer_.bias) ops_.elementwise->copy(part_of(all_db, db.shape), db, false);
+    const Tensor all(scratch, stored_weights_, dw.dtype, dw.device);
+    conv_->backward_weights(x, dz, all, b.workspace);
+    ops_.elementwise->copy(part_of(all, dw.shape), dw, false);
+  }
+
+  /// Workspace of the calls of a backward pass, which come one after the other.
+  size_t backward_call_bytes() const {
+    return align(std::max(conv_->workspace_bytes(), epilogue_bytes_));
+  }
+
+  /// The max pooling whose gradient this layer takes.
+  static std::optional<PoolDesc> joined_pool(const LayerContext& context) {
+    for (const Node& node : context.graph.nodes()) {
+      const auto* pool = std::get_if<MaxPoolLayer>(&node.layer);
+      if (pool != nullptr && pool->joined && node.inputs[0] == context.node.output) {
+        return pool->desc;
+      }
+    }
+    return std::nullopt;
   }
 
   ConvLayer layer_;
   Ops& ops_;
   bool learns_;
   Dropout dropout_;
+  EpilogueDesc epilogue_;
   std::unique_ptr<Convolution> conv_;
   bool pads_input_ = false, pads_output_ = false, pads_ = false;  // pads_: either
   bool makes_scores_ = false;
   Shape stored_weights_, stored_bias_;         // zeros where a channel is not there
   size_t input_bytes_ = 0, output_bytes_ = 0;  // of the stored values
   size_t fold_bytes_ = 0, pad_bytes_ = 0;      // scratch for folding and for padding weights
+  size_t epilogue_bytes_ = 0;
 };
 
 }  // namespace

@@ -21,21 +21,23 @@ class ConvTranspose final : public Layer {
     mirror_ = ops_.conv->make(desc);
     input_bytes_ = align(static_cast<size_t>(desc.output().elements()) * size_of(desc.dtype));
     output_bytes_ = align(static_cast<size_t>(desc.input.elements()) * size_of(desc.dtype));
-    sum_bytes_ = layer.bias ? ops_.channel->workspace_bytes(desc.input) : 0;
+    epilogue_bytes_ = ops_.epilogue->workspace_bytes(desc.input);
   }
 
   bool backward_reads_input() const override { return true; }
-  bool writes_slices() const override { return false; }
   bool reads_slices() const override { return false; }
   size_t packed_bytes() const override { return mirror_->packed_bytes(); }
   bool packs_like(const Layer& other) const override {
     const auto* same = dynamic_cast<const ConvTranspose*>(&other);
     return same != nullptr && mirror_->packs_like(*same->mirror_);
   }
-  size_t forward_workspace() const override { return mirror_->workspace_bytes(); }
+  /// The patches lie dense before they go into a slice.
+  size_t forward_workspace(bool output_is_slice) const override {
+    return align(mirror_->workspace_bytes()) + (output_is_slice ? output_bytes_ : 0);
+  }
   size_t backward_workspace(bool gradient_is_slice, bool accumulates) const override {
-    return align(std::max(mirror_->workspace_bytes(), sum_bytes_)) +
-           (gradient_is_slice ? output_bytes_ : 0) + (accumulates ? input_bytes_ : 0);
+    return backward_call_bytes() + (gradient_is_slice ? output_bytes_ : 0) +
+           (accumulates ? input_bytes_ : 0);
   }
   DType weight_gradient_dtype() const override { return mirror_->weight_gradient_dtype(); }
   std::string implementation() const override { return mirror_->implementation(); }
@@ -49,21 +51,29 @@ class ConvTranspose final : public Layer {
   }
 
   void forward(const Bindings& b) override {
-    mirror_->backward_data(b.inputs[0], b.packed, b.output, b.workspace);
-    if (layer_.bias) ops_.channel->add_bias(b.output, b.parameters[1], b.output);
+    Tensor patches = b.output;
+    if (!patches.dense()) {
+      patches = Tensor(static_cast<std::byte*>(b.workspace) + align(mirror_->workspace_bytes()),
+                       patches.shape, patches.dtype, patches.device);
+    }
+    mirror_->backward_data(b.inputs[0], b.packed, patches, b.workspace);
+    if (layer_.bias) {
+      ops_.channel->add_bias(patches, b.parameters[1], b.output);
+    } else if (patches.data != b.output.data) {
+      ops_.elementwise->copy(patches, b.output, false);
+    }
   }
 
   void backward(const Bindings& b) override {
-    auto* scratch = static_cast<std::byte*>(b.workspace) +
-                    align(std::max(mirror_->workspace_bytes(), sum_bytes_));
+    auto* scratch = static_cast<std::byte*>(b.workspace) + backward_call_bytes();
     Tensor dy = b.output_gradient;
-    if (layer_.bias) ops_.channel->sum(dy, b.parameter_gradients[1], b.workspace);
     if (!dy.dense()) {  // convolutions want it dense
       dy = Tensor(scratch, dy.shape, dy.dtype, dy.device);
-      ops_.elementwise->copy(b.output_gradient, dy, false);
       scratch += output_bytes_;
     }
-    mirror_->backward_weights(dy, b.inputs[0], b.parameter_gradients[0], Tensor(), b.workspace);
+    const Tensor dbias = layer_.bias ? b.parameter_gradients[1] : Tensor();
+    ops_.epilogue->backward({}, {.dy = b.output_gradient, .dz = dy, .dbias = dbias}, b.workspace);
+    mirror_->backward_weights(dy, b.inputs[0], b.parameter_gradients[0], b.workspace);
 
     const Tensor& dx = b.input_gradients[0];
     if (dx.data == nullptr) return;
@@ -77,10 +87,15 @@ class ConvTranspose final : public Layer {
   }
 
  private:
+  /// Workspace of the calls of a backward pass, which come one after the other.
+  size_t backward_call_bytes() const {
+    return align(std::max(mirror_->workspace_bytes(), epilogue_bytes_));
+  }
+
   ConvTransposeLayer layer_;
   Ops& ops_;
   std::unique_ptr<Convolution> mirror_;
-  size_t input_bytes_ = 0, output_bytes_ = 0, sum_bytes_ = 0;
+  size_t input_bytes_ = 0, output_bytes_ = 0, epilogue_bytes_ = 0;
 };
 
 }  // namespace

@@ -20,7 +20,7 @@ class BatchNorm final : public Layer {
   bool backward_reads_input() const override { return true; }
   bool backward_in_place() const override { return true; }
   size_t saved_bytes() const override { return training_ ? 2 * vector_bytes() : 0; }
-  size_t forward_workspace() const override { return training_ ? workspace_ : 0; }
+  size_t forward_workspace(bool) const override { return training_ ? workspace_ : 0; }
   size_t backward_workspace(bool, bool) const override {
     return workspace_ + (fixed_scale_ ? vector_bytes() : 0);
   }

@@ -67,9 +67,6 @@ class CudnnConvolution final : public Convolution {
     if (paths_.data) bytes = std::max(bytes, paths_.data->plan->workspace_bytes());
     if (paths_.weights) {
       bytes = std::max(bytes, narrow_gradient_bytes() + paths_.weights->plan->workspace_bytes());
-      if (desc_.bias) {
-        bytes = std::max(bytes, channel_sums_workspace_bytes(desc_.output()));
-      }
     }
     return bytes == 0 ? 0 : bytes + alignment;
   }
@@ -134,7 +131,7 @@ class CudnnConvolution final : public Convolution {
 
   DType weight_gradient_dtype() const override { return desc_.dtype; }
 
-  void backward_weights(const Tensor& x, const Tensor& dy, const Tensor& dw, const Tensor& db,
+  void backward_weights(const Tensor& x, const Tensor& dy, const Tensor& dw,
                         void* workspace) override {
     require(dw.shape == desc_.weights() && dw.dense(), "a weight gradient {K,kh,kw,C/g}");
     std::byte* memory = aligned(workspace);
@@ -143,10 +140,6 @@ class CudnnConvolution final : public Convolution {
     } else {
       run_weights_plan(x, dy, memory, memory + narrow_gradient_bytes());
       elementwise_->copy(Tensor(memory, dw.shape, desc_.dtype, stream_.device()), dw, false);
-    }
-    if (desc_.bias) {
-      require(db.shape == Shape{1, 1, 1, desc_.out_channels}, "a bias gradient {1,1,1,K}");
-      channel_sums(stream_, dy, db.as<float>(), memory);
     }
   }
 
