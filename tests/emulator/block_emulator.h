@@ -1,11 +1,12 @@
 #pragma once
 // Runs CUDA kernels, compiled as plain C++, on the CPU. Blocks run one after the other, in an order
-// that changes from launch to launch; the threads of a block are fibres that switch at barriers and warp operations, as real threads may. A mistake
-// that a GPU would answer with a hang or a wrong number is an EmulatorError here: threads of a
-// block that wait at different barriers, threads that leave while others wait. Shared memory starts
-// as NaN (all bits set), every object in it is an allocation of its own, so that AddressSanitizer
-// sees each access out of bounds, and the order in which threads run changes from one stretch
-// between barriers to the next, so that a missing barrier shows.
+// that changes from launch to launch; the threads of a block are fibres that switch at barriers and
+// warp operations, as real threads may. A mistake that a GPU would answer with a hang or a wrong
+// number is an EmulatorError here: threads of a block that wait at different barriers, threads that
+// leave while others wait. Shared memory starts as NaN (all bits set), every object in it is an
+// allocation of its own, so that AddressSanitizer sees each access out of bounds, and the order in
+// which threads run changes from one stretch between barriers to the next, so that a missing
+// barrier shows.
 //
 // Kernel sources find here what nvcc gives them. Supported: what the project's kernels use.
 
