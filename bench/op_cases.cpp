@@ -140,7 +140,7 @@ void Table::add_epilogue() {
             const Tensor y = w.random(shape, dtype), dz = w.random(shape, dtype);
             EpilogueTensors t{.y = y, .dz = dz, .dbias = w.vector(shape.c, 0)};
             t.dy = slice ? w.random(wide, dtype).channels(64, shape.c) : w.random(shape, dtype);
-            EpilogueDesc desc{.activation = Activation::relu, .scale = 1.25f};
+            EpilogueDesc desc{.activation = Activation::relu, .scale = 1.25f, .pool = {}};
             size_t bytes = 3 * y.bytes();
             if (pool) {
               desc.pool = PoolDesc{};
