@@ -87,7 +87,7 @@ class Book {
 
 constexpr size_t aligned(size_t bytes) { return (bytes + 255) / 256 * 256; }
 
-/// A convolution of cuDNN by what its calls launch (kernels/cuda/cudnn_conv.cpp).
+/// A convolution of cuDNN by what its calls launch (kernels/cuda/cudnn/conv.cpp).
 class CountedConvolution final : public Convolution {
  public:
   CountedConvolution(const Book& book, ElementwiseOps& elementwise, const ConvDesc& desc)
@@ -444,14 +444,13 @@ class CountedLoss final : public LossOps {
   std::unique_ptr<LossOps> inner_;
 };
 
-/// The segments lie in the device's memory: their elements are given.
+/// The segments lie in the device's memory: their elements together are given.
 class CountedOptim final : public OptimOps {
  public:
-  CountedOptim(const Book& book, std::unique_ptr<OptimOps> inner)
-      : book_(book), inner_(std::move(inner)) {}
+  CountedOptim(const Book& book, std::unique_ptr<OptimOps> inner, int64_t elements)
+      : book_(book), inner_(std::move(inner)), elements_(elements) {}
 
   size_t workspace_bytes(int64_t elements) const override {
-    elements_ = elements;
     return inner_->workspace_bytes(elements);
   }
   void examine(const ExamineDesc& desc, const float* gradients,
@@ -477,7 +476,7 @@ class CountedOptim final : public OptimOps {
  private:
   Book book_;
   std::unique_ptr<OptimOps> inner_;
-  mutable int64_t elements_ = 0;
+  int64_t elements_;
 };
 
 class CountedConvOps final : public ConvOps {
@@ -508,7 +507,7 @@ class CountedConvOps final : public ConvOps {
 
 }  // namespace
 
-Ops counted_ops(Stream& stream, Tallies& tallies) {
+Ops counted_ops(Stream& stream, Tallies& tallies, int64_t parameters) {
   const Book book(stream, tallies);
   Ops ops = make_ops(stream);
   ops.conv = std::make_unique<CountedConvOps>(book, stream);
@@ -521,7 +520,7 @@ Ops counted_ops(Stream& stream, Tallies& tallies) {
   ops.upsample = std::make_unique<CountedUpsample>(book, std::move(ops.upsample));
   ops.elementwise = std::make_unique<CountedElementwise>(book, std::move(ops.elementwise));
   ops.loss = std::make_unique<CountedLoss>(book, std::move(ops.loss));
-  ops.optim = std::make_unique<CountedOptim>(book, std::move(ops.optim));
+  ops.optim = std::make_unique<CountedOptim>(book, std::move(ops.optim), parameters);
   return ops;
 }
 

@@ -45,7 +45,7 @@ Tally total(const Tallies& tallies);
 Tally outside(const Tallies& tallies);
 
 /// The ops of a simulated stream, whose calls are noted in `tallies`; both outlive them. The floors
-/// in bytes are those that the files of kernels/cuda state.
-Ops counted_ops(Stream& stream, Tallies& tallies);
+/// in bytes are those that the files of kernels/cuda state; optimisers update `parameters` values.
+Ops counted_ops(Stream& stream, Tallies& tallies, int64_t parameters);
 
 }  // namespace macadam::simulated

@@ -12,8 +12,8 @@ StepCounts count_step(const std::string& network, Shape images, DType dtype) {
   const Device device{DeviceKind::cuda, 0};
   StepCounts counts;
   Stream stream(device);
-  Ops ops = counted_ops(stream, counts.tallies);
   const Graph graph = build_network({network, 8, {}}, images);
+  Ops ops = counted_ops(stream, counts.tallies, graph.parameter_count());
   Parameters parameters(graph.parameters(), stream, true);
   TrainingStepOptions options;
   options.dtype = dtype;
