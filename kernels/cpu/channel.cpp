@@ -22,12 +22,6 @@ struct Images {
   static Images joined(const Shape& shape) { return {1, shape.pixels()}; }
 };
 
-/// Pixels of one partial sum: few enough chunks that combining them costs nothing, few enough
-/// pixels that fp32 sums stay exact to a few units.
-int64_t sum_chunk(const Images& images) {
-  return std::max<int64_t>(256, ceil_div(images.pixels, 256));
-}
-
 /// Calls body(chunk, image, first pixel, pixels) for chunks of at most `chunk` pixels of one image,
 /// in parallel. Chunks and pixels count on from image to image.
 template <typename Body>
@@ -123,7 +117,7 @@ void add_pixels(const T* x, int64_t x_stride, const float* bias, T* y, int64_t y
 template <typename Add, typename Finish>
 void sum_images(const Images& images, int channels, void* workspace, const Add& add,
                 const Finish& finish) {
-  const int64_t chunk = sum_chunk(images), chunks = ceil_div(images.pixels, chunk);
+  const int64_t chunk = sum_chunk(images.pixels), chunks = ceil_div(images.pixels, chunk);
   auto* partials = static_cast<float*>(workspace);
   parallel_images(images, chunk, channels,
                   [&](int64_t k, int64_t image, int64_t pixel, int64_t pixels) {
@@ -166,7 +160,7 @@ class CpuChannelOps final : public ChannelOps {
  public:
   size_t workspace_bytes(Shape shape) const override {
     const Images images = Images::of(shape);
-    const int64_t chunks = images.count * ceil_div(images.pixels, sum_chunk(images));
+    const int64_t chunks = images.count * ceil_div(images.pixels, sum_chunk(images.pixels));
     return static_cast<size_t>(chunks * shape.c) * sizeof(float);
   }
 

@@ -21,12 +21,6 @@ using scalar::to_float;
 /// Lanes of a dense run: whole pixels, so many that a loop over them is long.
 constexpr int kLanes = 512;
 
-/// Pixels of one partial sum: few enough chunks that combining them costs nothing, few enough
-/// pixels that fp32 sums stay exact to a few units.
-int64_t sum_chunk(const Shape& shape) {
-  return std::max<int64_t>(256, ceil_div(shape.pixels(), 256));
-}
-
 /// A run's memory; dy or dpooled may be missing.
 template <typename T>
 struct Run {
@@ -134,7 +128,7 @@ struct Walk {
 class CpuEpilogueOps final : public EpilogueOps {
  public:
   size_t workspace_bytes(Shape shape) const override {
-    const int64_t chunks = ceil_div(shape.pixels(), sum_chunk(shape));
+    const int64_t chunks = ceil_div(shape.pixels(), sum_chunk(shape.pixels()));
     return static_cast<size_t>(chunks * shape.c) * sizeof(float);
   }
 
@@ -183,7 +177,7 @@ class CpuEpilogueOps final : public EpilogueOps {
   static void sum_chunks(const EpilogueTensors& t, const Shape& shape, void* workspace,
                          const Add& add) {
     auto* partials = static_cast<float*>(workspace);
-    const int64_t chunk = sum_chunk(shape), chunks = ceil_div(shape.pixels(), chunk);
+    const int64_t chunk = sum_chunk(shape.pixels()), chunks = ceil_div(shape.pixels(), chunk);
     const int64_t elements = std::min(shape.pixels(), chunk) * shape.c;
     parallel_items(chunks, elements, [&](int64_t k) {
       float* sum = partials + k * shape.c;

@@ -20,12 +20,9 @@ using scalar::to_float;
 /// Channels whose coefficients lie on the stack together.
 constexpr int kChannelBlock = 256;
 
-/// Pixels of one partial sum: few enough chunks that combining them costs nothing, few enough
-/// pixels that fp32 sums stay exact to a few units.
-int64_t chunk_pixels(const Shape& shape) {
-  return std::max<int64_t>(256, ceil_div(shape.pixels(), 256));
+int64_t chunk_count(const Shape& shape) {
+  return ceil_div(shape.pixels(), sum_chunk(shape.pixels()));
 }
-int64_t chunk_count(const Shape& shape) { return ceil_div(shape.pixels(), chunk_pixels(shape)); }
 
 /// Two sums a channel and chunk, in the caller's workspace.
 struct Partials {
@@ -71,7 +68,7 @@ struct Moments {
 /// squares around their first pixel.
 template <typename T>
 Moments combine(const Tensor& x, const Partials& partials, int channel) {
-  const int64_t pixels = x.shape.pixels(), chunk = chunk_pixels(x.shape);
+  const int64_t pixels = x.shape.pixels(), chunk = sum_chunk(pixels);
   double count = 0, mean = 0, m2 = 0;
   for (int64_t k = 0; k * chunk < pixels; ++k) {
     const auto n = static_cast<double>(std::min(pixels - k * chunk, chunk));
@@ -192,7 +189,7 @@ void train_step(const BatchNormDesc& desc, const Tensor& x, const Tensor& runnin
                 const Tensor& running_var, const Tensor& saved_mean, const Tensor& saved_inv_std,
                 const Partials& partials) {
   const int channels = x.shape.c;
-  parallel_chunks(x.shape.pixels(), chunk_pixels(x.shape),
+  parallel_chunks(x.shape.pixels(), sum_chunk(x.shape.pixels()),
                   [&](int64_t k, int64_t begin, int64_t end) {
                     std::fill_n(partials.first(k), 2 * channels, 0.0f);
                     const T* first = at<const T>(x, begin);
@@ -256,7 +253,7 @@ void backward_step(F activation, const BackwardCall& call, const Partials& parti
   const Tensor &x = call.x, &dy = call.dy, &dx = call.dx;
   const int channels = x.shape.c;
   parallel_chunks(
-      x.shape.pixels(), chunk_pixels(x.shape), [&](int64_t k, int64_t begin, int64_t end) {
+      x.shape.pixels(), sum_chunk(x.shape.pixels()), [&](int64_t k, int64_t begin, int64_t end) {
         std::fill_n(partials.first(k), 2 * channels, 0.0f);
         for (int c = 0; c < channels; c += kChannelBlock) {
           const int block = std::min(kChannelBlock, channels - c);

@@ -11,6 +11,12 @@ namespace macadam::cpu {
 
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+/// Pixels of one partial sum: few enough chunks that combining them costs nothing, few enough
+/// pixels that fp32 sums stay exact to a few units.
+constexpr int64_t sum_chunk(int64_t pixels) {
+  return std::max<int64_t>(256, ceil_div(pixels, 256));
+}
+
 /// Elements of one task of an elementwise loop: tens of kilobytes, much dearer than a fork.
 constexpr int64_t kTaskElements = 1 << 14;
 
