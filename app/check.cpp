@@ -11,12 +11,13 @@
 #include "app/command_line.h"
 #include "app/commands.h"
 #include "app/console.h"
-#include "app/contact_sheet.h"
-#include "app/label_sets.h"
-#include "app/loader_options.h"
+#include "app/console_observer.h"
 #include "base/error.h"
 #include "base/folder.h"
 #include "base/text.h"
+#include "run/contact_sheet.h"
+#include "run/label_sets.h"
+#include "run/loader_options.h"
 
 namespace macadam {
 
@@ -137,10 +138,9 @@ Config training_config(const CheckOptions& options) {
 /// What training by `config` would see of the data set.
 void show_augmentation(const CheckOptions& options, const Config& config, const LabelSet& labels) {
   const Dataset dataset = open_dataset(options.dataset, "train");
-  ProgressLine progress("contact sheets");
-  write_contact_sheets(dataset, labels, loader_options(config, Device{}, true), options.sheets,
-                       options.output,
-                       [&](int64_t done, int64_t total) { progress.show(done, total); });
+  ConsoleObserver observer;
+  write_contact_sheets(dataset, labels, loader_options(config, Device{}, true, observer),
+                       options.sheets, options.output, observer);
   say(fmt::format("contact sheets of {}: {}", options.augment, options.output));
 }
 

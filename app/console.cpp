@@ -86,6 +86,7 @@ void confirm_results() {
 void print_json(const nlohmann::json& object) { detail::write_result(json_text(object) + '\n'); }
 
 void say(std::string_view line) { write_log(printable(line)); }
+void warn(const std::string& text) { say("macadam: warning: " + text); }
 void say(Lines lines) { write_log(printable_lines(lines.text)); }
 
 ProgressLine::ProgressLine(std::string label) : label_(std::move(label)) {}

@@ -93,6 +93,9 @@ class ProgressLine {
   int64_t shown_at_ = 0;  // milliseconds
 };
 
+/// A warning: something is not as it should be, and was done all the same.
+void warn(const std::string& text);
+
 /// Removes a progress line that is being drawn, so that the next output finds a line of its own.
 void end_progress();
 

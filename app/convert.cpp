@@ -7,12 +7,12 @@
 #include "app/command_line.h"
 #include "app/commands.h"
 #include "app/console.h"
-#include "app/new_model.h"
 #include "base/files.h"
 #include "loader/label_set.h"
 #include "models/conversion.h"
 #include "models/loaded_model.h"
 #include "models/onnx_export.h"
+#include "run/new_model.h"
 
 namespace macadam {
 

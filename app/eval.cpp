@@ -11,13 +11,14 @@
 #include "app/command_line.h"
 #include "app/commands.h"
 #include "app/console.h"
-#include "app/label_sets.h"
-#include "app/scoring.h"
+#include "app/console_observer.h"
 #include "base/json_text.h"
 #include "engine/plan/precision.h"
 #include "loader/cityscapes_scores.h"
 #include "loader/pack.h"
 #include "models/loaded_model.h"
+#include "run/label_sets.h"
+#include "run/scoring.h"
 
 namespace macadam {
 
@@ -36,7 +37,7 @@ struct EvalOptions {
 };
 
 /// What was scored, and how; the scores.
-struct Evaluation {
+struct Result {
   PhotoScoring scoring;
   LabelSet labels;
   std::string precision, device;
@@ -98,16 +99,15 @@ PhotoScoring scoring_of(const EvalOptions& options) {
   return scoring;
 }
 
-Evaluation evaluate(const EvalOptions& options, const PhotoScoring& scoring, LoadedModel& model,
-                    Stream& stream, const DeviceInfo& device) {
+Result score(const EvalOptions& options, const PhotoScoring& scoring, LoadedModel& model,
+             Stream& stream, const DeviceInfo& device) {
   constexpr int kBatch = 4;
   const DType dtype = resolve_precision(options.precision, device);
   Ops ops = make_ops(stream);
   Dataset dataset = open_dataset(options.dataset, options.split);
   const size_t images = dataset.samples.size();
-  ProgressLine line("evaluating");
-  const auto progress = [&](int64_t done, int64_t total) { line.show(done, total); };
-  Evaluation result{
+  ConsoleObserver observer;
+  Result result{
       scoring,
       make_label_set(model.info(), dataset.root),
       std::string(precision_name(dtype)),
@@ -116,12 +116,16 @@ Evaluation evaluate(const EvalOptions& options, const PhotoScoring& scoring, Loa
       {ConfusionMatrix(model.classes()), std::nullopt, model.info().height, model.info().width},
       std::nullopt};
   if (scoring.plain()) {
-    Loader loader = open_loader(model.info(), std::move(dataset), options.batch.value_or(kBatch),
-                                options.threads.value_or(0), device.device);
-    result.scores.classes = score(model, loader, stream, ops, dtype, progress);
+    LoaderOptions loading;
+    loading.batch = options.batch.value_or(kBatch);
+    loading.threads = options.threads.value_or(0);
+    loading.device = device.device;
+    Loader loader = open_loader(model.info(), std::move(dataset), loading, observer);
+    result.scores.classes =
+        score(model, loader, stream, ops, dtype, 0, "evaluating", observer).confusion;
   } else {
     result.scores =
-        score_photos(model, dataset, result.labels, scoring, stream, ops, dtype, progress);
+        score_photos(model, dataset, result.labels, scoring, stream, ops, dtype, observer);
   }
   if (result.scores.ids) result.official = cityscapes_scores(*result.scores.ids);
   return result;
@@ -137,7 +141,7 @@ std::string describe_view(const PhotoScoring& scoring, const ModelInfo& info) {
   return scoring.flip ? text + ", also mirrored" : text;
 }
 
-std::string describe_size(const EvalOptions& options, const Evaluation& evaluation) {
+std::string describe_size(const EvalOptions& options, const Result& evaluation) {
   const PhotoScores& scores = evaluation.scores;
   const std::string size = scores.height > 0 ? fmt::format("{}x{}", scores.width, scores.height)
                                              : std::string("each its own");
@@ -147,7 +151,7 @@ std::string describe_size(const EvalOptions& options, const Evaluation& evaluati
 }
 
 /// What the scores are not, a sentence each.
-std::vector<std::string> notes_on(const EvalOptions& options, const Evaluation& evaluation) {
+std::vector<std::string> notes_on(const EvalOptions& options, const Result& evaluation) {
   std::vector<std::string> notes;
   const bool pack = is_pack(options.dataset);
   if (pack && evaluation.scoring.at_label_size()) {
@@ -212,8 +216,8 @@ Json official_json(const CityscapesScores& official, bool classes) {
   return json;
 }
 
-Json evaluation_json(const EvalOptions& options, const ModelInfo& info,
-                     const Evaluation& evaluation, const SegmentationMetrics& metrics) {
+Json evaluation_json(const EvalOptions& options, const ModelInfo& info, const Result& evaluation,
+                     const SegmentationMetrics& metrics) {
   const auto size = [](int height, int width) {
     return height > 0 ? Json{{"width", width}, {"height", height}} : Json(nullptr);
   };
@@ -243,7 +247,7 @@ Json evaluation_json(const EvalOptions& options, const ModelInfo& info,
   return json;
 }
 
-void print_tables(const EvalOptions& options, const ModelInfo& info, const Evaluation& evaluation,
+void print_tables(const EvalOptions& options, const ModelInfo& info, const Result& evaluation,
                   const SegmentationMetrics& metrics) {
   std::string official;
   if (evaluation.official) {
@@ -267,12 +271,11 @@ void eval(const EvalOptions& options) {
   const DeviceInfo device = device_info(parse_device(options.device));
   Stream stream(device.device);
   LoadedModel model(options.model, stream);
-  const Evaluation evaluation = at_size_of(model.info(), model.file(), [&] {
-    return evaluate(options, scoring, model, stream, device);
-  });
+  const Result evaluation = at_size_of(
+      model.info(), model.file(), [&] { return score(options, scoring, model, stream, device); });
   const SegmentationMetrics metrics = compute_metrics(evaluation.scores.classes, absent);
   if (const auto lack = lack_of_classes(options, model.info(), metrics)) {
-    say("macadam: warning: " + *lack);
+    warn(*lack);
   }
   if (options.json) {
     const std::string text = json_text(evaluation_json(options, model.info(), evaluation, metrics));

@@ -16,6 +16,7 @@
 #include "engine/infer/metrics.h"
 #include "engine/plan/plan.h"
 #include "engine/plan/precision.h"
+#include "engine/train/optimizer.h"
 #include "kernels/backend_version.h"
 #include "kernels/self_test.h"
 #include "loader/dataset.h"
@@ -99,6 +100,10 @@ Json describe_network(const NetworkSpec& spec, int height, int width, const Info
   const Plan plan(graph, parameters, stream, ops, plan_options);
 
   const PlanMemory& memory = plan.memory();
+  const size_t copy =
+      static_cast<size_t>(parameters.flat(Parameters::Field::value).shape.elements()) *
+      sizeof(float);
+  const size_t moments = options.train ? moments_of(OptimizerKind::adamw) * copy : 0;
   Json out{{"network", spec.name},
            {"classes", spec.classes},
            {"input", {options.batch, height, width, 3}},
@@ -111,12 +116,9 @@ Json describe_network(const NetworkSpec& spec, int height, int width, const Info
             {{"arena_bytes", memory.arena},
              {"peak_bytes", memory.peak},
              {"packed_weights_bytes", memory.packed},
-             {"parameters_bytes", parameters.bytes()}}},
+             {"parameters_bytes", parameters.bytes() + moments}}},
            {"layers", Json::array()}};
   if (options.train) {  // an optimiser's further copies of the parameters, where they are asked for
-    const size_t copy =
-        static_cast<size_t>(parameters.flat(Parameters::Field::value).shape.elements()) *
-        sizeof(float);
     out["memory"]["accumulate_bytes"] = copy;
     out["memory"]["ema_bytes"] = copy;
   }

@@ -11,7 +11,6 @@
 #include "app/command_line.h"
 #include "app/commands.h"
 #include "app/console.h"
-#include "app/loader_options.h"
 #include "app/photo_list.h"
 #include "base/files.h"
 #include "engine/infer/predictor.h"
@@ -20,6 +19,7 @@
 #include "image/resize.h"
 #include "models/loaded_model.h"
 #include "report/picture.h"
+#include "run/loader_options.h"
 
 namespace macadam {
 
@@ -172,7 +172,7 @@ class PhotoReader {
     try {
       std::string fault;
       std::optional<Image> photo = read_rgb(file, {}, {.fault = &fault});
-      if (!fault.empty()) warn_of_fault(fault);
+      if (!fault.empty()) warn(fault);
       return photo;
     } catch (const InputError& error) {
       if (alone_) throw;

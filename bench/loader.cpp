@@ -9,13 +9,13 @@
 #include <CLI/CLI.hpp>
 #include <vector>
 
-#include "app/config.h"
-#include "app/label_sets.h"
-#include "app/loader_options.h"
 #include "app/memory.h"
 #include "bench/measuring.h"
 #include "engine/input/batch_upload.h"
 #include "engine/plan/precision.h"
+#include "run/config.h"
+#include "run/label_sets.h"
+#include "run/loader_options.h"
 
 namespace {
 
@@ -27,7 +27,7 @@ class Batches {
  public:
   Batches(const Config& config, const LabelSet& labels)
       : loader_(open_dataset(config.dataset.train, "train"), labels,
-                loader_options(config, Device{}, true)),
+                loader_options(config, Device{}, true, observer_)),
         dtype_(resolve_precision(name_of(config.precision), device_info(Device{}))),
         normalization_(config.normalization),
         stream_(Device{}),
@@ -53,6 +53,7 @@ class Batches {
   DType dtype() const { return dtype_; }
 
  private:
+  Observer observer_;
   Loader loader_;
   DType dtype_;
   Normalization normalization_;

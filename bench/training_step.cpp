@@ -165,6 +165,10 @@ class Training {
     const double median = bench::percentile(times, 0.5);
     // A step computes each convolution three times: forward and two gradients.
     const double flops = 3 * 2 * static_cast<double>(graph_.macs());
+    size_t parameter_bytes = parameters_.bytes();
+    for (const Parameters& moments : step_.optimizer().moments()) {
+      parameter_bytes += moments.bytes();
+    }
     fmt::print(
         R"({{"program":"macadam","network":"{}","batch":{},"size":[{},{}],"precision":"{}",)"
         R"("device":"{}","library":"{}","steps":{},"milliseconds":{:.4f},"milliseconds_min":{:.4f},)"
@@ -176,7 +180,7 @@ class Training {
         device_.name, backend_version(device_.device), times.size() * static_cast<size_t>(chain_),
         1e3 * median, 1e3 * times[0], options_.batch / median, flops, 1e-12 * flops / median,
         device_.device.is_cuda() ? "null" : fmt::format("{:.3f}", bench::percentile(shares, 0.5)),
-        static_cast<double>(memory.arena + memory.packed + parameters_.bytes()) / 1048576.0,
+        static_cast<double>(memory.arena + memory.packed + parameter_bytes) / 1048576.0,
         static_cast<double>(memory.arena) / 1048576.0,
         static_cast<double>(memory.arena) / static_cast<double>(memory.peak));
   }

@@ -20,9 +20,6 @@
 #include <string>
 #include <vector>
 
-#include "app/batch_viewer.h"
-#include "app/config_kinds.h"
-#include "app/config_source.h"
 #include "app/memory.h"
 #include "base/error.h"
 #include "base/files.h"
@@ -31,6 +28,9 @@
 #include "engine/input/batch_upload.h"
 #include "loader/augment/augmentation.h"
 #include "loader/label_set.h"
+#include "run/batch_viewer.h"
+#include "run/config_kinds.h"
+#include "run/config_source.h"
 
 namespace {
 

@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include "engine/train/trainer.h"
-
 namespace macadam {
 
 NetworkSpec network_spec(const ModelInfo& info) {

@@ -1,5 +1,6 @@
 #include "engine/infer/evaluator.h"
 
+#include <algorithm>
 #include <limits>
 
 namespace macadam {
@@ -80,6 +81,43 @@ ConfusionMatrix Evaluator::confusion() {
 
 double Evaluator::mean_loss() const {
   return pixel_sum_ > 0 ? loss_sum_ / pixel_sum_ : std::numeric_limits<double>::quiet_NaN();
+}
+
+namespace {
+
+/// The first sample of the batch that was added last.
+EvaluatedSample first_sample(const Batch& batch, Evaluator& evaluator) {
+  const Shape shape = batch.images.shape;
+  const auto pixels = static_cast<size_t>(shape.h) * static_cast<size_t>(shape.w);
+  const auto copy = [](const uint8_t* data, size_t bytes) {
+    return std::vector<uint8_t>(data, data + bytes);
+  };
+  return {.sample = batch.samples[0],
+          .height = shape.h,
+          .width = shape.w,
+          .rgb = copy(batch.images.as<uint8_t>(), 3 * pixels),
+          .labels = copy(batch.labels.as<uint8_t>(), pixels),
+          .classes = copy(evaluator.predictions(), pixels)};
+}
+
+}  // namespace
+
+std::optional<Evaluation> evaluate(Evaluator& evaluator, BatchSource& source, int64_t samples,
+                                   const std::function<bool(int64_t, int64_t)>& go_on) {
+  evaluator.reset();
+  std::vector<EvaluatedSample> kept;
+  const int64_t batches = source.batches();
+  const int64_t every = std::max<int64_t>(1, batches / std::max<int64_t>(samples, 1));
+  source.start(0, 0);
+  for (int64_t i = 0; i < batches; ++i) {
+    const Batch& batch = source.next();
+    evaluator.add(batch);
+    if (i % every == 0 && static_cast<int64_t>(kept.size()) < samples) {
+      kept.push_back(first_sample(batch, evaluator));
+    }
+    if (!go_on(i + 1, batches) && i + 1 < batches) return std::nullopt;
+  }
+  return Evaluation{evaluator.confusion(), evaluator.mean_loss(), std::move(kept)};
 }
 
 }  // namespace macadam

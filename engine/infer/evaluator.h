@@ -1,9 +1,13 @@
 #pragma once
 // Scores of a network over a data set: one confusion matrix and the mean loss.
 
+#include <cstdint>
+#include <functional>
+#include <optional>
 #include <vector>
 
 #include "engine/infer/metrics.h"
+#include "engine/input/batch_source.h"
 #include "engine/input/batch_upload.h"
 #include "engine/plan/plan.h"
 #include "engine/plan/replay.h"
@@ -45,5 +49,25 @@ class Evaluator {
   Tensor prediction_, class_weights_;
   double loss_sum_ = 0, pixel_sum_ = 0;
 };
+
+/// A sample as the network saw it, its labels, and the classes that it found.
+struct EvaluatedSample {
+  int sample = 0;  // index in the split
+  int height = 0, width = 0;
+  std::vector<uint8_t> rgb, labels, classes;  // height x width x 3, and twice height x width
+};
+
+/// What a network makes of a split.
+struct Evaluation {
+  ConfusionMatrix confusion;
+  double mean_loss = 0;                  // as Evaluator::mean_loss()
+  std::vector<EvaluatedSample> samples;  // spread over the split
+};
+
+/// Scores all batches of `source`, with the parameters' current values, and keeps up to `samples`
+/// of them (without augmentation: as they are in the batches). `go_on` is told the batches done and
+/// in all after each; empty when it returns false before the last one.
+std::optional<Evaluation> evaluate(Evaluator& evaluator, BatchSource& source, int64_t samples,
+                                   const std::function<bool(int64_t, int64_t)>& go_on);
 
 }  // namespace macadam

@@ -4,7 +4,6 @@
 #include <limits>
 #include <numbers>
 
-#include "engine/model/model_file.h"
 #include "kernels/scalar/philox.h"
 
 namespace macadam {
@@ -83,18 +82,11 @@ Parameters::Parameters(std::span<const ParameterSpec> specs, Stream& stream, boo
     return buffer;
   };
   values_ = zeroed();
-  if (training) {
-    gradients_ = zeroed();
-    moment1_ = zeroed();
-    moment2_ = zeroed();
-  }
+  if (training) gradients_ = zeroed();
 }
 
 const Buffer& Parameters::buffer_of(Field field) const {
-  const Buffer& buffer = field == Field::value      ? values_
-                         : field == Field::gradient ? gradients_
-                         : field == Field::moment1  ? moment1_
-                                                    : moment2_;
+  const Buffer& buffer = field == Field::value ? values_ : gradients_;
   require(static_cast<bool>(buffer), "the parameters have the field");
   return buffer;
 }
@@ -164,16 +156,20 @@ std::vector<ParameterSegment> Parameters::segments(float weight_decay,
   return segments;
 }
 
-OptimBuffers Parameters::buffers() const {
-  require(training(), "parameters made for training");
-  return {.parameters = reinterpret_cast<float*>(values_.data()),
-          .gradients = reinterpret_cast<float*>(gradients_.data()),
-          .moment1 = reinterpret_cast<float*>(moment1_.data()),
-          .moment2 = reinterpret_cast<float*>(moment2_.data())};
+size_t Parameters::bytes() const { return values_.bytes() + gradients_.bytes(); }
+
+ParameterShapes shapes_of(const Parameters& parameters) {
+  ParameterShapes shapes;
+  for (const ParameterSpec& spec : parameters.specs()) shapes[spec.name] = spec.file_shape();
+  return shapes;
 }
 
-size_t Parameters::bytes() const {
-  return values_.bytes() + gradients_.bytes() + moment1_.bytes() + moment2_.bytes();
+void load_parameters(const Model& model, Parameters& parameters, std::string_view file) {
+  match_parameters(shapes_of(parameters), model.parameters, file);
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    parameters.write(i, Parameters::Field::value,
+                     model.parameters.at(parameters.specs()[i].name).values);
+  }
 }
 
 }  // namespace macadam

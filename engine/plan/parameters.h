@@ -1,6 +1,6 @@
 #pragma once
-// The weights of a network: one fp32 buffer on the device, cut into named tensors, with buffers of
-// the same layout for gradients and optimiser moments.
+// The weights of a network: one fp32 buffer on the device, cut into named tensors, with a buffer of
+// the same layout for gradients.
 
 #include <cstdint>
 #include <span>
@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/graph/graph.h"
+#include "engine/model/model_file.h"
 #include "kernels/device.h"
 #include "kernels/optim.h"
 
@@ -19,7 +20,7 @@ std::vector<float> initial_values(const ParameterSpec& spec, uint64_t seed);
 
 class Parameters {
  public:
-  /// Uninitialised values for `specs`; gradients and two zeroed moments only when `training`.
+  /// Zeros for `specs`; gradients only when `training`.
   Parameters(std::span<const ParameterSpec> specs, Stream& stream, bool training);
 
   const std::vector<ParameterSpec>& specs() const { return specs_; }
@@ -35,7 +36,7 @@ class Parameters {
   void initialise(uint64_t seed);
 
   // Host copies in the layout of files (conv weights {K, C/g, kh, kw}).
-  enum class Field : uint8_t { value, gradient, moment1, moment2 };
+  enum class Field : uint8_t { value, gradient };
   std::vector<float> read(size_t index, Field field) const;
   /// Requires as many values as the parameter has.
   void write(size_t index, Field field, std::span<const float> values);
@@ -44,10 +45,9 @@ class Parameters {
   /// `lr_scales` (one a parameter; all 1 when empty). Those that are not trained are frozen.
   std::vector<ParameterSegment> segments(float weight_decay,
                                          std::span<const float> lr_scales = {}) const;
-  OptimBuffers buffers() const;
   /// A field of all parameters, gaps included: the same layout for the same specs.
   Tensor flat(Field field) const;
-  /// Bytes of values, gradients and moments together.
+  /// Bytes of values and gradients together.
   size_t bytes() const;
 
  private:
@@ -57,7 +57,14 @@ class Parameters {
   std::vector<ParameterSpec> specs_;
   std::vector<int64_t> offsets_;  // in elements
   Stream& stream_;
-  Buffer values_, gradients_, moment1_, moment2_;
+  Buffer values_, gradients_;
 };
+
+/// The shapes of all of them in files, by name.
+ParameterShapes shapes_of(const Parameters& parameters);
+
+/// Reads a model's parameters into `parameters` (whose specs are the network's). Throws InputError
+/// naming `file` when names or shapes differ.
+void load_parameters(const Model& model, Parameters& parameters, std::string_view file);
 
 }  // namespace macadam

@@ -23,6 +23,9 @@ Optimizer::Optimizer(const OptimizerOptions& options, Parameters& parameters, St
     stream.synchronize();
   }
   if (options.accumulate > 1) gradient_sum_ = Buffer(stream.device(), bytes);
+  for (size_t m = 0; m < moments_of(options.kind); ++m) {
+    moments_.emplace_back(parameters.specs(), stream, false);
+  }
   if (options.ema > 0) {
     averages_.emplace(parameters.specs(), stream, false);
     copy_bytes(stream, averages_->flat(Parameters::Field::value).data, values.data, bytes);
@@ -66,7 +69,7 @@ const float* Optimizer::loss_scale() const {
 
 const float* Optimizer::gradients() const {
   return gradient_sum_ ? reinterpret_cast<const float*>(gradient_sum_.data())
-                       : parameters_.buffers().gradients;
+                       : parameters_.flat(Parameters::Field::gradient).as<float>();
 }
 
 void Optimizer::add_gradients(bool first) {
@@ -83,10 +86,16 @@ void Optimizer::add_gradients(bool first) {
 void Optimizer::update(const StepState* state) {
   const std::span<const ParameterSegment> segments(
       reinterpret_cast<const ParameterSegment*>(segments_.data()), parameters_.size());
-  OptimBuffers buffers = parameters_.buffers();
+  const auto values = [](const Parameters& parameters) {
+    return parameters.flat(Parameters::Field::value).as<float>();
+  };
+  OptimBuffers buffers;
+  buffers.parameters = values(parameters_);
   buffers.gradients = gradients();
+  buffers.moment1 = values(moments_[0]);
+  if (moments_.size() > 1) buffers.moment2 = values(moments_[1]);
   if (averages_) {
-    buffers.averages = averages_->flat(Parameters::Field::value).as<float>();
+    buffers.averages = values(*averages_);
     buffers.average_decay = options_.ema;
   }
   if (examines()) {

@@ -24,6 +24,9 @@ struct OptimizerOptions {
   bool loss_scaling = false;  // dynamic; for gradients in fp16
 };
 
+/// Running means of the gradients that it keeps for each parameter.
+constexpr size_t moments_of(OptimizerKind kind) { return kind == OptimizerKind::adamw ? 2 : 1; }
+
 /// What resuming needs to know besides moments and averages.
 struct OptimizerProgress {
   std::vector<uint64_t> updates;  // that each parameter has seen
@@ -53,8 +56,13 @@ class Optimizer {
   /// last batch) lies in device memory.
   void update(const StepState* state);
 
+  /// The moments, moments_of(kind) of them, in the layout of the parameters; zeros at first. AdamW:
+  /// of gradients and of their squares; SGD: the velocity.
+  std::vector<Parameters>& moments() { return moments_; }
+  const std::vector<Parameters>& moments() const { return moments_; }
   /// The moving averages of all parameters, running statistics among them; null without `ema`.
   Parameters* averages() { return averages_ ? &*averages_ : nullptr; }
+  const Parameters* averages() const { return averages_ ? &*averages_ : nullptr; }
 
   /// Before step `step`; waits for those queued.
   OptimizerProgress progress(uint64_t step) const;
@@ -77,6 +85,7 @@ class Optimizer {
   Buffer gradient_state_;  // of what examines() alone, like workspace_
   Buffer workspace_;
   Buffer gradient_sum_;  // with accumulate > 1
+  std::vector<Parameters> moments_;
   std::optional<Parameters> averages_;
 
   std::vector<float> scales_;      // one a parameter

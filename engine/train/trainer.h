@@ -12,9 +12,8 @@
 
 #include "engine/infer/evaluator.h"
 #include "engine/input/batch_source.h"
-#include "engine/model/model_file.h"
 #include "engine/train/fine_tuning.h"
-#include "engine/train/run_log.h"
+#include "engine/train/run_files.h"
 #include "engine/train/training_step.h"
 
 namespace macadam {
@@ -55,6 +54,7 @@ struct TrainerOptions {
   AbsentRule absent = AbsentRule::drop;
   int64_t patience = 10;            // epochs without a better mean IoU before stopping; 0: never
   double checkpoint_seconds = 300;  // between checkpoints within an epoch
+  int64_t samples = 0;              // of the validation split that an Evaluation keeps
   ModelInfo info;                   // of the model files; epoch, step, metrics are filled in
 };
 
@@ -84,35 +84,34 @@ class Trainer {
   /// checkpoints on disk stay the last good ones.
   TrainingEnd run(const std::function<bool()>& stop_requested);
 
-  int64_t best_epoch() const { return best_epoch_; }
+  int64_t best_epoch() const { return state_.best_epoch; }
   /// Mean IoU of the best epoch; NaN where no class could be scored.
   double best_score() const {
-    return best_score_ < 0 ? std::numeric_limits<double>::quiet_NaN() : best_score_;
+    return state_.best_score < 0 ? std::numeric_limits<double>::quiet_NaN() : state_.best_score;
   }
+  /// Of the best epoch; empty where that was before resume().
+  const std::optional<Evaluation>& best_evaluation() const { return best_; }
   TrainingStep& step() { return step_; }
   const Evaluator& evaluator() const { return evaluator_; }
 
  private:
   using Clock = std::chrono::steady_clock;
 
-  /// Freezes what the epochs from epoch_ on freeze; returns the first one that differs.
+  /// Freezes what the epochs from state_.epoch on freeze; returns the first one that differs.
   int64_t begin_phase();
   /// False when it was stopped.
   bool train_epoch(const std::function<bool()>& stop_requested);
-  /// Empty when it was stopped.
-  std::optional<EpochRecord> validate(const std::function<bool()>& stop_requested);
   void record(const StepResult& result);
-  void restore_optimizer(const Model& model, const std::filesystem::path& file);
+  /// What the epoch under way has come to, and the next one begins.
+  EpochRecord finish_epoch(const Evaluation& validation, Clock::time_point validation_start);
+  /// Keeps the epoch when no earlier one was better.
+  void keep_if_best(EpochRecord& record, Evaluation validation);
   /// The parameters that predictions are made with.
   Parameters& model_parameters();
-  /// What the files say of this moment.
-  ModelInfo info() const;
   void check_finite(bool finite) const;
   /// Advice after a loss or a weight that is not finite: `how`, and from where. The last checkpoint
   /// is finite and yet may be lost for good.
   std::string train_anew(std::string_view how) const;
-  void save_best();
-  void save_last();
   void checkpoint();
 
   Parameters& parameters_;
@@ -122,27 +121,13 @@ class Trainer {
   TrainingObserver& observer_;
   TrainingStep step_;
   Evaluator evaluator_;
+  RunFiles files_;
+  RunState state_;
+  std::optional<Evaluation> best_;
 
-  // Where the run is; all of it is in a checkpoint.
-  int64_t epoch_ = 0;                          // finished epochs
-  int64_t batch_ = 0;                          // finished batches of the epoch under way
-  int64_t steps_ = 0;                          // finished optimiser steps
-  double loss_sum_ = 0;                        // over the batches of the epoch under way
-  double epoch_seconds_ = 0, epoch_wait_ = 0;  // of the epoch under way, before the last start
-  double best_score_ = -1;                     // below every mean IoU: none yet
-  int64_t best_epoch_ = 0;
-  double best_val_loss_ = std::numeric_limits<double>::quiet_NaN();  // of the best epoch
-  std::map<std::string, double> last_metrics_;
-
-  int64_t landed_batches_ = 0;                        // of the epoch under way: those in loss_sum_
-  double step_loss_ = 0;                              // sum of the batches of the step under way
-  std::vector<int> flying_samples_, landed_samples_;  // of the queued step and the one before
-  std::unique_ptr<RunLog> log_;
+  int64_t landed_batches_ = 0;  // of the epoch under way: those in state_.loss_sum
+  double step_loss_ = 0;        // sum of the batches of the step under way
   Clock::time_point last_checkpoint_ = Clock::now();
 };
-
-/// Reads a model's parameters into `parameters` (whose specs are the network's). Throws InputError
-/// naming `file` when names or shapes differ.
-void load_parameters(const Model& model, Parameters& parameters, std::string_view file);
 
 }  // namespace macadam

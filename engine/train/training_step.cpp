@@ -117,6 +117,7 @@ std::optional<StepResult> TrainingStep::run(const Batch& batch, uint64_t step, f
              sizeof(LossValues));
   in_flight_[slot].step = step;
   in_flight_[slot].batch = of;
+  in_flight_[slot].samples.assign(batch.samples.begin(), batch.samples.end());
   in_flight_[slot].pending = true;
   in_flight_[slot].done.record(stream_);
   return take(1 - slot);
@@ -171,7 +172,7 @@ std::optional<StepResult> TrainingStep::take(size_t slot) {
   if (!flight.pending) return std::nullopt;
   flight.done.synchronize();
   flight.pending = false;
-  return StepResult{flight.step, flight.batch, as<LossValues>(host_losses_)[slot]};
+  return StepResult{flight.step, flight.batch, flight.samples, as<LossValues>(host_losses_)[slot]};
 }
 
 }  // namespace macadam

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -40,6 +41,8 @@ struct BatchOfStep {
 struct StepResult {
   uint64_t step = 0;
   BatchOfStep batch;
+  std::span<const int>
+      samples;  // that it was made of, -1 where it was padded; until the next run()
   LossValues loss;
 };
 
@@ -81,6 +84,7 @@ class TrainingStep {
   struct InFlight {
     uint64_t step = 0;
     BatchOfStep batch;
+    std::vector<int> samples;
     bool pending = false;
     Event done;
   };

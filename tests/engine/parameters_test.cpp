@@ -32,8 +32,8 @@ TEST(Parameters, FilesHaveConvolutionsInPyTorchsOrder) {
   // Element (k=7, c=4, h=2, w=3).
   EXPECT_EQ(ohwi[((7 * 3 + 2) * 5 + 3) * 6 + 4], oihw[((7 * 6 + 4) * 3 + 2) * 5 + 3]);
 
-  parameters.write(6, Parameters::Field::moment1, oihw);
-  EXPECT_EQ(parameters.read(6, Parameters::Field::moment1), oihw);
+  parameters.write(6, Parameters::Field::gradient, oihw);
+  EXPECT_EQ(parameters.read(6, Parameters::Field::gradient), oihw);
   EXPECT_EQ(parameters.read(0, kValue), oihw) << "fields are apart";
   EXPECT_THROW(parameters.write(1, kValue, oihw), std::logic_error);
 }
@@ -123,8 +123,8 @@ TEST(Parameters, OnlyTrainedOnesHaveGradientsAndLearn) {
   Parameters inference(example(), stream, false);
   EXPECT_FALSE(inference.training());
   EXPECT_EQ(inference.gradient(0).data, nullptr);
-  EXPECT_THROW(inference.buffers(), std::logic_error);
-  EXPECT_EQ(4 * inference.bytes(), parameters.bytes());
+  EXPECT_THROW(inference.flat(Parameters::Field::gradient), std::logic_error);
+  EXPECT_EQ(2 * inference.bytes(), parameters.bytes());
 }
 
 }  // namespace

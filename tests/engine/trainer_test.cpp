@@ -50,7 +50,8 @@ TEST(Trainer, WritesWhatHappened) {
     EXPECT_EQ(rows[e].step, static_cast<int64_t>(e + 1) * kBatches);
     EXPECT_EQ(rows[e].scores.at(0).value, process.observer.epochs[e].scores.at(0).value);
     EXPECT_EQ(rows[e].val_loss, process.observer.epochs[e].val_loss);
-    EXPECT_GT(rows[e].seconds, 0);
+    EXPECT_GT(process.observer.epochs[e].seconds, 0);
+    EXPECT_NEAR(rows[e].seconds, process.observer.epochs[e].seconds, 0.00051);
     EXPECT_GT(rows[e].images_per_second, 0);
   }
   EXPECT_EQ(process.observer.progress.size(), static_cast<size_t>(kEpochs * kBatches));

@@ -27,11 +27,13 @@ const std::map<std::string, std::vector<std::string>> kDoors{
     {"models", {"engine/", "kernels/", "base/"}},
     {"loader", {"engine/", "kernels/", "image/", "base/"}},
     {"report", {"loader/", "engine/", "kernels/", "image/", "base/"}},
-    {"server", {"models/", "loader/", "report/", "engine/", "kernels/", "image/", "base/"}},
+    {"run", {"models/", "loader/", "report/", "engine/", "kernels/", "image/", "base/"}},
+    {"server", {"run/", "models/", "loader/", "report/", "engine/", "kernels/", "image/", "base/"}},
     {"app",
-     {"server/", "models/", "loader/", "report/", "synth/", "engine/", "kernels/", "image/",
+     {"server/", "run/", "models/", "loader/", "report/", "synth/", "engine/", "kernels/", "image/",
       "base/"}},
-    {"bench", {"app/", "models/", "loader/", "synth/", "engine/", "kernels/", "image/", "base/"}},
+    {"bench",
+     {"app/", "run/", "models/", "loader/", "synth/", "engine/", "kernels/", "image/", "base/"}},
 };
 
 /// Which wings of the engine a wing may include besides itself.
@@ -58,8 +60,8 @@ const std::map<std::string, std::vector<std::string>> kVendorHeaders{
     {"CLI/", {"app/command_line.cpp", "bench/"}},
     {"hdf5", {"models/weights/hdf5_reader.cpp"}},
     {"nlohmann/",
-     {"base/", "engine/infer/metrics.", "engine/model/", "engine/train/run_log.", "app/", "bench/",
-      "models/onnx_export.cpp"}},
+     {"base/", "engine/infer/metrics.", "engine/model/", "engine/train/run_log.", "run/", "app/",
+      "bench/", "models/onnx_export.cpp"}},
     {"onnx/", {"models/onnx/serialise.cpp"}},
     {"google/protobuf/", {"models/onnx/serialise.cpp"}},
 };

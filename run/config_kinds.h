@@ -1,0 +1,32 @@
+#pragma once
+// What the values of a configuration's own keys look like, where no kind of base/fields.h is
+// enough.
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "run/config.h"
+
+namespace macadam {
+
+/// A name, or a table {name = NAME, OPTION = SCALAR ...}.
+FieldKind network_kind(std::string& name, std::map<std::string, std::string>& options);
+
+/// A path, or a table {train = PATH, val = PATH, test = PATH}, of which test may be left out.
+FieldKind dataset_kind(DatasetPaths& paths);
+
+/// See parse_loss.
+FieldKind loss_kind(LossDesc& loss);
+
+/// "none" (an empty vector), or a list of numbers of which one is positive.
+FieldKind class_weights_kind(std::vector<float>& weights);
+
+/// A list of patterns, each a string (for the whole run) or a table {pattern = STRING, epochs =
+/// INTEGER}. Patterns differ.
+FieldKind freeze_kind(std::vector<FreezeRule>& rules);
+
+/// See parse_augmentation.
+FieldKind augment_kind(AugmentList& list, ImageSize size);
+
+}  // namespace macadam

@@ -1,0 +1,222 @@
+#include "run/key_synonyms.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <string>
+
+namespace macadam {
+
+namespace {
+
+constexpr std::string_view kClasses = "label_set says which classes there are";
+constexpr std::string_view kIgnored = "label_set says which ids are ignored (see void)";
+constexpr std::string_view kEpochs = "a run is as long as epochs says";
+constexpr std::string_view kEpsilon = "it is fixed: 1e-8";
+constexpr std::string_view kSplits =
+    "the data set's folders say what is for training and what for "
+    "validation (docs/datasets.md)";
+constexpr std::string_view kAlways = "remove it: that is always so";
+constexpr std::string_view kNever =
+    "remove it: training photos are shuffled and whole batches used";
+constexpr std::string_view kBest = "the epoch with the best mean IoU on validation is kept";
+constexpr std::string_view kResume = "give --resume on the command line";
+constexpr std::string_view kChannels = "photos have the channels R, G, B (see normalization)";
+
+constexpr auto kSynonyms = std::to_array<KeySynonym>({
+    {"learning_rate", "lr", ""},
+    {"lr0", "lr", ""},
+    {"base_lr", "lr", ""},
+    {"init_lr", "lr", ""},
+    {"initial_lr", "lr", ""},
+    {"max_lr", "lr", ""},
+    {"peak_lr", "lr", ""},
+    {"lrf", "min_lr", ""},
+    {"eta_min", "min_lr", ""},
+    {"end_lr", "min_lr", ""},
+    {"final_lr", "min_lr", ""},
+    {"lr_scheduler", "schedule", ""},
+    {"lr_schedule", "schedule", ""},
+    {"lr_policy", "schedule", ""},
+    {"scheduler", "schedule", ""},
+    {"cos_lr", "schedule", ""},
+    {"warmup_epochs", "warmup", ""},
+    {"warmup_steps", "", "warmup counts epochs, and may be a fraction"},
+    {"warmup_iters", "", "warmup counts epochs, and may be a fraction"},
+    {"optim", "optimizer", ""},
+    {"optimizer_name", "optimizer", ""},
+    {"optimizer_type", "optimizer", ""},
+    {"wd", "weight_decay", ""},
+    {"l2", "weight_decay", ""},
+    {"decay", "weight_decay", ""},
+    {"sgd_momentum", "momentum", ""},
+    {"beta1", "betas", ""},
+    {"beta2", "betas", ""},
+    {"adam_betas", "betas", ""},
+    {"eps", "", kEpsilon},
+    {"epsilon", "", kEpsilon},
+    {"adam_eps", "", kEpsilon},
+    {"batch_size", "batch", ""},
+    {"bs", "batch", ""},
+    {"train_batch_size", "batch", ""},
+    {"per_device_train_batch_size", "batch", ""},
+    {"samples_per_gpu", "batch", ""},
+    {"val_batch_size", "", "batch is that of training and validation"},
+    {"eval_batch_size", "", "batch is that of training and validation"},
+    {"accumulate_grad_batches", "accumulate", ""},
+    {"gradient_accumulation_steps", "accumulate", ""},
+    {"accum", "accumulate", ""},
+    {"grad_clip", "clip_norm", ""},
+    {"clip_grad", "clip_norm", ""},
+    {"clip_grad_norm", "clip_norm", ""},
+    {"gradient_clip_val", "clip_norm", ""},
+    {"max_grad_norm", "clip_norm", ""},
+    {"ema_decay", "ema", ""},
+    {"model_ema", "ema", ""},
+    {"imgsz", "size", ""},
+    {"img_size", "size", ""},
+    {"image_size", "size", ""},
+    {"input_size", "size", ""},
+    {"input_shape", "size", ""},
+    {"crop_size", "size", ""},
+    {"resolution", "size", ""},
+    {"height", "size", ""},
+    {"width", "size", ""},
+    {"img_height", "size", ""},
+    {"img_width", "size", ""},
+    {"image_height", "size", ""},
+    {"image_width", "size", ""},
+    {"num_classes", "", kClasses},
+    {"n_classes", "", kClasses},
+    {"nclasses", "", kClasses},
+    {"nc", "", kClasses},
+    {"classes", "", kClasses},
+    {"num_labels", "", kClasses},
+    {"ignore_index", "", kIgnored},
+    {"ignore_label", "", kIgnored},
+    {"in_channels", "", kChannels},
+    {"input_channels", "", kChannels},
+    {"max_epochs", "epochs", ""},
+    {"num_epochs", "epochs", ""},
+    {"n_epochs", "epochs", ""},
+    {"num_train_epochs", "epochs", ""},
+    {"epoch", "epochs", ""},
+    {"max_steps", "", kEpochs},
+    {"max_iters", "", kEpochs},
+    {"max_iter", "", kEpochs},
+    {"iterations", "", kEpochs},
+    {"steps", "", kEpochs},
+    {"num_workers", "loader.threads", ""},
+    {"workers", "loader.threads", ""},
+    {"n_workers", "loader.threads", ""},
+    {"num_threads", "loader.threads", ""},
+    {"threads", "loader.threads", ""},
+    {"cache", "loader.cache", ""},
+    {"shuffle", "", kNever},
+    {"drop_last", "", kNever},
+    {"pin_memory", "", kAlways},
+    {"persistent_workers", "", kAlways},
+    {"deterministic", "", kAlways},
+    {"model", "network", ""},
+    {"model_name", "network", ""},
+    {"net", "network", ""},
+    {"arch", "network", ""},
+    {"architecture", "network", ""},
+    {"backbone", "network", ""},
+    {"encoder", "network", ""},
+    {"encoder_name", "network", ""},
+    {"pretrained", "weights", ""},
+    {"pretrained_weights", "weights", ""},
+    {"encoder_weights", "weights", ""},
+    {"checkpoint", "weights", ""},
+    {"ckpt", "weights", ""},
+    {"ckpt_path", "weights", ""},
+    {"load_from", "weights", ""},
+    {"resume", "", kResume},
+    {"resume_from", "", kResume},
+    {"data", "dataset", ""},
+    {"data_dir", "dataset", ""},
+    {"data_path", "dataset", ""},
+    {"data_root", "dataset", ""},
+    {"dataset_path", "dataset", ""},
+    {"root", "dataset", ""},
+    {"train_dir", "dataset.train", ""},
+    {"val_dir", "dataset.val", ""},
+    {"test_dir", "dataset.test", ""},
+    {"val_split", "", kSplits},
+    {"validation_split", "", kSplits},
+    {"test_size", "", kSplits},
+    {"output", "runs", ""},
+    {"output_dir", "runs", ""},
+    {"out_dir", "runs", ""},
+    {"save_dir", "runs", ""},
+    {"work_dir", "runs", ""},
+    {"log_dir", "runs", ""},
+    {"project", "runs", ""},
+    {"run_name", "name", ""},
+    {"exp_name", "name", ""},
+    {"experiment", "name", ""},
+    {"experiment_name", "name", ""},
+    {"criterion", "loss", ""},
+    {"loss_fn", "loss", ""},
+    {"loss_function", "loss", ""},
+    {"losses", "loss", ""},
+    {"class_weight", "class_weights", ""},
+    {"smoothing", "label_smoothing", ""},
+    {"amp", "precision", ""},
+    {"use_amp", "precision", ""},
+    {"fp16", "precision", ""},
+    {"bf16", "precision", ""},
+    {"half", "precision", ""},
+    {"mixed_precision", "precision", ""},
+    {"dtype", "precision", ""},
+    {"gpu", "device", ""},
+    {"gpus", "device", ""},
+    {"gpu_ids", "device", ""},
+    {"devices", "device", ""},
+    {"accelerator", "device", ""},
+    {"random_state", "seed", ""},
+    {"random_seed", "seed", ""},
+    {"manual_seed", "seed", ""},
+    {"aug", "augment", ""},
+    {"augmentation", "augment", ""},
+    {"augmentations", "augment", ""},
+    {"transform", "augment", ""},
+    {"transforms", "augment", ""},
+    {"mean", "normalization.mean", ""},
+    {"std", "normalization.std", ""},
+    {"image_mean", "normalization.mean", ""},
+    {"image_std", "normalization.std", ""},
+    {"normalize", "normalization.mean", ""},
+    {"frozen", "freeze", ""},
+    {"freeze_layers", "freeze", ""},
+    {"freeze_bn", "freeze_batch_norm", ""},
+    {"norm_eval", "freeze_batch_norm", ""},
+    {"patience", "early_stopping.patience", ""},
+    {"early_stopping_patience", "early_stopping.patience", ""},
+    {"early_stop", "early_stopping.patience", ""},
+    {"monitor", "", kBest},
+    {"save_best_only", "", kBest},
+    {"save_interval", "checkpoint_seconds", ""},
+    {"save_period", "checkpoint_seconds", ""},
+    {"save_freq", "checkpoint_seconds", ""},
+    {"checkpoint_interval", "checkpoint_seconds", ""},
+    {"label_type", "label_set", ""},
+    {"labels", "label_set", ""},
+});
+
+}  // namespace
+
+std::span<const KeySynonym> key_synonyms() { return kSynonyms; }
+
+const KeySynonym* find_synonym(std::string_view key) {
+  const size_t table = key.rfind('.');
+  std::string name(table == std::string_view::npos ? key : key.substr(table + 1));
+  for (char& c : name) {
+    c = c == '-' ? '_' : static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  }
+  const auto found = std::ranges::find(kSynonyms, name, &KeySynonym::key);
+  return found == kSynonyms.end() ? nullptr : &*found;
+}
+
+}  // namespace macadam

@@ -1,0 +1,104 @@
+#include "run/loss_expression.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <optional>
+#include <vector>
+
+#include "base/error.h"
+#include "base/text.h"
+
+namespace macadam {
+
+namespace {
+
+struct LossName {
+  const char* name;
+  float LossWeights::*weight;
+};
+
+constexpr std::array<LossName, 2> losses{{{"ce", &LossWeights::ce}, {"dice", &LossWeights::dice}}};
+
+std::string_view trimmed(std::string_view text) {
+  const size_t first = text.find_first_not_of(" \t");
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
+}
+
+/// "a + b" -> {"a", "b"}. The sign of an exponent (1e+3) separates nothing.
+std::vector<std::string_view> split(std::string_view text, char separator) {
+  std::vector<std::string_view> parts;
+  size_t begin = 0;
+  for (size_t i = 0; i <= text.size(); ++i) {
+    const bool exponent = i >= 2 && i < text.size() && (text[i - 1] == 'e' || text[i - 1] == 'E') &&
+                          (text[i - 2] == '.' || (text[i - 2] >= '0' && text[i - 2] <= '9'));
+    if (i < text.size() && (text[i] != separator || exponent)) continue;
+    parts.push_back(trimmed(text.substr(begin, i - begin)));
+    begin = i + 1;
+  }
+  return parts;
+}
+
+std::optional<float> number(std::string_view text) {
+  float value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+}  // namespace
+
+LossWeights parse_loss(std::string_view expression, std::string_view where) {
+  constexpr std::string_view remedy = "write for example \"ce + dice\" or \"0.5*ce + dice\"";
+  LossWeights weights;
+  for (const std::string_view term : split(expression, '+')) {
+    std::vector<std::string_view> factors = split(term, '*');
+    float weight = 1;
+    if (factors.size() == 2) {
+      if (!number(factors[0])) std::swap(factors[0], factors[1]);
+      const std::optional<float> factor = number(factors[0]);
+      if (!factor || !std::isfinite(*factor) || *factor <= 0) {
+        throw InputError(fmt::format("the loss term {} has no positive weight", quote(term)), where,
+                         remedy);
+      }
+      weight = *factor;
+      factors.erase(factors.begin());
+    }
+    if (factors.size() != 1 || factors[0].empty()) {
+      throw InputError(fmt::format("{} is not a loss term", quote(term)), where, remedy);
+    }
+    const LossName* found = nullptr;
+    std::vector<std::string> names;
+    for (const LossName& loss : losses) {
+      names.emplace_back(loss.name);
+      if (factors[0] == loss.name) found = &loss;
+    }
+    if (found == nullptr) {
+      throw InputError(
+          fmt::format("unknown loss {}", quote(factors[0])), where,
+          fmt::format("did you mean '{}'? (valid: {})", nearest(factors[0], names), joined(names)));
+    }
+    float& target = weights.*(found->weight);
+    if (target != 0) {
+      throw InputError(fmt::format("the loss '{}' occurs twice", found->name), where, remedy);
+    }
+    target = weight;
+  }
+  return weights;
+}
+
+std::string loss_text(const LossWeights& weights) {
+  std::vector<std::string> terms;
+  for (const LossName& loss : losses) {
+    const float weight = weights.*(loss.weight);
+    if (weight == 1) terms.emplace_back(loss.name);
+    if (weight != 0 && weight != 1) terms.push_back(fmt::format("{}*{}", weight, loss.name));
+  }
+  require(!terms.empty(), "a loss has at least one term");
+  return joined(terms, " + ");
+}
+
+}  // namespace macadam

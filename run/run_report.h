@@ -1,0 +1,26 @@
+#pragma once
+// The report of a training run.
+
+#include <cstdint>
+
+#include "engine/infer/evaluator.h"
+#include "kernels/device.h"
+#include "loader/loader.h"
+#include "run/config.h"
+
+namespace macadam {
+
+/// What the configuration does not say.
+struct RunSummary {
+  DeviceInfo device;
+  DType dtype = DType::f32;
+  uint64_t parameters = 0;  // of the network, in scalars
+  int64_t best_epoch = 0;
+};
+
+/// Writes report.html, curves.svg, confusion.svg and samples/*.png into the run's folder, from its
+/// results.csv and from what the `best` epoch made of the split of `val_loader`.
+void write_run_report(const Config& config, const Loader& val_loader, const RunSummary& run,
+                      const Evaluation& best);
+
+}  // namespace macadam

@@ -1,0 +1,142 @@
+#include "run/scoring.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "engine/infer/predictor.h"
+#include "image/resize.h"
+#include "loader/cityscapes_scores.h"
+#include "loader/loader_source.h"
+#include "loader/sample_reader.h"
+#include "run/label_sets.h"
+
+namespace macadam {
+
+bool is_of_cityscapes(const LabelSet& labels) {
+  return labels.name == "categories8" || labels.name == "trainids19";
+}
+
+namespace {
+
+int scaled(double scale, int extent) {
+  return std::max(1, static_cast<int>(std::lround(scale * extent)));
+}
+
+/// The network at every scale of its size; with windows, at its size alone.
+std::vector<Graph> graphs_of(const LoadedModel& model, const PhotoScoring& scoring) {
+  const int height = model.info().height, width = model.info().width;
+  std::vector<Graph> graphs;
+  if (scoring.tile) {
+    graphs.push_back(model.graph(1, height, width));
+    return graphs;
+  }
+  for (const double scale : scoring.scales) {
+    const Shape size = scale == 1 ? Shape{1, height, width, 3}
+                                  : model.fitting(scaled(scale, height), scaled(scale, width));
+    for (const Graph& graph : graphs) {
+      const Shape& other = graph.shape(graph.output());
+      if (other.h == size.h && other.w == size.w) {
+        throw InputError(fmt::format("two scales show the network {}x{} pixels", size.w, size.h),
+                         "--scales", "choose scales that lie further apart");
+      }
+    }
+    graphs.push_back(model.graph(1, size.h, size.w));
+  }
+  return graphs;
+}
+
+/// What the predictor is shown of a photo: it at every scale. `fault`: as in DecodeOptions.
+std::vector<Image> views_of(const StoredSample& sample, const std::vector<Graph>& graphs,
+                            const PhotoScoring& scoring, std::string* fault) {
+  std::vector<Image> views;
+  if (scoring.tile) {
+    const Image& labels = sample.labels();
+    const Image photo = sample.photo_at(labels.height, labels.width, true, fault);
+    for (const double scale : scoring.scales) {
+      views.push_back(scale == 1 ? photo
+                                 : resize_bilinear(photo, scaled(scale, photo.height),
+                                                   scaled(scale, photo.width)));
+    }
+    return views;
+  }
+  for (const Graph& graph : graphs) {
+    const Shape& size = graph.shape(graph.output());
+    views.push_back(sample.photo_at(size.h, size.w, true, fault));
+  }
+  return views;
+}
+
+void count(std::span<const uint8_t> labels, std::span<const uint8_t> predictions,
+           ConfusionMatrix& matrix) {
+  for (size_t p = 0; p < labels.size(); ++p) {
+    if (labels[p] < matrix.classes()) matrix.add(labels[p], predictions[p]);
+  }
+}
+
+}  // namespace
+
+Loader open_loader(const ModelInfo& info, Dataset dataset, LoaderOptions options,
+                   Observer& observer) {
+  const LabelSet labels = make_label_set(info, dataset.root);
+  options.height = info.height;
+  options.width = info.width;
+  options.on_fault = [&observer](const std::string& fault) { observer.on_fault(fault); };
+  return Loader(std::move(dataset), labels, options);
+}
+
+Evaluation score(LoadedModel& model, Loader& loader, Stream& stream, Ops& ops, DType dtype,
+                 int64_t samples, std::string_view work, Observer& observer) {
+  const Graph graph =
+      model.graph(loader.options().batch, loader.options().height, loader.options().width);
+  EvaluatorOptions options;
+  options.dtype = dtype;
+  options.normalization = model.info().normalization;
+  Evaluator evaluator = at_size_of(model.info(), model.file(), [&] {
+    return Evaluator(graph, model.parameters(), stream, ops, options);
+  });
+  LoaderSource source(loader);
+  return *evaluate(evaluator, source, samples, [&](int64_t done, int64_t total) {
+    observer.on_progress(work, done, total);
+    return true;
+  });
+}
+
+PhotoScores score_photos(LoadedModel& model, const Dataset& dataset, const LabelSet& label_set,
+                         const PhotoScoring& scoring, Stream& stream, Ops& ops, DType dtype,
+                         Observer& observer) {
+  const ModelInfo& info = model.info();
+  const std::vector<Graph> graphs = graphs_of(model, scoring);
+  Predictor predictor(graphs, model.parameters(), stream, ops,
+                      {dtype, info.normalization, scoring.flip});
+  PhotoScores scores{ConfusionMatrix(model.classes()), std::nullopt, 0, 0};
+  const bool ids = scoring.at_label_size() && is_of_cityscapes(label_set);
+
+  const auto photos = static_cast<int64_t>(dataset.samples.size());
+  for (int64_t i = 0; i < photos; ++i) {
+    const StoredSample sample(dataset.samples[static_cast<size_t>(i)], dataset.masks, label_set);
+    const Image& stored = sample.labels();
+    const Image labels =
+        scoring.at_label_size() ? stored : resize_nearest(stored, info.height, info.width);
+    std::string fault;
+    const std::vector<Image> images = views_of(sample, graphs, scoring, &fault);
+    if (!fault.empty()) observer.on_fault(fault);
+    std::vector<PhotoView> views;
+    for (const Image& image : images) views.push_back({image.pixels, image.height, image.width});
+    Prediction prediction = predictor.run(views, labels.height, labels.width, false);
+    count(labels.pixels, prediction.classes, scores.classes);
+    if (ids && sample.ids().height > 0) {
+      for (uint8_t& pixel : prediction.classes) pixel = info.inverse_ids[pixel];
+      if (!scores.ids) scores.ids.emplace(kCityscapesIds);
+      count(sample.ids().pixels, prediction.classes, *scores.ids);
+    }
+    const bool same = i == 0 || (scores.height == labels.height && scores.width == labels.width);
+    scores.height = same ? labels.height : 0;
+    scores.width = same ? labels.width : 0;
+    observer.on_progress("evaluating", i + 1, photos);
+  }
+  return scores;
+}
+
+}  // namespace macadam

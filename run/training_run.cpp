@@ -1,0 +1,302 @@
+#include "run/training_run.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "engine/plan/precision.h"
+#include "kernels/self_test.h"
+#include "loader/loader_source.h"
+#include "models/conversion.h"
+#include "models/loaded_model.h"
+#include "run/loader_options.h"
+#include "run/new_model.h"
+#include "run/resume.h"
+#include "run/run_folder.h"
+#include "run/run_report.h"
+#include "run/scoring.h"
+#include "run/training_data.h"
+
+namespace macadam {
+
+namespace {
+
+constexpr int64_t kReportSamples = 6;
+
+ModelInfo model_info(const Config& config, const LabelSet& labels, DType dtype) {
+  ModelInfo info = new_model_info(labels);
+  info.network = config.network;
+  info.network_options = config.network_options;
+  info.height = config.height;
+  info.width = config.width;
+  info.normalization = config.normalization;
+  info.precision = precision_name(dtype);
+  info.seed = config.seed;
+  return info;
+}
+
+void check_class_weights(const Config& config, const LabelSet& labels) {
+  if (config.class_weights.empty() ||
+      config.class_weights.size() == static_cast<size_t>(labels.classes())) {
+    return;
+  }
+  throw InputError(
+      fmt::format("{} class weights for {} classes", config.class_weights.size(), labels.classes()),
+      "class_weights", "give one weight a class of label_set " + labels.name);
+}
+
+void check_accumulation(const Config& config, int64_t batches_an_epoch, bool profile) {
+  const int64_t accumulate = config.optimizer.accumulate;
+  if (accumulate > batches_an_epoch) {
+    throw InputError(
+        fmt::format("a step of {} batches, but an epoch has {}", accumulate, batches_an_epoch),
+        "accumulate", fmt::format("use at most {}", batches_an_epoch));
+  }
+  if (profile && accumulate > 1) {
+    throw InputError("a profile is of one batch a step", "accumulate", "profile with accumulate=1");
+  }
+}
+
+/// A run that has been found in order, before there is a network.
+struct CheckedRun {
+  Config config;
+  std::unique_ptr<RunFolder> folder;  // when it is there already
+  DeviceInfo device;
+  DType dtype = DType::f32;
+  TrainingData data;
+  RunData run_data;
+};
+
+CheckedRun check_run(Config given, const TrainingRunOptions& options, Observer& observer) {
+  CheckedRun run;
+  run.config = std::move(given);
+  Config& config = run.config;
+  std::optional<BegunRun> begun;
+  if (options.resume) {
+    begun = read_begun_run(run_folder(config));
+    keep_begun_defaults(config, *begun);
+  }
+  if (!options.profile && std::filesystem::exists(run_folder(config))) {
+    run.folder = std::make_unique<RunFolder>(run_folder(config), options.resume, observer);
+  }
+  run.device = device_info(parse_device(config.device));
+  run.dtype = resolve_precision(name_of(config.precision), run.device);
+  require_sound_convolutions(run.device.device, run.dtype);
+  if (begun) check_same_configuration(config, *begun);
+  run.data = open_training_data(config, observer);
+  const LabelSet& labels = run.data.train_labels;
+  run.run_data = run_data_of(run.data.train, run.data.val, labels);
+  if (begun) check_same_data(config, run.run_data, *begun, options.dataset_moved);
+  check_class_weights(config, labels);
+  check_fill_labels(config.augment, labels.classes());
+  return run;
+}
+
+/// The graph of the configured network. For a new run, pretrained weights, and else the network,
+/// decide on options and normalisation that `config` leaves open; a resumed one has them.
+Graph make_graph(Config& config, int classes, bool resume, std::optional<WeightImport>& weights) {
+  const NetworkEntry& entry = find_segmentation_network(config.network);
+  const Shape input{config.batch, config.height, config.width, 3};
+  NetworkSpec spec{config.network, classes, config.network_options};
+  Graph graph = build_network(spec, input);
+  if (!resume) {
+    WeightNeeds needs{{}, entry.normalization};
+    if (!config.weights.empty()) {
+      weights.emplace(config.weights, spec, graph);
+      needs = needs_of(*weights, spec);
+    }
+    if (!config.own_normalization) config.normalization = needs.normalization;
+    if (!needs.options.empty()) {
+      config.network_options.insert(needs.options.begin(), needs.options.end());
+      spec.options = config.network_options;
+      graph = build_network(spec, input);
+    }
+  }
+  check_fine_tuning(config.fine_tuning, graph);
+  return graph;
+}
+
+/// Loader options of both splits, and the device's cache of training samples.
+struct Loading {
+  LoaderOptions train, val;
+  std::optional<DeviceCache> cache;
+
+  Loading(const CheckedRun& run, Observer& observer)
+      : train(loader_options(run.config, run.device.device, true, observer)),
+        val(loader_options(run.config, run.device.device, false, observer)),
+        cache(
+            make_device_cache(run.config, train, static_cast<int>(run.data.train.samples.size()))) {
+    if (cache) train.device_cache = &*cache;
+    // The memory for decoded samples is divided between the two by their numbers.
+    const size_t val_samples = run.data.val.samples.size();
+    const size_t bytes = train.cache_bytes, all = run.data.train.samples.size() + val_samples;
+    val.cache_bytes = bytes / all * val_samples;
+    train.cache_bytes = bytes - val.cache_bytes;
+  }
+  Loading(const Loading&) = delete;
+  Loading& operator=(const Loading&) = delete;
+};
+
+TrainerOptions trainer_options(const CheckedRun& run, std::optional<DeviceCache>& cache,
+                               int64_t batches_an_epoch, bool profile) {
+  const Config& config = run.config;
+  check_accumulation(config, batches_an_epoch, profile);
+  const int64_t accumulate = config.optimizer.accumulate;
+  const Schedule schedule = schedule_of(config, (batches_an_epoch + accumulate - 1) / accumulate);
+  TrainerOptions options;
+  options.folder = run_folder(config);
+  options.epochs = config.epochs;
+  options.learning_rate = [schedule](int64_t step) {
+    return static_cast<float>(learning_rate(schedule, step));
+  };
+  options.step.dtype = run.dtype;
+  options.step.loss = config.loss;
+  options.step.class_weights = config.class_weights;
+  options.step.optimizer = config.optimizer;
+  options.step.normalization = config.normalization;
+  options.step.seed = config.seed;
+  options.step.cache = cache ? &*cache : nullptr;
+  options.fine_tuning = config.fine_tuning;
+  options.absent = config.absent;
+  options.patience = config.patience;
+  options.checkpoint_seconds = config.checkpoint_seconds;
+  options.samples = kReportSamples;
+  options.info = model_info(config, run.data.train_labels, run.dtype);
+  return options;
+}
+
+}  // namespace
+
+class TrainingRun::Impl {
+ public:
+  Impl(Config config, const TrainingRunOptions& options, RunObserver& observer)
+      : observer_(observer),
+        run_(check_run(std::move(config), options, observer)),
+        graph_(make_graph(run_.config, labels().classes(), options.resume, weights_)),
+        loading_(run_, observer),
+        train_loader_(run_.data.train, labels(), loading_.train),
+        val_loader_(run_.data.val, run_.data.val_labels, loading_.val),
+        train_(train_loader_),
+        val_(val_loader_),
+        trainer_options_(trainer_options(run_, loading_.cache, train_.batches(), options.profile)),
+        stream_(run_.device.device),
+        ops_(make_ops(stream_)),
+        parameters_(graph_.parameters(), stream_, true) {
+    parameters_.initialise(run_.config.seed);
+    if (weights_) load_weights();
+    if (!options.profile) prepare_trainer(options.resume);
+  }
+
+  const Config& config() const { return run_.config; }
+
+  RunResult run(const std::function<bool()>& stop_requested) {
+    require(trainer_.has_value(), "a run that is not for a profile");
+    RunResult result;
+    result.end = trainer_->run(stop_requested);
+    result.best_epoch = trainer_->best_epoch();
+    result.best_score = trainer_->best_score();
+    if (result.end == TrainingEnd::interrupted || result.best_epoch == 0) return result;
+    report();
+    if (run_.data.test) result.test = score_test_split(*run_.data.test);
+    return result;
+  }
+
+  StepProfile profile(int64_t steps) {
+    require(!trainer_, "a run for a profile");
+    const FineTuning& tuning = trainer_options_.fine_tuning;
+    TrainingStep step(with_frozen_batch_norms(tuning, graph_), parameters_, stream_, ops_,
+                      trainer_options_.step);
+    step.freeze(frozen_parameters(learning_rate_scales(tuning, parameters_.specs(), 0)));
+    return profile_steps(step, train_, steps, trainer_options_.learning_rate(0), stream_, ops_);
+  }
+
+ private:
+  const LabelSet& labels() const { return run_.data.train_labels; }
+
+  void load_weights() {
+    weights_->for_each([&](size_t i, std::span<const float> values, bool) {
+      parameters_.write(i, Parameters::Field::value, values);
+    });
+    observer_.on_weights(weights_->report().text());
+    weights_.reset();  // gives the mapped file back
+  }
+
+  void prepare_trainer(bool resume) {
+    const Config& config = run_.config;
+    if (!run_.folder) {
+      run_.folder = std::make_unique<RunFolder>(run_folder(config), resume, observer_);
+    }
+    trainer_.emplace(graph_, graph_, parameters_, stream_, ops_, train_, val_, trainer_options_,
+                     observer_);
+    if (resume) trainer_->resume();
+    write_file_atomically(run_.folder->path() / "data.json", to_json(run_.run_data));
+    write_file_atomically(run_.folder->path() / "config.toml", to_toml(config));
+    observer_.on_notice(fmt::format(
+        "{} with {} parameters on {} ({}), {}; {} training and {} validation images",
+        config.network, graph_.parameter_count(), run_.device.device.name(), run_.device.name,
+        precision_name(run_.dtype), run_.data.train.samples.size(), run_.data.val.samples.size()));
+  }
+
+  /// Of the best epoch: as the trainer has evaluated it, or, where that was before an interruption,
+  /// once more.
+  void report() {
+    const std::filesystem::path best = run_.folder->path() / "best.safetensors";
+    std::optional<Evaluation> again;
+    if (!trainer_->best_evaluation()) {
+      LoadedModel model(best, stream_);
+      again = score(model, val_loader_, stream_, ops_, run_.dtype, kReportSamples,
+                    "scoring the best epoch", observer_);
+    }
+    const RunSummary summary{.device = run_.device,
+                             .dtype = run_.dtype,
+                             .parameters = static_cast<uint64_t>(graph_.parameter_count()),
+                             .best_epoch = trainer_->best_epoch()};
+    write_run_report(run_.config, val_loader_, summary,
+                     again ? *again : *trainer_->best_evaluation());
+  }
+
+  TestScores score_test_split(const Dataset& test) {
+    const Config& config = run_.config;
+    LoadedModel model(run_.folder->path() / "best.safetensors", stream_);
+    LoaderOptions options;
+    options.batch = config.batch;
+    options.threads = config.loader_threads;
+    options.device = run_.device.device;
+    options.reduced_decoding = config.reduced_decoding;
+    Loader loader = open_loader(model.info(), test, options, observer_);
+    const Evaluation found =
+        score(model, loader, stream_, ops_, run_.dtype, 0, "scoring the test split", observer_);
+    return {loader.dataset().samples.size(), compute_metrics(found.confusion, config.absent),
+            model.info().class_names};
+  }
+
+  RunObserver& observer_;
+  CheckedRun run_;
+  std::optional<WeightImport> weights_;  // until they are in the parameters
+  Graph graph_;
+  Loading loading_;
+  Loader train_loader_, val_loader_;
+  LoaderSource train_, val_;
+  TrainerOptions trainer_options_;
+  Stream stream_;
+  Ops ops_;
+  Parameters parameters_;
+  std::optional<Trainer> trainer_;  // but for a profile
+};
+
+TrainingRun::TrainingRun(Config config, const TrainingRunOptions& options, RunObserver& observer)
+    : impl_(std::make_unique<Impl>(std::move(config), options, observer)) {}
+
+TrainingRun::~TrainingRun() = default;
+
+const Config& TrainingRun::config() const { return impl_->config(); }
+
+RunResult TrainingRun::run(const std::function<bool()>& stop_requested) {
+  return impl_->run(stop_requested);
+}
+
+StepProfile TrainingRun::profile(int64_t steps) { return impl_->profile(steps); }
+
+}  // namespace macadam

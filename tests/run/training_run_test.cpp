@@ -1,0 +1,138 @@
+// Training called as a function, without a command line.
+
+#include "run/training_run.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/text.h"
+#include "synth/streets.h"
+#include "tests/base/temporary_folder.h"
+
+namespace macadam {
+namespace {
+
+using testing::TemporaryFolder;
+
+class Recorder final : public RunObserver {
+ public:
+  void on_notice(const std::string& line) override { notices.push_back(line); }
+  void on_progress(std::string_view work, int64_t done, int64_t total) override {
+    if (done == total) works.emplace_back(work);
+  }
+  void on_epoch(const EpochRecord& record) override { epochs.push_back(record); }
+
+  std::vector<std::string> notices, works;
+  std::vector<EpochRecord> epochs;
+};
+
+const auto kNever = [] { return false; };
+
+class TrainingRuns : public ::testing::Test {
+ protected:
+  TrainingRuns() {
+    write_streets(folder_ / "streets",
+                  {.train_images = 6, .val_images = 4, .height = 32, .width = 64});
+  }
+
+  Config config(const std::string& name, const std::string& more = "") const {
+    return parse_config(R"(network = "unet_mini"
+dataset = "streets"
+size = [32, 64]
+batch = 2
+precision = "fp32"
+device = "cpu"
+epochs = 3
+runs = "runs"
+name = ")" + name + "\"\n" + more,
+                        (folder_ / "run.toml").string(), {});
+  }
+  std::filesystem::path file(const std::string& run, const std::string& name) const {
+    return folder_.path() / "runs" / run / name;
+  }
+  std::string text(const std::string& run, const std::string& name) const {
+    return read_file(file(run, name), size_t{1} << 24);
+  }
+  /// The pictures of samples by their names.
+  std::map<std::string, std::string> samples(const std::string& run) const {
+    std::map<std::string, std::string> bytes;
+    for (const auto& entry : std::filesystem::directory_iterator(file(run, "samples"))) {
+      const std::string name = entry.path().filename().string();
+      bytes[name] = text(run, "samples/" + name);
+    }
+    return bytes;
+  }
+
+  TemporaryFolder folder_;
+};
+
+TEST_F(TrainingRuns, ReturnWhatTheyFoundAndWriteItDown) {
+  Recorder recorder;
+  TrainingRun run(config("first"), {}, recorder);
+  const RunResult result = run.run(kNever);
+  EXPECT_EQ(result.end, TrainingEnd::finished);
+  ASSERT_EQ(recorder.epochs.size(), 3u);
+  ASSERT_GT(result.best_epoch, 0);
+  EXPECT_EQ(result.best_score,
+            recorder.epochs[static_cast<size_t>(result.best_epoch - 1)].scores.front().value);
+  EXPECT_FALSE(result.test);
+  EXPECT_TRUE(recorder.works.empty()) << "the report scores nothing again";
+  ASSERT_EQ(recorder.notices.size(), 1u);
+  EXPECT_TRUE(recorder.notices[0].find("6 training and 4 validation images") != std::string::npos);
+  EXPECT_GE(samples("first").size(), 2u);
+  EXPECT_NE(
+      text("first", "report.html")
+          .find(fmt::format("<th scope=\"row\">Best epoch</th><td>{}</td>", result.best_epoch)),
+      std::string::npos);
+  EXPECT_EQ(run.config().label_set, "categories8") << "decided by the data set";
+}
+
+TEST_F(TrainingRuns, AReportAfterAnInterruptionIsThatOfAWholeRun) {
+  Recorder recorder;
+  TrainingRun(config("whole", "early_stopping.patience = 2\n"), {}, recorder).run(kNever);
+  for (size_t after = 1; after <= 3; ++after) {
+    SCOPED_TRACE(after);
+    const std::string name = fmt::format("stopped_{}", after);
+    const Config again = config(name, "early_stopping.patience = 2\n");
+    Recorder first;
+    RunResult result =
+        TrainingRun(again, {}, first).run([&] { return first.epochs.size() >= after; });
+    EXPECT_EQ(result.end, TrainingEnd::interrupted);
+    EXPECT_FALSE(std::filesystem::exists(file(name, "report.html")));
+    Recorder second;
+    result = TrainingRun(again, {.resume = true}, second).run(kNever);
+    EXPECT_EQ(result.end, TrainingEnd::finished);
+    const bool before = result.best_epoch <= static_cast<int64_t>(after);
+    EXPECT_EQ(second.works, before ? std::vector<std::string>{"scoring the best epoch"}
+                                   : std::vector<std::string>{});
+    EXPECT_EQ(text(name, "confusion.svg"), text("whole", "confusion.svg"));
+    EXPECT_EQ(samples(name), samples("whole"));
+  }
+}
+
+TEST_F(TrainingRuns, AProfileLeavesNoFolder) {
+  Recorder recorder;
+  TrainingRun run(config("profiled"), {.profile = true}, recorder);
+  const StepProfile profile = run.profile(2);
+  EXPECT_EQ(profile.steps, 2);
+  EXPECT_GT(profile.calls.size(), 20u);
+  EXPECT_FALSE(std::filesystem::exists(folder_.path() / "runs"));
+}
+
+TEST_F(TrainingRuns, RefuseBeforeTheyWrite) {
+  Recorder recorder;
+  EXPECT_THROW(TrainingRun(config("refused", "class_weights = [1, 2]\n"), {}, recorder),
+               InputError);
+  EXPECT_THROW(TrainingRun(config("refused", "accumulate = 4\n"), {}, recorder), InputError);
+  EXPECT_THROW(TrainingRun(config("refused"), {.resume = true}, recorder), InputError);
+  EXPECT_FALSE(std::filesystem::exists(folder_.path() / "runs"));
+}
+
+}  // namespace
+}  // namespace macadam
