@@ -1,0 +1,172 @@
+// Interrupting and resuming: at a step that the test chooses, whatever the machine's speed.
+
+#include <gtest/gtest.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "run/training_run.h"
+#include "synth/streets.h"
+#include "tests/base/temporary_folder.h"
+
+namespace macadam {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::TemporaryFolder;
+
+constexpr int64_t kEpochs = 3, kBatches = 4;
+constexpr int64_t kSteps = kEpochs * kBatches;
+
+const auto kNever = [] { return false; };
+
+/// Ends the process where it stands after so many steps.
+class Killer final : public RunObserver {
+ public:
+  explicit Killer(int64_t steps) : left_(steps) {}
+  void on_step(const Progress&) override {
+    if (--left_ == 0) raise(SIGKILL);
+  }
+
+ private:
+  int64_t left_;
+};
+
+class Steps final : public RunObserver {
+ public:
+  void on_step(const Progress&) override { ++taken; }
+  int64_t taken = 0;
+};
+
+/// A run `name` in `folder`, with an augmentation that draws of everything.
+Config config(const fs::path& folder, const std::string& name,
+              const std::vector<std::string>& more = {}) {
+  std::vector<std::string> overrides{"name=" + name};
+  overrides.insert(overrides.end(), more.begin(), more.end());
+  return parse_config(R"(network = "unet_mini"
+dataset = "streets"
+size = [32, 64]
+batch = 2
+precision = "fp32"
+device = "cpu"
+epochs = 3
+runs = "runs"
+augment = [
+  {name = "RandomScale", scale_limit = 0.5, p = 1},
+  {name = "RandomCrop", class_uniform = 0.5},
+  {name = "HorizontalFlip"},
+  {name = "ElasticTransform", alpha = 40, sigma = 6, alpha_affine = 4},
+  {name = "GaussNoise", p = 0.7},
+  {name = "Blur", p = 0.3},
+]
+)",
+                      (folder / "run.toml").string(), overrides);
+}
+
+/// The losses of all steps, exactly as logged.
+std::vector<std::string> step_losses(const fs::path& folder, const std::string& name) {
+  std::vector<std::string> losses;
+  std::istringstream log(read_file(folder / "runs" / name / "log.jsonl", size_t{1} << 24));
+  for (std::string line; std::getline(log, line);) {
+    const auto entry = nlohmann::json::parse(line);
+    if (entry.at("event") == "step") losses.push_back(entry.at("loss").dump());
+  }
+  return losses;
+}
+
+class ResumedRun : public ::testing::Test {
+ protected:
+  ResumedRun() { streets(folder_.path()); }
+
+  static void streets(const fs::path& folder) {
+    write_streets(folder / "streets",
+                  {.train_images = 8, .val_images = 4, .height = 32, .width = 64});
+  }
+  std::vector<std::string> train(const std::string& name,
+                                 const std::vector<std::string>& more = {}) {
+    RunObserver observer;
+    EXPECT_EQ(TrainingRun(config(folder_.path(), name, more), {}, observer).run(kNever).end,
+              TrainingEnd::finished);
+    return step_losses(folder_.path(), name);
+  }
+  /// The losses of a run that is stopped after `stop` steps, and goes on.
+  std::vector<std::string> train_in_two(const std::string& name, int64_t stop,
+                                        const std::vector<std::string>& more = {}) {
+    const Config run = config(folder_.path(), name, more);
+    Steps first, second;
+    EXPECT_EQ(TrainingRun(run, {}, first).run([&] { return first.taken + 1 >= stop; }).end,
+              TrainingEnd::interrupted);
+    EXPECT_EQ(step_losses(folder_.path(), name).size(), static_cast<size_t>(stop));
+    EXPECT_EQ(TrainingRun(run, {.resume = true}, second).run(kNever).end, TrainingEnd::finished);
+    EXPECT_EQ(second.taken, kSteps - stop) << "no step is taken twice";
+    return step_losses(folder_.path(), name);
+  }
+
+  TemporaryFolder folder_;
+};
+
+TEST_F(ResumedRun, LoaderThreadsAndInterruptionsDoNotChangeABit) {
+  const std::vector<std::string> one = train("one", {"loader.threads=1"});
+  ASSERT_EQ(one.size(), static_cast<size_t>(kSteps));
+  EXPECT_EQ(one, train("two", {"loader.threads=2"}));
+  for (const int64_t stop : {int64_t{1}, kBatches, kBatches + 3}) {
+    SCOPED_TRACE(stop);
+    EXPECT_EQ(one, train_in_two("stopped_" + std::to_string(stop), stop));
+  }
+}
+
+// The first epoch freezes the way down, the others train everything.
+TEST_F(ResumedRun, WhileParametersAreFrozenAndAfter) {
+  const std::vector<std::string> freeze{"freeze=[{pattern = \"down*\", epochs = 1}]"};
+  const std::vector<std::string> whole = train("whole", freeze);
+  EXPECT_NE(whole, train("unfrozen"));
+  for (const int64_t stop : {kBatches, kBatches + 2}) {
+    SCOPED_TRACE(stop);
+    EXPECT_EQ(whole, train_in_two("stopped_" + std::to_string(stop), stop, freeze));
+  }
+  RunObserver observer;
+  try {
+    TrainingRun(config(folder_.path(), "whole"), {.resume = true}, observer);
+    ADD_FAILURE() << "resumed without freezing";
+  } catch (const InputError& error) {
+    EXPECT_NE(std::string(error.what()).find("'freeze' is a list of 0"), std::string::npos)
+        << error.what();
+  }
+}
+
+// Killed between two checkpoints, in a process of its own: whose folder lies in this one's.
+TEST_F(ResumedRun, AKilledRunGoesOnFromItsLastCheckpoint) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  constexpr int64_t kLast = kBatches + 3;
+  ASSERT_EQ(setenv("TEST_TMPDIR", (folder_.path() / "").c_str(), 1), 0);
+  EXPECT_EXIT(
+      {
+        Killer killer(kLast);
+        TrainingRun(config(folder_.path(), "killed", {"checkpoint_seconds=0.001"}), {}, killer)
+            .run(kNever);
+      },
+      ::testing::KilledBySignal(SIGKILL), "");
+  unsetenv("TEST_TMPDIR");
+  fs::path inner;
+  for (const std::string& name : folder_.entries()) {
+    if (fs::exists(folder_ / name / "runs/killed/last.safetensors")) inner = folder_ / name;
+  }
+  ASSERT_FALSE(inner.empty());
+  Steps again;
+  const RunResult result =
+      TrainingRun(config(inner, "killed"), {.resume = true}, again).run(kNever);
+  EXPECT_EQ(result.end, TrainingEnd::finished);
+  EXPECT_GE(again.taken, kSteps - kLast);
+  EXPECT_LE(again.taken, kSteps - kBatches);
+  EXPECT_EQ(step_losses(inner, "killed"), train("whole"));
+}
+
+}  // namespace
+}  // namespace macadam
