@@ -193,6 +193,16 @@ class PhotoReader {
   int64_t unreadable_ = 0;
 };
 
+/// The network for a photo, and for as many windows as it should see at once.
+std::vector<Graph> graphs_of(const LoadedModel& model, const PredictOptions& options,
+                             Device device) {
+  const int height = model.info().height, width = model.info().width;
+  std::vector<Graph> graphs{model.graph(1, height, width)};
+  const int windows = options.tile ? windows_at_once(device, height, width) : 1;
+  if (windows > 1) graphs.push_back(model.graph(windows, height, width));
+  return graphs;
+}
+
 void predict(const PredictOptions& options) {
   const PhotoList list = list_photos(options.images);
   const ResultFolders folders(options.output, result_kinds(options));
@@ -204,7 +214,7 @@ void predict(const PredictOptions& options) {
   const ModelInfo& info = model.info();
   Ops ops = make_ops(stream);
   Predictor predictor = at_size_of(info, options.model, [&] {
-    return Predictor(model.graph(1, info.height, info.width), model.parameters(), stream, ops,
+    return Predictor(graphs_of(model, options, device.device), model.parameters(), stream, ops,
                      {dtype, info.normalization, options.flip});
   });
 

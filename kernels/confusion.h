@@ -1,5 +1,5 @@
 #pragma once
-// From class scores to a mask, and from masks to counts.
+// From class scores to a mask, from sums of probabilities to scores, and from masks to counts.
 
 #include <cstdint>
 
@@ -14,6 +14,10 @@ class ConfusionOps {
   /// classes[p] = index of the largest score of pixel p, the lowest index among equals; NaN counts
   /// as the lowest score. classes: u8 NxHxWx1; scores: floating point NxHxWxC, C <= 255.
   virtual void argmax(const Tensor& scores, const Tensor& classes) = 0;
+  /// Sums of a pixel's class probabilities, with whatever weights, become logarithms of their
+  /// shares (scalar::log_share): scores whose softmax is the mean. sums: f32 NxHxWxC, dense,
+  /// C <= 255, not negative; a pixel without any gets equal scores.
+  virtual void log_shares(const Tensor& sums) = 0;
   /// counts[label * classes + prediction] += 1 for every pixel whose label and prediction are
   /// below `classes`; a label at or above it (255: ignore) is skipped. counts: device memory.
   virtual void count(const Tensor& predictions, const Tensor& labels, int classes,

@@ -6,6 +6,14 @@
 
 namespace macadam {
 
+/// Where the class probabilities of a window are added to those of a photo, and with what weight.
+struct WindowPlace {
+  int top = 0, left = 0;      // of the window in the photo, not negative
+  int height = 1, width = 1;  // of the window; what of it lies beyond the photo is left out
+  bool mirrored = false;      // the scores are those of the window's mirror image
+  bool fades = false;         // the weight is scalar::edge_weight() of row and column; else it is 1
+};
+
 class UpsampleOps {
  public:
   virtual ~UpsampleOps() = default;
@@ -20,6 +28,12 @@ class UpsampleOps {
   /// lowest index among equals; NaN counts as the lowest score. The scores at that size are never
   /// stored. classes: u8 NxHxWx1, dense; x has at most 255 channels.
   virtual void bilinear_argmax(const Tensor& x, const Tensor& classes) = 0;
+  /// sums[top + i, left + j] += weight(i, j) * softmax of the scores that bilinear() would give
+  /// pixel (i, j) of a window of the place's size, or its mirror image (i, width - 1 - j). Those
+  /// scores are never stored. x: finite scores 1xhxwxC; sums: f32 1xHxWxC, dense. At most 255
+  /// classes; height and width at most 32767.
+  virtual void bilinear_add_softmax(const Tensor& x, const WindowPlace& place,
+                                    const Tensor& sums) = 0;
   virtual void bilinear_backward(const Tensor& dy, const Tensor& dx, bool accumulate) = 0;
 };
 

@@ -24,12 +24,15 @@ int scaled(double scale, int extent) {
   return std::max(1, static_cast<int>(std::lround(scale * extent)));
 }
 
-/// The network at every scale of its size; with windows, at its size alone.
-std::vector<Graph> graphs_of(const LoadedModel& model, const PhotoScoring& scoring) {
+/// The network at every scale of its size; with windows, at its size alone, for one and for as many
+/// as it should see at once.
+std::vector<Graph> graphs_of(const LoadedModel& model, const PhotoScoring& scoring, Device device) {
   const int height = model.info().height, width = model.info().width;
   std::vector<Graph> graphs;
   if (scoring.tile) {
     graphs.push_back(model.graph(1, height, width));
+    const int windows = windows_at_once(device, height, width);
+    if (windows > 1) graphs.push_back(model.graph(windows, height, width));
     return graphs;
   }
   for (const double scale : scoring.scales) {
@@ -107,13 +110,14 @@ PhotoScores score_photos(LoadedModel& model, const Dataset& dataset, const Label
                          const PhotoScoring& scoring, Stream& stream, Ops& ops, DType dtype,
                          Observer& observer) {
   const ModelInfo& info = model.info();
-  const std::vector<Graph> graphs = graphs_of(model, scoring);
+  const std::vector<Graph> graphs = graphs_of(model, scoring, stream.device());
   Predictor predictor(graphs, model.parameters(), stream, ops,
                       {dtype, info.normalization, scoring.flip});
   PhotoScores scores{ConfusionMatrix(model.classes()), std::nullopt, 0, 0};
   const bool ids = scoring.at_label_size() && is_of_cityscapes(label_set);
 
   const auto photos = static_cast<int64_t>(dataset.samples.size());
+  Prediction prediction;
   for (int64_t i = 0; i < photos; ++i) {
     const StoredSample sample(dataset.samples[static_cast<size_t>(i)], dataset.masks, label_set);
     const Image& stored = sample.labels();
@@ -124,7 +128,7 @@ PhotoScores score_photos(LoadedModel& model, const Dataset& dataset, const Label
     if (!fault.empty()) observer.on_fault(fault);
     std::vector<PhotoView> views;
     for (const Image& image : images) views.push_back({image.pixels, image.height, image.width});
-    Prediction prediction = predictor.run(views, labels.height, labels.width, false);
+    predictor.run(views, labels.height, labels.width, false, prediction);
     count(labels.pixels, prediction.classes, scores.classes);
     if (ids && sample.ids().height > 0) {
       for (uint8_t& pixel : prediction.classes) pixel = info.inverse_ids[pixel];

@@ -30,7 +30,7 @@ class InferencePool::Lease {
   Lease(const Lease&) = delete;
   Lease& operator=(const Lease&) = delete;
   ~Lease() {
-    std::vector<std::unique_ptr<BatchClassifier>> surplus;
+    std::vector<std::unique_ptr<Classifier>> surplus;
     {
       const std::lock_guard lock(pool_.mutex_);
       if (entry_ != nullptr) --entry_->users;
@@ -43,17 +43,17 @@ class InferencePool::Lease {
   // The plan of a bucket, from now on the one that runs:
 
   /// Null: not made yet.
-  BatchClassifier* find(size_t bucket) {
+  Classifier* find(size_t bucket) {
     const std::lock_guard lock(pool_.mutex_);
     const auto found = replica_.entries.find(bucket);
     if (found == replica_.entries.end()) return nullptr;
     use(found->second);
     return found->second.classifier.get();
   }
-  BatchClassifier* make(size_t bucket) {
+  Classifier* make(size_t bucket) {
     const std::lock_guard making(pool_.making_);
     auto made = pool_.make(replica_, pool_.options_.buckets[bucket]);
-    std::vector<std::unique_ptr<BatchClassifier>> surplus;  // destroyed after `lock`
+    std::vector<std::unique_ptr<Classifier>> surplus;  // destroyed after `lock`
     const std::lock_guard lock(pool_.mutex_);
     ++pool_.counts_.made;
     Entry& entry = replica_.entries[bucket];
@@ -142,8 +142,8 @@ size_t InferencePool::bytes() const {
   return sum;
 }
 
-std::vector<std::unique_ptr<BatchClassifier>> InferencePool::take_surplus() {
-  std::vector<std::unique_ptr<BatchClassifier>> surplus;
+std::vector<std::unique_ptr<Classifier>> InferencePool::take_surplus() {
+  std::vector<std::unique_ptr<Classifier>> surplus;
   while (options_.memory_limit > 0 && bytes() > options_.memory_limit) {
     Replica* owner = nullptr;
     size_t oldest = 0;
@@ -170,22 +170,23 @@ InferencePool::Entry* InferencePool::donor_for(const Shape& bucket) {
   return found;
 }
 
-std::unique_ptr<BatchClassifier> InferencePool::make(Replica& replica, const Shape& bucket) {
+std::unique_ptr<Classifier> InferencePool::make(Replica& replica, const Shape& bucket) {
   Entry* donor = nullptr;
   {
     const std::lock_guard lock(mutex_);
     donor = donor_for(bucket);
     if (donor != nullptr) ++donor->users;
   }
-  const auto release = [&](const BatchClassifier*) {
+  const auto release = [&](const Classifier*) {
     const std::lock_guard lock(mutex_);
     --donor->users;
   };
-  const std::unique_ptr<const BatchClassifier, decltype(release)> kept(
+  const std::unique_ptr<const Classifier, decltype(release)> kept(
       donor == nullptr ? nullptr : donor->classifier.get(), release);
-  auto made = std::make_unique<BatchClassifier>(build_(bucket), parameters_, replica.stream,
-                                                replica.ops, options_.dtype, options_.normalization,
-                                                kept == nullptr ? nullptr : &kept->plan());
+  auto made =
+      std::make_unique<Classifier>(build_(bucket), parameters_, replica.stream, replica.ops,
+                                   ClassifierOptions{options_.dtype, options_.normalization},
+                                   kept == nullptr ? nullptr : &kept->plan());
   size_t alone = made->bytes();
   for (const auto& buffer : made->plan().packed()) alone += buffer->bytes();
   if (options_.memory_limit > 0 && alone > options_.memory_limit) {
@@ -198,7 +199,7 @@ std::unique_ptr<BatchClassifier> InferencePool::make(Replica& replica, const Sha
   return made;
 }
 
-void InferencePool::run(BatchClassifier& classifier, std::span<const InferenceImage> images) {
+void InferencePool::run(Classifier& classifier, std::span<const InferenceImage> images) {
   std::unique_lock making(making_, std::defer_lock);
   if (!classifier.steady()) making.lock();
   classifier.run(images);
@@ -230,7 +231,7 @@ void InferencePool::run(std::span<const InferenceImage> images) {
   lock.unlock();
 
   make_current(device_);
-  BatchClassifier* classifier = lease.find(bucket);
+  Classifier* classifier = lease.find(bucket);
   const bool hit = classifier != nullptr;
   if (!hit) classifier = lease.make(bucket);
   run(*classifier, images);
@@ -249,7 +250,7 @@ void InferencePool::prepare() {
     Lease lease(*this, *replica);
     lock.unlock();
     for (size_t bucket = 0; bucket < options_.buckets.size(); ++bucket) {
-      BatchClassifier* classifier = lease.find(bucket);
+      Classifier* classifier = lease.find(bucket);
       if (classifier == nullptr) classifier = lease.make(bucket);
       // The first run loads code, the second is captured.
       for (int i = 0; i < 2; ++i) run(*classifier, {});

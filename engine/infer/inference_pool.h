@@ -9,7 +9,7 @@
 #include <mutex>
 #include <vector>
 
-#include "engine/infer/batch_classifier.h"
+#include "engine/infer/classifier.h"
 
 namespace macadam {
 
@@ -52,7 +52,7 @@ class InferencePool {
   // Any number of threads may call the others at once.
 
   /// Classifies the photos as one batch of the bucket that holds them all; they may differ in size.
-  /// Smaller photos are continued by their edge pixels and masks cut back (BatchClassifier::run).
+  /// Smaller photos are continued by their edge pixels and masks cut back (Classifier::run).
   /// Waits for a free replica, if possible one that has the plan; else the plan is made: that takes
   /// long (prepare()). Then the plans used least recently are dropped until the rest is within the
   /// memory limit; those that are running stay, so that at most what `replicas` batches need is
@@ -66,7 +66,7 @@ class InferencePool {
  private:
   /// A plan of a replica.
   struct Entry {
-    std::unique_ptr<BatchClassifier> classifier;
+    std::unique_ptr<Classifier> classifier;
     uint64_t last_use = 0;
     int users = 0;  // 0: may be dropped
   };
@@ -74,9 +74,9 @@ class InferencePool {
   class Lease;
 
   size_t bucket_index(int images, int height, int width) const;
-  std::unique_ptr<BatchClassifier> make(Replica& replica, const Shape& bucket);
-  /// BatchClassifier::run(), with making_ unless it is steady.
-  void run(BatchClassifier& classifier, std::span<const InferenceImage> images);
+  std::unique_ptr<Classifier> make(Replica& replica, const Shape& bucket);
+  /// Classifier::run(), with making_ unless it is steady.
+  void run(Classifier& classifier, std::span<const InferenceImage> images);
 
   // With mutex_ held:
   size_t bytes() const;
@@ -84,7 +84,7 @@ class InferencePool {
   template <typename Visit>
   void for_each_plan(const Visit& visit) const;
   /// Takes out what is above the limit, for the caller to destroy without the mutex.
-  std::vector<std::unique_ptr<BatchClassifier>> take_surplus();
+  std::vector<std::unique_ptr<Classifier>> take_surplus();
   /// A plan to share weights with, if possible one of this bucket; null: none yet.
   Entry* donor_for(const Shape& bucket);
 

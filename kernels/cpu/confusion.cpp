@@ -1,4 +1,4 @@
-// Argmax over classes and confusion counts on the CPU.
+// Argmax over classes, shares of probabilities and confusion counts on the CPU.
 
 #include <algorithm>
 #include <array>
@@ -7,6 +7,7 @@
 #include "kernels/cpu/argmax.h"
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/scalar/window.h"
 
 namespace macadam::cpu {
 
@@ -47,6 +48,23 @@ void count_large(const uint8_t* predictions, const uint8_t* labels, int64_t pixe
   }
 }
 
+/// Of up to kBlockPixels pixels.
+void log_shares_block(float* sums, int pixels, int classes) {
+  alignas(64) ClassRow rows[kMostClasses];
+  alignas(64) ClassRow total{};
+  to_class_major(sums, classes, pixels, classes, rows);
+  for (int c = 0; c < classes; ++c) {
+#pragma omp simd
+    for (int p = 0; p < kBlockPixels; ++p) total[p] += rows[c][p];
+  }
+  for (int c = 0; c < classes; ++c) {
+    float* const row = rows[c];
+#pragma omp simd
+    for (int p = 0; p < kBlockPixels; ++p) row[p] = scalar::log_share(row[p], total[p]);
+  }
+  from_class_major(rows, pixels, classes, sums, classes);
+}
+
 class CpuConfusionOps final : public ConfusionOps {
  public:
   void argmax(const Tensor& scores, const Tensor& classes) override {
@@ -64,6 +82,19 @@ class CpuConfusionOps final : public ConfusionOps {
                        result + p);
         }
       });
+    });
+  }
+
+  void log_shares(const Tensor& sums) override {
+    const int classes = sums.shape.c;
+    require(classes <= kMostClasses && sums.dense(), "log shares: at most 255 classes, dense");
+    auto* const values = sums.as<float>();
+    const int64_t chunk = ceil_div(kTaskElements / classes, kBlockPixels) * kBlockPixels;
+    parallel_chunks(sums.shape.pixels(), chunk, [&](int64_t, int64_t begin, int64_t end) {
+      for (int64_t p = begin; p < end; p += kBlockPixels) {
+        const auto pixels = static_cast<int>(std::min<int64_t>(kBlockPixels, end - p));
+        log_shares_block(values + p * classes, pixels, classes);
+      }
     });
   }
 

@@ -8,7 +8,9 @@
 #include "kernels/cpu/copy_pixels.h"
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/scalar/exp_log.h"
 #include "kernels/scalar/resize.h"
+#include "kernels/scalar/window.h"
 
 namespace macadam::cpu {
 
@@ -231,6 +233,69 @@ void bilinear_classes(const Tensor& x, const Tensor& classes) {
   });
 }
 
+/// Scores of up to kBlockPixels pixels that follow each other to class-major probabilities, times
+/// the pixels' weights.
+void weighted_softmax(const float* scores, int pixels, int classes, const ClassRow& weights,
+                      ClassRow* rows) {
+  alignas(64) ClassRow max, sum{};
+  to_class_major(scores, classes, pixels, classes, rows);
+  std::copy_n(rows[0], kBlockPixels, max);
+  for (int c = 1; c < classes; ++c) {
+#pragma omp simd
+    for (int p = 0; p < kBlockPixels; ++p) max[p] = rows[c][p] > max[p] ? rows[c][p] : max[p];
+  }
+  for (int c = 0; c < classes; ++c) {
+    float* const row = rows[c];
+#pragma omp simd
+    for (int p = 0; p < kBlockPixels; ++p) {
+      row[p] = scalar::exp_inline(row[p] - max[p]);
+      sum[p] += row[p];
+    }
+  }
+#pragma omp simd
+  for (int p = 0; p < kBlockPixels; ++p) sum[p] = weights[p] / sum[p];
+  for (int c = 0; c < classes; ++c) {
+#pragma omp simd
+    for (int p = 0; p < kBlockPixels; ++p) rows[c][p] *= sum[p];
+  }
+}
+
+template <typename X>
+void bilinear_sum(const Tensor& x, const WindowPlace& place, const Tensor& sums) {
+  const Shape &in = x.shape, &out = sums.shape;
+  const int classes = in.c, step = place.mirrored ? -classes : classes;
+  const int rows = std::min(place.height, out.h - place.top);
+  const int visible = std::min(place.width, out.w - place.left);  // columns
+  parallel_items(rows, int64_t{place.width} * classes, [&](int64_t row) {
+    const auto h = static_cast<int>(row);
+    const LinearTap tap = scalar::linear_tap(h, in.h, place.height);
+    const float row_weight = place.fades ? scalar::edge_weight(h, place.height) : 1.0f;
+    float* const target = at<float>(sums, pixel_at(out, 0, place.top + h, place.left));
+    const auto add = [&](int first, int columns, const float* values) {
+      alignas(64) ClassRow weighted[kMostClasses];
+      alignas(64) ClassRow weights;
+      for (int begin = 0; begin < columns; begin += kBlockPixels) {
+        const int pixels = std::min(kBlockPixels, columns - begin), column = first + begin;
+        for (int p = 0; p < kBlockPixels; ++p) {
+          const float weight = place.fades ? scalar::edge_weight(column + p, place.width) : 1.0f;
+          weights[p] = row_weight * weight;
+        }
+        weighted_softmax(values + begin * classes, pixels, classes, weights, weighted);
+        // Only some of a window's columns may lie in the photo, and from either side.
+        const int from = place.mirrored ? std::max(0, place.width - visible - column) : 0;
+        const int to = place.mirrored ? pixels : std::min(pixels, visible - column);
+        const int where = place.mirrored ? place.width - 1 - column : column;
+        for (int p = from; p < to; ++p) {
+          float* const sum = target + where * classes + p * step;
+          for (int c = 0; c < classes; ++c) sum[c] += weighted[c][p];
+        }
+      }
+    };
+    bilinear_pieces<X>(x, place.width, pixel_at(in, 0, tap.first, 0),
+                       pixel_at(in, 0, tap.second, 0), tap.weight, add);
+  });
+}
+
 /// to += weight * from for n channels, in whole vectors: what is added beyond the pixel is never
 /// used.
 void add_pixel(const float* from, float weight, float* to, int n) {
@@ -368,6 +433,16 @@ class CpuUpsampleOps final : public UpsampleOps {
     require(x.shape.c <= 255, "bilinear argmax: at most 255 classes");
     check(x.shape, {classes.shape.n, classes.shape.h, classes.shape.w, x.shape.c});
     visit_cpu(x.dtype, [&](auto type) { bilinear_classes<decltype(type)>(x, classes); });
+  }
+
+  void bilinear_add_softmax(const Tensor& x, const WindowPlace& place,
+                            const Tensor& sums) override {
+    require(x.shape.n == 1 && sums.shape.n == 1 && sums.dense(), "one window, dense sums");
+    require(x.shape.c <= kMostClasses, "bilinear softmax: at most 255 classes");
+    require(place.top >= 0 && place.left >= 0, "a window begins in the photo");
+    check(x.shape, {1, place.height, place.width, sums.shape.c});
+    require(sums.dtype == DType::f32, "sums are fp32");
+    visit_cpu(x.dtype, [&](auto type) { bilinear_sum<decltype(type)>(x, place, sums); });
   }
 
   void bilinear_backward(const Tensor& dy, const Tensor& dx, bool accumulate) override {

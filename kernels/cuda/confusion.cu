@@ -1,5 +1,5 @@
-// Argmax and confusion counts. Floors: argmax size(scores) + 1 byte a pixel, counts 2 bytes a
-// pixel.
+// Argmax, shares of probabilities and confusion counts. Floors: argmax size(scores) + 1 byte a
+// pixel, shares twice size(sums), counts 2 bytes a pixel.
 
 #include <algorithm>
 
@@ -7,6 +7,7 @@
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/pixel_tile.cuh"
 #include "kernels/scalar/compare.h"
+#include "kernels/scalar/window.h"
 
 namespace macadam::cuda {
 
@@ -34,6 +35,25 @@ __global__ void __launch_bounds__(kTileThreads)
     best_score = wins ? score : best_score;
   }
   *classes.at(first + thread, 0) = static_cast<uint8_t>(best);
+}
+
+__global__ void __launch_bounds__(kTileThreads)
+    log_shares_kernel(View<float> sums, bool contiguous, TileLayout layout) {
+  auto* tile = dynamic_shared<float>();
+  const int64_t first = static_cast<int64_t>(blockIdx.x) * layout.tile;
+  const int64_t left = layout.pixels - first;
+  const int count = left < layout.tile ? static_cast<int>(left) : layout.tile;
+  load_tile(View<const float>{sums.data, sums.stride}, contiguous, layout, first, count, tile);
+  __syncthreads();
+  const int thread = static_cast<int>(threadIdx.x);
+  if (thread < count) {
+    float* row = tile + thread * layout.row;
+    float total = 0.0f;
+    for (int c = 0; c < layout.channels; ++c) total += row[c];
+    for (int c = 0; c < layout.channels; ++c) row[c] = scalar::log_share(row[c], total);
+  }
+  __syncthreads();
+  store_tile(sums, contiguous, layout, first, count, tile);
 }
 
 /// Pixels that a thread counts one after the other. Runs of one label under one prediction, which
@@ -116,6 +136,14 @@ class CudaConfusionOps final : public ConfusionOps {
              tile_bytes(layout, scores.dtype), view<const T>(scores),
              contiguous_tiles(scores, layout), layout, view<uint8_t>(classes));
     });
+  }
+
+  void log_shares(const Tensor& sums) override {
+    require(sums.shape.c <= 255 && sums.dense(), "at most 255 classes, dense");
+    const TileLayout layout = tile_layout(sums);
+    launch(stream_, log_shares_kernel, blocks_for(layout.pixels, layout.tile), kTileThreads,
+           tile_bytes(layout, DType::f32), view<float>(sums), contiguous_tiles(sums, layout),
+           layout);
   }
 
   void count(const Tensor& predictions, const Tensor& labels, int classes,

@@ -1,11 +1,15 @@
-// Resizing. Floors: forward size(x) + size(y), bilinear_argmax size(x) + a byte a pixel, backward
-// size(dy) + size(dx), size(dx) more when it accumulates. (A backward thread reads every output
-// that reads its pixel; neighbouring threads share those reads in the cache.)
+// Resizing. Floors: forward size(x) + size(y), bilinear_argmax size(x) + a byte a pixel,
+// bilinear_add_softmax size(x) + twice the window's sums, backward size(dy) + size(dx), size(dx)
+// more when it accumulates. (A backward thread reads every output that reads its pixel;
+// neighbouring threads share those reads in the cache.)
 
 #include "kernels/cuda/cuda_ops.h"
+#include "kernels/cuda/pixel_tile.cuh"
 #include "kernels/cuda/spatial.cuh"
 #include "kernels/scalar/compare.h"
 #include "kernels/scalar/resize.h"
+#include "kernels/scalar/softmax.h"
+#include "kernels/scalar/window.h"
 #include "kernels/upsample.h"
 
 namespace macadam::cuda {
@@ -110,38 +114,100 @@ __global__ void __launch_bounds__(kThreads)
   store_channels<Aligned>(dx.at(at.pixel, at.channel), at.count, sum, accumulate);
 }
 
+/// The four pixels of x that a resized pixel of image n is made of.
+struct BilinearTaps {
+  LinearTap rows, columns;
+  int64_t upper, lower;  // the first pixels of their rows
+
+  __device__ BilinearTaps(int n, int h, int w, const Extents& size, const Divisor& by_rows,
+                          const Divisor& by_columns)
+      : rows(scalar::linear_tap(h, size.in_h, size.out_h, by_rows)),
+        columns(scalar::linear_tap(w, size.in_w, size.out_w, by_columns)),
+        upper((static_cast<int64_t>(n) * size.in_h + rows.first) * size.in_w),
+        lower((static_cast<int64_t>(n) * size.in_h + rows.second) * size.in_w) {}
+
+  /// Calls visit(channel, the resized score).
+  template <bool Aligned, typename T, typename Visit>
+  __device__ __forceinline__ void for_each_score(const View<const T>& x, int channels,
+                                                 const Visit& visit) const {
+    constexpr int V = kWidth<T>;
+    for (int channel = 0; channel < channels; channel += V) {
+      const int left = channels - channel, count = left < V ? left : V;
+      float a0[V], a1[V], b0[V], b1[V];
+      load_channels<Aligned>(x.at(upper + columns.first, channel), count, a0);
+      load_channels<Aligned>(x.at(upper + columns.second, channel), count, a1);
+      load_channels<Aligned>(x.at(lower + columns.first, channel), count, b0);
+      load_channels<Aligned>(x.at(lower + columns.second, channel), count, b1);
+#pragma unroll
+      for (int i = 0; i < V; ++i) {
+        if (i >= count) break;
+        visit(channel + i,
+              scalar::bilinear(a0[i], a1[i], b0[i], b1[i], columns.weight, rows.weight));
+      }
+    }
+  }
+};
+
 /// A thread a pixel; the four pixels that it reads are mostly in the cache.
 template <typename T, bool Aligned>
 __global__ void __launch_bounds__(kThreads)
     bilinear_argmax_kernel(SpatialLayout layout, View<const T> x, int channels, uint8_t* classes,
                            Extents size, Divisor by_rows, Divisor by_columns) {
-  constexpr int V = kWidth<T>;
   Place at;
   if (!layout.place(at)) return;
-  const LinearTap rows = scalar::linear_tap(at.h, size.in_h, size.out_h, by_rows);
-  const LinearTap columns = scalar::linear_tap(at.w, size.in_w, size.out_w, by_columns);
-  const int64_t image = static_cast<int64_t>(at.n) * size.in_h;
-  const int64_t upper = (image + rows.first) * size.in_w;
-  const int64_t lower = (image + rows.second) * size.in_w;
+  const BilinearTaps taps(at.n, at.h, at.w, size, by_rows, by_columns);
   int best = 0;
   float best_score = 0;
-  for (int channel = 0; channel < channels; channel += V) {
-    const int left = channels - channel, count = left < V ? left : V;
-    float a0[V], a1[V], b0[V], b1[V];
-    load_channels<Aligned>(x.at(upper + columns.first, channel), count, a0);
-    load_channels<Aligned>(x.at(upper + columns.second, channel), count, a1);
-    load_channels<Aligned>(x.at(lower + columns.first, channel), count, b0);
-    load_channels<Aligned>(x.at(lower + columns.second, channel), count, b1);
-#pragma unroll
-    for (int i = 0; i < V; ++i) {
-      if (i >= count) break;
-      const float score = scalar::bilinear(a0[i], a1[i], b0[i], b1[i], columns.weight, rows.weight);
-      const bool wins = channel + i == 0 || scalar::score_wins(score, best_score);
-      best = wins ? channel + i : best;
-      best_score = wins ? score : best_score;
-    }
-  }
+  taps.for_each_score<Aligned>(x, channels, [&](int channel, float score) {
+    const bool wins = channel == 0 || scalar::score_wins(score, best_score);
+    best = wins ? channel : best;
+    best_score = wins ? score : best_score;
+  });
   classes[at.pixel] = static_cast<uint8_t>(best);
+}
+
+/// What of a window lies in the photo, in tiles of a row's pixels.
+struct WindowTiles {
+  int rows, columns;   // of the window that lie in the photo
+  int tile;            // pixels of a tile
+  int64_t first;       // the window's first pixel in the photo
+  int64_t row_pixels;  // of the photo
+  Divisor by_tiles;    // tiles of a row
+  Divisor by_channels;
+};
+
+/// A block a tile: a thread makes the probabilities of a pixel in shared memory, then neighbouring
+/// threads add neighbouring elements.
+template <typename T, bool Aligned>
+__global__ void __launch_bounds__(kTileThreads)
+    bilinear_add_softmax_kernel(WindowTiles tiles, View<const T> x, int channels, int row_floats,
+                                float* sums, Extents size, bool mirrored, bool fades,
+                                Divisor by_rows, Divisor by_columns) {
+  auto* tile = dynamic_shared<float>();
+  const int h = static_cast<int>(tiles.by_tiles.quotient(blockIdx.x));
+  const int begin =
+      static_cast<int>(blockIdx.x - static_cast<unsigned>(h) * tiles.by_tiles.value()) * tiles.tile;
+  const int left = tiles.columns - begin, count = left < tiles.tile ? left : tiles.tile;
+  const int thread = static_cast<int>(threadIdx.x);
+  if (thread < count) {
+    const int w = begin + thread;
+    const BilinearTaps taps(0, h, mirrored ? size.out_w - 1 - w : w, size, by_rows, by_columns);
+    float* row = tile + thread * row_floats;
+    taps.for_each_score<Aligned>(x, channels, [&](int channel, float z) { row[channel] = z; });
+    const auto score = [&](int c) { return row[c]; };
+    const scalar::SoftmaxStats stats =
+        scalar::softmax_stats(score, channels, [&](int c, float e) { row[c] = e; });
+    const float weight =
+        fades ? scalar::edge_weight(h, size.out_h) * scalar::edge_weight(w, size.out_w) : 1.0f;
+    const float factor = weight / stats.sum;
+    for (int c = 0; c < channels; ++c) row[c] *= factor;
+  }
+  __syncthreads();
+  float* target = sums + (tiles.first + h * tiles.row_pixels + begin) * channels;
+  for (int i = thread; i < count * channels; i += kTileThreads) {
+    const int pixel = tiles.by_channels(i);
+    target[i] += tile[pixel * row_floats + i - pixel * channels];
+  }
 }
 
 /// Checks a resize of x to y, and gives its extents.
@@ -150,6 +216,18 @@ Extents extents_of(const Shape& x, const Shape& y) {
   require(x.h <= 32767 && x.w <= 32767 && y.h <= 32767 && y.w <= 32767,
           "a resize is at most 32767 pixels high and wide");
   return {x.h, x.w, y.h, y.w};
+}
+
+WindowTiles window_tiles(const WindowPlace& place, const Shape& photo, int tile) {
+  WindowTiles tiles;
+  tiles.rows = std::min(place.height, photo.h - place.top);
+  tiles.columns = std::min(place.width, photo.w - place.left);
+  tiles.tile = tile;
+  tiles.first = int64_t{place.top} * photo.w + place.left;
+  tiles.row_pixels = photo.w;
+  tiles.by_tiles = Divisor(std::max(1, (tiles.columns + tile - 1) / tile));
+  tiles.by_channels = Divisor(photo.c);
+  return tiles;
 }
 
 class CudaUpsampleOps final : public UpsampleOps {
@@ -200,6 +278,27 @@ class CudaUpsampleOps final : public UpsampleOps {
       run(aligned ? bilinear_argmax_kernel<T, true> : bilinear_argmax_kernel<T, false>,
           classes.shape, 1, view<const T>(x), x.shape.c, classes.as<uint8_t>(), size,
           size.by_rows(2), size.by_columns(2));
+    });
+  }
+
+  void bilinear_add_softmax(const Tensor& x, const WindowPlace& place,
+                            const Tensor& sums) override {
+    require(x.shape.n == 1 && sums.shape.n == 1 && sums.dense(), "one window, dense sums");
+    require(x.shape.c <= 255, "bilinear softmax: at most 255 classes");
+    require(place.top >= 0 && place.left >= 0, "a window begins in the photo");
+    const Extents size = extents_of(x.shape, {1, place.height, place.width, sums.shape.c});
+    const TileLayout layout = tile_layout(sums);
+    const WindowTiles tiles = window_tiles(place, sums.shape, layout.tile);
+    if (tiles.rows <= 0 || tiles.columns <= 0) return;
+    visit_float(x.dtype, [&](auto type) {
+      using T = decltype(type);
+      const bool aligned = whole_vectors_with_spare({&x}, kWidth<T>);
+      launch(stream_,
+             aligned ? bilinear_add_softmax_kernel<T, true> : bilinear_add_softmax_kernel<T, false>,
+             blocks_for(int64_t{tiles.rows} * tiles.by_tiles.value(), 1), kTileThreads,
+             tile_bytes(layout, DType::f32), tiles, view<const T>(x), x.shape.c, layout.row,
+             sums.as<float>(), size, place.mirrored, place.fades, size.by_rows(2),
+             size.by_columns(2));
     });
   }
 

@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "kernels/reference/array.h"
@@ -22,6 +24,18 @@ class ReferenceConfusionOps : public ConfusionOps {
       out(n, h, w, 0) = best;
     });
     out.write(classes);
+  }
+
+  void log_shares(const Tensor& sums) override {
+    const Array in(sums);
+    Array out(sums.shape);
+    for_each(sums.shape, [&](int n, int h, int w, int c) {
+      double total = 0;
+      for (int other = 0; other < sums.shape.c; ++other) total += in(n, h, w, other);
+      const double share = total > 0 ? in(n, h, w, c) / total : 0;
+      out(n, h, w, c) = std::log(std::max(share, double{std::numeric_limits<float>::min()}));
+    });
+    out.write(sums);
   }
 
   void count(const Tensor& predictions, const Tensor& labels, int classes,

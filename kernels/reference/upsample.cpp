@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <vector>
 
 #include "kernels/reference/array.h"
 #include "kernels/reference/families.h"
@@ -85,6 +86,32 @@ class ReferenceUpsampleOps : public UpsampleOps {
       }
     });
     out.write(classes);
+  }
+
+  void bilinear_add_softmax(const Tensor& x, const WindowPlace& place,
+                            const Tensor& sums) override {
+    const Array in(x);
+    Array out(sums);
+    const Shape window{1, place.height, place.width, x.shape.c};
+    std::vector<double> scores(static_cast<size_t>(window.c));
+    for (int h = 0; h < std::min(window.h, sums.shape.h - place.top); ++h)
+      for (int w = 0; w < std::min(window.w, sums.shape.w - place.left); ++w) {
+        std::fill(scores.begin(), scores.end(), 0.0);
+        for_each_bilinear_tap(x.shape, window, h, place.mirrored ? window.w - 1 - w : w,
+                              [&](int ih, int iw, double weight) {
+                                for (int c = 0; c < window.c; ++c)
+                                  scores[static_cast<size_t>(c)] += weight * in(0, ih, iw, c);
+                              });
+        const double top = *std::max_element(scores.begin(), scores.end());
+        double total = 0;
+        for (const double score : scores) total += std::exp(score - top);
+        const int weight =
+            place.fades ? std::min(h + 1, window.h - h) * std::min(w + 1, window.w - w) : 1;
+        for (int c = 0; c < window.c; ++c)
+          out(0, place.top + h, place.left + w, c) +=
+              weight * std::exp(scores[static_cast<size_t>(c)] - top) / total;
+      }
+    out.write(sums);
   }
 
   void bilinear_backward(const Tensor& dy, const Tensor& dx, bool accumulate) override {

@@ -190,10 +190,11 @@ class CudaPredictor : public CudaTest {
 
   /// Photos of the window's size and others, masks of the photo's size and others.
   static Seen see(OnDevice& place, const Network& network, const PredictorOptions& options) {
-    const Graph graph = network.build({1, 8, 12, 3}, kClasses);
-    Parameters parameters(graph.parameters(), place.stream, false);
+    const std::vector<Graph> graphs{network.build({1, 8, 12, 3}, kClasses),
+                                    network.build({5, 8, 12, 3}, kClasses)};
+    Parameters parameters(graphs.front().parameters(), place.stream, false);
     set_hashed_values(parameters);
-    Predictor predictor(graph, parameters, place.stream, place.ops, options);
+    Predictor predictor(graphs, parameters, place.stream, place.ops, options);
     Seen seen;
     const auto run = [&](const Photo& p, int out_height, int out_width, bool keep) {
       Prediction prediction = predictor.run(p.rgb, p.height, p.width, out_height, out_width, keep);

@@ -137,6 +137,15 @@ TEST_P(PredictorTest, WindowsCoverAnyPhoto) {
   }
 }
 
+/// Where windows begin: every half one, the last flush with the end.
+std::vector<int> starts(int extent, int window) {
+  std::vector<int> found{0};
+  while (found.back() + window < extent) {
+    found.push_back(std::min(found.back() + window / 2, extent - window));
+  }
+  return found;
+}
+
 /// Probabilities of scores, pixel by pixel.
 std::vector<double> probabilities_of(const std::vector<float>& scores) {
   std::vector<double> result;
@@ -148,6 +157,90 @@ std::vector<double> probabilities_of(const std::vector<float>& scores) {
     }
   }
   return result;
+}
+
+TEST_P(PredictorTest, WindowsAreBlendedAsLoopsInDoubleDo) {
+  constexpr int kRows = kWindow.h, kColumns = kWindow.w;
+  const Shape three{3, kRows, kColumns, 3};
+  const std::vector<Graph> together{
+      graph_, GetParam() ? half_scores(three) : small_resnet(three, kClasses)};
+  for (const auto& [height, width, flip] :
+       {std::tuple{8, 13, false}, {5, 7, false}, {17, 41, false}, {8, 12, true}, {21, 29, true}}) {
+    const std::vector<uint8_t> rgb = photo(height, width);
+    const auto pixel_of = [&, width = width](int y, int x) {
+      return static_cast<size_t>(y * width + x);
+    };
+    std::vector<double> wanted(pixel_of(height, 0) * kClasses);
+    for (const int top : starts(height, kRows)) {
+      for (const int left : starts(width, kColumns)) {
+        for (int pass = 0; pass < (flip ? 2 : 1); ++pass) {
+          const auto column_of = [&](int x) { return pass == 0 ? x : kColumns - 1 - x; };
+          std::vector<uint8_t> seen;
+          for (int y = 0; y < kRows; ++y) {
+            for (int x = 0; x < kColumns; ++x) {
+              const size_t pixel =
+                  pixel_of(std::min(top + y, height - 1), std::min(left + column_of(x), width - 1));
+              seen.insert(seen.end(), &rgb[3 * pixel], &rgb[3 * pixel] + 3);
+            }
+          }
+          const std::vector<double> found = probabilities_of(scores_of(seen));
+          for (int y = 0; y < std::min(kRows, height - top); ++y) {
+            for (int x = 0; x < std::min(kColumns, width - left); ++x) {
+              const double weight = std::min(y + 1, kRows - y) * std::min(x + 1, kColumns - x);
+              for (size_t c = 0; c < kClasses; ++c) {
+                wanted[pixel_of(top + y, left + x) * kClasses + c] +=
+                    weight * found[static_cast<size_t>(y * kColumns + column_of(x)) * kClasses + c];
+              }
+            }
+          }
+        }
+      }
+    }
+    for (size_t p = 0; p < wanted.size(); p += kClasses) {
+      double total = 0;
+      for (size_t c = 0; c < kClasses; ++c) total += wanted[p + c];
+      for (size_t c = 0; c < kClasses; ++c) wanted[p + c] /= total;
+    }
+    options_.flip = flip;
+    Predictor one(graph_, parameters_, stream_, ops_, options_);
+    Predictor many(together, parameters_, stream_, ops_, options_);
+    for (Predictor* predictor : {&one, &many}) {
+      const Prediction kept = predictor->run(rgb, height, width, height, width, true);
+      ASSERT_EQ(kept.scores.size(), wanted.size());
+      for (size_t i = 0; i < wanted.size(); ++i) {
+        ASSERT_NEAR(std::exp(static_cast<double>(kept.scores[i])), wanted[i], 1e-5);
+      }
+      EXPECT_EQ(wrong(kept.classes, kept.scores), 0);
+      EXPECT_EQ(predictor->run(rgb, height, width, height, width, false).classes, kept.classes);
+    }
+  }
+}
+
+TEST_P(PredictorTest, APredictionsMemoryServesTheNext) {
+  Predictor predictor(graph_, parameters_, stream_, ops_, options_);
+  Prediction prediction;
+  for (const auto& [height, width, keep] :
+       {std::tuple{30, 12, true}, {8, 12, false}, {17, 41, true}, {5, 7, false}}) {
+    const std::vector<uint8_t> rgb = photo(height, width);
+    const PhotoView view{rgb, height, width};
+    predictor.run({&view, 1}, height, width, keep, prediction);
+    const Prediction wanted = predict(rgb, height, width, height, width, keep);
+    EXPECT_EQ(prediction.height, height);
+    EXPECT_EQ(prediction.width, width);
+    EXPECT_EQ(prediction.classes, wanted.classes);
+    EXPECT_EQ(prediction.scores, wanted.scores);
+  }
+}
+
+TEST(WindowsAtOnce, AreAsManyPixelsAsALargeImage) {
+  const Device cpu, gpu{DeviceKind::cuda, 0};
+  EXPECT_EQ(windows_at_once(gpu, 1024, 2048), 1);
+  EXPECT_EQ(windows_at_once(gpu, 512, 1024), 4);
+  EXPECT_EQ(windows_at_once(gpu, 8, 8), 8);
+  EXPECT_EQ(windows_at_once(cpu, 512, 1024), 1);
+  EXPECT_EQ(windows_at_once(cpu, 256, 512), 4);
+  EXPECT_EQ(windows_at_once(cpu, 128, 256), 8);
+  EXPECT_EQ(windows_at_once(cpu, 4096, 4096), 1);
 }
 
 TEST_P(PredictorTest, ProbabilitiesOfSeveralViewsAreAveraged) {

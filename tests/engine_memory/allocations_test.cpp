@@ -1,10 +1,11 @@
-// A training step allocates nothing once it is warm.
+// A training step, an evaluated batch and a predicted photo allocate nothing once they are warm.
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <omp.h>
 
 #include "engine/infer/evaluator.h"
+#include "engine/infer/predictor.h"
 #include "engine/train/training_step.h"
 #include "models/network.h"
 #include "tests/engine/cpu_dtypes.h"
@@ -22,8 +23,8 @@ constexpr int kClasses = 8;
 constexpr int kSteps = 3;
 
 void expect_none(const char* what, const Allocations& found) {
-  std::printf("%s: allocations in %d steps: project %ld, oneDNN %ld, OpenMP %ld, unknown %ld\n",
-              what, kSteps, found.project, found.onednn, found.openmp, found.unknown);
+  std::printf("%s: allocations: project %ld, oneDNN %ld, OpenMP %ld, unknown %ld\n", what,
+              found.project, found.onednn, found.openmp, found.unknown);
   EXPECT_EQ(found.project, 0);
   EXPECT_EQ(found.unknown, 0);
 }
@@ -120,6 +121,39 @@ TEST_P(AllocationFree, AnEvaluatedBatchHasNone) {
   AllocationCount count;
   for (int i = 0; i < kSteps; ++i) evaluator.add(batch);
   expect_none("evaluation", count.stop());
+}
+
+TEST_P(AllocationFree, APredictedPhotoHasNone) {
+  const auto graph_of = [](Shape shape) {
+    return build_network({"unet_mini", kClasses, {}}, shape);
+  };
+  const std::vector<Graph> graphs{graph_of({1, 32, 48, 3}), graph_of({1, 48, 64, 3}),
+                                  graph_of({4, 32, 48, 3})};
+  Stream stream;
+  Ops ops = make_ops(stream);
+  Parameters parameters(graphs.front().parameters(), stream, false);
+  parameters.initialise(1);
+  const std::vector<uint8_t> bytes(size_t{3} * 40 * 80, 77);
+  const auto view = [&](int height, int width) {
+    const auto size = static_cast<size_t>(3 * height * width);
+    return PhotoView{std::span(bytes).first(size), height, width};
+  };
+  const std::vector<PhotoView> at_once{view(32, 48)}, in_windows{view(40, 80)},
+      scales{view(32, 48), view(48, 64)};
+  for (const bool flip : {false, true}) {
+    Predictor predictor(graphs, parameters, stream, ops, {GetParam(), {}, flip});
+    Prediction prediction;
+    const auto see = [&] {
+      predictor.run(at_once, 32, 48, flip, prediction);
+      predictor.run(at_once, 70, 90, flip, prediction);
+      predictor.run(in_windows, 40, 80, !flip, prediction);
+      predictor.run(scales, 60, 70, flip, prediction);
+    };
+    see();
+    AllocationCount count;
+    see();
+    expect_none(flip ? "prediction, flipped too" : "prediction", count.stop());
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, AllocationFree, ::testing::ValuesIn(cpu_dtypes()),

@@ -43,6 +43,20 @@ OpCase confusion_count(Shape shape, int classes) {
 
 namespace {
 
+OpCase log_shares(Shape shape, const std::string& name, Fill fill) {
+  const auto prepare = [](Ops& ops) {
+    PreparedOp op;
+    op.call = [&ops](const Arguments& a) { ops.confusion->log_shares(a("sums")); };
+    return op;
+  };
+  return OpCase{.op = "log_shares",
+                .name = shape.text() + name,
+                .dtype = DType::f32,
+                .operands = {update("sums", shape, DType::f32, std::move(fill))},
+                .prepare = prepare,
+                .forward = nullptr};
+}
+
 OpCase argmax_filled(Shape scores, DType dtype, const std::string& name, Fill fill) {
   OpCase op = argmax(scores, dtype);
   op.name += name;
@@ -80,6 +94,10 @@ std::vector<OpCase> confusion_cases() {
                                     values({std::numeric_limits<double>::quiet_NaN()})));
     }
   }
+  for (const Shape shape : {Shape{1, 1, 1, 1}, Shape{2, 5, 9, 8}, Shape{2, 17, 23, 19},
+                            Shape{1, 5, 9, 33}, Shape{1, 5, 9, 255}, Shape{1, 3, 1023, 11}})
+    cases.push_back(log_shares(shape, "", uniform(0, 700)));
+  cases.push_back(log_shares({1, 5, 9, 3}, "_zeros", values({0, 0, 0, 0, 4, 0, 1e-38, 3e-38, 1})));
   for (const int classes : {1, 2, 8, 19, 64, 255})
     cases.push_back(confusion_count({2, 17, 23, 1}, classes));
   cases.push_back(confusion_count({1, 7, 2047, 1}, 19));

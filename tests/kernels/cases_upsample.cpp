@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include "tests/kernels/op_cases.h"
 
 namespace macadam::testbed {
@@ -134,6 +136,54 @@ OpCase bilinear_argmax(const ResizeCase& r, DType dtype, Variant variant) {
                 .forward = nullptr};
 }
 
+/// `photo`: height and width of the sums.
+OpCase bilinear_add_softmax(Shape scores, const WindowPlace& place, std::pair<int, int> photo,
+                            DType dtype, Layout layout = Layout::dense) {
+  const auto prepare = [=](Ops& ops) {
+    PreparedOp op;
+    op.call = [=, &ops](const Arguments& a) {
+      ops.upsample->bilinear_add_softmax(a("x"), place, a("sums"));
+    };
+    return op;
+  };
+  const auto [height, width] = photo;
+  const std::string name =
+      fmt::format("{}_to_{}x{}_at_{}_{}_of_{}x{}{}{}{}", scores.text(), place.height, place.width,
+                  place.top, place.left, height, width, place.mirrored ? "_mirrored" : "",
+                  place.fades ? "_fading" : "", suffix(layout));
+  return OpCase{.op = "bilinear_add_softmax",
+                .name = name,
+                .dtype = dtype,
+                .operands = {laid_out(input("x", scores, dtype, normal(0, 3)), layout, 0),
+                             update("sums", {1, height, width, scores.c}, DType::f32, uniform(0, 9))
+                                 .loose(kCoordinateSlack)},
+                .prepare = prepare,
+                .forward = nullptr};
+}
+
+std::vector<OpCase> add_softmax_cases(DType dtype) {
+  std::vector<OpCase> cases;
+  const auto add = [&](Shape scores, const WindowPlace& place, std::pair<int, int> photo,
+                       Layout layout = Layout::dense) {
+    cases.push_back(bilinear_add_softmax(scores, place, photo, dtype, layout));
+  };
+  add({1, 1, 1, 1}, {0, 0, 1, 1}, {1, 1});
+  for (const bool mirrored : {false, true}) {
+    for (const bool fades : {false, true}) {
+      add({1, 5, 9, 8}, {3, 2, 10, 18, mirrored, fades}, {15, 31});     // inside
+      add({1, 10, 18, 11}, {0, 0, 10, 18, mirrored, fades}, {10, 18});  // the whole photo
+      add({1, 6, 70, 19}, {2, 5, 6, 140, mirrored, fades}, {5, 76});    // beyond its end
+      add({1, 9, 20, 3}, {0, 0, 4, 8, mirrored, fades}, {7, 8});        // reduced
+    }
+    add({1, 3, 4, 255}, {1, 2, 5, 7, mirrored, true}, {7, 11});
+    add({1, 3, 300, 33}, {0, 0, 3, 300, mirrored, true}, {3, 300});
+    for (const Layout layout : {Layout::slices, Layout::ragged_slices, Layout::padded}) {
+      add({1, 5, 9, 19}, {1, 1, 10, 18, mirrored, true}, {11, 19}, layout);
+    }
+  }
+  return cases;
+}
+
 }  // namespace
 
 std::vector<OpCase> upsample_cases() {
@@ -141,6 +191,7 @@ std::vector<OpCase> upsample_cases() {
   for (const DType dtype : kFloatTypes) {
     cases.push_back(bilinear_argmax({{1, 3, 40, 255}, 7, 9}, dtype, {}));
     cases.push_back(bilinear_argmax({{1, 3, 300, 8}, 5, 700}, dtype, {}));
+    for (OpCase& op : add_softmax_cases(dtype)) cases.push_back(std::move(op));
     for (const SizedCase& s : sizes()) {
       cases.push_back(bilinear_argmax(s.resize, dtype, {.layout = s.layout}));
       const Variant variant{.layout = s.layout};

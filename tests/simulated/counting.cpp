@@ -387,6 +387,14 @@ class CountedUpsample final : public UpsampleOps {
     book_.note("up-sampling", bytes_of({&x, &classes}),
                [&] { inner_->bilinear_argmax(x, classes); });
   }
+  void bilinear_add_softmax(const Tensor& x, const WindowPlace& place,
+                            const Tensor& sums) override {
+    const Shape window{1, std::min(place.height, sums.shape.h - place.top),
+                       std::min(place.width, sums.shape.w - place.left), sums.shape.c};
+    const Tensor added(sums.data, window, sums.dtype, sums.device);
+    book_.note("up-sampling", bytes_of(x) + result_bytes(added, true),
+               [&] { inner_->bilinear_add_softmax(x, place, sums); });
+  }
   void bilinear_backward(const Tensor& dy, const Tensor& dx, bool accumulate) override {
     book_.note("up-sampling", bytes_of(dy) + result_bytes(dx, accumulate),
                [&] { inner_->bilinear_backward(dy, dx, accumulate); });

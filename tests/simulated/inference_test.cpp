@@ -89,15 +89,17 @@ struct Seen {
   bool operator==(const Seen&) const = default;
 };
 
-/// Photos of the window's size and of another, each twice; masks of several sizes.
+/// Photos of the window's size and of another, seen by up to three windows at once, each twice;
+/// masks of several sizes.
 Seen see(Device device, bool flip) {
   OnDevice place(device);
-  const Graph graph = small_resnet({1, 8, 12, 3}, kClasses);
-  Parameters parameters(graph.parameters(), place.stream, false);
+  const std::vector<Graph> graphs{small_resnet({1, 8, 12, 3}, kClasses),
+                                  small_resnet({3, 8, 12, 3}, kClasses)};
+  Parameters parameters(graphs.front().parameters(), place.stream, false);
   set_hashed_values(parameters);
   PredictorOptions options;
   options.flip = flip;
-  Predictor predictor(graph, parameters, place.stream, place.ops, options);
+  Predictor predictor(graphs, parameters, place.stream, place.ops, options);
   Seen seen;
   for (uint32_t i = 0; i < 6; ++i) {
     const int height = i % 2 == 0 ? 8 : 11, width = i % 2 == 0 ? 12 : 17;

@@ -1,0 +1,162 @@
+#include "engine/infer/classifier.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "engine/graph/rewrite.h"
+
+namespace macadam {
+
+namespace {
+
+PlanOptions plan_options(DType dtype, const Plan* weights_of) {
+  PlanOptions options;
+  options.mode = Mode::infer;
+  options.dtype = dtype;
+  options.weights_of = weights_of;
+  return options;
+}
+
+size_t pixels_of(int height, int width) {
+  return static_cast<size_t>(height) * static_cast<size_t>(width);
+}
+
+}  // namespace
+
+Classifier::Classifier(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
+                       const ClassifierOptions& options, const Plan* weights_of)
+    : stream_(stream),
+      ops_(ops),
+      normalization_(options.normalization),
+      plan_(without_last_upsampling(graph), parameters, stream, ops,
+            plan_options(options.dtype, weights_of)),
+      batch_(plan_.input().shape),
+      uploaded_(stream.device()) {
+  const Shape scores = graph.shape(graph.output());
+  require(scores.h == batch_.h && scores.w == batch_.w, "the network scores every pixel");
+  const Device device = stream.device();
+  const auto values = static_cast<size_t>(batch_.elements());
+  const auto pixels = static_cast<size_t>(batch_.pixels()), places = static_cast<size_t>(batch_.n);
+  host_images_ = Buffer::host_for(device, values);
+  host_classes_ = Buffer::host_for(device, pixels);
+  std::memset(host_images_.data(), 0, values);
+  if (device.is_cuda()) {
+    device_images_ = Buffer(device, values);
+    device_classes_ = Buffer(device, pixels);
+  }
+  mirrors_ = Buffer(device, places);
+  const Buffer ones = Buffer::host_for(device, places);
+  std::memset(ones.data(), 1, places);
+  copy_bytes(stream, mirrors_.data(), ones.data(), places);
+  plan_.pack_weights();
+  stream.synchronize();  // other streams may read the weights from now on
+}
+
+size_t Classifier::bytes() const {
+  return plan_.memory().arena + static_cast<size_t>(batch_.elements() + batch_.pixels()) +
+         mirrors_.bytes();
+}
+
+void Classifier::put(int place, const PhotoView& photo, int top, int left) {
+  uploaded_.synchronize();
+  fill(place, photo, top, left);
+}
+
+void Classifier::fill(int place, const PhotoView& photo, int top, int left) {
+  require(place >= 0 && place < batch_.n, "a place of the batch");
+  require(top >= 0 && top < photo.height && left >= 0 && left < photo.width,
+          "an image begins in the photo");
+  require(photo.rgb.size() == 3 * pixels_of(photo.height, photo.width), "three bytes a pixel");
+  const auto row = static_cast<size_t>(batch_.w) * 3;
+  const auto photo_row = static_cast<size_t>(photo.width) * 3;
+  const int height = std::min(batch_.h, photo.height - top);
+  const auto inside = static_cast<size_t>(std::min(batch_.w, photo.width - left)) * 3;
+  uint8_t* out = reinterpret_cast<uint8_t*>(host_images_.data()) +
+                 static_cast<size_t>(place) * static_cast<size_t>(batch_.h) * row;
+  const uint8_t* from =
+      photo.rgb.data() + static_cast<size_t>(top) * photo_row + static_cast<size_t>(left) * 3;
+  for (int y = 0; y < height; ++y, from += photo_row) {
+    uint8_t* const end = out + row;
+    out = std::copy_n(from, inside, out);
+    for (; out != end; ++out) *out = out[-3];
+  }
+  for (int y = height; y < batch_.h; ++y) out = std::copy_n(out - row, row, out);
+}
+
+void Classifier::cut_back(const InferenceImage& image, size_t place) const {
+  const auto height = static_cast<size_t>(image.height), width = static_cast<size_t>(image.width);
+  const auto rows = static_cast<size_t>(batch_.h), row = static_cast<size_t>(batch_.w);
+  const auto* first = reinterpret_cast<const uint8_t*>(host_classes_.data()) + place * rows * row;
+  for (size_t y = 0; y < height; ++y) {
+    std::copy_n(first + y * row, width, image.classes.data() + y * width);
+  }
+}
+
+Tensor Classifier::images() const {
+  const Buffer& images = device_images_ ? device_images_ : host_images_;
+  return {images.data(), batch_, DType::u8, stream_.device()};
+}
+
+void Classifier::upload() {
+  if (!device_images_) return;
+  copy_bytes(stream_, device_images_.data(), host_images_.data(), device_images_.bytes());
+  uploaded_.record(stream_);
+}
+
+void Classifier::forward(bool mirrored) {
+  const auto* mirrors = reinterpret_cast<const uint8_t*>(mirrors_.data());
+  ops_.augment->prepare_images(images(), mirrored ? mirrors : nullptr, normalization_,
+                               plan_.input());
+  plan_.forward();
+}
+
+const Tensor& Classifier::score(bool mirrored) {
+  Replay& replay = mirrored ? scoring_mirrored_ : scoring_;
+  replay.run(stream_, [this, mirrored] { forward(mirrored); });
+  return plan_.output();
+}
+
+Tensor Classifier::scores(int place) const {
+  require(place >= 0 && place < batch_.n, "a place of the batch");
+  Tensor one = plan_.output();
+  one.shape.n = 1;
+  one.data =
+      static_cast<std::byte*>(one.data) +
+      static_cast<size_t>(place * one.shape.pixels() * one.pixel_stride) * size_of(one.dtype);
+  return one;
+}
+
+void Classifier::classify() {
+  const bool copies = static_cast<bool>(device_images_);
+  const Buffer& masks = copies ? device_classes_ : host_classes_;
+  const Tensor classes(masks.data(), {batch_.n, batch_.h, batch_.w, 1}, DType::u8,
+                       stream_.device());
+  if (copies) {
+    copy_bytes(stream_, device_images_.data(), host_images_.data(), device_images_.bytes());
+  }
+  forward(false);
+  const Tensor& scores = plan_.output();
+  if (scores.shape.h == batch_.h && scores.shape.w == batch_.w) {
+    ops_.confusion->argmax(scores, classes);
+  } else {
+    ops_.upsample->bilinear_argmax(scores, classes);
+  }
+  if (copies) copy_bytes(stream_, host_classes_.data(), masks.data(), masks.bytes());
+}
+
+void Classifier::run(std::span<const InferenceImage> images) {
+  require(images.size() <= static_cast<size_t>(batch_.n), "photos that the batch holds");
+  for (size_t i = 0; i < images.size(); ++i) {
+    const InferenceImage& image = images[i];
+    require(image.height <= batch_.h && image.width <= batch_.w,
+            "photos of at most the network's size");
+    require(image.classes.size() == pixels_of(image.height, image.width),
+            "one byte a pixel of the mask");
+    fill(static_cast<int>(i), {image.rgb, image.height, image.width}, 0, 0);
+  }
+  classifying_.run(stream_, [this] { classify(); });
+  stream_.synchronize();
+  for (size_t i = 0; i < images.size(); ++i) cut_back(images[i], i);
+}
+
+}  // namespace macadam

@@ -1,0 +1,92 @@
+#pragma once
+// A network at work on batches of photos in host memory: one plan, what feeds it, and the choice of
+// the class.
+
+#include <cstdint>
+#include <span>
+
+#include "engine/plan/plan.h"
+#include "engine/plan/replay.h"
+#include "kernels/augment.h"
+
+namespace macadam {
+
+/// A photo as it is shown to the network: height x width x 3 bytes of host memory.
+struct PhotoView {
+  std::span<const uint8_t> rgb;
+  int height = 0, width = 0;
+};
+
+/// A photo and where its mask goes, both in host memory.
+struct InferenceImage {
+  int height = 0, width = 0;
+  std::span<const uint8_t> rgb;  // height x width x 3
+  std::span<uint8_t> classes;    // height x width, written
+};
+
+struct ClassifierOptions {
+  DType dtype = DType::f32;
+  Normalization normalization;
+};
+
+class Classifier {
+ public:
+  /// `graph` decides batch and size and scores every pixel. `weights_of`: PlanOptions::weights_of.
+  /// Packs what weights it does not share. `parameters`, `stream` and `ops` outlive it.
+  Classifier(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
+             const ClassifierOptions& options, const Plan* weights_of = nullptr);
+
+  /// Writes each photo's classes; returns when they are there. A photo smaller than the network's
+  /// input is continued to the right and below by its edge pixels, and its mask is cut back. The
+  /// last up-sampling and the choice of the class are one kernel: scores at full size are never in
+  /// memory. On CUDA uploads, network and downloads are one captured graph. Places of the batch
+  /// without a photo are computed on what was there before. Requires at most as many photos as the
+  /// batch has, none larger than its images.
+  void run(std::span<const InferenceImage> images);
+
+  /// Whether the next run() only replays: Replay::steady().
+  bool steady() const { return classifying_.steady(stream_); }
+
+  // The same in parts, for masks that are made of more than one score a pixel:
+
+  // run() comes after all of their work is done, as Stream::synchronize() says.
+
+  /// Makes what of the photo lies at and after (top, left) the image at `place` of the batch,
+  /// continued to the right and below by edge pixels. Requires that it begins in the photo.
+  void put(int place, const PhotoView& photo, int top = 0, int left = 0);
+  /// Brings the images to the device; after it put() may be called again.
+  void upload();
+  /// Queues the network on the images, or on their mirror images, and gives its scores: those of
+  /// its last layer but the up-sampling, NxhxwxC, until the next call.
+  const Tensor& score(bool mirrored);
+  /// Those of one image: 1xhxwxC.
+  Tensor scores(int place) const;
+
+  /// N x height x width x 3 of the images.
+  const Shape& shape() const { return batch_; }
+  const Plan& plan() const { return plan_; }
+  /// Bytes on the device, without packed weights.
+  size_t bytes() const;
+
+ private:
+  void fill(int place, const PhotoView& photo, int top, int left);
+  void cut_back(const InferenceImage& image, size_t place) const;
+  /// The images in the device's memory.
+  Tensor images() const;
+  /// Queues all the work of a batch.
+  void classify();
+  void forward(bool mirrored);
+
+  Stream& stream_;
+  Ops& ops_;
+  Normalization normalization_;
+  Plan plan_;  // without the last up-sampling
+  Shape batch_;
+  Buffer host_images_, host_classes_;
+  Buffer device_images_, device_classes_;  // empty where the device's memory is the host's
+  Buffer mirrors_;                         // a byte an image, none zero
+  Event uploaded_;
+  Replay classifying_, scoring_, scoring_mirrored_;
+};
+
+}  // namespace macadam
