@@ -120,7 +120,7 @@ void Table::add_elementwise() {
   }
   add_pointwise("add_relu", [=](Workbench& w) {
     const Tensor a = w.random(shape, dtype), b = w.random(shape, dtype), y = w.random(shape, dtype);
-    return Call{[=, &ops = w.ops()] { ops.elementwise->add(a, b, y, true); }, 3 * y.bytes()};
+    return Call{[=, &ops = w.ops()] { ops.elementwise->add(a, b, 1, y, true); }, 3 * y.bytes()};
   });
   add_pointwise("fill", [=](Workbench& w) {
     const Tensor y = w.random(shape, dtype);

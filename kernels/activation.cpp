@@ -9,6 +9,8 @@ std::string_view name_of(Activation kind) {
     case Activation::relu6: return "relu6";
     case Activation::sigmoid: return "sigmoid";
     case Activation::silu: return "silu";
+    case Activation::hardswish: return "hardswish";
+    case Activation::hardsigmoid: return "hardsigmoid";
   }
   throw std::logic_error("requirement violated: an activation");
 }

@@ -11,18 +11,22 @@
 namespace macadam {
 
 enum class Activation : uint8_t {
-  identity,  // x
-  relu,      // max(x, 0)
-  relu6,     // min(max(x, 0), 6)
-  sigmoid,   // 1 / (1 + exp(-x))
-  silu,      // x * sigmoid(x); Elfwing et al., 2018 ("swish")
+  identity,     // x
+  relu,         // max(x, 0)
+  relu6,        // min(max(x, 0), 6)
+  sigmoid,      // 1 / (1 + exp(-x))
+  silu,         // x * sigmoid(x); Elfwing et al., 2018 ("swish")
+  hardswish,    // x * hardsigmoid(x); Howard et al., 2019
+  hardsigmoid,  // min(max(x + 3, 0), 6) / 6, as PyTorch (Keras until version 3 has a slope of 0.2)
 };
 
-/// "identity", "relu", "relu6", "sigmoid", "silu".
+/// "identity", "relu", "relu6", "sigmoid", "silu", "hardswish", "hardsigmoid".
 std::string_view name_of(Activation kind);
 
 /// Whether the gradient of `kind` is computed from its input x (else from its output y).
-constexpr bool gradient_reads_input(Activation kind) { return kind == Activation::silu; }
+constexpr bool gradient_reads_input(Activation kind) {
+  return kind == Activation::silu || kind == Activation::hardswish;
+}
 
 /// Inverted dropout: an element is kept with probability 1 - p and then multiplied by scale().
 /// The probability is rounded to 1/65536, and the mask is a pure function of
@@ -45,7 +49,8 @@ class ActivationOps {
   /// y = kind(x); NaN passes through.
   virtual void activate(Activation kind, const Tensor& x, const Tensor& y) = 0;
   /// dx = dy * kind'(x), added to dx if `accumulate`. `saved` is x where
-  /// gradient_reads_input(kind), else y. relu6 has no gradient at 0 and at 6, as PyTorch.
+  /// gradient_reads_input(kind), else y. relu6 has no gradient at 0 and at 6, as PyTorch, and
+  /// hardsigmoid none where y, as it was rounded, is 0 or 1.
   virtual void activate_backward(Activation kind, const Tensor& saved, const Tensor& dy,
                                  const Tensor& dx, bool accumulate) = 0;
   /// y = kept ? x * scale : 0.

@@ -7,7 +7,8 @@ namespace macadam {
 namespace {
 
 int output_extent(int input, int kernel, int stride, int dilation, int before, int after) {
-  return (input + before + after - dilation * (kernel - 1) - 1) / stride + 1;
+  const int room = input + before + after - dilation * (kernel - 1) - 1;
+  return room < 0 ? 0 : room / stride + 1;
 }
 
 }  // namespace

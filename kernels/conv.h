@@ -29,7 +29,8 @@ struct ConvDesc {
   Padding padding{};
   int groups = 1;
   bool bias = false;
-  // y = activation(conv + bias), forward only. NaN passes, but through oneDNN's ReLUs on the CPU.
+  // y = activation(conv + bias), forward only. NaN passes, but through oneDNN's ReLUs and
+  // hardsigmoid on the CPU.
   Activation activation = Activation::identity;
   DType dtype = DType::f32;    // of x, y and their gradients; arithmetic accumulates in fp32
   bool backward = false;       // the backward functions will be called

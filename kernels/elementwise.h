@@ -1,6 +1,6 @@
 #pragma once
-// Copy (which is concat, slice and cast), add and fill. Tensors of a call share one shape and may
-// be channel slices; dtypes may differ, except that u8 only copies to u8.
+// Copy (which is concat, slice and cast), add, scale and fill. Tensors of a call share one shape
+// and may be channel slices; dtypes may differ, except that u8 only copies to u8.
 
 #include <cstdint>
 #include <span>
@@ -34,8 +34,10 @@ class ElementwiseOps {
   /// their vectors().
   virtual void cast_all(std::span<const CastSegment> segments, DType from, DType to,
                         int64_t vectors) = 0;
-  /// y = a + b; with `relu`, max(a + b, 0). y may be the same view as a or b.
-  virtual void add(const Tensor& a, const Tensor& b, const Tensor& y, bool relu) = 0;
+  /// y = a + factor * b; with `relu`, the greater of that and 0. y may be the same view as a or b.
+  virtual void add(const Tensor& a, const Tensor& b, float factor, const Tensor& y, bool relu) = 0;
+  /// y = factor * x, added to y if `accumulate`; floating point only. y may be the same view as x.
+  virtual void scale(const Tensor& x, float factor, const Tensor& y, bool accumulate) = 0;
   /// y = value.
   virtual void fill(const Tensor& y, float value) = 0;
 };

@@ -9,9 +9,15 @@ namespace macadam {
 struct PoolDesc {
   int kernel_h = 2, kernel_w = 2;  // kernel_h * kernel_w <= 255 for max pooling
   int stride_h = 2, stride_w = 2;
-  Padding padding{};
+  Padding padding{};  // on each side less than the kernel: every window meets the image
+  /// A last window that the padded image does not fill is kept, unless it would begin in the
+  /// padding behind the image; else it is dropped. PyTorch's ceil_mode.
+  bool ceil_mode = false;
+  /// An average counts the padding's pixels as zeros, but never what lies beyond the padding.
+  /// PyTorch's count_include_pad; false is TensorFlow's rule.
+  bool count_padding = false;
 
-  /// Floor of the usual formula, as PyTorch with ceil_mode = false.
+  /// As PyTorch. An extent is 0 or less where the padded image has no window.
   Shape output(Shape input) const;
   /// Whether a pixel may lie in several windows.
   bool windows_overlap() const { return stride_h < kernel_h || stride_w < kernel_w; }
@@ -29,7 +35,8 @@ class PoolOps {
   /// deterministic.
   virtual void max_backward(const PoolDesc& desc, const Tensor& dy, const Tensor& index,
                             const Tensor& dx, bool accumulate) = 0;
-  /// y = mean over the window's pixels inside the image (padding is not counted).
+  /// y = the sum over the window's pixels inside the image, divided by their number, or with
+  /// count_padding by the number of those inside the padded image.
   virtual void average(const PoolDesc& desc, const Tensor& x, const Tensor& y) = 0;
   virtual void average_backward(const PoolDesc& desc, const Tensor& dy, const Tensor& dx,
                                 bool accumulate) = 0;

@@ -3,6 +3,8 @@
 namespace macadam {
 
 void require_shapes(const SqueezeExciteDesc& desc, const SqueezeExciteParameters& parameters) {
+  require(desc.gate == Activation::sigmoid || desc.gate == Activation::hardsigmoid,
+          "squeeze-excite: the gate is a sigmoid or a hardsigmoid");
   const auto is = [](const Tensor& tensor, const Shape& shape) {
     return tensor.shape == shape && tensor.dense() && tensor.dtype == DType::f32;
   };

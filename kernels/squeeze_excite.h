@@ -1,7 +1,7 @@
 #pragma once
 // The gates of squeeze-and-excitation (Hu et al., 2018): from the mean of each channel of an image,
 // through a layer of `hidden` values, a factor for each channel:
-//   z = W1 m + b1,  gates = sigmoid(W2 activation(z) + b2).
+//   z = W1 m + b1,  gates = gate(W2 activation(z) + b2).
 
 #include <cstddef>
 
@@ -13,6 +13,7 @@ namespace macadam {
 struct SqueezeExciteDesc {
   int images = 1, channels = 1, hidden = 1;
   Activation activation = Activation::silu;
+  Activation gate = Activation::sigmoid;  // or hardsigmoid (Howard et al., 2019)
   DType dtype = DType::f32;  // of means, gates and their gradients; arithmetic is in fp32
 
   /// {N, 1, 1, C}: means and gates.
@@ -29,7 +30,8 @@ struct SqueezeExciteParameters {
   Tensor b2;  // {1, 1, 1, C}
 };
 
-/// Throws std::logic_error unless the shapes are those of the description.
+/// Throws std::logic_error unless the shapes are those of the description and its gate is one of
+/// the two.
 void require_shapes(const SqueezeExciteDesc& desc, const SqueezeExciteParameters& parameters);
 
 /// Tensors are dense; `packed` has packed_bytes() and `workspace` workspace_bytes(), both 64-byte

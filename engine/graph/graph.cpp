@@ -148,17 +148,26 @@ Value Graph::drop_path(Value x, float p) {
   return append("", DropPathLayer{p, dropouts_++}, {x}, shape(x));
 }
 
-Value Graph::max_pool(Value x, const PoolDesc& desc) {
+Shape Graph::pooled(std::string_view layer, Value x, const PoolDesc& desc) const {
+  const auto fits = [](int kernel, int stride, int before, int after) {
+    return stride > 0 && before >= 0 && after >= 0 && before < kernel && after < kernel;
+  };
+  const Padding& p = desc.padding;
+  require(fits(desc.kernel_h, desc.stride_h, p.top, p.bottom) &&
+              fits(desc.kernel_w, desc.stride_w, p.left, p.right),
+          "pooling: a positive kernel and stride, and on each side less padding than the kernel");
   const Shape out = desc.output(shape(x));
-  check_fits(out.h > 0 && out.w > 0, "max_pool", "the window is larger than the image", shape(x));
-  return append("", MaxPoolLayer{desc}, {x}, out);
+  check_fits(out.h > 0 && out.w > 0, layer, "the window is larger than the image", shape(x));
+  return out;
+}
+
+Value Graph::max_pool(Value x, const PoolDesc& desc) {
+  require(desc.kernel_h * desc.kernel_w <= 255, "max pooling: at most 255 pixels a window");
+  return append("", MaxPoolLayer{desc}, {x}, pooled("max_pool", x, desc));
 }
 
 Value Graph::average_pool(Value x, const PoolDesc& desc) {
-  const Shape out = desc.output(shape(x));
-  check_fits(out.h > 0 && out.w > 0, "average_pool", "the window is larger than the image",
-             shape(x));
-  return append("", AveragePoolLayer{desc}, {x}, out);
+  return append("", AveragePoolLayer{desc}, {x}, pooled("average_pool", x, desc));
 }
 
 Value Graph::global_average_pool(Value x) {
@@ -200,9 +209,9 @@ Value Graph::concat(std::vector<Value> inputs) {
   return append("", ConcatLayer{}, std::move(inputs), out);
 }
 
-Value Graph::add(Value a, Value b) {
+Value Graph::add(Value a, Value b, float factor) {
   check_fits(shape(a) == shape(b), "add", "inputs of different shapes", shape(b));
-  return append("", AddLayer{}, {a, b}, shape(a));
+  return append("", AddLayer{.factor = factor}, {a, b}, shape(a));
 }
 
 void Graph::carry_parameter(std::string name, Shape shape, ParameterRole role) {

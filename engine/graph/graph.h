@@ -114,10 +114,11 @@ struct AveragePoolLayer {
 struct GlobalAveragePoolLayer {};
 /// The first input times the second, {N, 1, 1, C}, broadcast over the pixels.
 struct ScaleLayer {};
-/// sigmoid(W2 activation(W1 x + b1) + b2) of means {N, 1, 1, C}. Only rewrites make it.
+/// gate(W2 activation(W1 x + b1) + b2) of means {N, 1, 1, C}. Only rewrites make it.
 struct SqueezeExciteLayer {
   int hidden = 0;
   Activation activation = Activation::silu;
+  Activation gate = Activation::sigmoid;  // or hardsigmoid
 };
 struct UpsampleLayer {
   int height = 0, width = 0;
@@ -125,7 +126,9 @@ struct UpsampleLayer {
   Value like;  // the value whose size this is, if any: an export of any size needs it
 };
 struct ConcatLayer {};
+/// The first input plus `factor` times the second.
 struct AddLayer {
+  float factor = 1;
   bool relu = false;  // set by rewrites
 };
 
@@ -169,7 +172,7 @@ class Graph {
   Value relu(Value x) { return activation(x, Activation::relu); }
   Value dropout(Value x, float p);
   Value drop_path(Value x, float p);
-  Value max_pool(Value x, const PoolDesc& desc = {});
+  Value max_pool(Value x, const PoolDesc& desc = {});  // at most 255 pixels a window
   Value average_pool(Value x, const PoolDesc& desc);
   Value global_average_pool(Value x);
   /// x * factors, where factors is {N, 1, 1, C}.
@@ -179,7 +182,8 @@ class Graph {
   /// To the height and width of `like`.
   Value upsample(Value x, Value like, bool bilinear = false);
   Value concat(std::vector<Value> values);
-  Value add(Value a, Value b);
+  /// a + factor * b: a residual branch b may be scaled down (Szegedy et al., 2017, section 3.3).
+  Value add(Value a, Value b, float factor = 1);
   /// Adds a parameter that no layer reads (ParameterSpec::unused).
   void carry_parameter(std::string name, Shape shape, ParameterRole role);
   /// Declares the class scores.
@@ -207,6 +211,8 @@ class Graph {
   void store_in(Value v, int channels);
 
  private:
+  /// The shape of a pooling's output.
+  Shape pooled(std::string_view layer, Value x, const PoolDesc& desc) const;
   Value append(std::string_view name, LayerSpec layer, std::vector<Value> inputs, Shape shape,
                std::vector<int> parameters = {});
   int add_parameter(std::string name, Shape shape, ParameterRole role, Init init = Init::he_normal);

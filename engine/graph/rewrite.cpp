@@ -93,11 +93,12 @@ Graph fuse_squeeze_excite(const Graph& graph) {
   };
 
   std::vector<bool> absorbed(static_cast<size_t>(graph.values()), false);
-  std::vector<std::pair<Value, Node>> fused;  // by the value of the sigmoid
+  std::vector<std::pair<Value, Node>> fused;  // by the value of the gates
   for (const Node& node : graph.nodes()) {
-    const auto* sigmoid = std::get_if<ActivationLayer>(&node.layer);
+    const auto* gate = std::get_if<ActivationLayer>(&node.layer);
     const Shape shape = graph.shape(node.output);
-    if (sigmoid == nullptr || sigmoid->kind != Activation::sigmoid || shape.h * shape.w != 1) {
+    if (gate == nullptr || shape.h * shape.w != 1 ||
+        (gate->kind != Activation::sigmoid && gate->kind != Activation::hardsigmoid)) {
       continue;
     }
     const Node* excite = product(node);
@@ -110,8 +111,9 @@ Graph fuse_squeeze_excite(const Graph& graph) {
       continue;
     }
     Node gates = *squeeze;
-    gates.layer =
-        SqueezeExciteLayer{std::get<ConvLayer>(squeeze->layer).out_channels, activation->kind};
+    gates.layer = SqueezeExciteLayer{.hidden = std::get<ConvLayer>(squeeze->layer).out_channels,
+                                     .activation = activation->kind,
+                                     .gate = gate->kind};
     gates.output = node.output;
     gates.parameters.insert(gates.parameters.end(), excite->parameters.begin(),
                             excite->parameters.end());

@@ -13,8 +13,9 @@ Graph remove_dropout(const Graph& graph);
 /// statistics a norm is a factor and a shift a channel. For inference.
 Graph fold_batch_norms(const Graph& graph);
 
-/// 1x1 conv -> activation -> 1x1 conv -> sigmoid on {N, 1, 1, C} becomes one node where nobody else
-/// reads what lies between: the gates of squeeze and excitation. Run before fuse_activations.
+/// 1x1 conv -> activation -> 1x1 conv -> sigmoid or hardsigmoid on {N, 1, 1, C} becomes one node
+/// where nobody else reads what lies between: the gates of squeeze and excitation. Run before
+/// fuse_activations.
 Graph fuse_squeeze_excite(const Graph& graph);
 
 /// conv -> activation becomes one node wherever the activation is the only reader of the

@@ -80,7 +80,7 @@ void Optimizer::add_gradients(bool first) {
     return;
   }
   const Tensor sum(gradient_sum_.data(), batch.shape, DType::f32, stream_.device());
-  ops_.elementwise->add(sum, batch, sum, false);
+  ops_.elementwise->add(sum, batch, 1, sum, false);
 }
 
 void Optimizer::update(const StepState* state) {

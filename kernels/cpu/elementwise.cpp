@@ -1,4 +1,4 @@
-// Copy, add and fill on the CPU.
+// Copy, add, scale and fill on the CPU.
 
 #include <cstring>
 #include <memory>
@@ -28,11 +28,20 @@ void accumulate_run(const X* x, Y* y, int64_t n) {
 }
 
 template <bool Relu, typename A, typename B, typename Y>
-void add_run(const A* a, const B* b, Y* y, int64_t n) {
+void add_run(const A* a, const B* b, float factor, Y* y, int64_t n) {
 #pragma omp simd
   for (int64_t i = 0; i < n; ++i) {
-    const float sum = to_float(a[i]) + to_float(b[i]);
+    const float sum = to_float(a[i]) + factor * to_float(b[i]);
     y[i] = from_float<Y>(Relu ? scalar::relu(sum) : sum);
+  }
+}
+
+template <bool Accumulate, typename X, typename Y>
+void scale_run(const X* x, float factor, Y* y, int64_t n) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) {
+    const float scaled = factor * to_float(x[i]);
+    y[i] = from_float<Y>(Accumulate ? to_float(y[i]) + scaled : scaled);
   }
 }
 
@@ -97,7 +106,7 @@ class CpuElementwiseOps final : public ElementwiseOps {
     });
   }
 
-  void add(const Tensor& a, const Tensor& b, const Tensor& y, bool relu) override {
+  void add(const Tensor& a, const Tensor& b, float factor, const Tensor& y, bool relu) override {
     require(a.shape == y.shape && b.shape == y.shape, "add: shapes are equal");
     const bool dense = a.dense() && b.dense() && y.dense();
     visit_cpu(a.dtype, [&](auto first) {
@@ -108,8 +117,23 @@ class CpuElementwiseOps final : public ElementwiseOps {
           using Y = decltype(sum);
           parallel_runs(y.shape, dense, [&](int64_t pixel, int64_t n) {
             const auto run = relu ? add_run<true, A, B, Y> : add_run<false, A, B, Y>;
-            run(at<const A>(a, pixel), at<const B>(b, pixel), at<Y>(y, pixel), n);
+            run(at<const A>(a, pixel), at<const B>(b, pixel), factor, at<Y>(y, pixel), n);
           });
+        });
+      });
+    });
+  }
+
+  void scale(const Tensor& x, float factor, const Tensor& y, bool accumulate) override {
+    require(x.shape == y.shape, "scale: shapes are equal");
+    const bool dense = x.dense() && y.dense();
+    visit_cpu(x.dtype, [&](auto from) {
+      visit_cpu(y.dtype, [&](auto to) {
+        using X = decltype(from);
+        using Y = decltype(to);
+        const auto run = accumulate ? scale_run<true, X, Y> : scale_run<false, X, Y>;
+        parallel_runs(y.shape, dense, [&](int64_t pixel, int64_t n) {
+          run(at<const X>(x, pixel), factor, at<Y>(y, pixel), n);
         });
       });
     });

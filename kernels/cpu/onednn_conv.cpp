@@ -327,6 +327,13 @@ class OneDnnConvolution final : public Convolution {
       case Activation::relu6: append(dnnl::algorithm::eltwise_clip, 0, 6); break;
       case Activation::sigmoid: append(dnnl::algorithm::eltwise_logistic, 0, 0); break;
       case Activation::silu: append(dnnl::algorithm::eltwise_swish, 1, 0); break;
+      case Activation::hardswish:  // version 2 knows no other factors, and reads none
+        append(dnnl::algorithm::eltwise_hardswish, 1.0f / 6, 0.5f);
+        break;
+      case Activation::hardsigmoid:  // version 2.6 has none of its own
+        append(dnnl::algorithm::eltwise_linear, 1.0f / 6, 0.5f);
+        append(dnnl::algorithm::eltwise_clip, 0, 1);
+        break;
     }
     return ops;
   }

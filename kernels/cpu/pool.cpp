@@ -24,7 +24,7 @@ constexpr int kChannelBlock = 128;
 
 bool is_2x2(const PoolDesc& d) {
   return d.kernel_h == 2 && d.kernel_w == 2 && d.stride_h == 2 && d.stride_w == 2 &&
-         d.padding == Padding{};
+         d.padding == Padding{} && !d.ceil_mode;
 }
 
 /// The pixels along one axis that a 2x2 pooling of `in` pixels reads.
@@ -290,8 +290,13 @@ void max_any_backward(const PoolDesc& d, const Tensor& dy, const uint8_t* index,
       });
 }
 
-int area(Range rows, Range columns) {
-  return std::max(0, rows.end - rows.begin) * std::max(0, columns.end - columns.begin);
+/// What the sum over output row `oh`'s and column `ow`'s window is multiplied by.
+float share_of(const PoolDesc& d, const Shape& in, int oh, int ow) {
+  const Padding& p = d.padding;
+  return 1.0f / static_cast<float>(scalar::pool_count(oh, d.kernel_h, d.stride_h, p.top, p.bottom,
+                                                      in.h, d.count_padding) *
+                                   scalar::pool_count(ow, d.kernel_w, d.stride_w, p.left, p.right,
+                                                      in.w, d.count_padding));
 }
 
 template <typename T>
@@ -301,7 +306,7 @@ void average_any(const PoolDesc& d, const Tensor& x, const Tensor& y) {
     const Range rows = rows_of(d, oh, in.h);
     for (int ow = 0; ow < out.w; ++ow, ++pixel) {
       const Range columns = columns_of(d, ow, in.w);
-      const float share = 1.0f / static_cast<float>(std::max(1, area(rows, columns)));
+      const float share = share_of(d, in, oh, ow);
       for (int channel = 0; channel < out.c; channel += kChannelBlock) {
         const int n = std::min(kChannelBlock, out.c - channel);
         alignas(64) std::array<float, kChannelBlock> sums{};
@@ -330,10 +335,8 @@ void average_any_backward(const PoolDesc& d, const Tensor& dy, const Tensor& dx)
         alignas(64) std::array<float, kChannelBlock> sums{};
         float* const sum = sums.data();
         for (int oh = rows.begin; oh < rows.end; ++oh) {
-          const Range window_rows = rows_of(d, oh, in.h);
           for (int ow = columns.begin; ow < columns.end; ++ow) {
-            const int count = area(window_rows, columns_of(d, ow, in.w));
-            const float share = 1.0f / static_cast<float>(count);
+            const float share = share_of(d, in, oh, ow);
             const T* from = at<const T>(dy, pixel_at(out, image, oh, ow)) + channel;
 #pragma omp simd
             for (int i = 0; i < n; ++i) sum[i] += to_float(from[i]) * share;

@@ -87,9 +87,9 @@ class CpuSqueezeExciteOps final : public SqueezeExciteOps {
           add_scaled(sum.data(), activated(d, z), p.w2 + row, d.channels);
         }
         T* y = gates.as<T>() + n * d.channels;
-        for (size_t c = 0; c < sum.size(); ++c) {
-          y[c] = from_float<T>(scalar::sigmoid_pair(sum[c]).value);
-        }
+        with_gate(d, [&](auto gate) {
+          for (size_t c = 0; c < sum.size(); ++c) y[c] = from_float<T>(gate(sum[c]));
+        });
       });
     });
   }
@@ -114,11 +114,12 @@ class CpuSqueezeExciteOps final : public SqueezeExciteOps {
     visit_cpu(d.dtype, [&](auto type) {
       using T = decltype(type);
       parallel_items(d.images, int64_t{d.hidden} * channels, [&](int64_t n) {
-        for (int64_t i = n * channels; i < (n + 1) * channels; ++i) {
-          const float gate = to_float(gates.as<T>()[i]);
-          mean[i] = to_float(means.as<T>()[i]);
-          d_sum[i] = scalar::Sigmoid{}.gradient(gate, to_float(dgates.as<T>()[i]));
-        }
+        with_gate(d, [&](auto gate) {
+          for (int64_t i = n * channels; i < (n + 1) * channels; ++i) {
+            mean[i] = to_float(means.as<T>()[i]);
+            d_sum[i] = gate.gradient(to_float(gates.as<T>()[i]), to_float(dgates.as<T>()[i]));
+          }
+        });
         std::vector<float> sum(static_cast<size_t>(channels), 0.0f);
         for (int r = 0; r < d.hidden; ++r) {
           const int64_t row = int64_t{r} * channels, i = n * d.hidden + r;
@@ -137,6 +138,12 @@ class CpuSqueezeExciteOps final : public SqueezeExciteOps {
   }
 
  private:
+  /// Calls f(the gate's function).
+  template <typename F>
+  static void with_gate(const SqueezeExciteDesc& d, const F& f) {
+    d.gate == Activation::hardsigmoid ? f(scalar::HardSigmoid{}) : f(scalar::Sigmoid{});
+  }
+
   static float activated(const SqueezeExciteDesc& d, float z) {
     return scalar::visit_activation(d.activation, [&](auto activation) { return activation(z); });
   }

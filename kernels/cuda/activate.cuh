@@ -16,6 +16,8 @@ __device__ __forceinline__ void with_activation(Activation kind, F&& f) {
     case Activation::relu6: f(scalar::Relu6{}); return;
     case Activation::sigmoid: f(scalar::Sigmoid{}); return;
     case Activation::silu: f(scalar::Silu{}); return;
+    case Activation::hardswish: f(scalar::HardSwish{}); return;
+    case Activation::hardsigmoid: f(scalar::HardSigmoid{}); return;
   }
 }
 

@@ -1,6 +1,6 @@
-// Copy, add and fill. Floors: a copy moves size(x) + size(y) bytes, an accumulating one
-// size(x) + 2 size(y), an add size(a) + size(b) + size(y), a fill size(y), cast_all the bytes of
-// all segments on both sides.
+// Copy, add, scale and fill. Floors: a copy or a scaling moves size(x) + size(y) bytes, an
+// accumulating one size(x) + 2 size(y), an add size(a) + size(b) + size(y), a fill size(y),
+// cast_all the bytes of all segments on both sides.
 
 #include <type_traits>
 
@@ -25,6 +25,25 @@ struct Copy {
   __device__ void apply(const Span& at) const {
     float v[V];
     load<V>(x.at(at.pixel, at.channel), at.count, v);
+    store_or_add<V>(y.at(at.pixel, at.channel), at.count, v, accumulate);
+  }
+};
+
+template <typename X, typename Y>
+struct Scaled {
+  static constexpr int kVector = kWidth<X, Y>;
+
+  View<const X> x;
+  View<Y> y;
+  float factor;
+  bool accumulate;
+
+  template <int V>
+  __device__ void apply(const Span& at) const {
+    float v[V];
+    load<V>(x.at(at.pixel, at.channel), at.count, v);
+#pragma unroll
+    for (int i = 0; i < V; ++i) v[i] *= factor;
     store_or_add<V>(y.at(at.pixel, at.channel), at.count, v, accumulate);
   }
 };
@@ -54,6 +73,7 @@ struct Add {
 
   View<const T> a, b;
   View<T> y;
+  float factor;
   bool relu;
 
   template <int V>
@@ -63,7 +83,7 @@ struct Add {
     load<V>(b.at(at.pixel, at.channel), at.count, w);
 #pragma unroll
     for (int i = 0; i < V; ++i) {
-      v[i] += w[i];
+      v[i] += factor * w[i];
       if (relu) v[i] = scalar::relu(v[i]);
     }
     store<V>(y.at(at.pixel, at.channel), at.count, v);
@@ -107,6 +127,7 @@ struct AddMixed {
   static constexpr int kVector = kWidth<float>;
 
   AnyView a, b, y;
+  float factor;
   bool relu;
 
   template <int V>
@@ -116,7 +137,7 @@ struct AddMixed {
     b.load_any<V>(at, w);
 #pragma unroll
     for (int i = 0; i < V; ++i) {
-      v[i] += w[i];
+      v[i] += factor * w[i];
       if (relu) v[i] = scalar::relu(v[i]);
     }
     y.store_any<V>(at, v);
@@ -232,15 +253,27 @@ class CudaElementwiseOps final : public ElementwiseOps {
     }
   }
 
-  void add(const Tensor& a, const Tensor& b, const Tensor& y, bool relu) override {
+  void add(const Tensor& a, const Tensor& b, float factor, const Tensor& y, bool relu) override {
     if (a.dtype != b.dtype || a.dtype != y.dtype) {
-      launch_map(stream_, {&a, &b, &y}, AddMixed{any_view(a), any_view(b), any_view(y), relu});
+      launch_map(stream_, {&a, &b, &y},
+                 AddMixed{any_view(a), any_view(b), any_view(y), factor, relu});
       return;
     }
     visit_float(y.dtype, [&](auto type) {
       using T = decltype(type);
       launch_map(stream_, {&a, &b, &y},
-                 Add<T>{view<const T>(a), view<const T>(b), view<T>(y), relu});
+                 Add<T>{view<const T>(a), view<const T>(b), view<T>(y), factor, relu});
+    });
+  }
+
+  void scale(const Tensor& x, float factor, const Tensor& y, bool accumulate) override {
+    visit_float(x.dtype, [&](auto from) {
+      visit_float(y.dtype, [&](auto to) {
+        using X = decltype(from);
+        using Y = decltype(to);
+        launch_map(stream_, {&x, &y},
+                   Scaled<X, Y>{view<const X>(x), view<Y>(y), factor, accumulate});
+      });
     });
   }
 

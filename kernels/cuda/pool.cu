@@ -40,6 +40,15 @@ struct Windows {
   __device__ Range window_w(int w) const {
     return scalar::pool_window(w, kernel_w(), stride_w(), desc.padding.left, in_w);
   }
+  /// Their product divides an average's sum.
+  __device__ int count_h(int h) const {
+    return scalar::pool_count(h, kernel_h(), stride_h(), desc.padding.top, desc.padding.bottom,
+                              in_h, desc.count_padding);
+  }
+  __device__ int count_w(int w) const {
+    return scalar::pool_count(w, kernel_w(), stride_w(), desc.padding.left, desc.padding.right,
+                              in_w, desc.count_padding);
+  }
   __device__ Range readers_h(int h) const {
     return scalar::pool_readers(h, kernel_h(), stride_h(), desc.padding.top, out_h);
   }
@@ -145,10 +154,6 @@ __global__ void __launch_bounds__(kThreads)
   store_channels<Aligned>(dx.at(at.pixel, at.channel), at.count, sum, accumulate);
 }
 
-__device__ __forceinline__ float inverse_area(const Range& rows, const Range& columns) {
-  return 1.0f / static_cast<float>((rows.end - rows.begin) * (columns.end - columns.begin));
-}
-
 template <typename T, bool Aligned, typename W>
 __global__ void __launch_bounds__(kThreads)
     average_kernel(SpatialLayout layout, View<const T> x, View<T> y, W windows) {
@@ -167,7 +172,7 @@ __global__ void __launch_bounds__(kThreads)
       for (int i = 0; i < V; ++i) sum[i] += v[i];
     }
   }
-  const float scale = inverse_area(rows, columns);
+  const float scale = 1.0f / static_cast<float>(windows.count_h(at.h) * windows.count_w(at.w));
 #pragma unroll
   for (int i = 0; i < V; ++i) sum[i] *= scale;
   store_channels<Aligned>(y.at(at.pixel, at.channel), at.count, sum);
@@ -183,10 +188,10 @@ __global__ void __launch_bounds__(kThreads)
   const Range rows = windows.readers_h(at.h), columns = windows.readers_w(at.w);
   float sum[V] = {};
   for (int h = rows.begin; h < rows.end; ++h) {
-    const Range window_h = windows.window_h(h);
+    const int count_h = windows.count_h(h);
     for (int w = columns.begin; w < columns.end; ++w) {
       const int64_t pixel = (static_cast<int64_t>(at.n) * windows.out_h + h) * windows.out_w + w;
-      const float scale = inverse_area(window_h, windows.window_w(w));
+      const float scale = 1.0f / static_cast<float>(count_h * windows.count_w(w));
       float v[V];
       load_channels<Aligned>(dy.at(pixel, at.channel), at.count, v);
 #pragma unroll

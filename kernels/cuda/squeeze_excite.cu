@@ -131,9 +131,19 @@ __device__ void columns_product(const T* __restrict__ matrix, int hidden, int ch
   }
 }
 
+/// The function of the gates.
+__device__ __forceinline__ float gate_value(bool hard, float sum) {
+  return hard ? scalar::HardSigmoid{}(sum) : scalar::Sigmoid{}(sum);
+}
+/// The gradient of its argument.
+__device__ __forceinline__ float gate_gradient(bool hard, float gate, float dgate) {
+  return hard ? scalar::HardSigmoid{}.gradient(gate, dgate)
+              : scalar::Sigmoid{}.gradient(gate, dgate);
+}
+
 template <typename T, int V>
 __global__ void __launch_bounds__(kGateThreads, 1)
-    gates_kernel(Packed<T> packed, int channels, int hidden, Activation activation,
+    gates_kernel(Packed<T> packed, int channels, int hidden, Activation activation, bool hard,
                  const T* __restrict__ means, float* __restrict__ squeezed, T* __restrict__ gates) {
   const Scratch scratch(channels, hidden);
   const auto image = static_cast<int64_t>(blockIdx.x);
@@ -150,7 +160,7 @@ __global__ void __launch_bounds__(kGateThreads, 1)
   __syncthreads();
   columns_product<V>(packed.w2, hidden, channels, scratch.by_row, scratch.partial,
                      [&](int c, float sum) {
-                       const float gate = scalar::Sigmoid{}(sum + packed.b2[c]);
+                       const float gate = gate_value(hard, sum + packed.b2[c]);
                        gates[image * channels + c] = narrow<T>(gate);
                      });
 }
@@ -159,14 +169,15 @@ __global__ void __launch_bounds__(kGateThreads, 1)
 template <typename T, int V>
 __global__ void __launch_bounds__(kGateThreads, 1)
     gates_backward_kernel(Packed<T> packed, int channels, int hidden, Activation activation,
-                          const float* __restrict__ squeezed, const T* __restrict__ gates,
-                          const T* __restrict__ dgates, T* __restrict__ dmeans,
-                          float* __restrict__ activated, float* __restrict__ dz) {
+                          bool hard, const float* __restrict__ squeezed,
+                          const T* __restrict__ gates, const T* __restrict__ dgates,
+                          T* __restrict__ dmeans, float* __restrict__ activated,
+                          float* __restrict__ dz) {
   const Scratch scratch(channels, hidden);
   const auto image = static_cast<int64_t>(blockIdx.x);
   for (int c = static_cast<int>(threadIdx.x); c < channels; c += kGateThreads) {
     const int64_t i = image * channels + c;
-    scratch.by_channel[c] = scalar::Sigmoid{}.gradient(widen(gates[i]), widen(dgates[i]));
+    scratch.by_channel[c] = gate_gradient(hard, widen(gates[i]), widen(dgates[i]));
   }
   __syncthreads();
   rows_product<V>(packed.w2, hidden, channels, scratch.by_channel, [&](int r, float sum) {
@@ -191,7 +202,7 @@ struct Gradients {
 /// The gradients of the parameters, sums over the images in order: a thread a weight of each layer.
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
-    parameter_gradients_kernel(int images, int hidden, Divisor channels,
+    parameter_gradients_kernel(int images, int hidden, Divisor channels, bool hard,
                                const T* __restrict__ means, const T* __restrict__ gates,
                                const T* __restrict__ dgates, const float* __restrict__ activated,
                                const float* __restrict__ dz, Gradients out) {
@@ -204,7 +215,7 @@ __global__ void __launch_bounds__(kThreads)
   for (int n = 0; n < images; ++n) {
     const int64_t column = static_cast<int64_t>(n) * width + c;
     const int64_t row = static_cast<int64_t>(n) * hidden + r;
-    const float d_sum = scalar::Sigmoid{}.gradient(widen(gates[column]), widen(dgates[column]));
+    const float d_sum = gate_gradient(hard, widen(gates[column]), widen(dgates[column]));
     w1 += dz[row] * widen(means[column]);
     w2 += d_sum * activated[row];
     b1 += dz[row];
@@ -259,7 +270,7 @@ class CudaSqueezeExciteOps final : public SqueezeExciteOps {
       constexpr int V = width;
       launch(stream_, gates_kernel<T, V>, static_cast<unsigned>(d.images), kGateThreads,
              Scratch::bytes(d, V), parts<T>(d, packed), d.channels, d.hidden, d.activation,
-             means.as<T>(), z, gates.as<T>());
+             is_hard(d), means.as<T>(), z, gates.as<T>());
     });
   }
 
@@ -281,14 +292,17 @@ class CudaSqueezeExciteOps final : public SqueezeExciteOps {
       constexpr int V = width;
       launch(stream_, gates_backward_kernel<T, V>, static_cast<unsigned>(d.images), kGateThreads,
              Scratch::bytes(d, V), parts<T>(d, packed), d.channels, d.hidden, d.activation,
-             squeezed.as<float>(), gates.as<T>(), dgates.as<T>(), dmeans.as<T>(), activated, dz);
+             is_hard(d), squeezed.as<float>(), gates.as<T>(), dgates.as<T>(), dmeans.as<T>(),
+             activated, dz);
       launch(stream_, parameter_gradients_kernel<T>, blocks_of_weights(d), kThreads, 0, d.images,
-             d.hidden, Divisor(d.channels), means.as<T>(), gates.as<T>(), dgates.as<T>(), activated,
-             dz, pointers(gradients));
+             d.hidden, Divisor(d.channels), is_hard(d), means.as<T>(), gates.as<T>(),
+             dgates.as<T>(), activated, dz, pointers(gradients));
     });
   }
 
  private:
+  static bool is_hard(const SqueezeExciteDesc& d) { return d.gate == Activation::hardsigmoid; }
+
   static unsigned blocks_of_weights(const SqueezeExciteDesc& d) {
     const int64_t weights = int64_t{d.hidden} * d.channels;
     require(weights < (int64_t{1} << 31) - kThreads, "squeeze-excite: fewer than 2^31 weights");

@@ -26,6 +26,8 @@ Array masked(const Array& x, const Dropout& dropout) {
 
 double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
+double hard_sigmoid(double x) { return std::clamp(x + 3, 0.0, 6.0) / 6; }
+
 }  // namespace
 
 double gradient_from(Activation kind, double saved, double dy) {
@@ -35,6 +37,8 @@ double gradient_from(Activation kind, double saved, double dy) {
     case Activation::relu6: return saved > 0 && saved < 6 ? dy : 0;
     case Activation::sigmoid: return dy * saved * (1 - saved);
     case Activation::silu: return dy * sigmoid(saved) * (1 + saved * sigmoid(-saved));
+    case Activation::hardswish: return saved <= -3 ? 0 : saved >= 3 ? dy : dy * (2 * saved + 3) / 6;
+    case Activation::hardsigmoid: return saved > 0 && saved < 1 ? dy / 6 : 0;
   }
   throw std::logic_error("requirement violated: an activation");
 }
@@ -47,6 +51,8 @@ double activated(Activation kind, double x) {
     case Activation::relu6: return std::clamp(x, 0.0, 6.0);
     case Activation::sigmoid: return sigmoid(x);
     case Activation::silu: return x * sigmoid(x);
+    case Activation::hardswish: return x <= -3 ? 0 : x * hard_sigmoid(x);
+    case Activation::hardsigmoid: return hard_sigmoid(x);
   }
   throw std::logic_error("requirement violated: an activation");
 }

@@ -19,14 +19,20 @@ class ReferenceElementwiseOps : public ElementwiseOps {
     }
   }
 
-  void add(const Tensor& a, const Tensor& b, const Tensor& y, bool relu) override {
+  void add(const Tensor& a, const Tensor& b, float factor, const Tensor& y, bool relu) override {
     const Array left(a), right(b);
     Array sum(y.shape);
     for (size_t i = 0; i < sum.values().size(); ++i) {
-      const double value = left.values()[i] + right.values()[i];
+      const double value = left.values()[i] + double{factor} * right.values()[i];
       sum.values()[i] = relu && value < 0 ? 0 : value;
     }
     sum.write(y);
+  }
+
+  void scale(const Tensor& x, float factor, const Tensor& y, bool accumulate) override {
+    Array scaled(x);
+    for (double& v : scaled.values()) v *= double{factor};
+    scaled.write(y, accumulate);
   }
 
   void fill(const Tensor& y, float value) override {

@@ -17,9 +17,19 @@ void for_each_in_window(const PoolDesc& d, Shape input, int oh, int ow, F&& f) {
     }
 }
 
-int window_pixels(const PoolDesc& d, Shape input, int oh, int ow) {
+/// The divisor of output (oh, ow)'s average.
+int counted_pixels(const PoolDesc& d, Shape input, int oh, int ow) {
   int count = 0;
-  for_each_in_window(d, input, oh, ow, [&](int, int, int) { ++count; });
+  if (!d.count_padding) {
+    for_each_in_window(d, input, oh, ow, [&](int, int, int) { ++count; });
+    return count;
+  }
+  // The padded image as an image of its own, which has no padding.
+  PoolDesc bare = d;
+  bare.padding = {};
+  input.h += d.padding.top + d.padding.bottom;
+  input.w += d.padding.left + d.padding.right;
+  for_each_in_window(bare, input, oh, ow, [&](int, int, int) { ++count; });
   return count;
 }
 
@@ -62,7 +72,7 @@ class ReferencePoolOps : public PoolOps {
     const Array in(x);
     Array out(y.shape);
     for_each(y.shape, [&](int n, int h, int w, int c) {
-      const int count = window_pixels(desc, x.shape, h, w);
+      const int count = counted_pixels(desc, x.shape, h, w);
       for_each_in_window(desc, x.shape, h, w,
                          [&](int ih, int iw, int) { out(n, h, w, c) += in(n, ih, iw, c) / count; });
     });
@@ -74,7 +84,7 @@ class ReferencePoolOps : public PoolOps {
     const Array d_out(dy);
     Array d_in(dx.shape);
     for_each(dy.shape, [&](int n, int h, int w, int c) {
-      const int count = window_pixels(desc, dx.shape, h, w);
+      const int count = counted_pixels(desc, dx.shape, h, w);
       for_each_in_window(desc, dx.shape, h, w, [&](int ih, int iw, int) {
         d_in(n, ih, iw, c) += d_out(n, h, w, c) / count;
       });

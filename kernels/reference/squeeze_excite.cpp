@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cmath>
 
 #include "kernels/reference/activation.h"
 #include "kernels/reference/array.h"
@@ -26,8 +25,6 @@ struct Parameters {
     }
   }
 };
-
-double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 
 class ReferenceSqueezeExciteOps : public SqueezeExciteOps {
  public:
@@ -66,7 +63,7 @@ class ReferenceSqueezeExciteOps : public SqueezeExciteOps {
         for (int r = 0; r < d.hidden; ++r) {
           sum += p.w2(c, 0, 0, r) * activated(d.activation, z(n, 0, 0, r));
         }
-        g(n, 0, 0, c) = sigmoid(sum);
+        g(n, 0, 0, c) = activated(d.gate, sum);
       }
     }
     if (squeezed.data != nullptr) z.write(squeezed);
@@ -84,7 +81,7 @@ class ReferenceSqueezeExciteOps : public SqueezeExciteOps {
     for (int n = 0; n < d.images; ++n) {
       Array d_h(Shape{1, 1, 1, d.hidden});
       for (int c = 0; c < d.channels; ++c) {
-        const double gate = g(n, 0, 0, c), d_sum = d_g(n, 0, 0, c) * gate * (1 - gate);
+        const double d_sum = gradient_from(d.gate, g(n, 0, 0, c), d_g(n, 0, 0, c));
         dp.b2[c] += d_sum;
         for (int r = 0; r < d.hidden; ++r) {
           dp.w2(c, 0, 0, r) += d_sum * activated(d.activation, z(n, 0, 0, r));

@@ -71,6 +71,28 @@ struct Silu {
   MACADAM_HD float gradient_at(float x, float dy) const { return gradient(x, dy); }
 };
 
+struct HardSwish {
+  MACADAM_HD float operator()(float x) const {
+    return x >= 3.0f ? x : x <= -3.0f ? 0.0f : x * ((x + 3.0f) * (1.0f / 6.0f));
+  }
+  MACADAM_HD float gradient(float x, float dy) const {
+    return x >= 3.0f ? dy : x <= -3.0f ? 0.0f : dy * (x * (1.0f / 3.0f) + 0.5f);
+  }
+  MACADAM_HD float gradient_at(float x, float dy) const { return gradient(x, dy); }
+};
+
+struct HardSigmoid {
+  MACADAM_HD float operator()(float x) const {
+    return x >= 3.0f ? 1.0f : x <= -3.0f ? 0.0f : (x + 3.0f) * (1.0f / 6.0f);
+  }
+  MACADAM_HD float gradient(float y, float dy) const {
+    return y > 0.0f && y < 1.0f ? dy * (1.0f / 6.0f) : 0.0f;
+  }
+  MACADAM_HD float gradient_at(float x, float dy) const {
+    return x > -3.0f && x < 3.0f ? dy * (1.0f / 6.0f) : 0.0f;
+  }
+};
+
 /// Calls f(the activation of that kind).
 template <typename F>
 decltype(auto) visit_activation(Activation kind, F&& f) {
@@ -80,6 +102,8 @@ decltype(auto) visit_activation(Activation kind, F&& f) {
     case Activation::relu6: return f(Relu6{});
     case Activation::sigmoid: return f(Sigmoid{});
     case Activation::silu: return f(Silu{});
+    case Activation::hardswish: return f(HardSwish{});
+    case Activation::hardsigmoid: return f(HardSigmoid{});
   }
   throw std::logic_error("requirement violated: an activation");
 }

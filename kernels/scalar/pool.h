@@ -14,6 +14,18 @@ MACADAM_HD Range pool_window(int o, int kernel, int stride, int padding, int in)
   return {first < 0 ? 0 : first, last < in ? last : in};
 }
 
+/// By how many pixels along one axis an average is divided: those of output `o`'s window inside the
+/// image, or with `count_padding` inside the image and its padding, `padding` before and `after`
+/// behind it.
+MACADAM_HD int pool_count(int o, int kernel, int stride, int padding, int after, int in,
+                          bool count_padding) {
+  const Range inside = pool_window(o, kernel, stride, padding, in);
+  if (!count_padding) return inside.end - inside.begin;
+  const int first = o * stride - padding;
+  const int last = first + kernel;
+  return (last < in + after ? last : in + after) - first;
+}
+
 /// The outputs whose windows cover input pixel `i`.
 MACADAM_HD Range pool_readers(int i, int kernel, int stride, int padding, int out) {
   const int reach = i + padding;

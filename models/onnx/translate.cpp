@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 #include <span>
@@ -27,9 +28,25 @@ std::string bytes_of(std::span<const T> values) {
 Ints pads(const Padding& p) { return {p.top, p.left, p.bottom, p.right}; }
 
 Attributes pool_attributes(const PoolDesc& desc) {
-  return {{"kernel_shape", Ints{desc.kernel_h, desc.kernel_w}},
-          {"strides", Ints{desc.stride_h, desc.stride_w}},
-          {"pads", pads(desc.padding)}};
+  Attributes attributes{{"kernel_shape", Ints{desc.kernel_h, desc.kernel_w}},
+                        {"strides", Ints{desc.stride_h, desc.stride_w}},
+                        {"pads", pads(desc.padding)}};
+  if (desc.ceil_mode) attributes.emplace_back("ceil_mode", int64_t{1});
+  return attributes;
+}
+
+/// The same windows over images of one size without ceil_mode, in which runtimes differ: the last
+/// window's missing pixels become padding.
+PoolDesc without_ceil_mode(PoolDesc desc, const Shape& in, const Shape& out) {
+  if (!desc.ceil_mode) return desc;
+  const auto behind = [](int outputs, int stride, int kernel, int before, int inputs, int after) {
+    return std::max(after, (outputs - 1) * stride + kernel - before - inputs);
+  };
+  Padding& p = desc.padding;
+  p.bottom = behind(out.h, desc.stride_h, desc.kernel_h, p.top, in.h, p.bottom);
+  p.right = behind(out.w, desc.stride_w, desc.kernel_w, p.left, in.w, p.right);
+  desc.ceil_mode = false;
+  return desc;
 }
 
 class Translator {
@@ -81,20 +98,20 @@ class Translator {
   void layer(const Node& node, const BatchNormLayer& norm);
   void layer(const Node& node, const ActivationLayer& activation);
   void layer(const Node& node, const MaxPoolLayer& pool) {
-    emit("MaxPool", node, pool_attributes(pool.desc));
+    emit("MaxPool", node, pool_attributes(windows(node, pool.desc)));
   }
-  void layer(const Node& node, const AveragePoolLayer& pool) {
-    Attributes attributes = pool_attributes(pool.desc);
-    attributes.emplace_back("count_include_pad", int64_t{0});
-    emit("AveragePool", node, std::move(attributes));
-  }
+  void layer(const Node& node, const AveragePoolLayer& pool);
   void layer(const Node& node, const GlobalAveragePoolLayer&) { emit("GlobalAveragePool", node); }
   void layer(const Node& node, const ScaleLayer&) { emit("Mul", node); }
   void layer(const Node& node, const UpsampleLayer& upsample);
   void layer(const Node& node, const ConcatLayer&) { emit("Concat", node, {{"axis", int64_t{1}}}); }
   void layer(const Node& node, const AddLayer& add) {
     require(!add.relu, "a graph that no rewrite has touched");
-    emit("Add", node);
+    std::vector<std::string> terms = inputs(node);
+    if (add.factor != 1) {
+      terms[1] = emit_part("Mul", title(node) + ".scaled", {terms[1], scalar(add.factor)});
+    }
+    emit("Add", node, std::move(terms), {});
   }
 
  private:
@@ -214,6 +231,14 @@ class Translator {
   }
 
   std::pair<std::string, std::string> folded_constants(const Node& conv, const Node& norm);
+
+  // Windows. ---------------------------------------------------------------------------------
+
+  /// A pooling's windows, with ceil_mode only where the size is not known.
+  PoolDesc windows(const Node& node, const PoolDesc& desc) const {
+    if (options_.dynamic) return desc;
+    return without_ceil_mode(desc, graph_.shape(node.inputs[0]), graph_.shape(node.output));
+  }
 
   // Sizes. -----------------------------------------------------------------------------------
 
@@ -342,6 +367,10 @@ void Translator::layer(const Node& node, const ActivationLayer& activation) {
       emit("Clip", node, {tensor(node.inputs[0]), scalar(0), scalar(6)}, {});
       return;
     case Activation::sigmoid: emit("Sigmoid", node); return;
+    case Activation::hardswish: emit("HardSwish", node); return;
+    case Activation::hardsigmoid:
+      emit("HardSigmoid", node, {{"alpha", 1.0f / 6}, {"beta", 0.5f}});
+      return;
     case Activation::silu: {
       const std::string& x = tensor(node.inputs[0]);
       const std::string gate = emit_part("Sigmoid", title(node) + ".sigmoid", {x});
@@ -350,6 +379,33 @@ void Translator::layer(const Node& node, const ActivationLayer& activation) {
     }
   }
   require(false, "an activation");
+}
+
+// What a window in ceil_mode has beyond the padding is not counted, which no attribute says: then
+// the padding becomes zeros of the image.
+void Translator::layer(const Node& node, const AveragePoolLayer& pool) {
+  PoolDesc desc = windows(node, pool.desc);
+  const Padding& given = pool.desc.padding;
+  std::vector<std::string> names = inputs(node);
+  if (pool.desc.ceil_mode && pool.desc.count_padding && given != Padding{}) {
+    if (desc.ceil_mode && (given.bottom > 0 || given.right > 0)) {
+      throw InputError(
+          fmt::format("which windows the layer '{}' has depends on the size", title(node)), file_,
+          "export for one size");
+    }
+    names.push_back(integers({0, 0, given.top, given.left, 0, 0, given.bottom, given.right}));
+    names = {emit_part("Pad", title(node) + ".padded", std::move(names))};
+    desc.padding = {.left = 0,
+                    .right = desc.padding.right - given.right,
+                    .top = 0,
+                    .bottom = desc.padding.bottom - given.bottom};
+    desc.count_padding = false;
+  } else if (pool.desc.ceil_mode) {
+    desc.count_padding = false;  // there is none but what ceil_mode adds
+  }
+  Attributes attributes = pool_attributes(desc);
+  attributes.emplace_back("count_include_pad", int64_t{desc.count_padding});
+  emit("AveragePool", node, std::move(names), std::move(attributes));
 }
 
 void Translator::layer(const Node& node, const UpsampleLayer& upsample) {

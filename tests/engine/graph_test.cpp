@@ -79,12 +79,49 @@ TEST(Graph, CountsMultiplyAdds) {
   EXPECT_EQ(g.macs(), 2 * 16 * 24 * 9 * 27 + 2 * 8 * 12 * 6 * (9 * 3));
 }
 
+/// A convolution of K x K at stride 2, without padding.
+ConvLayer strided_conv(int kernel) {
+  ConvLayer layer = conv(4, kernel, 0);
+  layer.stride = 2;
+  return layer;
+}
+
+// What PyTorch gives. Of 4 pixels, a third window would begin in the padding behind them.
+TEST(Graph, WindowsInCeilMode) {
+  struct Case {
+    int input, kernel, stride, before, after, floor, ceil;
+  };
+  for (const Case& c : std::initializer_list<Case>{{8, 2, 2, 0, 0, 4, 4},
+                                                   {9, 2, 2, 0, 0, 4, 5},
+                                                   {9, 3, 2, 1, 1, 5, 5},
+                                                   {8, 3, 2, 1, 1, 4, 5},
+                                                   {7, 3, 3, 0, 1, 2, 3},
+                                                   {1, 2, 2, 0, 0, 0, 1},
+                                                   {4, 2, 3, 1, 1, 2, 2},
+                                                   {2, 2, 2, 1, 1, 2, 2}}) {
+    PoolDesc desc{.kernel_h = c.kernel,
+                  .kernel_w = c.kernel,
+                  .stride_h = c.stride,
+                  .stride_w = c.stride,
+                  .padding = {c.before, c.after, c.before, c.after}};
+    const Shape input{1, c.input, c.input, 3};
+    EXPECT_EQ(desc.output(input), (Shape{1, c.floor, c.floor, 3})) << c.input;
+    desc.ceil_mode = true;
+    EXPECT_EQ(desc.output(input), (Shape{1, c.ceil, c.ceil, 3})) << c.input;
+  }
+}
+
 TEST(Graph, RefusesImagesThatDoNotFit) {
   Graph g({1, 4, 4, 3});
   const Value half = g.max_pool(g.input());
   EXPECT_THROW(g.conv(g.input(), "big", conv(4, 5, 0)), InputError);
   EXPECT_THROW(g.max_pool(g.input(), {5, 5, 1, 1, {}}), InputError);
   EXPECT_THROW(g.average_pool(g.input(), {5, 5, 1, 1, {}}), InputError);
+  PoolDesc strided{.kernel_h = 5, .kernel_w = 5};  // a stride's rounding makes no window
+  EXPECT_THROW(g.max_pool(g.input(), strided), InputError);
+  EXPECT_THROW(g.conv(g.max_pool(half), "even", strided_conv(2)), InputError);
+  strided.ceil_mode = true;
+  EXPECT_EQ(g.shape(g.max_pool(g.input(), strided)), (Shape{1, 1, 1, 3}));
   EXPECT_THROW(g.concat({g.input(), half}), InputError);
   EXPECT_THROW(g.add(g.input(), half), InputError);
   try {
@@ -107,6 +144,11 @@ TEST(Graph, RefusesWhatIsAProgrammingError) {
   EXPECT_THROW(g.dropout(a, 1.0f), std::logic_error);
   EXPECT_THROW(g.dropout(a, -0.1f), std::logic_error);
   EXPECT_THROW(g.concat({}), std::logic_error);
+  const PoolDesc apart{.padding = {0, 2, 0, 0}};  // a window that lies in the padding alone
+  EXPECT_THROW(g.max_pool(a, apart), std::logic_error);
+  EXPECT_THROW(g.average_pool(a, apart), std::logic_error);
+  EXPECT_THROW(g.average_pool(a, {.stride_h = 0}), std::logic_error);
+  EXPECT_THROW(g.max_pool(a, {.kernel_h = 16, .kernel_w = 16}), std::logic_error);
   EXPECT_THROW(g.shape(Value{99}), std::logic_error);
   EXPECT_THROW(g.relu(Value{}), std::logic_error);
   EXPECT_THROW(Graph({1, 0, 4, 3}), std::logic_error);

@@ -62,6 +62,18 @@ void write_to(const Tensor& tensor, const std::vector<double>& values) {
   add_to(tensor, values);
 }
 
+/// What rewrites have set is not in the graph as it is written.
+void require_as_written(bool as_written) {
+  require(as_written, "the oracle runs graphs that no rewrite has touched");
+}
+void check_as_written(const ConvLayer& conv) {
+  require_as_written(!conv.folded_norm && conv.activation == Activation::identity &&
+                     conv.dropout == 0);
+}
+void check_as_written(const BatchNormLayer& norm) {
+  require_as_written(norm.desc.activation == Activation::identity);
+}
+
 }  // namespace
 
 NaiveNetwork::NaiveNetwork(const Graph& graph, Parameters& parameters, bool training,
@@ -108,8 +120,190 @@ Tensor NaiveNetwork::parameter_gradient(const Node& node, size_t which) const {
   return parameters_.gradient(static_cast<size_t>(node.parameters[which]));
 }
 
+/// Computes the node's output.
+struct NaiveNetwork::Forward {
+  NaiveNetwork& network;
+  size_t i;
+  const StepState& state;
+  const Node& node = network.graph_.nodes()[i];
+  Ops& ops = network.ops_;
+  Tensor x = network.value(node.inputs[0]), y = network.value(node.output);
+
+  Tensor parameter(size_t which) const { return network.parameter(node, which); }
+  Tensor input(size_t which) const { return network.value(node.inputs[which]); }
+
+  void operator()(const ConvLayer& layer) const {
+    check_as_written(layer);
+    PackedConv conv(*ops.conv, network.graph_.conv_desc(node), parameter(0), parameter(1));
+    conv.conv->forward(x, conv.packed.data(), y, conv.workspace.data());
+  }
+  void operator()(const ConvTransposeLayer& layer) const {
+    const Tensor weights = parameter(0), bias = parameter(1);
+    const auto channels = static_cast<size_t>(y.shape.c);
+    std::vector<double> sums(elements(y.shape));
+    if (bias.data != nullptr) {
+      for (size_t k = 0; k < sums.size(); ++k) sums[k] = at(bias, k % channels);
+    }
+    for_each_product(x.shape, y.shape, layer, [&](size_t in, size_t weight, size_t out) {
+      sums[out] += at(x, in) * at(weights, weight);
+    });
+    write_to(y, sums);
+  }
+  void operator()(const BatchNormLayer& norm) const {
+    check_as_written(norm);
+    if (network.training_) {
+      ops.norm->train(norm.desc, x, parameter(0), parameter(1), parameter(2), parameter(3),
+                      network.saved(i, 0), network.saved(i, 1), y, nullptr);
+    } else {
+      ops.norm->infer(norm.desc, x, parameter(0), parameter(1), parameter(2), parameter(3), y);
+    }
+  }
+  void operator()(const ActivationLayer& layer) const {
+    ops.activation->activate(layer.kind, x, y);
+  }
+  void operator()(const DropoutLayer& layer) const {
+    if (network.training_) {
+      ops.activation->dropout(x, y, {layer.p, network.seed_, layer.id, &state});
+    } else {
+      ops.elementwise->copy(x, y, false);
+    }
+  }
+  void operator()(const DropPathLayer& layer) const {
+    if (network.training_) {
+      ops.activation->drop_path(x, y, {layer.p, network.seed_, layer.id, &state}, false);
+    } else {
+      ops.elementwise->copy(x, y, false);
+    }
+  }
+  void operator()(const MaxPoolLayer& layer) const {
+    require_as_written(!layer.joined);
+    ops.pool->max(layer.desc, x, y, network.index(i));
+  }
+  void operator()(const AveragePoolLayer& layer) const { ops.pool->average(layer.desc, x, y); }
+  void operator()(const GlobalAveragePoolLayer&) const { ops.channel->mean(x, y, nullptr); }
+  void operator()(const ScaleLayer&) const { ops.channel->scale(x, input(1), y); }
+  void operator()(const SqueezeExciteLayer&) const { require_as_written(false); }
+  void operator()(const UpsampleLayer& layer) const {
+    layer.bilinear ? ops.upsample->bilinear(x, y) : ops.upsample->nearest(x, y);
+  }
+  void operator()(const ConcatLayer&) const {
+    int channel = 0;
+    for (Value v : node.inputs) {
+      const int channels = network.graph_.shape(v).c;
+      ops.elementwise->copy(network.value(v), y.channels(channel, channels), false);
+      channel += channels;
+    }
+  }
+  void operator()(const AddLayer& layer) const {
+    require_as_written(!layer.relu);
+    ops.elementwise->add(x, input(1), layer.factor, y, false);
+  }
+};
+
+/// Adds to the gradients of the node's inputs, and writes those of its parameters.
+struct NaiveNetwork::Backward {
+  NaiveNetwork& network;
+  size_t i;
+  const StepState& state;
+  const Node& node = network.graph_.nodes()[i];
+  Ops& ops = network.ops_;
+  Tensor x = network.value(node.inputs[0]), y = network.value(node.output);
+  Tensor dx = network.gradient(node.inputs[0]), dy = network.gradient(node.output);
+
+  Tensor parameter(size_t which) const { return network.parameter(node, which); }
+  Tensor gradient(size_t which) const { return network.parameter_gradient(node, which); }
+  Tensor input(size_t which) const { return network.value(node.inputs[which]); }
+  Tensor input_gradient(size_t which) const { return network.gradient(node.inputs[which]); }
+
+  void operator()(const ConvLayer& layer) const {
+    check_as_written(layer);
+    ConvDesc desc = network.graph_.conv_desc(node);
+    desc.backward = true;
+    PackedConv conv(*ops.conv, desc, parameter(0), parameter(1));
+    conv.conv->backward_weights(x, dy, gradient(0), conv.workspace.data());
+    if (desc.bias) write_to(gradient(1), sums_of_channels(dy));
+    add_made(x.shape, dx, [&](const Tensor& part) {
+      conv.conv->backward_data(dy, conv.packed.data(), part, conv.workspace.data());
+    });
+  }
+  void operator()(const ConvTransposeLayer& layer) const {
+    const Tensor weights = parameter(0);
+    std::vector<double> sums(elements(x.shape)), dweights(elements(weights.shape));
+    for_each_product(x.shape, dy.shape, layer, [&](size_t in, size_t weight, size_t out) {
+      sums[in] += at(dy, out) * at(weights, weight);
+      dweights[weight] += at(dy, out) * at(x, in);
+    });
+    add_to(dx, sums);
+    write_to(gradient(0), dweights);
+    if (node.parameters.size() > 1) write_to(gradient(1), sums_of_channels(dy));
+  }
+  void operator()(const BatchNormLayer& norm) const {
+    check_as_written(norm);
+    Tensor dgamma = gradient(0);
+    std::vector<float> unread(static_cast<size_t>(x.shape.c));  // of a scale that is not trained
+    if (dgamma.data == nullptr) dgamma = Tensor(unread.data(), {1, 1, 1, x.shape.c}, DType::f32);
+    add_made(x.shape, dx, [&](const Tensor& part) {
+      ops.norm->backward(norm.desc, x, dy, parameter(0), parameter(1), network.saved(i, 0),
+                         network.saved(i, 1), part, dgamma, gradient(1), nullptr);
+    });
+  }
+  void operator()(const ActivationLayer& layer) const {
+    ops.activation->activate_backward(layer.kind, gradient_reads_input(layer.kind) ? x : y, dy, dx,
+                                      true);
+  }
+  void operator()(const DropoutLayer& layer) const {
+    ops.activation->dropout_backward(dy, dx, {layer.p, network.seed_, layer.id, &state}, true);
+  }
+  void operator()(const DropPathLayer& layer) const {
+    ops.activation->drop_path(dy, dx, {layer.p, network.seed_, layer.id, &state}, true);
+  }
+  void operator()(const MaxPoolLayer& layer) const {
+    require_as_written(!layer.joined);
+    ops.pool->max_backward(layer.desc, dy, network.index(i), dx, true);
+  }
+  void operator()(const AveragePoolLayer& layer) const {
+    ops.pool->average_backward(layer.desc, dy, dx, true);
+  }
+  void operator()(const GlobalAveragePoolLayer&) const { ops.channel->mean_backward(dy, dx, true); }
+  void operator()(const ScaleLayer&) const {
+    add_made(input(1).shape, input_gradient(1), [&](const Tensor& part) {
+      ops.channel->scale_backward(x, input(1), dy, dx, true, part, nullptr);
+    });
+  }
+  void operator()(const SqueezeExciteLayer&) const { require_as_written(false); }
+  void operator()(const UpsampleLayer& layer) const {
+    layer.bilinear ? ops.upsample->bilinear_backward(dy, dx, true)
+                   : ops.upsample->nearest_backward(dy, dx, true);
+  }
+  void operator()(const ConcatLayer&) const {
+    int channel = 0;
+    for (Value v : node.inputs) {
+      const int channels = network.graph_.shape(v).c;
+      ops.elementwise->copy(dy.channels(channel, channels), network.gradient(v), true);
+      channel += channels;
+    }
+  }
+  void operator()(const AddLayer& layer) const {
+    require_as_written(!layer.relu);
+    ops.elementwise->copy(dy, dx, true);
+    ops.elementwise->scale(dy, layer.factor, input_gradient(1), true);
+  }
+
+ private:
+  /// Adds to `sum` what make(tensor of that shape) writes.
+  template <typename Make>
+  void add_made(Shape shape, const Tensor& sum, Make&& make) const {
+    std::vector<float> values(elements(shape));
+    const Tensor part(values.data(), shape, DType::f32);
+    make(part);
+    ops.elementwise->copy(part, sum, true);
+  }
+};
+
 void NaiveNetwork::forward(const StepState& state) {
-  for (size_t i = 0; i < graph_.nodes().size(); ++i) forward_node(i, state);
+  for (size_t i = 0; i < graph_.nodes().size(); ++i) {
+    std::visit(Forward{*this, i, state}, graph_.nodes()[i].layer);
+  }
 }
 
 LossValues NaiveNetwork::loss(const LossDesc& desc, const Tensor& class_weights) {
@@ -122,140 +316,8 @@ LossValues NaiveNetwork::loss(const LossDesc& desc, const Tensor& class_weights)
 }
 
 void NaiveNetwork::backward(const StepState& state) {
-  for (size_t i = graph_.nodes().size(); i-- > 0;) backward_node(i, state);
-}
-
-void NaiveNetwork::forward_node(size_t i, const StepState& state) {
-  const Node& node = graph_.nodes()[i];
-  const Tensor x = value(node.inputs[0]), y = value(node.output);
-  const auto p = [&](size_t which) { return parameter(node, which); };
-  if (std::holds_alternative<ConvLayer>(node.layer)) {
-    PackedConv conv(*ops_.conv, graph_.conv_desc(node), p(0), p(1));
-    conv.conv->forward(x, conv.packed.data(), y, conv.workspace.data());
-  } else if (const auto* norm = std::get_if<BatchNormLayer>(&node.layer)) {
-    if (training_) {
-      ops_.norm->train(norm->desc, x, p(0), p(1), p(2), p(3), saved(i, 0), saved(i, 1), y, nullptr);
-    } else {
-      ops_.norm->infer(norm->desc, x, p(0), p(1), p(2), p(3), y);
-    }
-  } else if (std::holds_alternative<ConvTransposeLayer>(node.layer)) {
-    conv_transpose(node);
-  } else if (const auto* activation = std::get_if<ActivationLayer>(&node.layer)) {
-    ops_.activation->activate(activation->kind, x, y);
-  } else if (const auto* dropout = std::get_if<DropoutLayer>(&node.layer)) {
-    if (training_) {
-      ops_.activation->dropout(x, y, {dropout->p, seed_, dropout->id, &state});
-    } else {
-      ops_.elementwise->copy(x, y, false);
-    }
-  } else if (const auto* path = std::get_if<DropPathLayer>(&node.layer)) {
-    if (training_) {
-      ops_.activation->drop_path(x, y, {path->p, seed_, path->id, &state}, false);
-    } else {
-      ops_.elementwise->copy(x, y, false);
-    }
-  } else if (std::holds_alternative<GlobalAveragePoolLayer>(node.layer)) {
-    ops_.channel->mean(x, y, nullptr);
-  } else if (std::holds_alternative<ScaleLayer>(node.layer)) {
-    ops_.channel->scale(x, value(node.inputs[1]), y);
-  } else if (const auto* max = std::get_if<MaxPoolLayer>(&node.layer)) {
-    ops_.pool->max(max->desc, x, y, index(i));
-  } else if (const auto* average = std::get_if<AveragePoolLayer>(&node.layer)) {
-    ops_.pool->average(average->desc, x, y);
-  } else if (const auto* up = std::get_if<UpsampleLayer>(&node.layer)) {
-    up->bilinear ? ops_.upsample->bilinear(x, y) : ops_.upsample->nearest(x, y);
-  } else if (std::holds_alternative<ConcatLayer>(node.layer)) {
-    int channel = 0;
-    for (Value v : node.inputs) {
-      const int channels = graph_.shape(v).c;
-      ops_.elementwise->copy(value(v), y.channels(channel, channels), false);
-      channel += channels;
-    }
-  } else {
-    ops_.elementwise->add(x, value(node.inputs[1]), y, false);
-  }
-}
-
-void NaiveNetwork::conv_transpose(const Node& node) {
-  const Tensor x = value(node.inputs[0]), y = value(node.output);
-  const Tensor weights = parameter(node, 0), bias = parameter(node, 1);
-  const auto channels = static_cast<size_t>(y.shape.c);
-  std::vector<double> sums(elements(y.shape));
-  for (size_t i = 0; bias.data != nullptr && i < sums.size(); ++i) sums[i] = at(bias, i % channels);
-  for_each_product(
-      x.shape, y.shape, std::get<ConvTransposeLayer>(node.layer),
-      [&](size_t in, size_t weight, size_t out) { sums[out] += at(x, in) * at(weights, weight); });
-  write_to(y, sums);
-}
-
-void NaiveNetwork::conv_transpose_backward(const Node& node) {
-  const Tensor x = value(node.inputs[0]), dy = gradient(node.output);
-  const Tensor weights = parameter(node, 0);
-  std::vector<double> dx(elements(x.shape)), dweights(elements(weights.shape));
-  for_each_product(x.shape, dy.shape, std::get<ConvTransposeLayer>(node.layer),
-                   [&](size_t in, size_t weight, size_t out) {
-                     dx[in] += at(dy, out) * at(weights, weight);
-                     dweights[weight] += at(dy, out) * at(x, in);
-                   });
-  add_to(gradient(node.inputs[0]), dx);
-  write_to(parameter_gradient(node, 0), dweights);
-  if (node.parameters.size() > 1) write_to(parameter_gradient(node, 1), sums_of_channels(dy));
-}
-
-void NaiveNetwork::backward_node(size_t i, const StepState& state) {
-  const Node& node = graph_.nodes()[i];
-  const Tensor x = value(node.inputs[0]), y = value(node.output), dy = gradient(node.output);
-  const Tensor dx = gradient(node.inputs[0]);
-  std::vector<float> part_values(elements(x.shape));
-  const Tensor part(part_values.data(), x.shape, DType::f32);
-  if (std::holds_alternative<ConvLayer>(node.layer)) {
-    ConvDesc desc = graph_.conv_desc(node);
-    desc.backward = true;
-    PackedConv conv(*ops_.conv, desc, parameter(node, 0), parameter(node, 1));
-    conv.conv->backward_weights(x, dy, parameter_gradient(node, 0), conv.workspace.data());
-    if (desc.bias) write_to(parameter_gradient(node, 1), sums_of_channels(dy));
-    conv.conv->backward_data(dy, conv.packed.data(), part, conv.workspace.data());
-    ops_.elementwise->copy(part, dx, true);
-  } else if (const auto* norm = std::get_if<BatchNormLayer>(&node.layer)) {
-    Tensor dgamma = parameter_gradient(node, 0);
-    std::vector<float> unread(static_cast<size_t>(x.shape.c));  // of a scale that is not trained
-    if (dgamma.data == nullptr) dgamma = Tensor(unread.data(), {1, 1, 1, x.shape.c}, DType::f32);
-    ops_.norm->backward(norm->desc, x, dy, parameter(node, 0), parameter(node, 1), saved(i, 0),
-                        saved(i, 1), part, dgamma, parameter_gradient(node, 1), nullptr);
-    ops_.elementwise->copy(part, dx, true);
-  } else if (std::holds_alternative<ConvTransposeLayer>(node.layer)) {
-    conv_transpose_backward(node);
-  } else if (const auto* activation = std::get_if<ActivationLayer>(&node.layer)) {
-    ops_.activation->activate_backward(
-        activation->kind, gradient_reads_input(activation->kind) ? x : y, dy, dx, true);
-  } else if (const auto* dropout = std::get_if<DropoutLayer>(&node.layer)) {
-    ops_.activation->dropout_backward(dy, dx, {dropout->p, seed_, dropout->id, &state}, true);
-  } else if (const auto* path = std::get_if<DropPathLayer>(&node.layer)) {
-    ops_.activation->drop_path(dy, dx, {path->p, seed_, path->id, &state}, true);
-  } else if (std::holds_alternative<GlobalAveragePoolLayer>(node.layer)) {
-    ops_.channel->mean_backward(dy, dx, true);
-  } else if (std::holds_alternative<ScaleLayer>(node.layer)) {
-    const Tensor factors = value(node.inputs[1]);
-    std::vector<float> factor_values(elements(factors.shape));
-    const Tensor factor_part(factor_values.data(), factors.shape, DType::f32);
-    ops_.channel->scale_backward(x, factors, dy, dx, true, factor_part, nullptr);
-    ops_.elementwise->copy(factor_part, gradient(node.inputs[1]), true);
-  } else if (const auto* max = std::get_if<MaxPoolLayer>(&node.layer)) {
-    ops_.pool->max_backward(max->desc, dy, index(i), dx, true);
-  } else if (const auto* average = std::get_if<AveragePoolLayer>(&node.layer)) {
-    ops_.pool->average_backward(average->desc, dy, dx, true);
-  } else if (const auto* up = std::get_if<UpsampleLayer>(&node.layer)) {
-    up->bilinear ? ops_.upsample->bilinear_backward(dy, dx, true)
-                 : ops_.upsample->nearest_backward(dy, dx, true);
-  } else if (std::holds_alternative<ConcatLayer>(node.layer)) {
-    int channel = 0;
-    for (Value v : node.inputs) {
-      const int channels = graph_.shape(v).c;
-      ops_.elementwise->copy(dy.channels(channel, channels), gradient(v), true);
-      channel += channels;
-    }
-  } else {
-    for (Value v : node.inputs) ops_.elementwise->copy(dy, gradient(v), true);
+  for (size_t i = graph_.nodes().size(); i-- > 0;) {
+    std::visit(Backward{*this, i, state}, graph_.nodes()[i].layer);
   }
 }
 

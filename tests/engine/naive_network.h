@@ -1,7 +1,8 @@
 #pragma once
 // The engine's oracle: runs a graph as it is written, node by node with the reference ops, every
 // value and every gradient in memory of its own, all gradients summed into zeros. No rewrite, no
-// shared memory, no layer of the engine.
+// shared memory, no layer of the engine. A kind of layer that it does not know does not compile,
+// and what only rewrites make is refused with std::logic_error.
 
 #include <vector>
 
@@ -39,10 +40,8 @@ class NaiveNetwork {
   Tensor index(size_t node) const;
   Tensor parameter(const Node& node, size_t which) const;
   Tensor parameter_gradient(const Node& node, size_t which) const;
-  void conv_transpose(const Node& node);
-  void conv_transpose_backward(const Node& node);
-  void forward_node(size_t node, const StepState& state);
-  void backward_node(size_t node, const StepState& state);
+  struct Forward;   // one function a kind of layer
+  struct Backward;  // the same
 
   Graph graph_;
   Parameters& parameters_;

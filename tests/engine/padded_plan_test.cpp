@@ -72,6 +72,7 @@ std::vector<Network> networks() {
   return {{"unet", small_unet(kInput, kClasses, 0.25f)},
           {"resnet", small_resnet(kInput, kClasses)},
           {"efficientnet", small_efficientnet(kInput, kClasses)},
+          {"inception", small_inception(kInput, kClasses)},
           {"nearest", upsampled(false)},
           {"bilinear", upsampled(true)},
           {"chained", chained()}};

@@ -154,10 +154,11 @@ TEST(RandomGraphs, HaveEveryLayer) {
       kinds.insert(norm != nullptr && norm->desc.frozen ? "frozen_norm" : kind_of(node.layer));
     }
   }
-  EXPECT_EQ(kinds, (std::set<std::string_view>{"add", "average_pool", "batch_norm", "concat",
-                                               "conv", "conv_transpose", "drop_path", "dropout",
-                                               "frozen_norm", "global_average", "max_pool", "relu",
-                                               "relu6", "scale", "sigmoid", "silu", "upsample"}));
+  EXPECT_EQ(kinds,
+            (std::set<std::string_view>{"add", "average_pool", "batch_norm", "concat", "conv",
+                                        "conv_transpose", "drop_path", "dropout", "frozen_norm",
+                                        "global_average", "hardsigmoid", "hardswish", "max_pool",
+                                        "relu", "relu6", "scale", "sigmoid", "silu", "upsample"}));
 }
 
 struct Network {
@@ -168,7 +169,8 @@ struct Network {
 std::vector<Network> networks() {
   return {{"unet", small_unet(kInput, kClasses, 0.25f)},
           {"resnet", small_resnet(kInput, kClasses)},
-          {"efficientnet", small_efficientnet(kInput, kClasses)}};
+          {"efficientnet", small_efficientnet(kInput, kClasses)},
+          {"inception", small_inception(kInput, kClasses)}};
 }
 
 TEST(Plan, ReferenceAndCpuOpsAgree) {
@@ -547,6 +549,44 @@ TEST(Plan, JoinedPoolingsTrainLikeTheOracle) {
   for (uint32_t batch = 0; batch < 2; ++batch) {
     expect_same_loss(plan.run(100 + 2 * batch, batch), oracle.run(100 + 2 * batch, batch), 1e-5);
     expect_same_gradients(plan.parameters(), oracle.parameters, 1e-4);
+  }
+}
+
+TEST(Plan, CountedWindowsAndScaledAdditionsTrainLikeTheOracle) {
+  for (const Shape input : {kInput, Shape{1, 14, 18, 3}, Shape{1, 12, 11, 3}}) {
+    SCOPED_TRACE(input.text());
+    const Graph graph = small_inception(input, kClasses);
+    PlanRunner plan(graph, cpu_ops(), options_for(Mode::train));
+    Oracle oracle(graph, Mode::train);
+    for (uint32_t batch = 0; batch < 2; ++batch) {
+      expect_same_loss(plan.run(100 + 2 * batch, batch), oracle.run(100 + 2 * batch, batch), 1e-5);
+      expect_same_gradients(plan.parameters(), oracle.parameters, 1e-4);
+    }
+  }
+}
+
+// Every way for the two gradients of a scaled sum to lie in memory: one not wanted, the sum's own,
+// one that others add to; with and without a ReLU behind it.
+TEST(Plan, GradientsOfScaledSumsOfSharedValues) {
+  for (const bool relu : {false, true}) {
+    for (int shared = 0; shared < 5; ++shared) {
+      SCOPED_TRACE(shared + 10 * int{relu});
+      Graph g(kInput);
+      ConvLayer conv;
+      conv.out_channels = kInput.c;
+      const Value a = g.conv(g.input(), "a", conv), b = g.batch_norm(g.conv(a, "b", conv), "norm");
+      const std::array<std::array<Value, 2>, 5> pairs{
+          {{a, b}, {b, a}, {a, a}, {g.input(), b}, {b, g.input()}}};
+      const auto& [first, second] = pairs[static_cast<size_t>(shared)];
+      Value sum = g.add(first, second, 0.3f);
+      if (relu) sum = g.relu(sum);
+      conv.out_channels = kClasses;
+      g.set_output(g.conv(g.concat({sum, b}), "head", conv));
+      PlanRunner plan(g, cpu_ops(), options_for(Mode::train));
+      Oracle oracle(g, Mode::train);
+      expect_same_loss(plan.run(100, 0), oracle.run(100, 0), 1e-5);
+      expect_same_gradients(plan.parameters(), oracle.parameters, 1e-4);
+    }
   }
 }
 

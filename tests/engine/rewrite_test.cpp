@@ -64,13 +64,14 @@ TEST(FuseRelu, LeavesWhatHasNoActivation) {
 TEST(FuseActivations, ConvolutionsInTrainingTakeThoseWithAGradientFromTheOutput) {
   Graph g(kInput);
   Value x = g.input();
-  for (const Activation kind : {Activation::relu6, Activation::sigmoid, Activation::silu}) {
+  for (const Activation kind : {Activation::relu6, Activation::sigmoid, Activation::hardsigmoid,
+                                Activation::silu, Activation::hardswish}) {
     x = g.activation(g.conv(x, std::string(name_of(kind)), conv()), kind);
   }
   g.set_output(x);
-  EXPECT_EQ(kinds(fuse_activations(g, false)), "conv conv conv");
+  EXPECT_EQ(kinds(fuse_activations(g, false)), "conv conv conv conv conv");
   const Graph training = fuse_activations(g, true);
-  EXPECT_EQ(kinds(training), "conv conv conv silu");
+  EXPECT_EQ(kinds(training), "conv conv conv conv silu conv hardswish");
   EXPECT_EQ(std::get<ConvLayer>(training.nodes()[1].layer).activation, Activation::sigmoid);
 }
 
@@ -83,12 +84,12 @@ TEST(FuseActivations, NormsTakeEveryKindOnce) {
   EXPECT_EQ(std::get<BatchNormLayer>(fused.nodes()[0].layer).desc.activation, Activation::silu);
 }
 
-/// means -> 1x1 convolution -> activation -> 1x1 convolution -> sigmoid.
+/// means -> 1x1 convolution -> activation -> 1x1 convolution -> gate.
 struct Gates {
   Graph graph{kInput};
   Value means, squeezed, gates;
 
-  explicit Gates(bool bias) {
+  explicit Gates(bool bias, Activation gate = Activation::sigmoid) {
     ConvLayer layer = conv();
     layer.kernel_h = layer.kernel_w = 1;
     layer.padding = {};
@@ -98,7 +99,7 @@ struct Gates {
     layer.out_channels = 2;
     squeezed = g.activation(g.conv(means, "squeeze", layer), Activation::silu);
     layer.out_channels = kInput.c;
-    gates = g.activation(g.conv(squeezed, "excite", layer), Activation::sigmoid);
+    gates = g.activation(g.conv(squeezed, "excite", layer), gate);
     g.set_output(g.scale(g.input(), gates));
   }
 };
@@ -114,6 +115,14 @@ TEST(FuseSqueezeExcite, OneNodeOfFour) {
   EXPECT_EQ(std::get<SqueezeExciteLayer>(node.layer).hidden, 2);
   EXPECT_EQ(std::get<SqueezeExciteLayer>(node.layer).activation, Activation::silu);
   EXPECT_EQ(fused.macs(), g.graph.macs());
+}
+
+TEST(FuseSqueezeExcite, TheGateIsASigmoidOfEitherKind) {
+  const Graph fused = fuse_squeeze_excite(Gates(true, Activation::hardsigmoid).graph);
+  ASSERT_EQ(kinds(fused), "global_average squeeze_excite scale");
+  EXPECT_EQ(std::get<SqueezeExciteLayer>(fused.nodes()[1].layer).gate, Activation::hardsigmoid);
+  EXPECT_EQ(kinds(fuse_squeeze_excite(Gates(true, Activation::relu6).graph)),
+            "global_average conv silu conv relu6 scale");
 }
 
 TEST(FuseSqueezeExcite, LeavesWhatOthersReadOrHasNoBias) {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <random>
 
 namespace macadam::testing {
@@ -23,7 +24,11 @@ ConvLayer conv1(int channels, bool bias = true) {
 }
 
 PoolDesc pool(int kernel, int stride, int padding) {
-  return {kernel, kernel, stride, stride, Padding::all(padding)};
+  return {.kernel_h = kernel,
+          .kernel_w = kernel,
+          .stride_h = stride,
+          .stride_w = stride,
+          .padding = Padding::all(padding)};
 }
 
 /// Grows a graph by one random layer at a time.
@@ -90,13 +95,14 @@ class RandomBuilder {
       case 4: return graph_.relu(norm(conv(x)));
       case 5: return graph_.dropout(graph_.relu(conv(x)), 0.3f);
       case 6: return graph_.dropout(x, 0.25f);
-      case 7: return large ? graph_.max_pool(x, below(2) ? pool(2, 2, 0) : pool(3, 2, 1)) : conv(x);
-      case 8: return large ? graph_.average_pool(x, pool(3, below(2) + 1, 1)) : graph_.relu(x);
+      case 7: return large ? graph_.max_pool(x, any_windows()) : conv(x);
+      case 8: return large ? graph_.average_pool(x, any_windows()) : graph_.relu(x);
       case 9: return resize(x);
       case 10: {
         const std::vector<Value> others = alike(x, true);
         const Value sum =
-            graph_.add(x, others[static_cast<size_t>(below(static_cast<int>(others.size())))]);
+            graph_.add(x, others[static_cast<size_t>(below(static_cast<int>(others.size())))],
+                       below(3) == 0 ? 0.25f : 1.0f);
         return below(2) ? graph_.relu(sum) : sum;
       }
       case 11: return squeeze_excite(x);
@@ -120,20 +126,31 @@ class RandomBuilder {
     return graph_.batch_norm(x, name(), desc, below(4) != 0);
   }
   Activation any_activation() {
-    constexpr Activation kinds[] = {Activation::relu6, Activation::sigmoid, Activation::silu};
-    return kinds[below(3)];
+    constexpr Activation kinds[] = {Activation::relu6, Activation::sigmoid, Activation::silu,
+                                    Activation::hardswish, Activation::hardsigmoid};
+    return kinds[below(5)];
+  }
+  PoolDesc any_windows() {
+    constexpr std::array<Padding, 3> paddings{{{}, {0, 1, 0, 1}, {1, 1, 1, 1}}};
+    PoolDesc desc = pool(2 + below(2), 1 + below(2), 0);
+    desc.padding = paddings[static_cast<size_t>(below(3))];
+    desc.ceil_mode = below(2) == 0;
+    desc.count_padding = below(2) == 0;
+    return desc;
   }
   Value squeeze_excite(Value x) {
     const int channels = shape(x).c;
     Value f = graph_.global_average_pool(x);
-    f = graph_.activation(graph_.conv(f, name(), conv1(4)), Activation::silu);
-    f = graph_.activation(graph_.conv(f, name(), conv1(channels)), Activation::sigmoid);
+    f = graph_.activation(graph_.conv(f, name(), conv1(4)), any_activation());
+    f = graph_.activation(graph_.conv(f, name(), conv1(channels)),
+                          below(2) ? Activation::sigmoid : Activation::hardsigmoid);
     return graph_.scale(below(2) ? conv_like(x) : x, f);
   }
   /// The mean of an image, alone or spread over it again.
   Value image_pooling(Value x) {
     const Value mean = graph_.global_average_pool(x);
-    return below(3) == 0 ? mean : graph_.upsample(mean, x, below(2) == 0);
+    flat_ = below(3) == 0 ? mean : graph_.upsample(mean, x, below(2) == 0);
+    return flat_;
   }
   Value conv_transpose(Value x) {
     ConvTransposeLayer layer;
@@ -160,11 +177,12 @@ class RandomBuilder {
   Value conv_same(Value x) { return graph_.conv(x, name(), conv3(4)); }
   Value conv_like(Value x) { return graph_.conv(x, name(), conv3(shape(x).c)); }
 
-  /// Scores at the input's size, out of every kind of layer.
+  /// Scores at the input's size, out of every kind of layer. Of an image's mean alone, a batch norm
+  /// would have a value an image to take its statistics of.
   Value head() {
     const Shape in = shape(graph_.input());
     Value x = graph_.upsample(values_.back(), in.h, in.w, true);
-    if (below(2) == 0) x = graph_.concat({x, graph_.input()});
+    if (below(2) == 0 || values_.back() == flat_) x = graph_.concat({x, graph_.input()});
     const Value scores = graph_.conv(x, "head", conv1(classes_));
     switch (below(6)) {
       case 0: return graph_.relu(scores);
@@ -184,6 +202,7 @@ class RandomBuilder {
   int classes_;
   int names_ = 0;
   std::vector<Value> values_;
+  Value flat_;  // the last image_pooling()'s
 };
 
 }  // namespace
@@ -266,6 +285,39 @@ Graph small_efficientnet(Shape input, int classes) {
   b = g.conv_transpose(b, "smooth", smooth);  // two pixels more on either axis
   g.carry_parameter("unused.weight", {4, 1, 1, 8}, ParameterRole::conv_weight);
   g.set_output(g.upsample(b, input.h, input.w, true));
+  return g;
+}
+
+Graph small_inception(Shape input, int classes) {
+  Graph g(input);
+  ConvLayer strided = conv3(8, false), row = conv1(8, false), column = conv1(12),
+            depthwise = conv3(12);
+  strided.stride = 2;
+  row.kernel_w = 7;
+  row.padding = {3, 3, 0, 0};
+  column.kernel_h = 7;
+  column.padding = {0, 0, 3, 3};
+  depthwise.groups = 12;
+  const auto hard = [&](Value v) { return g.activation(v, Activation::hardswish); };
+
+  const Value skip = hard(g.batch_norm(g.conv(g.input(), "stem", strided), "stem_norm"));
+  Value x = g.relu(g.batch_norm(g.conv(skip, "row", row), "row_norm"));
+  x = g.conv(x, "column", column);
+  PoolDesc same = pool(3, 1, 1), last = pool(2, 2, 0);
+  same.count_padding = true;
+  last.ceil_mode = true;
+  const Value pooled = g.conv(g.average_pool(skip, same), "pool_branch", conv1(12, false));
+  x = g.relu(g.add(pooled, x, 0.17f));
+
+  Value b = hard(g.conv(x, "depthwise", depthwise));
+  Value f = g.relu(g.conv(g.global_average_pool(b), "squeeze", conv1(4)));
+  f = g.activation(g.conv(f, "excite", conv1(12)), Activation::hardsigmoid);
+  b = g.add(g.scale(b, f), x, 0.5f);
+  Value y = g.relu(g.conv(b, "joined", conv3(8)));
+  y = g.concat({g.max_pool(y, last), g.average_pool(b, last)});
+  y = g.upsample(g.activation(g.conv(y, "deep", conv3(8)), Activation::hardsigmoid), b);
+  x = g.conv(g.concat({y, skip}), "head", conv1(classes));
+  g.set_output(g.upsample(x, input.h, input.w, true));
   return g;
 }
 

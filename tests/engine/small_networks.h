@@ -20,6 +20,10 @@ Graph half_scores(Shape input, int classes);
 /// image, transposed convolutions, every activation, a fixed scale and an unused parameter.
 Graph small_efficientnet(Shape input, int classes);
 
+/// What InceptionV3, Inception-ResNet-v2 and MobileNetV3 add: kernels of 1 x 7 and 7 x 1, averages
+/// that count the padding, windows beyond the image, scaled additions, hard activations and gates.
+Graph small_inception(Shape input, int classes);
+
 /// Twelve layers drawn at random, among them dead ends; a pure function of its arguments.
 Graph random_graph(uint32_t seed, Shape input, int classes);
 

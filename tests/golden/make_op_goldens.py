@@ -92,6 +92,33 @@ def pool(name, n, h, w, c, kernel, stride, padding, ties=False):
          nhwc(average), nhwc(dx_average))
 
 
+def window(name, n, h, w, c, kernel, stride, padding):
+    """Pooling in ceil_mode, and averages that count the padding. `padding` is symmetric: (rows,
+    columns)."""
+    x = normal(n, c, h, w).requires_grad_()
+    results, dy = [], None
+    for pooled in (F.max_pool2d(x, kernel, stride, padding, ceil_mode=True),
+                   *(F.avg_pool2d(x, kernel, stride, padding, True, counted)
+                     for counted in (False, True))):
+        dy = normal(*pooled.shape) if dy is None else dy
+        (dx,) = torch.autograd.grad(pooled, x, dy)
+        results += [nhwc(pooled), nhwc(dx)]
+    floored = F.avg_pool2d(x, kernel, stride, padding, False, True)
+    attributes = np.array([n, h, w, c, *kernel, *stride, *padding])
+    save(f"window_{name}", attributes, nhwc(x), nhwc(dy), *results, nhwc(floored))
+
+
+def hard_activations():
+    x = torch.linspace(-4, 4, 513).double()  # -3 and 3 among them
+    x.requires_grad_()
+    dy = normal(*x.shape)
+    results = []
+    for y in (F.hardswish(x), F.hardsigmoid(x)):
+        (dx,) = torch.autograd.grad(y, x, dy)
+        results += [y, dx]
+    save("hard_activations", x, dy, *results)
+
+
 def resize(name, n, h, w, c, out_h, out_w):
     x = normal(n, c, h, w).requires_grad_()
     dy = normal(n, c, out_h, out_w)
@@ -193,6 +220,14 @@ def main():
               [0.05, 0.8, 1])
     optimizer("adamw", lambda p: torch.optim.AdamW(p, lr=0.01, betas=(0.8, 0.95), eps=1e-6),
               [0.01, 0.8, 0.95, 1e-6])
+
+    window("halve", 2, 5, 9, 3, (2, 2), (2, 2), (0, 0))
+    window("even", 1, 8, 10, 2, (3, 3), (2, 2), (0, 0))
+    window("resnet", 1, 8, 11, 4, (3, 3), (2, 2), (1, 1))
+    window("dropped", 1, 4, 5, 2, (2, 2), (3, 2), (1, 1))
+    window("uneven", 1, 9, 10, 2, (4, 2), (3, 3), (2, 1))
+
+    hard_activations()
 
 
 if __name__ == "__main__":

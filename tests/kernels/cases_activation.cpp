@@ -6,19 +6,21 @@
 namespace macadam::testbed {
 namespace {
 
-constexpr Activation kActivations[] = {Activation::relu, Activation::relu6, Activation::sigmoid,
-                                       Activation::silu};
+constexpr Activation kActivations[] = {Activation::relu,      Activation::relu6,
+                                       Activation::sigmoid,   Activation::silu,
+                                       Activation::hardswish, Activation::hardsigmoid};
 
 /// Whether every backend gives the same bits: nothing is computed, only chosen.
 bool is_exact(Activation kind) { return kind == Activation::relu || kind == Activation::relu6; }
 
-/// Finite differences meet no kink at 0 or 6.
-Fill away_from_kinks() {
-  return [](std::span<double> values, std::mt19937& random) {
+/// Finite differences meet no kink: at 0 or 6, of the hard ones at -3 or 3.
+Fill away_from_kinks(Activation kind) {
+  const bool hard = kind == Activation::hardswish || kind == Activation::hardsigmoid;
+  return [shift = hard ? -3.0 : 0.0](std::span<double> values, std::mt19937& random) {
     std::uniform_real_distribution<double> below(-2, -0.25), between(0.25, 5.75), above(6.25, 8);
     for (double& v : values) {
       const auto side = random() % 4;
-      v = side == 0 ? below(random) : side == 1 ? above(random) : between(random);
+      v = shift + (side == 0 ? below(random) : side == 1 ? above(random) : between(random));
     }
   };
 }
@@ -26,11 +28,14 @@ Fill away_from_kinks() {
 /// Borders, values whose exponential over- or underflows, signed zeros, infinities and NaN.
 Fill extremes() {
   constexpr float infinity = std::numeric_limits<float>::infinity();
+  const float below_3 = std::nextafter(3.0f, 0.0f), above_3 = std::nextafter(3.0f, infinity);
   const float below_6 = std::nextafter(6.0f, 0.0f), above_6 = std::nextafter(6.0f, infinity);
   const float nan = std::numeric_limits<float>::quiet_NaN();
-  return values({0,  -0.0, 6,  -6,  below_6, above_6, 5.9375, 1e-30,    -1e-30,    0.5, -0.5,
-                 87, -87,  88, -88, -87.5,   89,      -89,    infinity, -infinity, nan, 1,
-                 17, -17,  -1, 100, -100,    1e4,     -1e4,   -1.25,    -1.2785});
+  return values({0,      -0.0,    6,        -6,        below_6, above_6, 5.9375,  1e-30,
+                 -1e-30, 0.5,     -0.5,     87,        -87,     88,      -88,     -87.5,
+                 89,     -89,     infinity, -infinity, nan,     1,       17,      -17,
+                 -1,     100,     -100,     1e4,       -1e4,    -1.25,   -1.2785, 3,
+                 -3,     below_3, above_3,  -below_3,  -above_3});
 }
 
 const StepState kState{.step = (uint64_t{1} << 32) + 7, .lr = 0};
@@ -70,7 +75,7 @@ OpCase activate(Activation kind, Shape shape, DType dtype, Variant variant) {
       .op = std::string(name_of(kind)),
       .name = shape.text() + variant.suffix(),
       .dtype = dtype,
-      .operands = unary("x", "y", shape, dtype, away_from_kinks(), variant, is_exact(kind)),
+      .operands = unary("x", "y", shape, dtype, away_from_kinks(kind), variant, is_exact(kind)),
       .prepare = prepare,
       .forward = nullptr};
 }

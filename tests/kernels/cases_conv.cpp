@@ -93,6 +93,40 @@ std::vector<ConvDesc> descriptions() {
       {.input = {2, 5, 9, 11}, .out_channels = 5},
       {.input = {1, 1, 7, 8}, .out_channels = 12, .padding = same, .activation = Activation::relu},
       {.input = {1, 3, 9, 8}, .out_channels = 8, .kernel_h = 1, .padding = {1, 1, 0, 0}},
+      // The halves of a 7 x 7 kernel (Szegedy et al., 2016, section 3.2), and of a 3 x 3.
+      {.input = {1, 17, 23, 16},
+       .out_channels = 24,
+       .kernel_h = 1,
+       .kernel_w = 7,
+       .padding = {3, 3, 0, 0}},
+      {.input = {2, 17, 17, 24},
+       .out_channels = 16,
+       .kernel_h = 7,
+       .kernel_w = 1,
+       .padding = {0, 0, 3, 3},
+       .bias = true,
+       .activation = Activation::relu},
+      {.input = {2, 5, 9, 8},
+       .out_channels = 12,
+       .kernel_h = 7,
+       .kernel_w = 1,
+       .padding = {0, 0, 3, 3}},
+      {.input = {2, 5, 9, 8},
+       .out_channels = 12,
+       .kernel_h = 1,
+       .kernel_w = 7,
+       .padding = {3, 3, 0, 0}},
+      {.input = {1, 17, 23, 8},
+       .out_channels = 8,
+       .kernel_h = 3,
+       .kernel_w = 1,
+       .padding = {0, 0, 1, 1}},
+      {.input = {1, 17, 24, 8},
+       .out_channels = 8,
+       .kernel_h = 1,
+       .kernel_w = 7,
+       .stride = 2,
+       .padding = {2, 3, 0, 0}},
       {.input = {2, 17, 23, 12}, .out_channels = 8, .stride = 2, .padding = same},
       {.input = {2, 16, 32, 3},
        .out_channels = 32,
@@ -224,8 +258,9 @@ OpCase conv_forward_of_nan(const ConvDesc& desc) {
 
 std::vector<OpCase> conv_cases() {
   std::vector<OpCase> cases;
-  for (const Activation activation : {Activation::identity, Activation::relu, Activation::relu6,
-                                      Activation::sigmoid, Activation::silu})
+  for (const Activation activation :
+       {Activation::identity, Activation::relu, Activation::relu6, Activation::sigmoid,
+        Activation::silu, Activation::hardswish, Activation::hardsigmoid})
     for (const DType dtype : kFloatTypes)
       cases.push_back(conv_forward_of_nan({.input = {1, 9, 17, 16},
                                            .out_channels = 24,
@@ -233,7 +268,8 @@ std::vector<OpCase> conv_cases() {
                                            .bias = true,
                                            .activation = activation,
                                            .dtype = dtype}));
-  for (const Activation activation : {Activation::relu6, Activation::sigmoid, Activation::silu})
+  for (const Activation activation : {Activation::relu6, Activation::sigmoid, Activation::silu,
+                                      Activation::hardswish, Activation::hardsigmoid})
     for (const DType dtype : kFloatTypes)
       cases.push_back(conv_forward({.input = {2, 5, 9, 24},
                                     .out_channels = 40,

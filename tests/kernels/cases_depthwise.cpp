@@ -68,7 +68,8 @@ std::vector<OpCase> depthwise_cases() {
       cases.push_back(named_depthwise(conv_backward_weights(desc)));
     }
   for (const Activation activation :
-       {Activation::relu, Activation::relu6, Activation::sigmoid, Activation::silu})
+       {Activation::relu, Activation::relu6, Activation::sigmoid, Activation::silu,
+        Activation::hardswish, Activation::hardsigmoid})
     for (const DType dtype : kFloatTypes) {
       ConvDesc desc = depthwise({2, 5, 9, 24}, 3, 1, Padding::all(1));
       desc.bias = true;

@@ -4,6 +4,11 @@
 #include "tests/kernels/op_cases.h"
 
 namespace macadam::testbed {
+namespace {
+
+constexpr float kFactor = 0.17f;  // Inception-ResNet-v2's, of the first kind of block
+
+}  // namespace
 
 OpCase copy(Shape shape, DType from, DType to, Variant variant) {
   const auto prepare = [=](Ops& ops) {
@@ -25,25 +30,52 @@ OpCase copy(Shape shape, DType from, DType to, Variant variant) {
                 .forward = nullptr};
 }
 
-OpCase add(Shape shape, DType dtype, bool relu, Variant variant) {
+OpCase add(Shape shape, DType dtype, float factor, bool relu, Variant variant) {
   const auto prepare = [=](Ops& ops) {
     PreparedOp op;
     op.call = [=, &ops](const Arguments& a) {
-      ops.elementwise->add(a("a"), a("b"), a.either("y", "a"), relu);
+      ops.elementwise->add(a("a"), a("b"), factor, a.either("y", "a"), relu);
     };
     return op;
   };
   OpCase op{.op = "add",
-            .name = shape.text() + (relu ? "_relu" : "") + variant.suffix(),
+            .name = shape.text() + (factor == 1 ? "" : "_scaled") + (relu ? "_relu" : "") +
+                    variant.suffix(),
             .dtype = dtype,
             .operands = {laid_out(input("b", shape, dtype, normal()), variant.layout, 1)},
             .prepare = prepare,
             .forward = nullptr};
+  const double slack = factor == 1 ? 0 : 1;  // a product may be rounded before it is added
   if (variant.in_place) {
-    op.operands.push_back(laid_out(update("a", shape, dtype, normal()), variant.layout, 0).exact());
+    op.operands.push_back(
+        laid_out(update("a", shape, dtype, normal()), variant.layout, 0).loose(slack));
   } else {
     op.operands.push_back(laid_out(input("a", shape, dtype, normal()), variant.layout, 0));
-    op.operands.push_back(laid_out(output("y", shape, dtype), variant.layout, 2).exact());
+    op.operands.push_back(laid_out(output("y", shape, dtype), variant.layout, 2).loose(slack));
+  }
+  return op;
+}
+
+OpCase scale(Shape shape, DType from, DType to, Variant variant) {
+  const auto prepare = [=](Ops& ops) {
+    PreparedOp op;
+    op.call = [=, &ops](const Arguments& a) {
+      ops.elementwise->scale(a("x"), kFactor, a.either("y", "x"), variant.accumulate);
+    };
+    return op;
+  };
+  OpCase op{.op = "scale",
+            .name = shape.text() + "_to_" + std::string(name_of(to)) + variant.suffix(),
+            .dtype = from,
+            .operands = {},
+            .prepare = prepare,
+            .forward = nullptr};
+  if (variant.in_place) {
+    op.operands.push_back(laid_out(update("x", shape, from, normal()), variant.layout, 0));
+  } else {
+    op.operands.push_back(laid_out(input("x", shape, from, normal()), variant.layout, 0));
+    Operand y = variant.accumulate ? update("y", shape, to, normal()) : output("y", shape, to);
+    op.operands.push_back(laid_out(std::move(y), variant.layout, 1));
   }
   return op;
 }
@@ -65,27 +97,27 @@ OpCase fill(Shape shape, DType dtype, Variant variant) {
 namespace {
 
 /// The output is the second operand's view rather than the first's.
-OpCase add_into_second(Shape shape, DType dtype, Layout layout) {
-  OpCase op = add(shape, dtype, false, {.layout = layout});
+OpCase add_into_second(Shape shape, DType dtype, float factor, Layout layout) {
+  OpCase op = add(shape, dtype, factor, false, {.layout = layout});
   op.name += "_into_second";
   std::erase_if(op.operands, [](const Operand& o) { return o.name == "y"; });
   for (Operand& operand : op.operands)
     if (operand.name == "b") {
       operand.role = Role::update;
-      operand.slack = 0;
+      operand.slack = factor == 1 ? 0 : 1;
     }
-  op.prepare = [](Ops& ops) {
+  op.prepare = [factor](Ops& ops) {
     PreparedOp prepared;
-    prepared.call = [&ops](const Arguments& a) {
-      ops.elementwise->add(a("a"), a("b"), a("b"), false);
+    prepared.call = [factor, &ops](const Arguments& a) {
+      ops.elementwise->add(a("a"), a("b"), factor, a("b"), false);
     };
     return prepared;
   };
   return op;
 }
 
-OpCase add_mixed(DType wide, DType narrow) {
-  OpCase op = add({2, 5, 9, 12}, wide, true);
+OpCase add_mixed(DType wide, DType narrow, float factor) {
+  OpCase op = add({2, 5, 9, 12}, wide, factor, true);
   op.name += "_mixed_with_" + std::string(name_of(narrow));
   for (Operand& operand : op.operands)
     if (operand.name != "a") operand.dtype = narrow;
@@ -116,21 +148,30 @@ std::vector<OpCase> elementwise_cases() {
       for (const DType to : kFloatTypes) {
         cases.push_back(copy(s.shape, from, to, variant));
         cases.push_back(copy(s.shape, from, to, adding));
+        cases.push_back(scale(s.shape, from, to, variant));
+        cases.push_back(scale(s.shape, from, to, adding));
       }
-      cases.push_back(add(s.shape, from, false, variant));
-      cases.push_back(add(s.shape, from, true, variant));
+      for (const float factor : {1.0f, kFactor}) {
+        cases.push_back(add(s.shape, from, factor, false, variant));
+        cases.push_back(add(s.shape, from, factor, true, variant));
+      }
       cases.push_back(fill(s.shape, from, variant));
     }
   }
   for (const DType dtype : kFloatTypes) {
     cases.push_back(copy_extremes(dtype));
     for (const Layout layout : {Layout::dense, Layout::slices, Layout::ragged_slices}) {
-      cases.push_back(add({2, 5, 9, 8}, dtype, true, {.layout = layout, .in_place = true}));
-      cases.push_back(add_into_second({2, 5, 9, 8}, dtype, layout));
+      const Variant in_place{.layout = layout, .in_place = true};
+      cases.push_back(scale({2, 5, 9, 8}, dtype, dtype, in_place));
+      for (const float factor : {1.0f, kFactor}) {
+        cases.push_back(add({2, 5, 9, 8}, dtype, factor, true, in_place));
+        cases.push_back(add_into_second({2, 5, 9, 8}, dtype, factor, layout));
+      }
     }
-    if (dtype != DType::f32) {
-      cases.push_back(add_mixed(DType::f32, dtype));
-      cases.push_back(add_mixed(dtype, DType::f32));
+    if (dtype == DType::f32) continue;
+    for (const float factor : {1.0f, kFactor}) {
+      cases.push_back(add_mixed(DType::f32, dtype, factor));
+      cases.push_back(add_mixed(dtype, DType::f32, factor));
     }
   }
   return cases;

@@ -11,6 +11,7 @@ constexpr double kSumSlack = 4;  // sums over all pixels, in any order
 Fill outputs_of(Activation kind) {
   switch (kind) {
     case Activation::sigmoid: return uniform(0, 1);
+    case Activation::hardsigmoid: return values({-0.5, 0, 0.25, 0.75, 1, 1.5});
     case Activation::relu6: return integers(-1, 7);
     default: return integers(-1, 2);
   }
@@ -30,6 +31,7 @@ std::string name_of_case(const EpilogueCase& e, Variant variant) {
   if (e.pool) {
     name += "_pool" + std::to_string(e.pool->kernel_h) + "x" + std::to_string(e.pool->kernel_w) +
             "_s" + std::to_string(e.pool->stride_h) + "x" + std::to_string(e.pool->stride_w);
+    if (e.pool->ceil_mode) name += "_ceil";
   }
   if (e.scale != 1) name += "_scaled";
   if (!e.direct) name += "_pool_alone";
@@ -92,7 +94,9 @@ OpCase epilogue_backward(const EpilogueCase& e, DType dtype, Variant variant) {
             .prepare = prepare,
             .forward = nullptr};
   // A gradient of one source is only chosen and scaled; the sum of two is rounded.
-  const bool exact = e.activation != Activation::sigmoid && !(e.pool && e.direct);
+  const bool computed =
+      e.activation == Activation::sigmoid || e.activation == Activation::hardsigmoid;
+  const bool exact = !computed && !(e.pool && e.direct);
   if (variant.in_place) {
     op.operands.push_back(
         laid_out(update("dy", e.shape, dtype, normal()), variant.layout, 0).loose(exact ? 0 : 1));
@@ -135,6 +139,8 @@ std::vector<OpCase> epilogue_cases() {
   const PoolDesc sparse{.kernel_h = 2, .kernel_w = 2, .stride_h = 3, .stride_w = 4};
   const PoolDesc padded{
       .kernel_h = 3, .kernel_w = 2, .stride_h = 3, .stride_w = 2, .padding = {1, 0, 2, 1}};
+  PoolDesc up = halve, up_padded = padded;
+  up.ceil_mode = up_padded.ceil_mode = true;
   struct Pooling {
     Shape shape;
     PoolDesc desc;
@@ -148,6 +154,9 @@ std::vector<OpCase> epilogue_cases() {
                               {{1, 41, 37, 259}, halve},
                               {{1, 17, 23, 8}, sparse},
                               {{1, 10, 9, 12}, padded},
+                              {{2, 5, 9, 3}, up},
+                              {{1, 17, 23, 64}, up},
+                              {{1, 11, 8, 8}, up_padded},
                               {{2, 16, 32, 16}, halve, Layout::slices},
                               {{2, 5, 9, 19}, halve, Layout::ragged_slices},
                               {{1, 10, 9, 8}, padded, Layout::ragged_slices}};
@@ -168,7 +177,8 @@ std::vector<OpCase> epilogue_cases() {
       cases.push_back(epilogue_backward({.shape = s.shape, .wants_dz = false}, dtype, plain));
       cases.push_back(epilogue_backward({.shape = s.shape}, dtype, in_place));
     }
-    for (const Activation kind : {Activation::relu6, Activation::sigmoid}) {
+    for (const Activation kind :
+         {Activation::relu6, Activation::sigmoid, Activation::hardsigmoid}) {
       for (const Shape& shape : {Shape{2, 5, 9, 11}, Shape{1, 16, 32, 32}}) {
         cases.push_back(epilogue_backward({.activation = kind, .shape = shape}, dtype));
       }

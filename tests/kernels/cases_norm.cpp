@@ -159,7 +159,7 @@ OpCase batch_norm_separated(Activation activation, bool frozen) {
   OpCase forward = *op.forward;
   for (Operand& operand : forward.operands) {
     if (operand.name == "gamma") operand.fill = uniform(0.1, 0.2);
-    if (operand.name == "beta") operand.fill = values({2, -2, 1.5});
+    if (operand.name == "beta") operand.fill = values({2, -2, 1.5, 4.5, -4.5});
     if (operand.name == "running_mean") operand.fill = uniform(0, 1);
     if (operand.name == "running_var") operand.fill = uniform(2, 3);
   }
@@ -173,7 +173,8 @@ OpCase batch_norm_separated(Activation activation, bool frozen) {
 std::vector<OpCase> norm_cases() {
   std::vector<OpCase> cases{batch_norm_far_from_zero()};
   for (const Activation activation :
-       {Activation::relu, Activation::relu6, Activation::sigmoid, Activation::silu}) {
+       {Activation::relu, Activation::relu6, Activation::sigmoid, Activation::silu,
+        Activation::hardswish, Activation::hardsigmoid}) {
     for (const bool frozen : {false, true})
       cases.push_back(batch_norm_separated(activation, frozen));
     for (const DType dtype : kFloatTypes) {

@@ -19,7 +19,14 @@ std::string name_of_case(Shape input, const PoolDesc& d, Variant variant) {
   if (p != Padding{})
     name += "_pad" + std::to_string(p.left) + std::to_string(p.right) + std::to_string(p.top) +
             std::to_string(p.bottom);
+  if (d.ceil_mode) name += "_ceil";
+  if (d.count_padding) name += "_counted";
   return name + variant.suffix();
+}
+
+PoolDesc with_ceil_mode(PoolDesc desc) {
+  desc.ceil_mode = true;
+  return desc;
 }
 
 std::vector<PoolCase> pools() {
@@ -30,6 +37,7 @@ std::vector<PoolCase> pools() {
       .kernel_h = 3, .kernel_w = 3, .stride_h = 2, .stride_w = 2, .padding = {0, 1, 0, 1}};
   const PoolDesc overlap{
       .kernel_h = 3, .kernel_w = 2, .stride_h = 1, .stride_w = 1, .padding = {1, 0, 2, 1}};
+  const PoolDesc bare{.kernel_h = 3, .kernel_w = 3, .stride_h = 2, .stride_w = 2};
   const PoolDesc sparse{.kernel_h = 2, .kernel_w = 2, .stride_h = 3, .stride_w = 4};
   const PoolDesc wide{
       .kernel_h = 5, .kernel_w = 5, .stride_h = 1, .stride_w = 1, .padding = Padding::all(2)};
@@ -50,7 +58,30 @@ std::vector<PoolCase> pools() {
           {{2, 16, 32, 16}, halve, Layout::slices},
           {{1, 17, 23, 8}, resnet, Layout::slices},
           {{2, 5, 9, 19}, halve, Layout::ragged_slices},
-          {{1, 17, 23, 8}, tf, Layout::ragged_slices}};
+          {{1, 17, 23, 8}, tf, Layout::ragged_slices},
+          // A last window beyond the image: on no axis, one, both; and one that is dropped.
+          {{1, 4, 8, 8}, with_ceil_mode(halve)},
+          {{2, 5, 9, 3}, with_ceil_mode(halve)},
+          {{1, 1, 1, 8}, with_ceil_mode(halve)},
+          {{1, 16, 32, 12}, with_ceil_mode(bare)},
+          {{2, 17, 23, 19}, with_ceil_mode(resnet)},
+          {{1, 16, 24, 8}, with_ceil_mode(resnet)},
+          {{1, 4, 10, 5}, with_ceil_mode(tf)},
+          {{1, 7, 9, 8}, with_ceil_mode(overlap)},
+          {{1, 18, 24, 8}, with_ceil_mode(sparse)},
+          {{2, 5, 9, 8}, with_ceil_mode(halve), Layout::slices},
+          {{1, 16, 24, 11}, with_ceil_mode(resnet), Layout::ragged_slices}};
+}
+
+/// Averages by the rule that counts padding, with and without windows beyond it.
+std::vector<PoolCase> counted_pools() {
+  std::vector<PoolCase> counted;
+  for (PoolCase p : pools()) {
+    if (p.desc.padding == Padding{} && !p.desc.ceil_mode) continue;  // there is nothing to count
+    p.desc.count_padding = true;
+    counted.push_back(p);
+  }
+  return counted;
 }
 
 /// A NaN in every seventh pixel and column, so that no window sees two.
@@ -168,6 +199,13 @@ std::vector<OpCase> pool_cases() {
       cases.push_back(max_pool(p.input, dtype, p.desc, variant));
       cases.push_back(max_pool_backward(p.input, dtype, p.desc, variant));
       cases.push_back(max_pool_backward(p.input, dtype, p.desc, adding));
+      cases.push_back(average_pool(p.input, dtype, p.desc, variant));
+      cases.push_back(average_pool_backward(p.input, dtype, p.desc, variant));
+      cases.push_back(average_pool_backward(p.input, dtype, p.desc, adding));
+    }
+    for (const PoolCase& p : counted_pools()) {
+      const Variant variant{.layout = p.layout};
+      const Variant adding{.layout = p.layout, .accumulate = true};
       cases.push_back(average_pool(p.input, dtype, p.desc, variant));
       cases.push_back(average_pool_backward(p.input, dtype, p.desc, variant));
       cases.push_back(average_pool_backward(p.input, dtype, p.desc, adding));

@@ -9,7 +9,8 @@ constexpr double kSumSlack = 4;  // sums of many products, in any order
 
 std::string name_of_desc(const SqueezeExciteDesc& d) {
   return std::to_string(d.images) + "x" + std::to_string(d.channels) + "_hidden" +
-         std::to_string(d.hidden) + "_" + std::string(name_of(d.activation));
+         std::to_string(d.hidden) + "_" + std::string(name_of(d.activation)) +
+         (d.gate == Activation::sigmoid ? "" : "_" + std::string(name_of(d.gate)));
 }
 
 SqueezeExciteParameters parameters(const Arguments& a, const std::string& prefix) {
@@ -97,6 +98,20 @@ std::vector<OpCase> squeeze_excite_cases() {
          {Activation::identity, Activation::relu, Activation::sigmoid}) {
       add({.images = 2, .channels = 24, .hidden = 6, .activation = activation, .dtype = dtype});
     }
+    for (const int channels : {24, 33}) {
+      add({.images = 2,
+           .channels = channels,
+           .hidden = 6,
+           .activation = Activation::relu,
+           .gate = Activation::hardsigmoid,
+           .dtype = dtype});
+    }
+    add({.images = 2,
+         .channels = 24,
+         .hidden = 6,
+         .activation = Activation::hardswish,
+         .gate = Activation::hardsigmoid,
+         .dtype = dtype});
     add({.images = 1, .channels = 1, .hidden = 1, .dtype = dtype});
     add({.images = 3, .channels = 33, .hidden = 5, .dtype = dtype});
     add({.images = 2, .channels = 96, .hidden = 4, .dtype = dtype});

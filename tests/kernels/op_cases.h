@@ -102,7 +102,9 @@ OpCase bilinear(const ResizeCase& resize, DType from, DType to, Variant variant 
 OpCase bilinear_backward(const ResizeCase& resize, DType from, DType to, Variant variant = {});
 
 OpCase copy(Shape shape, DType from, DType to, Variant variant = {});
-OpCase add(Shape shape, DType dtype, bool relu, Variant variant = {});
+/// y = a + factor * b.
+OpCase add(Shape shape, DType dtype, float factor, bool relu, Variant variant = {});
+OpCase scale(Shape shape, DType from, DType to, Variant variant = {});
 OpCase fill(Shape shape, DType dtype, Variant variant = {});
 
 /// `labelled`: labels are drawn from the classes below it. `other`: the value of a fifth of the

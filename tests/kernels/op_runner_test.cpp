@@ -48,6 +48,8 @@ double activated(Activation activation, double x) {
     case Activation::relu6: return std::clamp(x, 0.0, 6.0);
     case Activation::sigmoid: return 1 / (1 + std::exp(-x));
     case Activation::silu: return x / (1 + std::exp(-x));
+    case Activation::hardswish: return x * std::clamp(x + 3, 0.0, 6.0) / 6;
+    case Activation::hardsigmoid: return std::clamp(x + 3, 0.0, 6.0) / 6;
   }
   throw std::logic_error("an activation");
 }

@@ -37,8 +37,10 @@ bool offers(const std::string& backend, const OpCase& op) {
       op.op.starts_with("conv_") || op.op.starts_with("depthwise_");
   if (backend == "Emulated") return !op.op.starts_with("conv_");
   if (backend == "Cuda") return true;
-  // oneDNN's ReLU answers NaN with 0 (kernels/conv.h).
-  if (op.name.ends_with("_relu_nan") || op.name.ends_with("_relu6_nan")) return false;
+  // oneDNN's ReLU and limits answer NaN with 0 (kernels/conv.h).
+  for (const char* ending : {"_relu_nan", "_relu6_nan", "_hardsigmoid_nan"}) {
+    if (op.name.ends_with(ending)) return false;
+  }
 #if !defined(MACADAM_HAS_ONEDNN)
   if (is_conv) return false;
 #endif

@@ -126,6 +126,46 @@ TEST_P(GoldenPool, ReferenceAgreesWithPyTorch) {
 INSTANTIATE_TEST_SUITE_P(Reference, GoldenPool,
                          ::testing::Values("halve", "resnet", "ties", "uneven"), name_of_file);
 
+class GoldenWindow : public GoldenTest {};
+
+TEST_P(GoldenWindow, ReferenceAgreesWithPyTorch) {
+  Golden golden(std::string("window_") + GetParam());
+  const std::vector<int> a = golden.integers();
+  const Shape shape{a[0], a[1], a[2], a[3]};
+  PoolDesc desc{.kernel_h = a[4],
+                .kernel_w = a[5],
+                .stride_h = a[6],
+                .stride_w = a[7],
+                .padding = {a[9], a[9], a[8], a[8]},
+                .ceil_mode = true};
+  const Values x = golden.read({"x"}), dy = golden.read({"dy"});
+  const Values pooled = check(max_pool(shape, DType::f32, desc), x, golden.read({"y"}));
+  check(max_pool_backward(shape, DType::f32, desc), merged(pooled, dy), golden.read({"dx"}));
+  for (const bool counted : {false, true}) {
+    desc.count_padding = counted;
+    check(average_pool(shape, DType::f32, desc), x, golden.read({"y"}));
+    check(average_pool_backward(shape, DType::f32, desc), dy, golden.read({"dx"}));
+  }
+  desc.ceil_mode = false;
+  check(average_pool(shape, DType::f32, desc), x, golden.read({"y"}));
+}
+
+INSTANTIATE_TEST_SUITE_P(Reference, GoldenWindow,
+                         ::testing::Values("halve", "even", "resnet", "dropped", "uneven"),
+                         name_of_file);
+
+TEST(GoldenActivations, HardOnesAgreeWithPyTorch) {
+  Golden golden("hard_activations");
+  const Values x = golden.read({"x"}), dy = golden.read({"dy"});
+  const Shape shape{1, 1, 1, static_cast<int>(x.at("x").size())};
+  for (const Activation kind : {Activation::hardswish, Activation::hardsigmoid}) {
+    const Values y = golden.read({"y"});
+    check(activate(kind, shape, DType::f32), x, y);
+    const Values saved = gradient_reads_input(kind) ? x : y;
+    check(activate_backward(kind, shape, DType::f32), merged(saved, dy), golden.read({"dx"}));
+  }
+}
+
 class GoldenResize : public GoldenTest {};
 
 TEST_P(GoldenResize, ReferenceAgreesWithPyTorch) {

@@ -210,6 +210,25 @@ TEST_F(OnnxExport, ShapesAreTheGraphs) {
   EXPECT_EQ(compared, 33);
 }
 
+TEST_F(OnnxExport, WindowsActivationsAndScaledSums) {
+  const std::map<std::string, int> dynamic =
+      operators(checked(every_window(kInput, kClasses, false)));
+  EXPECT_EQ(dynamic.at("HardSwish"), 1);
+  EXPECT_EQ(dynamic.at("HardSigmoid"), 1);
+  EXPECT_EQ(dynamic.at("Mul"), 3);  // of the gates, and before either sum
+  EXPECT_EQ(dynamic.at("Pad"), 2);  // before averages that count padding in ceil_mode
+  const Graph graph = every_window(kInput, kClasses, true);
+  const onnx::ModelProto fixed = checked(graph, {false, false, false});
+  EXPECT_EQ(operators(fixed).at("Pad"), 4);
+  for (const auto& node : fixed.graph().node()) {
+    for (const auto& attribute : node.attribute()) EXPECT_NE(attribute.name(), "ceil_mode");
+  }
+  const std::string message =
+      message_of<InputError>([&] { write(graph, hashed_parameters(graph)); });
+  EXPECT_TRUE(contains(message, "export for one size") && contains(message, "average_pool"))
+      << message;
+}
+
 TEST_F(OnnxExport, NamesInputsAndOutputs) {
   const Graph graph = every_layer(kInput, kClasses);
   const onnx::ModelProto dynamic = checked(graph);

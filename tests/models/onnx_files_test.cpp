@@ -64,7 +64,8 @@ void write_case(const std::filesystem::path& folder, const std::string& network,
   write_npy(folder / (stem + ".logits.npy"), scores, dense);
 }
 
-/// NETWORK.VARIANT.onnx for every variant, exported at the first of `sizes`, and a case a size.
+/// NETWORK.VARIANT.onnx for every variant, exported at the first of `sizes`, and a case a size. Of
+/// one size: the variants that take no other.
 void write_network(const std::filesystem::path& folder, const std::string& network,
                    const Build& build, std::span<const Shape> sizes) {
   for (Shape size : sizes) write_case(folder, network, build(size));
@@ -72,6 +73,7 @@ void write_network(const std::filesystem::path& folder, const std::string& netwo
   const auto parameters = hashed_parameters(graph);
   const ModelInfo info = model_info(network, graph.shape(graph.output()).c, sizes.front());
   for (const bool dynamic : {false, true}) {
+    if (dynamic && sizes.size() == 1) continue;
     for (const bool fold : {false, true}) {
       for (const bool argmax : {false, true}) {
         const std::string name =
@@ -112,6 +114,14 @@ TEST(OnnxFiles, ForOnnxRuntime) {
   const std::array<Shape, 4> any{{{1, 20, 28, 3}, {2, 22, 46, 3}, {1, 42, 12, 3}, {3, 30, 30, 3}}};
   write_network(
       folder, "every_layer", [](Shape s) { return every_layer(s, 5); }, any);
+  const std::array<Shape, 5> windows{
+      {{1, 20, 28, 3}, {2, 21, 29, 3}, {1, 22, 30, 3}, {1, 23, 31, 3}, {1, 25, 13, 3}}};
+  write_network(
+      folder, "every_window", [](Shape s) { return every_window(s, 5, false); }, windows);
+  for (const Shape& size : windows) {
+    write_network(folder, fmt::format("windows_of_{}", size.h),
+                  [](Shape s) { return every_window(s, 5, true); }, {&size, 1});
+  }
 }
 
 }  // namespace

@@ -76,6 +76,40 @@ Graph every_layer(Shape input, int classes) {
   return g;
 }
 
+Graph every_window(Shape input, int classes, bool one_size) {
+  Graph g(input);
+  ConvLayer row = plain(6), column = plain(8);
+  row.kernel_w = 7;
+  row.padding = {3, 3, 0, 0};
+  column.kernel_h = 7;
+  column.padding = {0, 0, 3, 3};
+  const Value x = g.activation(g.conv(g.input(), "row", row), Activation::hardswish);
+  const Value y = g.batch_norm(g.conv(x, "column", column), "norm");
+
+  std::vector<Value> parts;
+  for (const Padding& padding : {Padding{}, Padding{1, 0, 1, 0}, Padding{1, 1, 0, 1}}) {
+    if (!one_size && padding.right > 0) continue;
+    PoolDesc desc{.kernel_h = 3, .kernel_w = 3, .padding = padding, .ceil_mode = true};
+    parts.push_back(g.upsample(g.max_pool(y, desc), y));
+    parts.push_back(g.upsample(g.average_pool(y, desc), y));
+    desc.count_padding = true;
+    parts.push_back(g.upsample(g.average_pool(y, desc), y));
+    desc.stride_h = 4;  // fewer rows; a last window may be dropped
+    parts.push_back(g.upsample(g.average_pool(y, desc), y));
+  }
+  PoolDesc same{
+      .kernel_h = 3, .kernel_w = 2, .stride_h = 1, .stride_w = 1, .padding = {1, 0, 0, 2}};
+  same.count_padding = true;
+  parts.push_back(g.average_pool(y, same));
+
+  Value sum = g.conv(g.concat(parts), "parts", plain(8));
+  sum = g.relu(g.add(y, sum, 0.17f));
+  const Value squeezed = g.relu(g.conv(g.global_average_pool(sum), "squeeze", plain(2)));
+  const Value gates = g.activation(g.conv(squeezed, "excite", plain(8)), Activation::hardsigmoid);
+  g.set_output(g.conv(g.add(g.scale(sum, gates), sum, 0.17f), "head", plain(classes, 3)));
+  return g;
+}
+
 std::map<std::string, ModelTensor> hashed_parameters(const Graph& graph) {
   Stream stream;
   Parameters parameters(graph.parameters(), stream, false);

@@ -14,6 +14,11 @@ namespace macadam::testing {
 /// heights and widths that are even, from 12.
 Graph every_layer(Shape input, int classes);
 
+/// What every_layer() has not: hard activations and gates, 1 x 7 and 7 x 1 kernels, additions of a
+/// multiple, averages that count the padding, and poolings in ceil_mode; with padding behind the
+/// image in all of these where it is for `one_size`. Takes any size from 12.
+Graph every_window(Shape input, int classes, bool one_size);
+
 /// The values of set_hashed_values, as a model file has them.
 std::map<std::string, ModelTensor> hashed_parameters(const Graph& graph);
 

@@ -420,8 +420,12 @@ class CountedElementwise final : public ElementwiseOps {
     book_.note("cast", vectors * CastSegment::kVector * element,
                [&] { inner_->cast_all(segments, from, to, vectors); });
   }
-  void add(const Tensor& a, const Tensor& b, const Tensor& y, bool relu) override {
-    book_.note("addition", bytes_of({&a, &b, &y}), [&] { inner_->add(a, b, y, relu); });
+  void add(const Tensor& a, const Tensor& b, float factor, const Tensor& y, bool relu) override {
+    book_.note("addition", bytes_of({&a, &b, &y}), [&] { inner_->add(a, b, factor, y, relu); });
+  }
+  void scale(const Tensor& x, float factor, const Tensor& y, bool accumulate) override {
+    book_.note("copy", bytes_of(x) + result_bytes(y, accumulate),
+               [&] { inner_->scale(x, factor, y, accumulate); });
   }
   void fill(const Tensor& y, float value) override {
     book_.note("copy", bytes_of(y), [&] { inner_->fill(y, value); });

@@ -1,4 +1,6 @@
-// Layers that join values: concatenation along channels, and addition.
+// Layers that join values: concatenation along channels, and addition, of a multiple of the second.
+
+#include <array>
 
 #include "engine/graph/layers/factories.h"
 
@@ -38,22 +40,31 @@ class Concat final : public Layer {
 
 class Add final : public Layer {
  public:
-  Add(const AddLayer& layer, const LayerContext& context) : relu_(layer.relu), ops_(context.ops) {}
+  Add(const AddLayer& layer, const LayerContext& context)
+      : factors_{1, layer.factor}, relu_(layer.relu), ops_(context.ops) {}
 
   bool backward_reads_output() const override { return relu_; }
   bool backward_in_place() const override { return true; }
   void forward(const Bindings& b) override {
-    ops_.elementwise->add(b.inputs[0], b.inputs[1], b.output, relu_);
+    ops_.elementwise->add(b.inputs[0], b.inputs[1], factors_[1], b.output, relu_);
   }
   void backward(const Bindings& b) override {
     const Tensor* sum = relu_ ? nullptr : &b.output_gradient;  // the gradient of the bare sum
     for (size_t i = 0; i < 2; ++i) {
       const Tensor& dx = b.input_gradients[i];
       if (dx.data == nullptr) continue;
-      if (sum == nullptr) {
+      if (sum == nullptr && factors_[i] == 1) {
         ops_.activation->activate_backward(Activation::relu, b.output, b.output_gradient, dx,
                                            b.accumulate[i]);
         if (!b.accumulate[i]) sum = &dx;
+        continue;
+      }
+      if (sum == nullptr) {
+        sum = &b.output_gradient;
+        ops_.activation->activate_backward(Activation::relu, b.output, *sum, *sum, false);
+      }
+      if (factors_[i] != 1) {
+        ops_.elementwise->scale(*sum, factors_[i], dx, b.accumulate[i]);
       } else if (dx.data != sum->data || b.accumulate[i]) {
         ops_.elementwise->copy(*sum, dx, b.accumulate[i]);
       }
@@ -61,6 +72,7 @@ class Add final : public Layer {
   }
 
  private:
+  std::array<float, 2> factors_;  // by input
   bool relu_;
   Ops& ops_;
 };

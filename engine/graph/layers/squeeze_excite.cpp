@@ -15,6 +15,7 @@ class SqueezeExcite final : public Layer {
     desc_.channels = means.c;
     desc_.hidden = layer.hidden;
     desc_.activation = layer.activation;
+    desc_.gate = layer.gate;
     desc_.dtype = context.dtype;
     if (context.training) {
       saved_ = static_cast<size_t>(desc_.squeezed().elements()) * sizeof(float);
