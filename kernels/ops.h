@@ -20,20 +20,28 @@
 
 namespace macadam {
 
+/// FAMILY(class, name) for every family: the one list of them. A family of it is a member of Ops,
+/// has make_NAME_ops() in every backend and NAME_cases() in tests/kernels; what is missing does not
+/// link.
+#define MACADAM_OP_FAMILIES(FAMILY)        \
+  FAMILY(ConvOps, conv)                    \
+  FAMILY(NormOps, norm)                    \
+  FAMILY(ActivationOps, activation)        \
+  FAMILY(ChannelOps, channel)              \
+  FAMILY(EpilogueOps, epilogue)            \
+  FAMILY(PoolOps, pool)                    \
+  FAMILY(SqueezeExciteOps, squeeze_excite) \
+  FAMILY(UpsampleOps, upsample)            \
+  FAMILY(ElementwiseOps, elementwise)      \
+  FAMILY(LossOps, loss)                    \
+  FAMILY(ConfusionOps, confusion)          \
+  FAMILY(OptimOps, optim)                  \
+  FAMILY(AugmentOps, augment)
+
 struct Ops {
-  std::unique_ptr<ConvOps> conv;
-  std::unique_ptr<NormOps> norm;
-  std::unique_ptr<ActivationOps> activation;
-  std::unique_ptr<ChannelOps> channel;
-  std::unique_ptr<EpilogueOps> epilogue;
-  std::unique_ptr<PoolOps> pool;
-  std::unique_ptr<SqueezeExciteOps> squeeze_excite;
-  std::unique_ptr<UpsampleOps> upsample;
-  std::unique_ptr<ElementwiseOps> elementwise;
-  std::unique_ptr<LossOps> loss;
-  std::unique_ptr<ConfusionOps> confusion;
-  std::unique_ptr<OptimOps> optim;
-  std::unique_ptr<AugmentOps> augment;
+#define MACADAM_MEMBER(Family, name) std::unique_ptr<Family> name;
+  MACADAM_OP_FAMILIES(MACADAM_MEMBER)
+#undef MACADAM_MEMBER
 };
 
 /// The ops of the stream's device. The stream must outlive them. Throws InputError when this build

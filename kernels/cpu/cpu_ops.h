@@ -1,5 +1,5 @@
 #pragma once
-// Factories of the CPU backend, one a file of this folder.
+// The CPU backend's doors to the rest of kernels/.
 
 #include <memory>
 #include <string>
@@ -9,8 +9,16 @@
 
 namespace macadam::cpu {
 
-/// Never takes what `fault` tells of. In onednn_conv.cpp: needs oneDNN.
-std::unique_ptr<ConvOps> make_conv_ops(ImplementationFault fault = is_known_fault);
+/// All families. Without oneDNN its convolutions throw InputError.
+Ops make_ops();
+
+// One family, each in the file of its name.
+#define MACADAM_FACTORY(Family, name) std::unique_ptr<Family> make_##name##_ops();
+MACADAM_OP_FAMILIES(MACADAM_FACTORY)
+#undef MACADAM_FACTORY
+
+/// Convolutions that never take what `fault` tells of. In onednn_conv.cpp: needs oneDNN.
+std::unique_ptr<ConvOps> make_conv_ops(ImplementationFault fault);
 std::string library_version();  // there too
 /// What oneDNN may use of this CPU, which ONEDNN_MAX_CPU_ISA can limit. There too.
 struct LibraryIsa {
@@ -22,18 +30,6 @@ LibraryIsa library_isa();
 /// All that decides which code oneDNN runs here, on one line: version and commit, instruction set
 /// and hints, number of threads, processor. There too.
 std::string library_identity();
-std::unique_ptr<NormOps> make_norm_ops();
-std::unique_ptr<ActivationOps> make_activation_ops();
-std::unique_ptr<ChannelOps> make_channel_ops();
-std::unique_ptr<EpilogueOps> make_epilogue_ops();
-std::unique_ptr<PoolOps> make_pool_ops();
-std::unique_ptr<SqueezeExciteOps> make_squeeze_excite_ops();
-std::unique_ptr<UpsampleOps> make_upsample_ops();
-std::unique_ptr<ElementwiseOps> make_elementwise_ops();
-std::unique_ptr<LossOps> make_loss_ops();
-std::unique_ptr<ConfusionOps> make_confusion_ops();
-std::unique_ptr<OptimOps> make_optim_ops();
-std::unique_ptr<AugmentOps> make_augment_ops();
 
 /// False where oneDNN refuses to convolve in bf16.
 bool has_bf16();

@@ -404,6 +404,8 @@ class OneDnnConvOps final : public ConvOps {
 
 }  // namespace
 
+std::unique_ptr<ConvOps> make_conv_ops() { return make_conv_ops(is_known_fault); }
+
 std::unique_ptr<ConvOps> make_conv_ops(ImplementationFault fault) {
   return std::make_unique<OneDnnConvOps>(std::move(fault));
 }

@@ -14,22 +14,17 @@ namespace macadam::cuda {
 /// "cuDNN 9.19.0".
 std::string library_version();
 
-std::unique_ptr<ConvOps> make_conv_ops(Stream& stream);  // cudnn_conv.cpp
+/// All families.
+Ops make_ops(Stream& stream);
+
+// One family, each in the file of its name; the convolutions in cudnn/conv.cpp.
+#define MACADAM_FACTORY(Family, name) std::unique_ptr<Family> make_##name##_ops(Stream& stream);
+MACADAM_OP_FAMILIES(MACADAM_FACTORY)
+#undef MACADAM_FACTORY
+
 /// Whether make_depthwise() has a kernel: one 3 x 3 or 5 x 5 filter a channel, stride 1 or 2.
 bool is_depthwise(const ConvDesc& desc);
 std::unique_ptr<Convolution> make_depthwise(Stream& stream, const ConvDesc& desc);
-std::unique_ptr<NormOps> make_norm_ops(Stream& stream);
-std::unique_ptr<ActivationOps> make_activation_ops(Stream& stream);
-std::unique_ptr<ChannelOps> make_channel_ops(Stream& stream);
-std::unique_ptr<EpilogueOps> make_epilogue_ops(Stream& stream);
-std::unique_ptr<PoolOps> make_pool_ops(Stream& stream);
-std::unique_ptr<SqueezeExciteOps> make_squeeze_excite_ops(Stream& stream);
-std::unique_ptr<UpsampleOps> make_upsample_ops(Stream& stream);
-std::unique_ptr<ElementwiseOps> make_elementwise_ops(Stream& stream);
-std::unique_ptr<LossOps> make_loss_ops(Stream& stream);
-std::unique_ptr<ConfusionOps> make_confusion_ops(Stream& stream);
-std::unique_ptr<OptimOps> make_optim_ops(Stream& stream);
-std::unique_ptr<AugmentOps> make_augment_ops(Stream& stream);
 
 // runtime.cpp: what kernels/device.cpp needs of the CUDA runtime. All throw RunError on failure.
 std::vector<DeviceInfo> list_devices();  // empty without a driver or a GPU

@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "kernels/reference/array.h"
-#include "kernels/reference/families.h"
+#include "kernels/reference/reference_ops.h"
 #include "kernels/scalar/dropout.h"
 
 namespace macadam::reference {

@@ -1,6 +1,6 @@
 #include "kernels/reference/array.h"
 #include "kernels/reference/augment_program.h"
-#include "kernels/reference/families.h"
+#include "kernels/reference/reference_ops.h"
 
 namespace macadam::reference {
 namespace {

@@ -1,5 +1,5 @@
 #include "kernels/reference/array.h"
-#include "kernels/reference/families.h"
+#include "kernels/reference/reference_ops.h"
 
 namespace macadam::reference {
 namespace {

@@ -1,7 +1,7 @@
 #include <algorithm>
 
 #include "kernels/reference/array.h"
-#include "kernels/reference/families.h"
+#include "kernels/reference/reference_ops.h"
 
 namespace macadam::reference {
 namespace {

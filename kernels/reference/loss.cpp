@@ -3,7 +3,7 @@
 #include <limits>
 
 #include "kernels/reference/array.h"
-#include "kernels/reference/families.h"
+#include "kernels/reference/reference_ops.h"
 
 namespace macadam::reference {
 namespace {

@@ -2,7 +2,7 @@
 
 #include "kernels/reference/activation.h"
 #include "kernels/reference/array.h"
-#include "kernels/reference/families.h"
+#include "kernels/reference/reference_ops.h"
 
 namespace macadam::reference {
 namespace {

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "kernels/reference/array.h"
-#include "kernels/reference/families.h"
+#include "kernels/reference/reference_ops.h"
 
 namespace macadam::reference {
 namespace {

@@ -6,7 +6,7 @@
 namespace macadam::emulated {
 
 /// Every family; of the convolutions the depthwise ones, the others are cuDNN's. On a stream that
-/// outlives them, or on one of the host.
+/// outlives them (kernels/cuda/cuda_ops.cpp), or on one of the host.
 Ops make_ops(Stream& stream);
 Ops make_ops();
 

@@ -5,15 +5,14 @@
 namespace macadam::testbed {
 
 std::vector<OpCase> all_op_cases() {
-  std::vector<OpCase> all;
-  for (const auto family :
-       {conv_cases, depthwise_cases, norm_cases, activation_cases, channel_cases, epilogue_cases,
-        pool_cases, squeeze_excite_cases, upsample_cases, elementwise_cases, loss_cases,
-        confusion_cases, optim_cases, augment_cases}) {
-    std::vector<OpCase> cases = family();
+  std::vector<OpCase> all = depthwise_cases();
+  const auto append = [&](std::vector<OpCase> cases) {
     all.insert(all.end(), std::make_move_iterator(cases.begin()),
                std::make_move_iterator(cases.end()));
-  }
+  };
+#define MACADAM_APPEND(Family, name) append(name##_cases());
+  MACADAM_OP_FAMILIES(MACADAM_APPEND)
+#undef MACADAM_APPEND
   return all;
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/ops.h"
 #include "tests/kernels/op_case.h"
 
 namespace macadam::testbed {
@@ -13,20 +14,11 @@ namespace macadam::testbed {
 /// Every case of every op.
 std::vector<OpCase> all_op_cases();
 
-std::vector<OpCase> conv_cases();
-std::vector<OpCase> depthwise_cases();
-std::vector<OpCase> norm_cases();
-std::vector<OpCase> activation_cases();
-std::vector<OpCase> channel_cases();
-std::vector<OpCase> epilogue_cases();
-std::vector<OpCase> pool_cases();
-std::vector<OpCase> squeeze_excite_cases();
-std::vector<OpCase> upsample_cases();
-std::vector<OpCase> elementwise_cases();
-std::vector<OpCase> loss_cases();
-std::vector<OpCase> confusion_cases();
-std::vector<OpCase> optim_cases();
-std::vector<OpCase> augment_cases();
+// Those of one family, each in cases_NAME.cpp.
+#define MACADAM_CASES(Family, name) std::vector<OpCase> name##_cases();
+MACADAM_OP_FAMILIES(MACADAM_CASES)
+#undef MACADAM_CASES
+std::vector<OpCase> depthwise_cases();  // convolutions too, of handwritten kernels
 
 /// The floating-point dtypes that tensors are stored in.
 inline constexpr DType kFloatTypes[] = {DType::f32, DType::bf16, DType::f16};

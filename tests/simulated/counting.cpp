@@ -496,7 +496,7 @@ class CountedConvOps final : public ConvOps {
   CountedConvOps(const Book& book, Stream& stream)
       : book_(book),
         stream_(stream),
-        elementwise_(counted<CountedElementwise>(cuda::make_elementwise_ops(stream))) {}
+        elementwise_(counted<CountedElementwise>(emulated::make_ops(stream).elementwise)) {}
 
   std::unique_ptr<Convolution> make(const ConvDesc& desc) override {
     if (emulated::is_depthwise(desc)) {

@@ -6,7 +6,7 @@
 #include "block_emulator.h"
 #include "emulated_ops.h"
 #include "kernels/cpu/cpu_ops.h"
-#include "kernels/reference/families.h"
+#include "kernels/reference/reference_ops.h"
 #include "tests/simulated/device_wide.h"
 
 namespace macadam::simulated {
