@@ -6,6 +6,7 @@
 #include <array>
 #include <cstring>
 #include <filesystem>
+#include <future>
 #include <optional>
 
 #include "app/command_line.h"
@@ -30,7 +31,7 @@ namespace fs = std::filesystem;
 struct PredictOptions {
   std::string model, output, device = "auto", precision = "auto";
   std::vector<std::string> images;
-  bool overlay = false, tile = false, flip = false, logits = false;
+  bool overlay = false, confidence = false, tile = false, flip = false, logits = false;
 };
 
 /// NumPy's .npy, version 1.0: magic, header length, a Python dictionary padded to 64 bytes, data.
@@ -66,14 +67,15 @@ struct ResultKind {
   bool wanted;
 };
 
-/// Ids, colours, overlays and scores, in this order.
-using ResultKinds = std::array<ResultKind, 4>;
+/// Ids, colours, overlays, scores and confidence, in this order.
+using ResultKinds = std::array<ResultKind, 5>;
 
 ResultKinds result_kinds(const PredictOptions& options) {
   return {{{"ids", ".png", true},
            {"color", ".png", true},
            {"overlay", ".png", options.overlay},
-           {"logits", ".npy", options.logits}}};
+           {"logits", ".npy", options.logits},
+           {"confidence", ".png", options.confidence}}};
 }
 
 /// Where the results of each kind go. Each folder is marked, so that it is never taken for photos.
@@ -134,15 +136,56 @@ class ResultFolders {
   ResultKinds kinds_;
 };
 
+/// A photo as it was read.
+struct DecodedPhoto {
+  int height = 0, width = 0;  // of the whole photo
+  Image whole;                // empty where nobody looks at it
+  Image at_network_size;      // empty with --tile, which looks at the whole photo
+  std::string fault;          // as in DecodeOptions
+
+  PhotoView seen() const {
+    const Image& image = at_network_size.pixels.empty() ? whole : at_network_size;
+    return {image.pixels, image.height, image.width};
+  }
+};
+
+/// At the network's size a photo is decoded as for training: a JPEG much larger than that comes
+/// reduced from its decoder. Only one that is to be laid under its mask, too, is decoded twice.
+DecodedPhoto decode(const fs::path& file, const PredictOptions& options, const ModelInfo& model) {
+  const ImageFile bytes(file);
+  const std::string name = file.string();
+  const ImageInfo info = probe_image(bytes.bytes(), name);
+  DecodedPhoto photo;
+  photo.height = info.height;
+  photo.width = info.width;
+  const auto read = [&](int min_height, int min_width) {
+    return decode_rgb(bytes.bytes(), name, {}, {min_height, min_width, &photo.fault});
+  };
+  const bool reduced = !options.tile && info.format == ImageFormat::jpeg &&
+                       info.height >= 2 * model.height && info.width >= 2 * model.width;
+  if (options.tile || options.overlay || !reduced) photo.whole = read(0, 0);
+  if (reduced) {
+    photo.at_network_size =
+        resize_bilinear(read(model.height, model.width), model.height, model.width);
+  } else if (!options.tile) {
+    photo.at_network_size = resize_bilinear(photo.whole, model.height, model.width);
+  }
+  return photo;
+}
+
 void write_results(const ResultFolders& folders, const PredictOptions& options,
                    const ModelInfo& info, const fs::path& name, const Image& photo,
                    const Prediction& prediction) {
-  Image classes(prediction.height, prediction.width, 1);
-  classes.pixels = prediction.classes;
-  write_png(folders.file(0, name), to_file_ids(classes, info.inverse_ids));
-  write_png(folders.file(1, name), colourise(classes, info.palette));
+  Image plane(prediction.height, prediction.width, 1);
+  if (options.confidence) {
+    plane.pixels = prediction.confidence;
+    write_png(folders.file(4, name), plane);
+  }
+  plane.pixels = prediction.classes;
+  write_png(folders.file(0, name), to_file_ids(plane, info.inverse_ids));
+  write_png(folders.file(1, name), colourise(plane, info.palette));
   if (options.overlay) {
-    write_png(folders.file(2, name), overlay(photo, classes, info.palette));
+    write_png(folders.file(2, name), overlay(photo, plane, info.palette));
   }
   if (options.logits) {
     write_npy(folders.file(3, name), prediction.scores, prediction.height, prediction.width,
@@ -150,29 +193,29 @@ void write_results(const ResultFolders& folders, const PredictOptions& options,
   }
 }
 
-/// The photo at the network's size, decoded as for training: a JPEG much larger than that comes
-/// reduced from its decoder.
-Image seen_by_network(const fs::path& file, const Image& photo, const ModelInfo& info) {
-  if (photo.height < 2 * info.height || photo.width < 2 * info.width) {
-    return resize_bilinear(photo, info.height, info.width);
-  }
-  std::string fault;  // told already
-  const DecodeOptions reduced{info.height, info.width, &fault};
-  return resize_bilinear(read_rgb(file, {}, reduced), info.height, info.width);
-}
-
-/// Reads the photos one after the other; one that cannot be read is named and counted.
+/// Reads photos, each while the network sees the one before; one that cannot be read is named and
+/// counted.
 class PhotoReader {
  public:
-  /// `alone`: the only photo; that it cannot be read is the error.
-  explicit PhotoReader(bool alone) : alone_(alone) {}
+  /// `options` and `model` outlive it.
+  PhotoReader(const PhotoList& list, const PredictOptions& options, const ModelInfo& model)
+      : photos_(list.photos),
+        options_(options),
+        model_(model),
+        alone_(list.photos.size() == 1 && list.unusable.empty()) {
+    for (const auto& [path, what] : list.unusable) skip(what + ": " + path.string());
+    start();
+  }
 
-  /// Nothing when it cannot be read.
-  std::optional<Image> read(const fs::path& file) {
+  /// The next photo of the list; nothing when it cannot be read, which is the error where it is the
+  /// only one.
+  std::optional<DecodedPhoto> next() {
+    std::future<DecodedPhoto> read = std::move(reading_);
     try {
-      std::string fault;
-      std::optional<Image> photo = read_rgb(file, {}, {.fault = &fault});
-      if (!fault.empty()) warn(fault);
+      read.wait();
+      start();
+      DecodedPhoto photo = read.get();
+      if (!photo.fault.empty()) warn(photo.fault);
       return photo;
     } catch (const InputError& error) {
       if (alone_) throw;
@@ -181,16 +224,60 @@ class PhotoReader {
     }
   }
 
+  int64_t unreadable() const { return unreadable_; }
+
+ private:
+  void start() {
+    if (started_ == photos_.size()) return;
+    reading_ = std::async(std::launch::async, [this, file = photos_[started_++].file] {
+      return decode(file, options_, model_);
+    });
+  }
+
   void skip(const std::string& why) {
     say("macadam: warning: " + why);
     ++unreadable_;
   }
 
-  int64_t unreadable() const { return unreadable_; }
+  std::span<const Photo> photos_;
+  const PredictOptions& options_;
+  const ModelInfo& model_;
+  bool alone_;
+  size_t started_ = 0;
+  int64_t unreadable_ = 0;
+  std::future<DecodedPhoto> reading_;
+};
+
+/// Writes results, each photo's while the network sees the next.
+class ResultWriter {
+ public:
+  /// All outlive it.
+  ResultWriter(const ResultFolders& folders, const PredictOptions& options, const ModelInfo& info)
+      : folders_(folders), options_(options), info_(info) {}
+
+  /// Memory for the next photo's prediction.
+  Prediction& prediction() { return predictions_[turn_]; }
+  /// Begins to write it; throws what writing the one before threw.
+  void write(const fs::path& name, DecodedPhoto photo) {
+    finish();
+    writing_ = std::async(std::launch::async, [this, name, photo = std::move(photo),
+                                               &prediction = predictions_[turn_]] {
+      write_results(folders_, options_, info_, name, photo.whole, prediction);
+    });
+    turn_ = 1 - turn_;
+  }
+  /// Waits for the last.
+  void finish() {
+    if (writing_.valid()) writing_.get();
+  }
 
  private:
-  bool alone_;
-  int64_t unreadable_ = 0;
+  const ResultFolders& folders_;
+  const PredictOptions& options_;
+  const ModelInfo& info_;
+  std::array<Prediction, 2> predictions_;
+  size_t turn_ = 0;
+  std::future<void> writing_;
 };
 
 /// The network for a photo, and for as many windows as it should see at once.
@@ -215,26 +302,26 @@ void predict(const PredictOptions& options) {
   Ops ops = make_ops(stream);
   Predictor predictor = at_size_of(info, options.model, [&] {
     return Predictor(graphs_of(model, options, device.device), model.parameters(), stream, ops,
-                     {dtype, info.normalization, options.flip});
+                     {dtype, info.normalization, options.flip, options.confidence});
   });
 
   for (const std::string& folder : list.predictions) {
     say("macadam: warning: results of an earlier prediction, left out: " + folder);
   }
-  PhotoReader reader(list.photos.size() == 1 && list.unusable.empty());
-  for (const auto& [path, what] : list.unusable) reader.skip(what + ": " + path.string());
+  PhotoReader reader(list, options, info);
+  ResultWriter writer(folders, options, info);
   const auto all = static_cast<int64_t>(list.photos.size());
   ProgressLine progress("predicting");
   for (int64_t i = 0; i < all; ++i) {
     const auto& [file, name] = list.photos[static_cast<size_t>(i)];
-    if (const std::optional<Image> photo = reader.read(file)) {
-      const Image seen = options.tile ? *photo : seen_by_network(file, *photo, info);
-      const Prediction prediction = predictor.run(seen.pixels, seen.height, seen.width,
-                                                  photo->height, photo->width, options.logits);
-      write_results(folders, options, info, name, *photo, prediction);
+    if (std::optional<DecodedPhoto> photo = reader.next()) {
+      const PhotoView view = photo->seen();
+      predictor.run({&view, 1}, photo->height, photo->width, options.logits, writer.prediction());
+      writer.write(name, std::move(*photo));
     }
     progress.show(i + 1, all, std::array{file.filename().string()});
   }
+  writer.finish();
   const int64_t named = all + static_cast<int64_t>(list.unusable.size());
   print_summary("{} masks in {}\n", named - reader.unreadable(),
                 (fs::path(options.output) / "ids").string());
@@ -253,9 +340,11 @@ void add_predict(CommandLine& line) {
   command.option("images", &options->images, "Photos, or folders: all below them").required();
   command
       .option("-o,--output", &options->output,
-              "Folder for the results: ids/, color/, overlay/, logits/ in it")
+              "Folder for the results: ids/, color/, overlay/, confidence/, logits/ in it")
       .required();
   command.flag("--overlay", options->overlay, "Also the classes' colours over the photo");
+  command.flag("--confidence", options->confidence,
+               "Also each pixel's probability of its class, 0 to 255");
   command.flag("--tile", options->tile,
                "Keep the photo's resolution: overlapping windows, blended");
   command.flag("--flip", options->flip, "Average with the mirror image (twice the time)");

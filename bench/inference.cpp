@@ -106,9 +106,9 @@ class Inference {
       plan_.forward();
       const Tensor& scores = plan_.output();
       if (scores.shape.h == classes_.shape.h && scores.shape.w == classes_.shape.w) {
-        ops_.confusion->argmax(scores, classes_);
+        ops_.confusion->argmax(scores, classes_, {});
       } else {
-        ops_.upsample->bilinear_argmax(scores, classes_);
+        ops_.upsample->bilinear_argmax(scores, classes_, {});
       }
     });
     stream_.synchronize();

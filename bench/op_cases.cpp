@@ -376,7 +376,7 @@ void Table::add_upsample() {
     add(fmt::format("bilinear_argmax/classes:{}", suffix), [=, mask = image(1)](Workbench& w) {
       const Tensor x = w.padded(small, dtype, channels.stored);
       const Tensor classes = w.integers(mask, channels.count);
-      return Call{[=, &ops = w.ops()] { ops.upsample->bilinear_argmax(x, classes); },
+      return Call{[=, &ops = w.ops()] { ops.upsample->bilinear_argmax(x, classes, {}); },
                   x.whole().bytes() + classes.bytes()};
     });
   }
@@ -434,7 +434,7 @@ void Table::add_confusion() {
         [=, shape = image(classes.count), dtype = dtype_](Workbench& w) {
           const Tensor scores = w.padded(shape, dtype, classes.stored);
           const Tensor result = w.integers(mask, classes.count);
-          return Call{[=, &ops = w.ops()] { ops.confusion->argmax(scores, result); },
+          return Call{[=, &ops = w.ops()] { ops.confusion->argmax(scores, result, {}); },
                       scores.whole().bytes() + result.bytes()};
         });
   }

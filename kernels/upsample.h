@@ -26,8 +26,10 @@ class UpsampleOps {
   virtual void bilinear(const Tensor& x, const Tensor& y) = 0;
   /// classes[p] = the index of the largest of the scores that bilinear() would give pixel p, the
   /// lowest index among equals; NaN counts as the lowest score. The scores at that size are never
-  /// stored. classes: u8 NxHxWx1, dense; x has at most 255 channels.
-  virtual void bilinear_argmax(const Tensor& x, const Tensor& classes) = 0;
+  /// stored. classes: u8 NxHxWx1, dense; x has at most 255 channels. confidence: as in
+  /// ConfusionOps::argmax.
+  virtual void bilinear_argmax(const Tensor& x, const Tensor& classes,
+                               const Tensor& confidence) = 0;
   /// sums[top + i, left + j] += weight(i, j) * softmax of the scores that bilinear() would give
   /// pixel (i, j) of a window of the place's size, or its mirror image (i, width - 1 - j). Those
   /// scores are never stored. x: finite scores 1xhxwxC; sums: f32 1xHxWxC, dense. At most 255

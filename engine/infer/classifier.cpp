@@ -27,7 +27,7 @@ Classifier::Classifier(const Graph& graph, Parameters& parameters, Stream& strea
                        const ClassifierOptions& options, const Plan* weights_of)
     : stream_(stream),
       ops_(ops),
-      normalization_(options.normalization),
+      options_(options),
       plan_(without_last_upsampling(graph), parameters, stream, ops,
             plan_options(options.dtype, weights_of)),
       batch_(plan_.input().shape),
@@ -39,10 +39,12 @@ Classifier::Classifier(const Graph& graph, Parameters& parameters, Stream& strea
   const auto pixels = static_cast<size_t>(batch_.pixels()), places = static_cast<size_t>(batch_.n);
   host_images_ = Buffer::host_for(device, values);
   host_classes_ = Buffer::host_for(device, pixels);
+  if (options.confidence) host_confidence_ = Buffer::host_for(device, pixels);
   std::memset(host_images_.data(), 0, values);
   if (device.is_cuda()) {
     device_images_ = Buffer(device, values);
     device_classes_ = Buffer(device, pixels);
+    if (options.confidence) device_confidence_ = Buffer(device, pixels);
   }
   mirrors_ = Buffer(device, places);
   const Buffer ones = Buffer::host_for(device, places);
@@ -53,8 +55,8 @@ Classifier::Classifier(const Graph& graph, Parameters& parameters, Stream& strea
 }
 
 size_t Classifier::bytes() const {
-  return plan_.memory().arena + static_cast<size_t>(batch_.elements() + batch_.pixels()) +
-         mirrors_.bytes();
+  return plan_.memory().arena + host_images_.bytes() + host_classes_.bytes() +
+         host_confidence_.bytes() + mirrors_.bytes();
 }
 
 void Classifier::put(int place, const PhotoView& photo, int top, int left) {
@@ -83,12 +85,13 @@ void Classifier::fill(int place, const PhotoView& photo, int top, int left) {
   for (int y = height; y < batch_.h; ++y) out = std::copy_n(out - row, row, out);
 }
 
-void Classifier::cut_back(const InferenceImage& image, size_t place) const {
-  const auto height = static_cast<size_t>(image.height), width = static_cast<size_t>(image.width);
-  const auto rows = static_cast<size_t>(batch_.h), row = static_cast<size_t>(batch_.w);
-  const auto* first = reinterpret_cast<const uint8_t*>(host_classes_.data()) + place * rows * row;
-  for (size_t y = 0; y < height; ++y) {
-    std::copy_n(first + y * row, width, image.classes.data() + y * width);
+void Classifier::cut_back(const Buffer& masks, size_t place, int width,
+                          std::span<uint8_t> wanted) const {
+  const auto row = static_cast<size_t>(batch_.w), columns = static_cast<size_t>(width);
+  const uint8_t* from =
+      reinterpret_cast<const uint8_t*>(masks.data()) + place * static_cast<size_t>(batch_.h) * row;
+  for (size_t p = 0; p < wanted.size(); p += columns, from += row) {
+    std::copy_n(from, columns, wanted.data() + p);
   }
 }
 
@@ -105,7 +108,7 @@ void Classifier::upload() {
 
 void Classifier::forward(bool mirrored) {
   const auto* mirrors = reinterpret_cast<const uint8_t*>(mirrors_.data());
-  ops_.augment->prepare_images(images(), mirrored ? mirrors : nullptr, normalization_,
+  ops_.augment->prepare_images(images(), mirrored ? mirrors : nullptr, options_.normalization,
                                plan_.input());
   plan_.forward();
 }
@@ -128,20 +131,26 @@ Tensor Classifier::scores(int place) const {
 
 void Classifier::classify() {
   const bool copies = static_cast<bool>(device_images_);
-  const Buffer& masks = copies ? device_classes_ : host_classes_;
-  const Tensor classes(masks.data(), {batch_.n, batch_.h, batch_.w, 1}, DType::u8,
-                       stream_.device());
+  const auto mask_in = [&](const Buffer& buffer) {
+    return Tensor(buffer.data(), {batch_.n, batch_.h, batch_.w, 1}, DType::u8, stream_.device());
+  };
+  const Tensor classes = mask_in(copies ? device_classes_ : host_classes_);
+  const Tensor confidence = mask_in(copies ? device_confidence_ : host_confidence_);
   if (copies) {
     copy_bytes(stream_, device_images_.data(), host_images_.data(), device_images_.bytes());
   }
   forward(false);
   const Tensor& scores = plan_.output();
   if (scores.shape.h == batch_.h && scores.shape.w == batch_.w) {
-    ops_.confusion->argmax(scores, classes);
+    ops_.confusion->argmax(scores, classes, confidence);
   } else {
-    ops_.upsample->bilinear_argmax(scores, classes);
+    ops_.upsample->bilinear_argmax(scores, classes, confidence);
   }
-  if (copies) copy_bytes(stream_, host_classes_.data(), masks.data(), masks.bytes());
+  if (!copies) return;
+  copy_bytes(stream_, host_classes_.data(), classes.data, classes.bytes());
+  if (options_.confidence) {
+    copy_bytes(stream_, host_confidence_.data(), confidence.data, confidence.bytes());
+  }
 }
 
 void Classifier::run(std::span<const InferenceImage> images) {
@@ -152,11 +161,17 @@ void Classifier::run(std::span<const InferenceImage> images) {
             "photos of at most the network's size");
     require(image.classes.size() == pixels_of(image.height, image.width),
             "one byte a pixel of the mask");
+    require(image.confidence.empty() ||
+                (options_.confidence && image.confidence.size() == image.classes.size()),
+            "confidence by a classifier that gives it, one byte a pixel");
     fill(static_cast<int>(i), {image.rgb, image.height, image.width}, 0, 0);
   }
   classifying_.run(stream_, [this] { classify(); });
   stream_.synchronize();
-  for (size_t i = 0; i < images.size(); ++i) cut_back(images[i], i);
+  for (size_t i = 0; i < images.size(); ++i) {
+    cut_back(host_classes_, i, images[i].width, images[i].classes);
+    cut_back(host_confidence_, i, images[i].width, images[i].confidence);
+  }
 }
 
 }  // namespace macadam

@@ -22,11 +22,14 @@ struct InferenceImage {
   int height = 0, width = 0;
   std::span<const uint8_t> rgb;  // height x width x 3
   std::span<uint8_t> classes;    // height x width, written
+  /// height x width, written: round(255 * the softmax probability of the class). Empty: not wanted.
+  std::span<uint8_t> confidence{};
 };
 
 struct ClassifierOptions {
   DType dtype = DType::f32;
   Normalization normalization;
+  bool confidence = false;  // whether run() can give InferenceImage::confidence
 };
 
 class Classifier {
@@ -41,7 +44,7 @@ class Classifier {
   /// last up-sampling and the choice of the class are one kernel: scores at full size are never in
   /// memory. On CUDA uploads, network and downloads are one captured graph. Places of the batch
   /// without a photo are computed on what was there before. Requires at most as many photos as the
-  /// batch has, none larger than its images.
+  /// batch has, none larger than its images; confidence wanted only with ClassifierOptions'.
   void run(std::span<const InferenceImage> images);
 
   /// Whether the next run() only replays: Replay::steady().
@@ -70,7 +73,8 @@ class Classifier {
 
  private:
   void fill(int place, const PhotoView& photo, int top, int left);
-  void cut_back(const InferenceImage& image, size_t place) const;
+  /// The part of a batch of masks in host memory that a photo wants.
+  void cut_back(const Buffer& masks, size_t place, int width, std::span<uint8_t> wanted) const;
   /// The images in the device's memory.
   Tensor images() const;
   /// Queues all the work of a batch.
@@ -79,12 +83,13 @@ class Classifier {
 
   Stream& stream_;
   Ops& ops_;
-  Normalization normalization_;
+  ClassifierOptions options_;
   Plan plan_;  // without the last up-sampling
   Shape batch_;
-  Buffer host_images_, host_classes_;
-  Buffer device_images_, device_classes_;  // empty where the device's memory is the host's
-  Buffer mirrors_;                         // a byte an image, none zero
+  Buffer host_images_, host_classes_, host_confidence_;
+  // Empty where the device's memory is the host's.
+  Buffer device_images_, device_classes_, device_confidence_;
+  Buffer mirrors_;  // a byte an image, none zero
   Event uploaded_;
   Replay classifying_, scoring_, scoring_mirrored_;
 };

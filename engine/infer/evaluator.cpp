@@ -53,7 +53,7 @@ void Evaluator::add(const Batch& batch) {
   upload_.run(batch);
   scoring_.run(stream_, [this] {
     plan_.forward();
-    ops_.confusion->argmax(plan_.output(), prediction_);
+    ops_.confusion->argmax(plan_.output(), prediction_, {});
     ops_.confusion->count(prediction_, plan_.labels(), plan_.output().shape.c,
                           reinterpret_cast<uint64_t*>(counts_.data()));
     plan_.loss(class_weights_, reinterpret_cast<LossValues*>(losses_.data()));

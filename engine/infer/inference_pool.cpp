@@ -183,10 +183,10 @@ std::unique_ptr<Classifier> InferencePool::make(Replica& replica, const Shape& b
   };
   const std::unique_ptr<const Classifier, decltype(release)> kept(
       donor == nullptr ? nullptr : donor->classifier.get(), release);
-  auto made =
-      std::make_unique<Classifier>(build_(bucket), parameters_, replica.stream, replica.ops,
-                                   ClassifierOptions{options_.dtype, options_.normalization},
-                                   kept == nullptr ? nullptr : &kept->plan());
+  auto made = std::make_unique<Classifier>(
+      build_(bucket), parameters_, replica.stream, replica.ops,
+      ClassifierOptions{options_.dtype, options_.normalization, options_.confidence},
+      kept == nullptr ? nullptr : &kept->plan());
   size_t alone = made->bytes();
   for (const auto& buffer : made->plan().packed()) alone += buffer->bytes();
   if (options_.memory_limit > 0 && alone > options_.memory_limit) {

@@ -19,6 +19,7 @@ struct InferencePoolOptions {
   /// The batches that plans are made for: N x height x width x 3.
   std::vector<Shape> buckets;
   int replicas = 1;         // batches that run at once
+  bool confidence = false;  // whether photos may want InferenceImage::confidence
   size_t memory_limit = 0;  // bytes, of what InferencePoolStatistics::bytes counts; 0: none
 };
 

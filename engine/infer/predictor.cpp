@@ -45,8 +45,8 @@ Predictor::Predictor(std::span<const Graph> graphs, Parameters& parameters, Stre
   for (const Graph& graph : graphs) {
     const Plan* first = classifiers_.empty() ? nullptr : &classifiers_.front()->plan();
     auto made = std::make_unique<Classifier>(
-        graph, parameters, stream, ops, ClassifierOptions{options.dtype, options.normalization},
-        first);
+        graph, parameters, stream, ops,
+        ClassifierOptions{options.dtype, options.normalization, options.confidence}, first);
     if (made->shape().n == 1) {
       classifiers_.push_back(std::move(made));
       continue;
@@ -151,21 +151,29 @@ Tensor Predictor::add_views(std::span<const PhotoView> views, int height, int wi
 void Predictor::choose(const Scores& from, bool keep_scores, Prediction& prediction) {
   const Device device = stream_.device();
   const Shape shape{1, prediction.height, prediction.width, classes_};
-  const Tensor classes = tensor_in(mask_, {1, shape.h, shape.w, 1}, DType::u8, device);
+  const Shape mask{1, shape.h, shape.w, 1};
+  const Tensor classes = tensor_in(mask_, mask, DType::u8, device);
+  Tensor confidence;
+  if (options_.confidence) confidence = tensor_in(confidence_, mask, DType::u8, device);
   Tensor scores = from.values;
   // The largest of the sums has the largest logarithm too.
-  if (from.sums && (keep_scores || scores.shape != shape)) ops_.confusion->log_shares(scores);
+  if (from.sums && (keep_scores || options_.confidence || scores.shape != shape)) {
+    ops_.confusion->log_shares(scores);
+  }
   if (keep_scores) {
     const Tensor resized = tensor_in(resized_, shape, DType::f32, device);
     ops_.upsample->bilinear(scores, resized);
     scores = resized;
   }
   if (scores.shape == shape) {
-    ops_.confusion->argmax(scores, classes);
+    ops_.confusion->argmax(scores, classes, confidence);
   } else {
-    ops_.upsample->bilinear_argmax(scores, classes);
+    ops_.upsample->bilinear_argmax(scores, classes, confidence);
   }
   copy_bytes(stream_, prediction.classes.data(), classes.data, classes.bytes());
+  if (options_.confidence) {
+    copy_bytes(stream_, prediction.confidence.data(), confidence.data, confidence.bytes());
+  }
   if (keep_scores) {
     copy_bytes(stream_, prediction.scores.data(), scores.data, scores.bytes());
   }
@@ -180,6 +188,7 @@ void Predictor::run(std::span<const PhotoView> views, int out_height, int out_wi
   prediction.height = out_height;
   prediction.width = out_width;
   prediction.classes.resize(pixels);
+  prediction.confidence.resize(options_.confidence ? pixels : 0);
   prediction.scores.resize(keep_scores ? pixels * static_cast<size_t>(classes_) : 0);
   if (views.size() > 1) {
     choose({add_views(views, out_height, out_width), true}, keep_scores, prediction);
@@ -190,7 +199,8 @@ void Predictor::run(std::span<const PhotoView> views, int out_height, int out_wi
   // One up-sampling can be done together with the choice of the class, two cannot.
   if (whole != nullptr && !options_.flip && !keep_scores && out_height == view.height &&
       out_width == view.width) {
-    const InferenceImage image{view.height, view.width, view.rgb, prediction.classes};
+    const InferenceImage image{view.height, view.width, view.rgb, prediction.classes,
+                               prediction.confidence};
     whole->run({&image, 1});
     return;
   }

@@ -14,13 +14,17 @@ namespace macadam {
 struct PredictorOptions {
   DType dtype = DType::f32;
   Normalization normalization;
-  bool flip = false;  // average the class probabilities of the photo and of its mirror image
+  bool flip = false;        // average the class probabilities of the photo and of its mirror image
+  bool confidence = false;  // Prediction::confidence is wanted
 };
 
 struct Prediction {
   int height = 0, width = 0;
   std::vector<uint8_t> classes;  // height x width
-  std::vector<float> scores;     // height x width x C; empty unless asked for
+  /// height x width: round(255 * the class's probability, the softmax of the resized scores). Empty
+  /// unless wanted.
+  std::vector<uint8_t> confidence;
+  std::vector<float> scores;  // height x width x C; empty unless asked for
 };
 
 /// How many windows of height x width a network should see at once: as many as come to the pixels
@@ -90,7 +94,7 @@ class Predictor {
   // They grow with the photos.
   Buffer window_scores_;  // up-sampled
   Buffer view_sums_, photo_sums_;
-  Buffer resized_, mask_;
+  Buffer resized_, mask_, confidence_;
 };
 
 }  // namespace macadam

@@ -67,11 +67,14 @@ void log_shares_block(float* sums, int pixels, int classes) {
 
 class CpuConfusionOps final : public ConfusionOps {
  public:
-  void argmax(const Tensor& scores, const Tensor& classes) override {
+  void argmax(const Tensor& scores, const Tensor& classes, const Tensor& confidence) override {
     require(classes.shape.c == 1 && classes.shape.pixels() == scores.shape.pixels(),
             "argmax: one class a pixel");
     require(scores.shape.c <= 255 && classes.dense(), "argmax: at most 255 classes, dense result");
-    uint8_t* result = classes.as<uint8_t>();
+    uint8_t* const result = classes.as<uint8_t>();
+    uint8_t* const sure = confidence.data == nullptr ? nullptr : confidence.as<uint8_t>();
+    require(sure == nullptr || (confidence.shape == classes.shape && confidence.dense()),
+            "argmax: confidence is as the classes");
     visit_cpu(scores.dtype, [&](auto type) {
       using T = decltype(type);
       const int64_t chunk = ceil_div(kTaskElements / scores.shape.c, kBlockPixels) * kBlockPixels;
@@ -79,7 +82,7 @@ class CpuConfusionOps final : public ConfusionOps {
         for (int64_t p = begin; p < end; p += kBlockPixels) {
           const auto pixels = static_cast<int>(std::min<int64_t>(kBlockPixels, end - p));
           argmax_block(at<const T>(scores, p), scores.pixel_stride, pixels, scores.shape.c,
-                       result + p);
+                       result + p, sure == nullptr ? nullptr : sure + p);
         }
       });
     });

@@ -216,16 +216,18 @@ void bilinear_blend(const Tensor& x, const Tensor& y) {
 }
 
 template <typename X>
-void bilinear_classes(const Tensor& x, const Tensor& classes) {
+void bilinear_classes(const Tensor& x, const Tensor& classes, uint8_t* confidence) {
   const Shape &in = x.shape, &out = classes.shape;
   parallel_items(int64_t{out.n} * out.h, int64_t{out.w} * in.c, [&](int64_t row) {
     const int n = static_cast<int>(row / out.h), oh = static_cast<int>(row % out.h);
     const LinearTap tap = scalar::linear_tap(oh, in.h, out.h);
     uint8_t* const result = classes.as<uint8_t>() + row * out.w;
+    uint8_t* const sure = confidence == nullptr ? nullptr : confidence + row * out.w;
     const auto choose = [&](int first, int columns, const float* values) {
       for (int p = 0; p < columns; p += kBlockPixels) {
         const int pixels = std::min(kBlockPixels, columns - p);
-        argmax_block(values + p * in.c, in.c, pixels, in.c, result + first + p);
+        argmax_block(values + p * in.c, in.c, pixels, in.c, result + first + p,
+                     sure == nullptr ? nullptr : sure + first + p);
       }
     };
     bilinear_pieces<X>(x, out.w, pixel_at(in, n, tap.first, 0), pixel_at(in, n, tap.second, 0),
@@ -428,11 +430,14 @@ class CpuUpsampleOps final : public UpsampleOps {
     });
   }
 
-  void bilinear_argmax(const Tensor& x, const Tensor& classes) override {
+  void bilinear_argmax(const Tensor& x, const Tensor& classes, const Tensor& confidence) override {
     require(classes.shape.c == 1 && classes.dense(), "bilinear argmax: one class a pixel, dense");
     require(x.shape.c <= 255, "bilinear argmax: at most 255 classes");
     check(x.shape, {classes.shape.n, classes.shape.h, classes.shape.w, x.shape.c});
-    visit_cpu(x.dtype, [&](auto type) { bilinear_classes<decltype(type)>(x, classes); });
+    uint8_t* const sure = confidence.data == nullptr ? nullptr : confidence.as<uint8_t>();
+    require(sure == nullptr || (confidence.shape == classes.shape && confidence.dense()),
+            "bilinear argmax: confidence is as the classes");
+    visit_cpu(x.dtype, [&](auto type) { bilinear_classes<decltype(type)>(x, classes, sure); });
   }
 
   void bilinear_add_softmax(const Tensor& x, const WindowPlace& place,

@@ -7,15 +7,17 @@
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/pixel_tile.cuh"
 #include "kernels/scalar/compare.h"
+#include "kernels/scalar/confidence.h"
 #include "kernels/scalar/window.h"
 
 namespace macadam::cuda {
 
 namespace {
 
-template <typename T>
+template <typename T, bool Confident>
 __global__ void __launch_bounds__(kTileThreads)
-    argmax_kernel(View<const T> scores, bool contiguous, TileLayout layout, View<uint8_t> classes) {
+    argmax_kernel(View<const T> scores, bool contiguous, TileLayout layout, View<uint8_t> classes,
+                  uint8_t* confidence) {
   T* tile = dynamic_shared<T>();
   const int64_t first = static_cast<int64_t>(blockIdx.x) * layout.tile;
   const int64_t left = layout.pixels - first;
@@ -35,6 +37,13 @@ __global__ void __launch_bounds__(kTileThreads)
     best_score = wins ? score : best_score;
   }
   *classes.at(first + thread, 0) = static_cast<uint8_t>(best);
+  if constexpr (Confident) {
+    float sum = 0.0f;
+    for (int c = 0; c < layout.channels; ++c) {
+      sum += scalar::exp_share(widen(row[c]), best_score);
+    }
+    confidence[first + thread] = scalar::confidence_byte(sum);
+  }
 }
 
 __global__ void __launch_bounds__(kTileThreads)
@@ -125,16 +134,20 @@ class CudaConfusionOps final : public ConfusionOps {
  public:
   explicit CudaConfusionOps(Stream& stream) : stream_(stream) {}
 
-  void argmax(const Tensor& scores, const Tensor& classes) override {
+  void argmax(const Tensor& scores, const Tensor& classes, const Tensor& confidence) override {
     require(scores.shape.c <= 255, "at most 255 classes");
     require(classes.shape.pixels() == scores.shape.pixels() && classes.shape.c == 1,
             "one class a pixel");
+    uint8_t* const sure = confidence.data == nullptr ? nullptr : confidence.as<uint8_t>();
+    require(sure == nullptr || (confidence.shape == classes.shape && confidence.dense()),
+            "confidence is as the classes");
     const TileLayout layout = tile_layout(scores);
     visit_float(scores.dtype, [&](auto type) {
       using T = decltype(type);
-      launch(stream_, argmax_kernel<T>, blocks_for(layout.pixels, layout.tile), kTileThreads,
-             tile_bytes(layout, scores.dtype), view<const T>(scores),
-             contiguous_tiles(scores, layout), layout, view<uint8_t>(classes));
+      launch(stream_, sure == nullptr ? argmax_kernel<T, false> : argmax_kernel<T, true>,
+             blocks_for(layout.pixels, layout.tile), kTileThreads, tile_bytes(layout, scores.dtype),
+             view<const T>(scores), contiguous_tiles(scores, layout), layout,
+             view<uint8_t>(classes), sure);
     });
   }
 

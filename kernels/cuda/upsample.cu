@@ -7,6 +7,7 @@
 #include "kernels/cuda/pixel_tile.cuh"
 #include "kernels/cuda/spatial.cuh"
 #include "kernels/scalar/compare.h"
+#include "kernels/scalar/confidence.h"
 #include "kernels/scalar/resize.h"
 #include "kernels/scalar/softmax.h"
 #include "kernels/scalar/window.h"
@@ -149,21 +150,26 @@ struct BilinearTaps {
 };
 
 /// A thread a pixel; the four pixels that it reads are mostly in the cache.
-template <typename T, bool Aligned>
+template <typename T, bool Aligned, bool Confident>
 __global__ void __launch_bounds__(kThreads)
     bilinear_argmax_kernel(SpatialLayout layout, View<const T> x, int channels, uint8_t* classes,
-                           Extents size, Divisor by_rows, Divisor by_columns) {
+                           uint8_t* confidence, Extents size, Divisor by_rows, Divisor by_columns) {
   Place at;
   if (!layout.place(at)) return;
   const BilinearTaps taps(at.n, at.h, at.w, size, by_rows, by_columns);
   int best = 0;
-  float best_score = 0;
+  float best_score = -INFINITY, sum = 0.0f;  // of exp(score - best_score)
   taps.for_each_score<Aligned>(x, channels, [&](int channel, float score) {
     const bool wins = channel == 0 || scalar::score_wins(score, best_score);
+    if constexpr (Confident) {
+      sum = wins ? sum * scalar::exp_share(best_score, score) + scalar::exp_share(score, score)
+                 : sum + scalar::exp_share(score, best_score);
+    }
     best = wins ? channel : best;
     best_score = wins ? score : best_score;
   });
   classes[at.pixel] = static_cast<uint8_t>(best);
+  if constexpr (Confident) confidence[at.pixel] = scalar::confidence_byte(sum);
 }
 
 /// What of a window lies in the photo, in tiles of a row's pixels.
@@ -267,17 +273,23 @@ class CudaUpsampleOps final : public UpsampleOps {
     });
   }
 
-  void bilinear_argmax(const Tensor& x, const Tensor& classes) override {
+  void bilinear_argmax(const Tensor& x, const Tensor& classes, const Tensor& confidence) override {
     require(classes.shape.c == 1 && classes.dense(), "bilinear argmax: one class a pixel, dense");
     require(x.shape.c <= 255, "bilinear argmax: at most 255 classes");
+    uint8_t* const sure = confidence.data == nullptr ? nullptr : confidence.as<uint8_t>();
+    require(sure == nullptr || (confidence.shape == classes.shape && confidence.dense()),
+            "confidence is as the classes");
     const Shape scores{classes.shape.n, classes.shape.h, classes.shape.w, x.shape.c};
     const Extents size = extents_of(x.shape, scores);
     visit_float(x.dtype, [&](auto type) {
       using T = decltype(type);
       const bool aligned = whole_vectors_with_spare({&x}, kWidth<T>);
-      run(aligned ? bilinear_argmax_kernel<T, true> : bilinear_argmax_kernel<T, false>,
-          classes.shape, 1, view<const T>(x), x.shape.c, classes.as<uint8_t>(), size,
-          size.by_rows(2), size.by_columns(2));
+      const auto plain = aligned ? bilinear_argmax_kernel<T, true, false>
+                                 : bilinear_argmax_kernel<T, false, false>;
+      const auto confident =
+          aligned ? bilinear_argmax_kernel<T, true, true> : bilinear_argmax_kernel<T, false, true>;
+      run(sure == nullptr ? plain : confident, classes.shape, 1, view<const T>(x), x.shape.c,
+          classes.as<uint8_t>(), sure, size, size.by_rows(2), size.by_columns(2));
     });
   }
 

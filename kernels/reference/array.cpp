@@ -1,5 +1,8 @@
 #include "kernels/reference/array.h"
 
+#include <cmath>
+#include <limits>
+
 namespace macadam::reference {
 namespace {
 
@@ -38,6 +41,19 @@ void Array::write(const Tensor& tensor, bool accumulate) const {
       const double before = accumulate ? load(tensor, position) : 0.0;
       store(tensor, position, before + values_[i++]);
     }
+}
+
+int confidence_of(std::span<const double> scores) {
+  double best = -std::numeric_limits<double>::infinity(), sum = 0;
+  for (const double score : scores) best = score > best ? score : best;
+  for (const double score : scores) {
+    if (score == best) {
+      sum += 1;
+    } else if (score < best) {  // false for NaN
+      sum += std::exp(score - best);
+    }
+  }
+  return sum > 0 ? static_cast<int>(std::floor(255 / sum + 0.5)) : 0;
 }
 
 }  // namespace macadam::reference

@@ -41,6 +41,9 @@ class Array {
   std::vector<double> values_;
 };
 
+/// round(255 * the softmax probability of the largest of the scores); 0 where all are NaN.
+int confidence_of(std::span<const double> scores);
+
 /// Calls f(n, h, w, c) for every element, in memory order.
 template <typename F>
 void for_each(Shape shape, F&& f) {

@@ -10,9 +10,10 @@ namespace {
 
 class ReferenceConfusionOps : public ConfusionOps {
  public:
-  void argmax(const Tensor& scores, const Tensor& classes) override {
+  void argmax(const Tensor& scores, const Tensor& classes, const Tensor& confidence) override {
     const Array in(scores);
-    Array out(classes.shape);
+    Array out(classes.shape), sure(classes.shape);
+    const auto count = static_cast<size_t>(scores.shape.c);
     for_each(classes.shape, [&](int n, int h, int w, int) {
       int best = 0;
       double best_score = -std::numeric_limits<double>::infinity();
@@ -22,8 +23,12 @@ class ReferenceConfusionOps : public ConfusionOps {
           best_score = in(n, h, w, c);
         }
       out(n, h, w, 0) = best;
+      const int pixel = (n * scores.shape.h + h) * scores.shape.w + w;
+      sure(n, h, w, 0) =
+          confidence_of(in.values().subspan(static_cast<size_t>(pixel) * count, count));
     });
     out.write(classes);
+    if (confidence.data != nullptr) sure.write(confidence);
   }
 
   void log_shares(const Tensor& sums) override {

@@ -68,10 +68,11 @@ class ReferenceUpsampleOps : public UpsampleOps {
     out.write(y);
   }
 
-  void bilinear_argmax(const Tensor& x, const Tensor& classes) override {
+  void bilinear_argmax(const Tensor& x, const Tensor& classes, const Tensor& confidence) override {
     const Array in(x);
     const Shape size{classes.shape.n, classes.shape.h, classes.shape.w, x.shape.c};
-    Array out(classes.shape);
+    Array out(classes.shape), sure(classes.shape);
+    std::vector<double> scores(static_cast<size_t>(size.c));
     for_each(classes.shape, [&](int n, int h, int w, int) {
       double best = -std::numeric_limits<double>::infinity();
       for (int c = 0; c < size.c; ++c) {
@@ -83,9 +84,12 @@ class ReferenceUpsampleOps : public UpsampleOps {
           best = score;
           out(n, h, w, 0) = c;
         }
+        scores[static_cast<size_t>(c)] = score;
       }
+      sure(n, h, w, 0) = confidence_of(scores);
     });
     out.write(classes);
+    if (confidence.data != nullptr) sure.write(confidence);
   }
 
   void bilinear_add_softmax(const Tensor& x, const WindowPlace& place,

@@ -5,6 +5,9 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
 #include <filesystem>
 #include <string>
 #include <utility>
@@ -104,6 +107,41 @@ TEST_F(Predict, TheOfficialScriptFindsOneMaskForEachTruth) {
   for (const char* kind : {"color", "overlay", "logits"}) {
     EXPECT_EQ(files_in(std::string("official/") + kind).size(), truths) << kind;
   }
+}
+
+TEST_F(Predict, ConfidenceIsAGreyPngBesideTheMask) {
+  put("sure/a.png");
+  const ProgramResult result =
+      predict({"sure", "-o", "sure", "--confidence", "--logits", "--tile", "--flip"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(files_in("sure"),
+            (Files{"a.png", "color/a.png", "confidence/a.png", "ids/a.png", "logits/a.npy"}));
+  const Image found = read_labels(folder() / "sure/confidence/a.png");
+  const std::string scores = read_text(folder() / "sure/logits/a.npy");
+  const size_t pixels = found.pixels.size();
+  constexpr size_t kClasses = 8, kHeader = 128;
+  ASSERT_EQ(scores.size(), kHeader + 4 * kClasses * pixels);
+  size_t apart = 0;
+  for (size_t p = 0; p < pixels; ++p) {
+    std::array<float, kClasses> z{};
+    std::memcpy(z.data(), scores.data() + kHeader + 4 * kClasses * p, sizeof z);
+    double sum = 0;
+    for (const float score : z) {
+      sum += std::exp(static_cast<double>(score) - *std::ranges::max_element(z));
+    }
+    const int wanted = static_cast<int>(std::lround(255 / sum));
+    ASSERT_NEAR(found.pixels[p], wanted, 1);
+    apart += found.pixels[p] != wanted;
+  }
+  EXPECT_LE(100 * apart, pixels);
+  // Nor is it ever a photo, and without the option there is none.
+  ASSERT_EQ(predict({"sure", "-o", "sure_again"}).exit_code, 0);
+  EXPECT_EQ(files_in("sure_again"), (Files{"color/a.png", "ids/a.png"}));
+  // A folder of that name that holds something else.
+  put("unsure/confidence/x.png");
+  expect_input_error(predict({"unsure", "-o", "unsure", "--confidence"}),
+                     {"unsure/confidence", "other files", "-o"});
+  EXPECT_EQ(files_in("unsure"), Files{"confidence/x.png"});
 }
 
 TEST_F(Predict, GoesOnAfterADamagedPhotoAndCountsIt) {

@@ -131,6 +131,24 @@ TEST_P(InferencePoolTest, PhotosOfABatchMayDifferInSize) {
   EXPECT_EQ(p.statistics().batches, 1);
 }
 
+TEST_P(InferencePoolTest, ConfidenceIsThePredictorsForThoseWhoWantIt) {
+  options_.confidence = true;
+  options_.buckets = {kPair};
+  InferencePool p = pool();
+  const Photo first = photo(8, 12, 3), second = photo(5, 7, 4);
+  std::vector<uint8_t> classes(96), confidence(96), other(35);
+  const InferenceImage images[] = {{8, 12, first.rgb, classes, confidence},
+                                   {5, 7, second.rgb, other, {}}};
+  p.run(images);
+  Ops ops = make_ops(stream_);
+  Predictor predictor(build({1, 8, 12, 3}), parameters_, stream_, ops,
+                      {options_.dtype, options_.normalization, false, true});
+  const Prediction wanted = predictor.run(first.rgb, 8, 12, 8, 12, false);
+  EXPECT_EQ(classes, wanted.classes);
+  EXPECT_EQ(confidence, wanted.confidence);
+  EXPECT_EQ(other, expected(second, kPair));
+}
+
 TEST_P(InferencePoolTest, ReplicasShareTheirWeights) {
   options_.buckets = {kSmall};
   InferencePool single = pool();

@@ -216,6 +216,31 @@ TEST_P(PredictorTest, WindowsAreBlendedAsLoopsInDoubleDo) {
   }
 }
 
+TEST_P(PredictorTest, ConfidenceIsTheProbabilityOfTheClass) {
+  options_.confidence = true;
+  const std::vector<uint8_t> large = photo(21, 29), small = photo(8, 12);
+  const PhotoView views[] = {{small, 8, 12}, {large, 21, 29}};
+  for (const bool flip : {false, true}) {
+    options_.flip = flip;
+    Predictor predictor(graph_, parameters_, stream_, ops_, options_);
+    for (const auto& seen : {std::span(views, 1), std::span(views + 1, 1), std::span(views, 2)}) {
+      for (const auto& [height, width] : {std::pair{8, 12}, {21, 29}, {13, 29}}) {
+        const Prediction kept = predictor.run(seen, height, width, true);
+        const std::vector<double> shares = probabilities_of(kept.scores);
+        ASSERT_EQ(kept.confidence.size(), kept.classes.size());
+        for (size_t p = 0; p < kept.classes.size(); ++p) {
+          ASSERT_NEAR(kept.confidence[p], 255 * shares[p * kClasses + kept.classes[p]], 0.51);
+        }
+        const Prediction mask = predictor.run(seen, height, width, false);
+        EXPECT_EQ(mask.classes, kept.classes);
+        EXPECT_EQ(mask.confidence, kept.confidence);
+      }
+    }
+  }
+  options_.confidence = false;
+  EXPECT_TRUE(predict(small, 8, 12, 8, 12, false).confidence.empty());
+}
+
 TEST_P(PredictorTest, APredictionsMemoryServesTheNext) {
   Predictor predictor(graph_, parameters_, stream_, ops_, options_);
   Prediction prediction;

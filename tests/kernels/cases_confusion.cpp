@@ -1,23 +1,28 @@
+#include <cmath>
 #include <limits>
 
 #include "tests/kernels/op_cases.h"
 
 namespace macadam::testbed {
 
-OpCase argmax(Shape scores, DType dtype, Variant variant) {
+OpCase argmax(Shape scores, DType dtype, Variant variant, bool confident) {
   const auto prepare = [](Ops& ops) {
     PreparedOp op;
-    op.call = [&ops](const Arguments& a) { ops.confusion->argmax(a("scores"), a("classes")); };
+    op.call = [&ops](const Arguments& a) {
+      ops.confusion->argmax(a("scores"), a("classes"), a.optional("confidence"));
+    };
     return op;
   };
   const Shape mask{scores.n, scores.h, scores.w, 1};
-  return OpCase{.op = "argmax",
-                .name = scores.text() + variant.suffix(),
-                .dtype = dtype,
-                .operands = {laid_out(input("scores", scores, dtype, normal()), variant.layout, 0),
-                             output("classes", mask, DType::u8)},
-                .prepare = prepare,
-                .forward = nullptr};
+  OpCase op{.op = confident ? "argmax_confidence" : "argmax",
+            .name = scores.text() + variant.suffix(),
+            .dtype = dtype,
+            .operands = {laid_out(input("scores", scores, dtype, normal()), variant.layout, 0),
+                         output("classes", mask, DType::u8)},
+            .prepare = prepare,
+            .forward = nullptr};
+  if (confident) op.operands.push_back(output("confidence", mask, DType::u8).nearly());
+  return op;
 }
 
 OpCase confusion_count(Shape shape, int classes) {
@@ -57,8 +62,9 @@ OpCase log_shares(Shape shape, const std::string& name, Fill fill) {
                 .forward = nullptr};
 }
 
-OpCase argmax_filled(Shape scores, DType dtype, const std::string& name, Fill fill) {
-  OpCase op = argmax(scores, dtype);
+OpCase argmax_filled(Shape scores, DType dtype, const std::string& name, Fill fill,
+                     bool confident) {
+  OpCase op = argmax(scores, dtype, {}, confident);
   op.name += name;
   op.operands[0].fill = std::move(fill);
   return op;
@@ -82,16 +88,23 @@ std::vector<OpCase> confusion_cases() {
          {Shape{1, 1, 1, 1}, Shape{1, 1, 7, 3}, Shape{2, 5, 9, 8}, Shape{3, 5, 9, 11},
           Shape{2, 17, 23, 19}, Shape{1, 16, 32, 64}, Shape{1, 5, 9, 33}, Shape{1, 5, 9, 255},
           Shape{1, 3, 1023, 19}, Shape{1, 3, 2047, 8}})
-      cases.push_back(argmax(shape, dtype));
+      for (const bool confident : {false, true})
+        cases.push_back(argmax(shape, dtype, {}, confident));
     for (const Layout layout : {Layout::slices, Layout::ragged_slices, Layout::padded}) {
-      cases.push_back(argmax({2, 17, 23, 19}, dtype, {.layout = layout}));
+      cases.push_back(argmax({2, 17, 23, 19}, dtype, {.layout = layout}, true));
       cases.push_back(argmax({1, 5, 9, 5}, dtype, {.layout = layout}));
     }
     for (const Shape shape : {Shape{1, 5, 9, 8}, Shape{1, 5, 9, 19}, Shape{1, 5, 9, 33}}) {
-      cases.push_back(argmax_filled(shape, dtype, "_ties", integers(0, 2)));
-      cases.push_back(argmax_filled(shape, dtype, "_nans", some_nans()));
-      cases.push_back(argmax_filled(shape, dtype, "_all_nan",
-                                    values({std::numeric_limits<double>::quiet_NaN()})));
+      for (const bool confident : {false, true}) {
+        const auto add = [&](const std::string& name, Fill fill) {
+          cases.push_back(argmax_filled(shape, dtype, name, std::move(fill), confident));
+        };
+        add("_ties", integers(0, 2));
+        add("_nans", some_nans());
+        add("_all_nan", values({std::numeric_limits<double>::quiet_NaN()}));
+        add("_infinities", values({-INFINITY, 1, -2, -INFINITY, 0, INFINITY, 3, -1, 2, 0, 1}));
+        add("_far_apart", values({-4000, 80, -90, 79, 0, 82, -81, 12, 82.5}));
+      }
     }
   }
   for (const Shape shape : {Shape{1, 1, 1, 1}, Shape{2, 5, 9, 8}, Shape{2, 17, 23, 19},

@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <limits>
+
 #include "tests/kernels/op_cases.h"
 
 namespace macadam::testbed {
@@ -121,19 +123,24 @@ OpCase bilinear_backward(const ResizeCase& r, DType from, DType to, Variant vari
 
 namespace {
 
-OpCase bilinear_argmax(const ResizeCase& r, DType dtype, Variant variant) {
+OpCase bilinear_argmax(const ResizeCase& r, DType dtype, Variant variant, bool confident = false) {
   const auto prepare = [](Ops& ops) {
     PreparedOp op;
-    op.call = [&ops](const Arguments& a) { ops.upsample->bilinear_argmax(a("x"), a("classes")); };
+    op.call = [&ops](const Arguments& a) {
+      ops.upsample->bilinear_argmax(a("x"), a("classes"), a.optional("confidence"));
+    };
     return op;
   };
-  return OpCase{.op = "bilinear_argmax",
-                .name = name_of_case(r, variant),
-                .dtype = dtype,
-                .operands = {laid_out(input("x", r.input, dtype, normal()), variant.layout, 0),
-                             output("classes", {r.input.n, r.output_h, r.output_w, 1}, DType::u8)},
-                .prepare = prepare,
-                .forward = nullptr};
+  const Shape mask{r.input.n, r.output_h, r.output_w, 1};
+  OpCase op{.op = confident ? "bilinear_argmax_confidence" : "bilinear_argmax",
+            .name = name_of_case(r, variant),
+            .dtype = dtype,
+            .operands = {laid_out(input("x", r.input, dtype, normal()), variant.layout, 0),
+                         output("classes", mask, DType::u8)},
+            .prepare = prepare,
+            .forward = nullptr};
+  if (confident) op.operands.push_back(output("confidence", mask, DType::u8).nearly());
+  return op;
 }
 
 /// `photo`: height and width of the sums.
@@ -189,11 +196,26 @@ std::vector<OpCase> add_softmax_cases(DType dtype) {
 std::vector<OpCase> upsample_cases() {
   std::vector<OpCase> cases;
   for (const DType dtype : kFloatTypes) {
-    cases.push_back(bilinear_argmax({{1, 3, 40, 255}, 7, 9}, dtype, {}));
-    cases.push_back(bilinear_argmax({{1, 3, 300, 8}, 5, 700}, dtype, {}));
+    for (const bool confident : {false, true}) {
+      cases.push_back(bilinear_argmax({{1, 3, 40, 255}, 7, 9}, dtype, {}, confident));
+      // Among so many pixels some tie in 16 bits, but for rounding.
+      if (!confident || dtype == DType::f32)
+        cases.push_back(bilinear_argmax({{1, 3, 300, 8}, 5, 700}, dtype, {}, confident));
+      OpCase nan = bilinear_argmax({{1, 4, 6, 5}, 8, 12}, dtype, {}, confident);
+      nan.name += "_nans";
+      nan.operands[0].fill = [](std::span<double> scores, std::mt19937& random) {
+        normal()(scores, random);
+        for (size_t i = 0; i < scores.size(); ++i) {
+          const bool whole = i / 5 % 6 == 2;  // pixels of NaN alone, too
+          if (whole || i % 11 == 0) scores[i] = std::numeric_limits<double>::quiet_NaN();
+        }
+      };
+      cases.push_back(std::move(nan));
+    }
     for (OpCase& op : add_softmax_cases(dtype)) cases.push_back(std::move(op));
     for (const SizedCase& s : sizes()) {
       cases.push_back(bilinear_argmax(s.resize, dtype, {.layout = s.layout}));
+      cases.push_back(bilinear_argmax(s.resize, dtype, {.layout = s.layout}, true));
       const Variant variant{.layout = s.layout};
       const Variant adding{.layout = s.layout, .accumulate = true};
       cases.push_back(nearest(s.resize, dtype, variant));

@@ -45,12 +45,17 @@ struct Operand {
   int channels_after = 0;
   bool spare = false;        // the channels after it
   bool keeps_spare = false;  // they must not change all the same
+  bool rounded = false;      // bytes: one in a hundred may be one more or less
   double slack = 1;  // multiplies the dtype's tolerance; 0: equal to the reference, bit for bit
   std::optional<Closeness> on_cuda =
       std::nullopt;  // where that device may be less exact than the others
 
   Operand exact() && {
     slack = 0;
+    return std::move(*this);
+  }
+  Operand nearly() && {
+    rounded = true;
     return std::move(*this);
   }
   Operand loose(double slack_) && {

@@ -113,7 +113,7 @@ struct LossCase {
 };
 OpCase segmentation_loss(const LossCase& loss, DType dtype, bool gradient, Variant variant = {});
 
-OpCase argmax(Shape scores, DType dtype, Variant variant = {});
+OpCase argmax(Shape scores, DType dtype, Variant variant = {}, bool confident = false);
 OpCase confusion_count(Shape labels, int classes);
 
 /// What an update is made of besides the rule.

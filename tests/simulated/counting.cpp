@@ -383,9 +383,10 @@ class CountedUpsample final : public UpsampleOps {
   void bilinear(const Tensor& x, const Tensor& y) override {
     book_.note("up-sampling", bytes_of({&x, &y}), [&] { inner_->bilinear(x, y); });
   }
-  void bilinear_argmax(const Tensor& x, const Tensor& classes) override {
-    book_.note("up-sampling", bytes_of({&x, &classes}),
-               [&] { inner_->bilinear_argmax(x, classes); });
+  void bilinear_argmax(const Tensor& x, const Tensor& classes, const Tensor& confidence) override {
+    const int64_t bytes = bytes_of({&x, &classes});
+    book_.note("up-sampling", confidence.data == nullptr ? bytes : bytes + bytes_of(confidence),
+               [&] { inner_->bilinear_argmax(x, classes, confidence); });
   }
   void bilinear_add_softmax(const Tensor& x, const WindowPlace& place,
                             const Tensor& sums) override {

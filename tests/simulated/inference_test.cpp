@@ -83,7 +83,7 @@ TEST(SimulatedEvaluator, CountsAsTheCpuDoes) {
 }
 
 struct Seen {
-  std::vector<uint8_t> classes;
+  std::vector<uint8_t> classes, confidence;
   std::vector<float> scores;
 
   bool operator==(const Seen&) const = default;
@@ -99,6 +99,7 @@ Seen see(Device device, bool flip) {
   set_hashed_values(parameters);
   PredictorOptions options;
   options.flip = flip;
+  options.confidence = true;
   Predictor predictor(graphs, parameters, place.stream, place.ops, options);
   Seen seen;
   for (uint32_t i = 0; i < 6; ++i) {
@@ -107,6 +108,7 @@ Seen see(Device device, bool flip) {
     const Prediction p =
         predictor.run(photo(height, width, i), height, width, i < 4 ? height : 9, width, keep);
     seen.classes.insert(seen.classes.end(), p.classes.begin(), p.classes.end());
+    seen.confidence.insert(seen.confidence.end(), p.confidence.begin(), p.confidence.end());
     seen.scores.insert(seen.scores.end(), p.scores.begin(), p.scores.end());
   }
   return seen;
@@ -119,6 +121,10 @@ TEST(SimulatedPredictor, SeesWhatTheCpuSees) {
     ASSERT_EQ(found.size(), 1u);
     const Seen cpu = see(Device{}, flip);
     EXPECT_EQ(found[0].classes, cpu.classes);
+    ASSERT_EQ(found[0].confidence.size(), cpu.confidence.size());
+    for (size_t i = 0; i < cpu.confidence.size(); ++i) {
+      ASSERT_NEAR(found[0].confidence[i], cpu.confidence[i], 1);
+    }
     expect_near(found[0].scores, cpu.scores, 1e-5);
   }
 }
