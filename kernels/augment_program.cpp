@@ -4,6 +4,7 @@
 #include <cstring>
 #include <span>
 
+#include "base/round_up.h"
 #include "kernels/augment.h"
 #include "kernels/augment_scratch.h"
 

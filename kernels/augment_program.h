@@ -13,8 +13,6 @@
 
 namespace macadam {
 
-constexpr size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
-
 /// Where a position beyond the image leads. reflect: back, mirrored at the centres of the edge
 /// pixels (OpenCV's BORDER_REFLECT_101). constant: to the program's fill.
 enum class Border : uint8_t { reflect, constant };

@@ -1,6 +1,7 @@
 #pragma once
 // How AugmentOps::augment divides its scratch memory, on every device alike.
 
+#include "base/round_up.h"
 #include "kernels/augment_program.h"
 #include "kernels/scalar/host_device.h"
 #include "kernels/tensor.h"

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <utility>
 
+#include "base/round_up.h"
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/memory_error.h"
 #if defined(MACADAM_HAS_CUDA)
@@ -17,8 +18,6 @@
 namespace macadam {
 
 namespace {
-
-constexpr size_t kAlignment = 256;
 
 std::string cpu_name() {
   std::ifstream info("/proc/cpuinfo");
@@ -90,8 +89,8 @@ Buffer::Buffer(Device device, size_t bytes, Kind kind)
     : bytes_(bytes), device_(device), kind_(kind) {
   if (bytes == 0) return;
   if (kind == Kind::heap) {
-    const size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
-    data_ = static_cast<std::byte*>(std::aligned_alloc(kAlignment, rounded));
+    const size_t rounded = round_up(bytes, kMemoryAlignment);
+    data_ = static_cast<std::byte*>(std::aligned_alloc(kMemoryAlignment, rounded));
     if (data_ == nullptr) {
       throw MemoryError(fmt::format("not enough memory for {} MiB", bytes >> 20), device.name(),
                         "use a smaller batch or size");

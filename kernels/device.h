@@ -13,6 +13,10 @@
 
 namespace macadam {
 
+/// In bytes. Buffers begin at multiples of it, and so does what plans and convolutions cut out of
+/// them.
+inline constexpr size_t kMemoryAlignment = 256;
+
 struct DeviceInfo {
   Device device;
   std::string name;            // "AMD EPYC", "NVIDIA H200"

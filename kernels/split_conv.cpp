@@ -8,16 +8,12 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/round_up.h"
+#include "kernels/device.h"
 
 namespace macadam {
 
 namespace {
-
-constexpr size_t kAlignment = 256;  // of every part of the workspace
-
-constexpr size_t aligned(size_t bytes) {
-  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
-}
 
 /// Images [first, first + count) of a dense tensor.
 Tensor images(const Tensor& whole, int first, int count) {
@@ -109,7 +105,8 @@ class SplitConvolution final : public Convolution {
 
   /// The weights' gradient of one piece, before it is added.
   size_t part_bytes() const {
-    return aligned(static_cast<size_t>(desc_.weights().elements()) * sizeof(float));
+    return round_up(static_cast<size_t>(desc_.weights().elements()) * sizeof(float),
+                    kMemoryAlignment);
   }
   size_t pieces_workspace_bytes() const {
     size_t bytes = 0;

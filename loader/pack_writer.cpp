@@ -11,6 +11,7 @@
 #include "base/cores.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "base/round_up.h"
 #include "image/deflate.h"
 #include "image/image.h"
 #include "image/jpeg_writer.h"
@@ -77,9 +78,7 @@ PackedSample pack_sample(const Sample& sample, const Dataset& dataset, const Lab
   return packed;
 }
 
-uint64_t aligned(uint64_t offset) {
-  return (offset + kPackAlignment - 1) / kPackAlignment * kPackAlignment;
-}
+uint64_t aligned(uint64_t offset) { return round_up(offset, kPackAlignment); }
 
 /// The file as it grows.
 class PackFile {

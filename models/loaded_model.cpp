@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "base/round_up.h"
+
 namespace macadam {
 
 NetworkSpec network_spec(const ModelInfo& info) {
@@ -42,7 +44,7 @@ Graph LoadedModel::graph(int batch, int height, int width) const {
 
 Shape LoadedModel::fitting(int height, int width) const {
   const int m = find_network(info_.network).size_multiple;
-  return {1, (height + m - 1) / m * m, (width + m - 1) / m * m, 3};
+  return {1, round_up(height, m), round_up(width, m), 3};
 }
 
 }  // namespace macadam

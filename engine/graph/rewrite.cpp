@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/round_up.h"
+
 namespace macadam {
 
 namespace {
@@ -205,7 +207,7 @@ Graph pad_channels(const Graph& graph, int multiple) {
   for (int i = 0; i < graph.values(); ++i) {
     const int channels = graph.shape(Value{i}).c;
     if (!pads[static_cast<size_t>(i)]) continue;
-    padded.store_in(Value{i}, (channels + multiple - 1) / multiple * multiple);
+    padded.store_in(Value{i}, round_up(channels, multiple));
   }
   return padded;
 }

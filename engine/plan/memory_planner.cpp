@@ -4,13 +4,14 @@
 #include <limits>
 #include <numeric>
 
+#include "base/round_up.h"
+#include "kernels/device.h"
+
 namespace macadam {
 
 namespace {
 
-constexpr size_t kAlignment = 256;
-
-size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+size_t aligned(size_t bytes) { return round_up(bytes, kMemoryAlignment); }
 
 bool overlap(const MemoryBlock& a, const MemoryBlock& b) {
   return a.first <= b.last && b.first <= a.last;

@@ -4,6 +4,7 @@
 #include <limits>
 #include <numbers>
 
+#include "base/round_up.h"
 #include "kernels/scalar/philox.h"
 
 namespace macadam {
@@ -73,7 +74,7 @@ Parameters::Parameters(std::span<const ParameterSpec> specs, Stream& stream, boo
   int64_t elements = 0;
   for (const ParameterSpec& spec : specs_) {
     offsets_.push_back(elements);
-    elements += (spec.shape.elements() + kAlignment - 1) / kAlignment * kAlignment;
+    elements += round_up(spec.shape.elements(), kAlignment);
   }
   const size_t bytes = static_cast<size_t>(elements) * sizeof(float);
   const auto zeroed = [&] {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "base/round_up.h"
 #include "engine/graph/rewrite.h"
 #include "engine/plan/memory_planner.h"
 #include "engine/plan/placement.h"
@@ -99,7 +100,7 @@ Plan::Plan(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
     packed_elsewhere.push_back(other == nullptr ? nullptr : other->forward.packed);
     packed_offsets.push_back(memory_.packed);
     if (other != nullptr) continue;
-    memory_.packed += (layers.back()->packed_bytes() + 255) / 256 * 256;
+    memory_.packed += round_up(layers.back()->packed_bytes(), kMemoryAlignment);
     pack_workspace = std::max(pack_workspace, layers.back()->pack_workspace());
   }
 
@@ -286,7 +287,7 @@ void Plan::narrow_weight_gradients(Stream& stream) {
   };
   const auto bytes = [&](const Tensor& gradient) {
     const auto elements = static_cast<size_t>(gradient.shape.elements());
-    return (elements * size_of(options_.dtype) + 255) / 256 * 256;
+    return round_up(elements * size_of(options_.dtype), kMemoryAlignment);
   };
   size_t all = 0;
   for (const Step& step : steps_) {

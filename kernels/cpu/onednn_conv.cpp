@@ -13,6 +13,7 @@
 #include <oneapi/dnnl/dnnl.hpp>
 #include <optional>
 
+#include "base/round_up.h"
 #include "kernels/cpu/cpu_ops.h"
 
 namespace macadam::cpu {
@@ -140,7 +141,7 @@ WeightsDesc describe_weights(const Layout& l, const dnnl::engine& engine, const 
 }
 #endif
 
-constexpr size_t align(size_t bytes) { return (bytes + 255) / 256 * 256; }
+constexpr size_t align(size_t bytes) { return round_up(bytes, kMemoryAlignment); }
 
 void check(dnnl_status_t status, const char* what) {
   if (status != dnnl_success) {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "base/round_up.h"
 #include "kernels/cuda/byte_words.cuh"
 #include "kernels/cuda/launch.cuh"
 
@@ -18,14 +19,14 @@ struct TileGeometry {
   __host__ __device__ int columns_with_halo() const { return kColumns + 2 * radius; }
   __host__ __device__ int rows_with_halo() const { return rows + 2 * radius; }
   /// Columns are shifted so that the tile proper begins on a multiple of 16 bytes.
-  __host__ __device__ int left() const { return (radius + 3) / 4 * 4; }
+  __host__ __device__ int left() const { return round_up(radius, 4); }
   __host__ __device__ int pitch() const { return kColumns + 2 * left(); }
   /// Of the pixel at (row, column) of the tile proper, which begins at (0, 0).
   __host__ __device__ int at(int row, int column) const {
     return (row + radius) * pitch() + left() + column;
   }
   /// Rows are filled four at a time.
-  __host__ __device__ int words() const { return (rows_with_halo() + 3) / 4 * 4 * pitch(); }
+  __host__ __device__ int words() const { return round_up(rows_with_halo(), 4) * pitch(); }
 };
 
 /// The sums along rows of a tile, of its own columns and all of its rows.

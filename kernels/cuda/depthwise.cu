@@ -6,6 +6,7 @@
 #include <string>
 #include <type_traits>
 
+#include "base/round_up.h"
 #include "kernels/cuda/activate.cuh"
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/depthwise.cuh"
@@ -257,7 +258,7 @@ class DepthwiseConvolution final : public Convolution {
   /// Where the bias lies behind the packed weights.
   size_t bias_offset() const {
     const size_t bytes = static_cast<size_t>(desc_.weights().elements()) * size_of(desc_.dtype);
-    return (bytes + 63) / 64 * 64;
+    return round_up(bytes, 64);
   }
 
   /// `window_of` gives the window for an integral_constant of channels a thread.

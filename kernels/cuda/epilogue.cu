@@ -4,6 +4,7 @@
 
 #include <type_traits>
 
+#include "base/round_up.h"
 #include "kernels/cuda/activate.cuh"
 #include "kernels/cuda/columns.cuh"
 #include "kernels/cuda/cuda_ops.h"
@@ -200,7 +201,7 @@ class CudaEpilogueOps final : public EpilogueOps {
       using T = decltype(type);
       constexpr int V = kWidth<T>;
       Tensor dy = t.dy;
-      if (whole_vectors_with_spare({&dy}, V)) dy.shape.c = (dy.shape.c + V - 1) / V * V;
+      if (whole_vectors_with_spare({&dy}, V)) dy.shape.c = round_up(dy.shape.c, V);
       EpilogueGradient<T, false> gradient{};
       gradient.dy = view<const T>(dy);
       gradient.scale = 1;

@@ -5,6 +5,7 @@
 
 #include <type_traits>
 
+#include "base/round_up.h"
 #include "kernels/cuda/activate.cuh"
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/divisor.cuh"
@@ -26,7 +27,7 @@ struct Packed {
   const float *b1, *b2;
 };
 
-constexpr size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
+constexpr size_t aligned(size_t bytes) { return round_up(bytes, 64); }
 
 /// Byte offsets of w2, b1 and b2.
 struct PackedLayout {
@@ -56,12 +57,12 @@ struct Scratch {
 
   __device__ Scratch(int channels, int hidden)
       : by_channel(dynamic_shared<float>()),
-        by_row(by_channel + (channels + 3) / 4 * 4),
-        partial(by_row + (hidden + 3) / 4 * 4) {}
+        by_row(by_channel + round_up(channels, 4)),
+        partial(by_row + round_up(hidden, 4)) {}
 
   static size_t bytes(const SqueezeExciteDesc& d, int per_thread) {
     const int partial = std::max(kGateThreads * per_thread, d.channels);
-    const int floats = (d.channels + 3) / 4 * 4 + (d.hidden + 3) / 4 * 4 + partial;
+    const int floats = round_up(d.channels, 4) + round_up(d.hidden, 4) + partial;
     return static_cast<size_t>(floats) * sizeof(float);
   }
 };

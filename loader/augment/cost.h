@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <utility>
 
+#include "base/round_up.h"
 #include "kernels/augment_program.h"
 
 namespace macadam {

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/round_up.h"
 #include "emulated_ops.h"
 #include "kernels/cuda/cuda_ops.h"
 
@@ -85,7 +86,7 @@ class Book {
   Tallies& tallies_;
 };
 
-constexpr size_t aligned(size_t bytes) { return (bytes + 255) / 256 * 256; }
+constexpr size_t aligned(size_t bytes) { return round_up(bytes, kMemoryAlignment); }
 
 /// A convolution of cuDNN by what its calls launch (kernels/cuda/cudnn/conv.cpp).
 class CountedConvolution final : public Convolution {

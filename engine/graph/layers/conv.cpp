@@ -3,13 +3,14 @@
 #include <algorithm>
 #include <optional>
 
+#include "base/round_up.h"
 #include "engine/graph/layers/factories.h"
 
 namespace macadam::layers {
 
 namespace {
 
-constexpr size_t align(size_t bytes) { return (bytes + 255) / 256 * 256; }
+constexpr size_t align(size_t bytes) { return round_up(bytes, kMemoryAlignment); }
 size_t floats(const Shape& shape) {
   return align(static_cast<size_t>(shape.elements()) * sizeof(float));
 }

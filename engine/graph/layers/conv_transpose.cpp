@@ -3,13 +3,14 @@
 
 #include <algorithm>
 
+#include "base/round_up.h"
 #include "engine/graph/layers/factories.h"
 
 namespace macadam::layers {
 
 namespace {
 
-constexpr size_t align(size_t bytes) { return (bytes + 255) / 256 * 256; }
+constexpr size_t align(size_t bytes) { return round_up(bytes, kMemoryAlignment); }
 
 class ConvTranspose final : public Layer {
  public:

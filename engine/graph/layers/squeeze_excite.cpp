@@ -1,6 +1,7 @@
 // The gates of squeeze and excitation (Hu et al., 2018): two 1 x 1 convolutions of the channels'
 // means, computed together.
 
+#include "base/round_up.h"
 #include "engine/graph/layers/factories.h"
 
 namespace macadam::layers {
@@ -19,7 +20,7 @@ class SqueezeExcite final : public Layer {
     desc_.dtype = context.dtype;
     if (context.training) {
       saved_ = static_cast<size_t>(desc_.squeezed().elements()) * sizeof(float);
-      workspace_ = (ops_.squeeze_excite->workspace_bytes(desc_) + 255) / 256 * 256;
+      workspace_ = round_up(ops_.squeeze_excite->workspace_bytes(desc_), kMemoryAlignment);
     }
   }
 

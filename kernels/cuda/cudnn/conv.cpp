@@ -10,6 +10,7 @@
 
 #include "base/cache_file.h"
 #include "base/error.h"
+#include "base/round_up.h"
 #include "kernels/cuda/conv_epilogue.h"
 #include "kernels/cuda/cuda_check.h"
 #include "kernels/cuda/cuda_ops.h"
@@ -21,9 +22,7 @@ namespace macadam::cuda {
 
 namespace {
 
-constexpr size_t alignment = 256;  // of every part of packed and workspace memory
-
-constexpr size_t aligned(size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
+constexpr size_t aligned(size_t bytes) { return round_up(bytes, kMemoryAlignment); }
 
 std::byte* aligned(void* data) {
   const auto address = reinterpret_cast<size_t>(data);
@@ -68,7 +67,7 @@ class CudnnConvolution final : public Convolution {
     if (paths_.weights) {
       bytes = std::max(bytes, narrow_gradient_bytes() + paths_.weights->plan->workspace_bytes());
     }
-    return bytes == 0 ? 0 : bytes + alignment;
+    return bytes == 0 ? 0 : bytes + kMemoryAlignment;
   }
 
   size_t packed_bytes() const override {
