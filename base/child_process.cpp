@@ -32,7 +32,7 @@ using Clock = std::chrono::steady_clock;
 using How = ChildEnd::How;
 
 // The exit statuses of a child whose body threw.
-constexpr int threw = 113, out_of_memory = 114;
+constexpr int kThrew = 113, kOutOfMemory = 114;
 
 RunError cannot(const char* what) {
   return {fmt::format("no child process can be started ({})", std::strerror(errno)), what,
@@ -73,11 +73,11 @@ void write(int pipe, std::string_view text) {
   try {
     body([pipe](std::string_view text) { write(pipe, text); });
   } catch (const std::bad_alloc&) {
-    ::_exit(out_of_memory);
+    ::_exit(kOutOfMemory);
   } catch (const std::exception& error) {
     write(pipe, {"", 1});  // no text of an exception holds a zero
     write(pipe, error.what());
-    ::_exit(threw);
+    ::_exit(kThrew);
   }
   ::_exit(0);
 }
@@ -143,9 +143,9 @@ void describe(int status, const ChildLimits& limits, ChildEnd& end) {
   end.code = WEXITSTATUS(status);
   if (end.code == 0) return;
   const size_t message = end.written.rfind('\0');
-  if (end.code == out_of_memory) {
+  if (end.code == kOutOfMemory) {
     end.how = How::out_of_memory;
-  } else if (end.code == threw && message != std::string::npos) {
+  } else if (end.code == kThrew && message != std::string::npos) {
     end.how = How::threw;
     end.error = end.written.substr(message + 1);
     end.written.resize(message);

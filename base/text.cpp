@@ -54,8 +54,8 @@ std::string quote(std::string_view text, size_t max_bytes) {
 }
 
 std::string nearest(std::string_view word, std::span<const std::string> candidates) {
-  constexpr size_t longest_word = 256;  // keeps the cost bounded; no valid word is that long
-  const std::string wanted = lower(word.substr(0, longest_word));
+  constexpr size_t kLongestWord = 256;  // keeps the cost bounded; no valid word is that long
+  const std::string wanted = lower(word.substr(0, kLongestWord));
   size_t best = std::numeric_limits<size_t>::max();
   std::string result;
   for (const std::string& candidate : candidates) {

@@ -120,24 +120,24 @@ class Expected {
   int64_t squares_ = 0;
 };
 
-constexpr size_t guard_bytes = 8192;
-constexpr std::byte guard_value{0xab}, unwritten_value{0xff};  // 0xffff... is not a number
+constexpr size_t kGuardBytes = 8192;
+constexpr std::byte kGuardValue{0xab}, kUnwrittenValue{0xff};  // 0xffff... is not a number
 
 /// Memory with guard bytes before and behind; what was not written yet is not a number.
 class Guarded {
  public:
   Guarded(std::string_view name, size_t bytes)
-      : name_(name), bytes_(bytes), memory_(Device{}, bytes + 2 * guard_bytes) {
+      : name_(name), bytes_(bytes), memory_(Device{}, bytes + 2 * kGuardBytes) {
     const std::span all(memory_.data(), memory_.bytes());
-    std::fill(all.begin(), all.end(), guard_value);
-    std::fill_n(data(), bytes_, unwritten_value);
+    std::fill(all.begin(), all.end(), kGuardValue);
+    std::fill_n(data(), bytes_, kUnwrittenValue);
   }
   Guarded(std::string_view name, const Shape& shape, DType dtype)
       : Guarded(name, static_cast<size_t>(shape.elements()) * size_of(dtype)) {
     tensor_ = Tensor(data(), shape, dtype);
   }
 
-  std::byte* data() const { return memory_.data() + guard_bytes; }
+  std::byte* data() const { return memory_.data() + kGuardBytes; }
   const Tensor& tensor() const { return tensor_; }
 
   /// Sets every element to `value(n, h, w, c)`.
@@ -154,10 +154,10 @@ class Guarded {
   /// "3072 bytes before and 0 behind workspace were overwritten", and empty if none was. Told once.
   std::string damage() {
     const auto mend = [](std::byte* first) {
-      const std::span guard(first, guard_bytes);
+      const std::span guard(first, kGuardBytes);
       const auto count =
-          std::count_if(guard.begin(), guard.end(), [](std::byte b) { return b != guard_value; });
-      std::fill(guard.begin(), guard.end(), guard_value);
+          std::count_if(guard.begin(), guard.end(), [](std::byte b) { return b != kGuardValue; });
+      std::fill(guard.begin(), guard.end(), kGuardValue);
       return count;
     };
     const auto before = mend(memory_.data()), behind = mend(data() + bytes_);

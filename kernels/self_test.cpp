@@ -24,7 +24,7 @@ namespace {
 //   at  <pass> <implementation> <convolution>          about to be created, or run
 //   bad <pass> <implementation> <convolution> <what>
 //   ran <passes> <milliseconds>                        the end
-constexpr std::string_view format_line = "macadam self-test of convolutions, format 2";
+constexpr std::string_view kFormatLine = "macadam self-test of convolutions, format 2";
 
 std::vector<std::string> split(std::string_view text, char separator) {
   std::vector<std::string> parts;
@@ -150,14 +150,14 @@ fs::path file_of(const fs::path& folder, const std::string& identity) {
 
 std::optional<SelfTest> remembered(const fs::path& file, const std::string& identity) {
   std::error_code error;
-  constexpr uintmax_t most_bytes = 1 << 20;
+  constexpr uintmax_t kMostBytes = 1 << 20;
   if (file.empty() || !fs::is_regular_file(file, error) ||
-      fs::file_size(file, error) > most_bytes) {
+      fs::file_size(file, error) > kMostBytes) {
     return std::nullopt;
   }
   std::ifstream stream(file, std::ios::binary);
   const std::string text{std::istreambuf_iterator<char>(stream), {}};
-  const std::string head = fmt::format("{}\n{}\n", format_line, identity);
+  const std::string head = fmt::format("{}\n{}\n", kFormatLine, identity);
   SelfTest test;
   SelfTestFault last;
   if (!text.starts_with(head) || !parse(std::string_view(text).substr(head.size()), test, last)) {
@@ -218,7 +218,7 @@ SelfTest self_test_convolutions(DType dtype, const fs::path& cache, bool look) {
   }
   const SelfTest test = self_test([](auto fault) { return cpu::make_conv_ops(std::move(fault)); },
                                   convolutions(dtype));
-  std::string text = fmt::format("{}\n{}\n", format_line, identity);
+  std::string text = fmt::format("{}\n{}\n", kFormatLine, identity);
   for (const SelfTestFault& fault : test.faults) text += line_of(fault);
   if (test.ended && !file.empty()) replace_cache_file(file, text + end_line(test));
   return test;

@@ -7,7 +7,7 @@ namespace {
 /// The widest image at which the AMX kernel's blocks of rows are never cut down to a single row,
 /// whatever the height: three rows of (rounded up to 32: 224 + 32) + 224 columns of 16 channels
 /// in bf16 fit its 48 KiB, three rows of anything wider do not.
-constexpr int widest_sound = 224;
+constexpr int kWidestSound = 224;
 
 bool is_one_by_one(const ConvDesc& desc) { return desc.kernel_h == 1 && desc.kernel_w == 1; }
 
@@ -23,7 +23,7 @@ bool is_one_by_one(const ConvDesc& desc) { return desc.kernel_h == 1 && desc.ker
 /// It is a little wider than the fault, which strided, dilated and larger filters do not meet.
 bool is_amx_fault(ConvPass pass, std::string_view implementation, const ConvDesc& desc) {
   return pass == ConvPass::weight_gradient && implementation.starts_with("jit:avx512_core_amx") &&
-         !is_one_by_one(desc) && desc.input.w > widest_sound;
+         !is_one_by_one(desc) && desc.input.w > kWidestSound;
 }
 
 /// With AVX512-BF16, oneDNN 2.6 computes the data gradient of 1x1 convolutions to an odd number of

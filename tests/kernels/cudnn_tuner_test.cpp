@@ -167,12 +167,12 @@ TEST(BestPath, WarmsUpWithTheFirstThatRuns) {
   ScriptedTrials warm({1, 2, 3}), cold({1, 2, 3}), failing({3, 2});
   best_path(ConvDirection::weights, paths, warm);
   EXPECT_TRUE(warm.warmed.empty());
-  best_path(ConvDirection::weights, paths, cold, workspace_limit, true);
+  best_path(ConvDirection::weights, paths, cold, kWorkspaceLimit, true);
   EXPECT_EQ(cold.warmed, plans_of(std::span(paths).first(1)));
   EXPECT_EQ(cold.measured, plans_of(paths, 2));
 
   failing.fails_cold = paths[0].plan.get();
-  const BestPath best = best_path(ConvDirection::weights, paths, failing, workspace_limit, true);
+  const BestPath best = best_path(ConvDirection::weights, paths, failing, kWorkspaceLimit, true);
   EXPECT_EQ(best.path.plan, paths[2].plan);
   EXPECT_EQ(failing.warmed, plans_of(std::span(paths).first(2)));
   EXPECT_EQ(failing.measured, plans_of(std::span(paths).last(2), 2));
@@ -224,9 +224,9 @@ TEST(FindPaths, LeaveOutPlansBeyondTheLimit) {
     std::sort(list.begin(), list.end());
     return list;
   };
-  const std::vector<size_t> all = workspaces(workspace_limit);
+  const std::vector<size_t> all = workspaces(kWorkspaceLimit);
   ASSERT_LT(all.front(), all.back());
-  EXPECT_LE(all.back(), workspace_limit);
+  EXPECT_LE(all.back(), kWorkspaceLimit);
   EXPECT_EQ(workspaces(all.front()).back(), all.front());
   EXPECT_LT(workspaces(all.back() - 1).back(), all.back());
 }
@@ -236,11 +236,11 @@ TEST(ConvTuner, StaysWithinTheLimitOfWorkspaces) {
   desc.input = {16, 512, 1024, 64};
   const auto direction = ConvDirection::data;
   const auto unlimited = find_paths(*h200(), desc, direction, 1, ~size_t{0});
-  EXPECT_GT(unlimited.front().plan->workspace_bytes(), workspace_limit);
+  EXPECT_GT(unlimited.front().plan->workspace_bytes(), kWorkspaceLimit);
   ScriptedTrials trials;
   const ConvPath path = ConvTuner(h200(), PlanCache({}, "H200")).choose(desc, direction, trials);
   EXPECT_GT(trials.measured.size(), 1u);
-  EXPECT_LE(path.plan->workspace_bytes(), workspace_limit);
+  EXPECT_LE(path.plan->workspace_bytes(), kWorkspaceLimit);
 }
 
 TEST(BestPath, ASinglePathIsNotTried) {

@@ -208,9 +208,9 @@ class TimedTrials final : public ConvTrials {
     CudnnConvolution conv(device_, stream_, desc_, only(direction, path));
     milliseconds(direction, conv, 1);  // loads the kernels: the device waits
     float once = milliseconds(direction, conv, 1);
-    for (float passed = 0; passed < warm_up_milliseconds;) {
-      const float rest = warm_up_milliseconds - passed;
-      const int repeats = std::clamp(static_cast<int>(rest / once), 1, most_warm_up_repeats);
+    for (float passed = 0; passed < kWarmUpMilliseconds;) {
+      const float rest = kWarmUpMilliseconds - passed;
+      const int repeats = std::clamp(static_cast<int>(rest / once), 1, kMostWarmUpRepeats);
       once = milliseconds(direction, conv, repeats);
       passed += once * static_cast<float>(repeats);
     }
@@ -220,20 +220,20 @@ class TimedTrials final : public ConvTrials {
     CudnnConvolution conv(device_, stream_, desc_, only(direction, path));
     milliseconds(direction, conv, 1);  // loads the kernels
     const float once = milliseconds(direction, conv, 1);
-    const int repeats = std::clamp(static_cast<int>(trial_milliseconds / once), 2, most_repeats);
+    const int repeats = std::clamp(static_cast<int>(kTrialMilliseconds / once), 2, kMostRepeats);
     CapturedGraph graph = CapturedGraph::record(stream_, [&] { run(direction, conv, repeats); });
     graph.launch(stream_);  // the first launch uploads it
     stopwatch_.start();
     graph.launch(stream_);
-    return std::max(stopwatch_.stop() / static_cast<float>(repeats), least_milliseconds);
+    return std::max(stopwatch_.stop() / static_cast<float>(repeats), kLeastMilliseconds);
   }
 
  private:
   /// An idle GPU takes its clocks up over a tenth of a second or more.
-  static constexpr float warm_up_milliseconds = 200;
-  static constexpr float trial_milliseconds = 3;
-  static constexpr int most_repeats = 20, most_warm_up_repeats = 200;
-  static constexpr float least_milliseconds = 1e-4f;
+  static constexpr float kWarmUpMilliseconds = 200;
+  static constexpr float kTrialMilliseconds = 3;
+  static constexpr int kMostRepeats = 20, kMostWarmUpRepeats = 200;
+  static constexpr float kLeastMilliseconds = 1e-4f;
 
   /// Queues so many runs of the plan, with no more of what surrounds it than bias and activation.
   void run(ConvDirection direction, CudnnConvolution& conv, int repeats) {
@@ -256,7 +256,7 @@ class TimedTrials final : public ConvTrials {
   float milliseconds(ConvDirection direction, CudnnConvolution& conv, int repeats) {
     stopwatch_.start();
     run(direction, conv, repeats);
-    return std::max(stopwatch_.stop() / static_cast<float>(repeats), least_milliseconds);
+    return std::max(stopwatch_.stop() / static_cast<float>(repeats), kLeastMilliseconds);
   }
 
   static ConvPaths only(ConvDirection direction, const ConvPath& path) {
@@ -305,7 +305,7 @@ class CudnnConvOps final : public ConvOps {
     // which packs the weights in another order than they do: a direction could not change sides
     // without a second copy of the weights.
     if (is_depthwise(desc)) return make_depthwise(stream_, desc);
-    const std::vector<int> pieces = batch_pieces(desc, most_elements);
+    const std::vector<int> pieces = batch_pieces(desc, kMostElements);
     if (pieces.size() == 1) return make_whole(desc);
     return make_split_convolution(
         desc, pieces, [this](const ConvDesc& piece) { return make_whole(piece); },

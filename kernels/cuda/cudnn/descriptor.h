@@ -36,14 +36,14 @@ inline void check_cudnn(cudnnStatus_t status, std::string_view call, std::string
                  last_error(), remedy);
 }
 
-inline constexpr std::string_view report_remedy =
+inline constexpr std::string_view kReportRemedy =
     "run with CUDNN_LOGLEVEL_DBG=2 CUDNN_LOGDEST_DBG=stderr and report what cuDNN says";
 
 /// check_cudnn() of a call on an attribute. The text is made only where it fails.
 inline void check_attribute(cudnnStatus_t status, std::string_view call,
                             cudnnBackendAttributeName_t name) {
   if (status == CUDNN_STATUS_SUCCESS) return;
-  check_cudnn(status, fmt::format("{}({})", call, static_cast<int>(name)), report_remedy);
+  check_cudnn(status, fmt::format("{}({})", call, static_cast<int>(name)), kReportRemedy);
 }
 
 /// The enum that names T to cuDNN's attribute functions.
@@ -69,7 +69,7 @@ class Descriptor {
  public:
   explicit Descriptor(cudnnBackendDescriptorType_t type) {
     check_cudnn(cudnnBackendCreateDescriptor(type, &raw_), "cudnnBackendCreateDescriptor",
-                report_remedy);
+                kReportRemedy);
   }
   Descriptor(Descriptor&& other) noexcept : raw_(std::exchange(other.raw_, nullptr)) {}
   Descriptor& operator=(Descriptor&& other) noexcept {
@@ -101,7 +101,7 @@ class Descriptor {
   }
 
   Descriptor& finalize() {
-    check_cudnn(cudnnBackendFinalize(raw_), "cudnnBackendFinalize", report_remedy);
+    check_cudnn(cudnnBackendFinalize(raw_), "cudnnBackendFinalize", kReportRemedy);
     return *this;
   }
 

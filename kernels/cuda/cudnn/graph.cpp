@@ -88,7 +88,7 @@ CudnnDevice::CudnnDevice(Stream& stream) : CudnnDevice() {
       cudnnCreate(&impl_->handle), "cudnnCreate",
       "check that the driver and cuDNN match this CUDA version (nvidia-smi), or use --device cpu");
   check_cudnn(cudnnSetStream(impl_->handle, static_cast<cudaStream_t>(stream.native())),
-              "cudnnSetStream", report_remedy);
+              "cudnnSetStream", kReportRemedy);
 }
 
 CudnnDevice CudnnDevice::described(std::string_view json) {
@@ -303,7 +303,7 @@ void CudnnExecution::run(const ConvOperands& operands, void* workspace) {
     const bool biased = pass_ == ConvPass::forward_bias || pass_ == ConvPass::forward_bias_relu;
     const int64_t used = biased ? 4 : 3;
     for (size_t i = 0; i < static_cast<size_t>(used); ++i) {
-      require(reinterpret_cast<uintptr_t>(addresses[i]) % operand_alignment == 0,
+      require(reinterpret_cast<uintptr_t>(addresses[i]) % kOperandAlignment == 0,
               "tensors of a convolution are 16-byte aligned");
     }
     auto pack = std::make_unique<Pack>();
@@ -320,7 +320,7 @@ void CudnnExecution::run(const ConvOperands& operands, void* workspace) {
   // A training step comes here: no text is made unless it fails.
   if (status != CUDNN_STATUS_SUCCESS) {
     check_cudnn(status, fmt::format("cudnnBackendExecute({}, {})", name_of(pass_), plan_->name()),
-                report_remedy);
+                kReportRemedy);
   }
 }
 

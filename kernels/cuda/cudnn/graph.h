@@ -28,17 +28,17 @@ enum class ConvPass : uint8_t {
 std::string_view name_of(ConvPass pass);
 
 /// Bytes; cuDNN's plans are made for operands that lie so.
-inline constexpr int64_t operand_alignment = 16;
+inline constexpr int64_t kOperandAlignment = 16;
 
 /// Bytes of workspace that a convolution should do with. Plans of 16 bits stay far below it. In
 /// fp32 many are for NCHW and copy the tensors on both sides: 2 GiB for 8 images of 512x1024 in 64
 /// channels, as much as those tensors themselves. What wants more leaves data gradients with simple
 /// engines that need no workspace.
-inline constexpr size_t workspace_limit = size_t{2} << 30;
+inline constexpr size_t kWorkspaceLimit = size_t{2} << 30;
 
 /// Elements of a convolution's input or output up to which cuDNN has deterministic engines with
 /// tensor cores for every pass; of more it sums the weight gradient in 16 bits or leaves them idle.
-inline constexpr int64_t most_elements = int64_t{1} << 31;
+inline constexpr int64_t kMostElements = int64_t{1} << 31;
 
 /// Device addresses, aligned to operand_alignment, dense NHWC (weights KRSC), all in the
 /// convolution's dtype.
@@ -116,7 +116,7 @@ class CudnnPlan {
 /// workspace than `most_workspace` where there are not even those. When there is no plan, the
 /// result is empty and `why`, if given, receives cuDNN's last reason.
 std::vector<CudnnPlan> find_plans(const CudnnDevice& device, const ConvDesc& desc, ConvPass pass,
-                                  size_t limit, size_t most_workspace = workspace_limit,
+                                  size_t limit, size_t most_workspace = kWorkspaceLimit,
                                   std::string* why = nullptr);
 
 /// The plan of a recipe, in a small part of the time that find_plans() takes. None when cuDNN does

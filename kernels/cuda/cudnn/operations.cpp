@@ -23,7 +23,7 @@ Descriptor tensor(Uid uid, const Shape& shape, DType dtype, bool is_virtual = fa
   Descriptor descriptor(CUDNN_BACKEND_TENSOR_DESCRIPTOR);
   descriptor.set(CUDNN_ATTR_TENSOR_UNIQUE_ID, static_cast<int64_t>(uid))
       .set(CUDNN_ATTR_TENSOR_DATA_TYPE, data_type(dtype))
-      .set(CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, operand_alignment)
+      .set(CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, kOperandAlignment)
       .set(CUDNN_ATTR_TENSOR_DIMENSIONS, std::array<int64_t, 4>{n, c, h, w})
       .set(CUDNN_ATTR_TENSOR_STRIDES, std::array<int64_t, 4>{h * w * c, 1, w * c, c})
       .set(CUDNN_ATTR_TENSOR_IS_VIRTUAL, is_virtual)

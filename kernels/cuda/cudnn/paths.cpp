@@ -12,11 +12,11 @@ namespace macadam::cuda {
 namespace {
 
 /// How many of the second-kernel form are tried where others fuse.
-constexpr size_t epilogue_places = 3;
+constexpr size_t kEpiloguePlaces = 3;
 
 /// Part of every key: to be raised when find_paths() proposes other paths than before, so that the
 /// choices of old are not taken for the best of the new.
-constexpr int candidates_version = 3;
+constexpr int kCandidatesVersion = 3;
 
 /// The pass that runs a direction, with what follows it in a kernel of its own or without; none
 /// where there is no such pass.
@@ -75,8 +75,8 @@ std::vector<ConvPath> find_paths(const CudnnDevice& device, const ConvDesc& desc
   };
 
   if (direction == ConvDirection::forward && has_epilogue(desc)) {
-    search(false, limit - std::min(epilogue_places, limit / 2));
-    search(true, paths.empty() ? limit : std::min(epilogue_places, limit - paths.size()));
+    search(false, limit - std::min(kEpiloguePlaces, limit / 2));
+    search(true, paths.empty() ? limit : std::min(kEpiloguePlaces, limit - paths.size()));
   } else {
     search(false, limit);
   }
@@ -96,8 +96,8 @@ std::string path_key(const ConvDesc& desc, ConvDirection direction) {
                      name_of(direction), name_of(desc.dtype), desc.input.text(), desc.out_channels,
                      desc.kernel_h, desc.kernel_w, desc.stride, desc.dilation, pad.left, pad.right,
                      pad.top, pad.bottom, desc.groups, forward && desc.bias ? "bias" : "-",
-                     forward ? name_of(desc.activation) : "-", operand_alignment,
-                     candidates_version);
+                     forward ? name_of(desc.activation) : "-", kOperandAlignment,
+                     kCandidatesVersion);
 }
 
 std::optional<ConvPath> restore_path(const CudnnDevice& device, const ConvDesc& desc,

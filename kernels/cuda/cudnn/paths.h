@@ -37,7 +37,7 @@ bool has_epilogue(const ConvDesc& desc);
 /// other. Throws RunError naming the shape when there is none.
 std::vector<ConvPath> find_paths(const CudnnDevice& device, const ConvDesc& desc,
                                  ConvDirection direction, size_t limit,
-                                 size_t most_workspace = workspace_limit);
+                                 size_t most_workspace = kWorkspaceLimit);
 
 /// All that the best path depends on, except the device and cuDNN's version. Training and inference
 /// with one shape share their forward path. One line.

@@ -21,14 +21,14 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::string_view format_line = "macadam convolution plans, format 1";
-constexpr std::string_view columns_line =
+constexpr std::string_view kFormatLine = "macadam convolution plans, format 1";
+constexpr std::string_view kColumnsLine =
     "# convolution = engine, knob:value..., bias, workspace bytes, milliseconds";
-constexpr std::string_view separator = " = ";
-constexpr std::string_view fused = "fused", apart = "apart", no_knobs = "-";
+constexpr std::string_view kSeparator = " = ";
+constexpr std::string_view kFused = "fused", kApart = "apart", kNoKnobs = "-";
 
 /// A file beyond this is not one of ours, or has outgrown its use: it is begun anew.
-constexpr uintmax_t most_bytes = uintmax_t{16} << 20;
+constexpr uintmax_t kMostBytes = uintmax_t{16} << 20;
 
 /// The part of `text` before `end`, which is taken off together with it; all without an `end`.
 std::string_view take(std::string_view& text, std::string_view end) {
@@ -47,7 +47,7 @@ bool parse_number(std::string_view text, T& value) {
 }
 
 bool parse_knobs(std::string_view text, std::vector<PlanRecipe::Knob>& knobs) {
-  if (text == no_knobs) return true;
+  if (text == kNoKnobs) return true;
   while (!text.empty()) {
     std::string_view value = take(text, ",");
     const std::string_view type = take(value, ":");
@@ -62,9 +62,9 @@ std::optional<TunedPlan> parse_plan(std::string_view text) {
   TunedPlan plan;
   const std::string_view engine = take(text, " "), knobs = take(text, " ");
   const std::string_view bias = take(text, " "), workspace = take(text, " ");
-  plan.epilogue = bias == apart;
+  plan.epilogue = bias == kApart;
   const bool sound = parse_number(engine, plan.recipe.engine) &&
-                     parse_knobs(knobs, plan.recipe.knobs) && (bias == fused || bias == apart) &&
+                     parse_knobs(knobs, plan.recipe.knobs) && (bias == kFused || bias == kApart) &&
                      parse_number(workspace, plan.workspace_bytes) &&
                      parse_number(text, plan.milliseconds) && std::isfinite(plan.milliseconds) &&
                      plan.milliseconds >= 0;
@@ -72,7 +72,7 @@ std::optional<TunedPlan> parse_plan(std::string_view text) {
 }
 
 std::string text_of(const std::vector<PlanRecipe::Knob>& knobs) {
-  if (knobs.empty()) return std::string(no_knobs);
+  if (knobs.empty()) return std::string(kNoKnobs);
   std::string text;
   for (const PlanRecipe::Knob& knob : knobs) {
     text += fmt::format("{}{}:{}", text.empty() ? "" : ",", knob.type, knob.value);
@@ -83,9 +83,9 @@ std::string text_of(const std::vector<PlanRecipe::Knob>& knobs) {
 /// "nvidia-h200-compute-capability-9.0-cudnn-9.19.0.plans"; what a name cannot hold is told apart
 /// by the line in the file.
 std::string file_name(std::string_view device) {
-  constexpr size_t longest = 200;
+  constexpr size_t kLongest = 200;
   std::string name;
-  for (const char c : device.substr(0, longest)) {
+  for (const char c : device.substr(0, kLongest)) {
     const auto byte = static_cast<unsigned char>(c);
     if (std::isalnum(byte) != 0 || c == '.') {
       name += static_cast<char>(std::tolower(byte));
@@ -98,7 +98,7 @@ std::string file_name(std::string_view device) {
 
 TunedPlans read_plans(const fs::path& file, std::string_view device) {
   std::error_code error;
-  if (!fs::is_regular_file(file, error) || fs::file_size(file, error) > most_bytes || error) {
+  if (!fs::is_regular_file(file, error) || fs::file_size(file, error) > kMostBytes || error) {
     return {};
   }
   std::ifstream stream(file, std::ios::binary);
@@ -121,10 +121,10 @@ std::optional<FileStamp> stamp_of(const fs::path& file) {
 }  // namespace
 
 std::string to_text(const TunedPlans& plans, std::string_view device) {
-  std::string text = fmt::format("{}\n{}\n{}\n", format_line, device, columns_line);
+  std::string text = fmt::format("{}\n{}\n{}\n", kFormatLine, device, kColumnsLine);
   for (const auto& [key, plan] : plans) {
-    text += fmt::format("{}{}{} {} {} {} {}\n", key, separator, plan.recipe.engine,
-                        text_of(plan.recipe.knobs), plan.epilogue ? apart : fused,
+    text += fmt::format("{}{}{} {} {} {} {}\n", key, kSeparator, plan.recipe.engine,
+                        text_of(plan.recipe.knobs), plan.epilogue ? kApart : kFused,
                         plan.workspace_bytes, plan.milliseconds);
   }
   return text;
@@ -132,14 +132,14 @@ std::string to_text(const TunedPlans& plans, std::string_view device) {
 
 std::optional<TunedPlans> parse_tuned_plans(std::string_view text, std::string_view device) {
   if (!text.ends_with('\n')) return std::nullopt;  // cut off
-  if (take(text, "\n") != format_line || take(text, "\n") != device ||
-      take(text, "\n") != columns_line) {
+  if (take(text, "\n") != kFormatLine || take(text, "\n") != device ||
+      take(text, "\n") != kColumnsLine) {
     return std::nullopt;
   }
   TunedPlans plans;
   while (!text.empty()) {
     std::string_view line = take(text, "\n");
-    const std::string_view key = take(line, separator);
+    const std::string_view key = take(line, kSeparator);
     const std::optional<TunedPlan> plan = parse_plan(line);
     if (key.empty() || !plan) return std::nullopt;
     plans.insert_or_assign(std::string(key), *plan);

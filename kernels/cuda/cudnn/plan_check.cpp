@@ -15,7 +15,7 @@ std::vector<PlanReport> check_plans(const ConvDesc& desc, std::string_view devic
   if (desc.backward) directions.push_back(ConvDirection::weights);
   if (desc.backward && desc.input_gradient) directions.push_back(ConvDirection::data);
 
-  const std::vector<int> pieces = batch_pieces(desc, most_elements);
+  const std::vector<int> pieces = batch_pieces(desc, kMostElements);
   std::vector<PlanReport> reports;
   for (const int images : std::set<int, std::greater<>>(pieces.begin(), pieces.end())) {
     ConvDesc piece = desc;

@@ -16,16 +16,16 @@ namespace {
 
 /// Heuristics rarely put the best plan later; PyTorch settled on ten as well. Where a run takes
 /// long, trying all the others costs little beside what a few per cent of it are worth.
-constexpr size_t most_candidates = 10, all_candidates = 100;
-constexpr int64_t long_macs = 10'000'000'000;
+constexpr size_t kMostCandidates = 10, kAllCandidates = 100;
+constexpr int64_t kLongMacs = 10'000'000'000;
 
 /// Noise of a measurement: what lies within it is one speed, and then the workspace decides, beyond
 /// what every plan has anyway.
-constexpr float about_as_fast = 1.005f;
-constexpr size_t small_workspace = size_t{32} << 20;
+constexpr float kAboutAsFast = 1.005f;
+constexpr size_t kSmallWorkspace = size_t{32} << 20;
 
 /// Over the candidates; the least time of each counts.
-constexpr int rounds = 2;
+constexpr int kRounds = 2;
 
 bool smaller(const ConvPath* a, const ConvPath* b) {
   return a->plan->workspace_bytes() < b->plan->workspace_bytes();
@@ -34,7 +34,7 @@ bool smaller(const ConvPath* a, const ConvPath* b) {
 /// Whether a's workspace is smaller by more than does not matter.
 bool notably_smaller(const ConvPath* a, const ConvPath* b) {
   const auto counted = [](const ConvPath* path) {
-    return std::max(path->plan->workspace_bytes(), small_workspace);
+    return std::max(path->plan->workspace_bytes(), kSmallWorkspace);
   };
   return counted(a) < counted(b);
 }
@@ -66,7 +66,7 @@ BestPath best_path(ConvDirection direction, std::span<const ConvPath> candidates
     measured.emplace_back(&path, std::numeric_limits<float>::infinity());
   }
   std::string why;
-  for (int round = 0; round < rounds; ++round) {
+  for (int round = 0; round < kRounds; ++round) {
     for (auto m = measured.begin(); m != measured.end();) {
       auto& [path, milliseconds] = *m;
       try {
@@ -86,7 +86,7 @@ BestPath best_path(ConvDirection direction, std::span<const ConvPath> candidates
   }
   float fastest = std::numeric_limits<float>::infinity();
   for (const auto& [path, milliseconds] : measured) fastest = std::min(fastest, milliseconds);
-  std::erase_if(measured, [&](const auto& m) { return m.second > fastest * about_as_fast; });
+  std::erase_if(measured, [&](const auto& m) { return m.second > fastest * kAboutAsFast; });
   const auto& [path, milliseconds] =
       *std::min_element(measured.begin(), measured.end(), [](const auto& a, const auto& b) {
         if (notably_smaller(a.first, b.first)) return true;
@@ -108,8 +108,8 @@ ConvPath ConvTuner::choose(const ConvDesc& desc, ConvDirection direction, ConvTr
     }
   }
   const std::vector<ConvPath> candidates = find_paths(
-      *device_, desc, direction, desc.macs() > long_macs ? all_candidates : most_candidates);
-  const BestPath best = best_path(direction, candidates, trials, workspace_limit, cold_);
+      *device_, desc, direction, desc.macs() > kLongMacs ? kAllCandidates : kMostCandidates);
+  const BestPath best = best_path(direction, candidates, trials, kWorkspaceLimit, cold_);
   if (best.milliseconds) cold_ = false;
   // A choice made for lack of memory holds for today only.
   if (best.milliseconds || candidates.size() == 1) {

@@ -39,7 +39,7 @@ struct BestPath {
 /// `cold`: the first path that runs warms the device up before the trials. Requires candidates; a
 /// single one is not measured. Throws RunError when all fail.
 BestPath best_path(ConvDirection direction, std::span<const ConvPath> candidates,
-                   ConvTrials& trials, size_t most_workspace = workspace_limit, bool cold = false);
+                   ConvTrials& trials, size_t most_workspace = kWorkspaceLimit, bool cold = false);
 
 class ConvTuner {
  public:
