@@ -414,11 +414,11 @@ void Table::add_loss() {
             const Tensor labels = w.integers(mask, classes.count);
             std::byte* workspace = w.memory(w.ops().loss->workspace_bytes(shape));
             auto* values = reinterpret_cast<LossValues*>(w.memory(sizeof(LossValues)));
-            const LossDesc desc{.dice_weight = dice ? 1.0f : 0.0f};
+            const LossDesc desc = dice ? make_loss({loss_term("ce"), loss_term("dice")})
+                                       : make_loss({loss_term("ce")});
             // Dice's gradient needs the sums over the batch, cross-entropy's the number of pixels.
             return Call{[=, &ops = w.ops()] {
-                          ops.loss->segmentation(desc, logits, labels, {}, gradient, values,
-                                                 workspace);
+                          ops.loss->run(desc, logits, labels, {}, gradient, values, workspace);
                         },
                         (dice ? 2 : 1) * logits.whole().bytes() + 2 * labels.bytes() +
                             gradient.whole().bytes()};

@@ -63,25 +63,68 @@ void describe_data(Fields& f, Config& c) {
             c.epochs, 1, 1'000'000);
 }
 
+/// What is said of the terms a loss may have.
+struct LossTexts {
+  std::string terms = "the sum of terms with weights: ";  // and what they are
+  std::string pixel_weights = "weights of the classes in ";
+  std::string pixel, region;        // "ce or focal in the loss"
+  std::vector<std::string> wanted;  // "ce in the loss"
+};
+
+const LossTexts& loss_texts() {
+  static const LossTexts texts = [] {
+    LossTexts all;
+    std::vector<std::string> described, pixel, region;
+    for (const LossTermInfo& info : loss_term_infos()) {
+      described.push_back(fmt::format("{} ({})", info.name, info.meaning));
+      const bool of_pixels = is_pixel_term(loss_term(static_cast<int>(all.wanted.size()), 1));
+      (of_pixels ? pixel : region).emplace_back(info.name);
+      all.wanted.push_back(fmt::format("{} in the loss", info.name));
+    }
+    all.terms += joined(described);
+    all.pixel_weights += joined(pixel, " and ");
+    all.pixel = joined(pixel, " or ") + " in the loss";
+    all.region = joined(region, " or ") + " in the loss";
+    return all;
+  }();
+  return texts;
+}
+
+/// The keys of the terms of one kind, pixel or region.
+void describe_parameters(Fields& f, LossDesc& loss, bool of_pixels) {
+  for (size_t kind = 0; kind < loss_term_infos().size(); ++kind) {
+    LossTerm term = loss_term(static_cast<int>(kind), 1);
+    if (is_pixel_term(term) != of_pixels) continue;
+    const auto used = std::ranges::find_if(
+        loss.terms, [&](const LossTerm& one) { return one.weight != 0 && one.kind == term.kind; });
+    const bool is_used = used != std::end(loss.terms);
+    LossTerm& target = is_used ? *used : term;
+    for (size_t i = 0; i < kMaxLossParameters; ++i) {
+      const LossParameter& parameter = loss_term_infos()[kind].parameters[i];
+      if (parameter.key == nullptr) continue;
+      const Effect effect{is_used, "loss", loss_texts().wanted[kind]};
+      f.number({parameter.key, parameter.meaning, {.effect = effect}}, target.parameters[i],
+               parameter.least, parameter.most);
+    }
+  }
+}
+
 void describe_loss(Fields& f, Config& c) {
+  const LossTexts& texts = loss_texts();
   f.section("The loss");
-  f.visit({"loss", "the sum of ce (softmax cross-entropy) and dice (soft Dice), with weights"},
-          loss_kind(c.loss));
-  const Effect ce{c.loss.ce_weight > 0, "loss", "ce in the loss"};
-  const Effect dice{c.loss.dice_weight > 0, "loss", "dice in the loss"};
-  f.visit({"class_weights", "weights of the classes in ce", {.effect = ce}},
+  f.visit({"loss", texts.terms}, loss_kind(c.loss));
+  const auto is_pixel = [](const LossTerm& term) { return is_pixel_term(term); };
+  const bool pixel = std::ranges::any_of(c.loss.used(), is_pixel);
+  const bool region = !std::ranges::all_of(c.loss.used(), is_pixel);
+  f.visit({"class_weights", texts.pixel_weights, {.effect = {pixel, "loss", texts.pixel}}},
           class_weights_kind(c.class_weights));
-  f.number({"label_smoothing",
-            "share of the label that is spread over all classes in ce",
-            {.effect = ce}},
-           c.loss.label_smoothing, 0, 0.999);
+  describe_parameters(f, c.loss, true);
   f.choice({"dice_absent",
-            "a class without a pixel in the batch: is left out of the mean, counts as a loss of 0, "
-            "or is pushed down like any other",
-            {.effect = dice}},
+            "a class without a pixel in the batch, in the mean of a term over classes: is left "
+            "out, counts as a loss of 0, or is pushed down like any other",
+            {.effect = {region, "loss", texts.region}}},
            c.loss.absent, Words{"skip", "zero", "suppress"});
-  f.number({"dice_smooth", "is added to Dice's numerator and denominator", {.effect = dice}},
-           c.loss.dice_smooth, 0, 1e6);
+  describe_parameters(f, c.loss, false);
 }
 
 void describe_optimizer(Fields& f, Config& c) {

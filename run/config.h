@@ -46,7 +46,7 @@ struct Config {
   int batch = 4;
   int64_t epochs = 30;
 
-  LossDesc loss{.dice_weight = 1};
+  LossDesc loss = make_loss({loss_term("ce"), loss_term("dice")});
   std::vector<float> class_weights;  // one a class; empty: "none"
 
   OptimizerOptions optimizer;

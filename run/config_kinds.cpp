@@ -107,14 +107,10 @@ FieldKind loss_kind(LossDesc& loss) {
   return {.type = "terms, for example \"ce + dice\" or \"0.5*ce + dice\"",
           .read =
               [&](const GivenValue& given) {
-                const LossWeights weights = parse_loss(given.text(), given.where());
-                loss.ce_weight = weights.ce;
-                loss.dice_weight = weights.dice;
+                const LossDesc parsed = make_loss(parse_loss(given.text(), given.where()));
+                std::ranges::copy(parsed.terms, loss.terms);
               },
-          .write =
-              [&] {
-                return ParameterValue{loss_text({loss.ce_weight, loss.dice_weight})};
-              }};
+          .write = [&] { return ParameterValue{loss_text(loss)}; }};
 }
 
 FieldKind class_weights_kind(std::vector<float>& weights) {

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <array>
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <optional>
@@ -14,13 +14,6 @@
 namespace macadam {
 
 namespace {
-
-struct LossName {
-  const char* name;
-  float LossWeights::*weight;
-};
-
-constexpr std::array<LossName, 2> losses{{{"ce", &LossWeights::ce}, {"dice", &LossWeights::dice}}};
 
 std::string_view trimmed(std::string_view text) {
   const size_t first = text.find_first_not_of(" \t");
@@ -51,9 +44,9 @@ std::optional<float> number(std::string_view text) {
 
 }  // namespace
 
-LossWeights parse_loss(std::string_view expression, std::string_view where) {
+std::vector<LossTerm> parse_loss(std::string_view expression, std::string_view where) {
   constexpr std::string_view remedy = "write for example \"ce + dice\" or \"0.5*ce + dice\"";
-  LossWeights weights;
+  std::vector<LossTerm> terms;
   for (const std::string_view term : split(expression, '+')) {
     std::vector<std::string_view> factors = split(term, '*');
     float weight = 1;
@@ -70,32 +63,31 @@ LossWeights parse_loss(std::string_view expression, std::string_view where) {
     if (factors.size() != 1 || factors[0].empty()) {
       throw InputError(fmt::format("{} is not a loss term", quote(term)), where, remedy);
     }
-    const LossName* found = nullptr;
     std::vector<std::string> names;
-    for (const LossName& loss : losses) {
-      names.emplace_back(loss.name);
-      if (factors[0] == loss.name) found = &loss;
-    }
-    if (found == nullptr) {
+    for (const LossTermInfo& info : loss_term_infos()) names.emplace_back(info.name);
+    const auto found = std::ranges::find(names, factors[0]);
+    if (found == names.end()) {
       throw InputError(
           fmt::format("unknown loss {}", quote(factors[0])), where,
           fmt::format("did you mean '{}'? (valid: {})", nearest(factors[0], names), joined(names)));
     }
-    float& target = weights.*(found->weight);
-    if (target != 0) {
-      throw InputError(fmt::format("the loss '{}' occurs twice", found->name), where, remedy);
+    const LossTerm parsed = loss_term(static_cast<int>(found - names.begin()), weight);
+    if (std::ranges::find(terms, parsed.kind, &LossTerm::kind) != terms.end()) {
+      throw InputError(fmt::format("the loss '{}' occurs twice", *found), where, remedy);
     }
-    target = weight;
+    if (terms.size() == kMaxLossTerms) {
+      throw InputError(fmt::format("a loss has at most {} terms", kMaxLossTerms), where, remedy);
+    }
+    terms.push_back(parsed);
   }
-  return weights;
+  return terms;
 }
 
-std::string loss_text(const LossWeights& weights) {
+std::string loss_text(const LossDesc& loss) {
   std::vector<std::string> terms;
-  for (const LossName& loss : losses) {
-    const float weight = weights.*(loss.weight);
-    if (weight == 1) terms.emplace_back(loss.name);
-    if (weight != 0 && weight != 1) terms.push_back(fmt::format("{}*{}", weight, loss.name));
+  for (const LossTerm& term : loss.used()) {
+    const std::string_view name = name_of(term);
+    terms.push_back(term.weight == 1 ? std::string(name) : fmt::format("{}*{}", term.weight, name));
   }
   require(!terms.empty(), "a loss has at least one term");
   return joined(terms, " + ");

@@ -3,21 +3,18 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
+
+#include "kernels/loss.h"
 
 namespace macadam {
 
-/// The weight of each loss; 0 where the expression does not name it.
-struct LossWeights {
-  float ce = 0, dice = 0;
+/// Terms `NAME`, `WEIGHT*NAME` or `NAME*WEIGHT` joined by `+`; each at most once, weights positive.
+/// Their parameters are the defaults. Throws InputError naming `where`, the part that is wrong and
+/// the nearest valid name.
+std::vector<LossTerm> parse_loss(std::string_view expression, std::string_view where);
 
-  bool operator==(const LossWeights&) const = default;
-};
-
-/// Terms `NAME`, `WEIGHT*NAME` or `NAME*WEIGHT` joined by `+`; each loss at most once, weights
-/// positive. Throws InputError naming `where`, the part that is wrong and the nearest valid name.
-LossWeights parse_loss(std::string_view expression, std::string_view where);
-
-/// The shortest expression that parses to these weights. Requires at least one of them.
-std::string loss_text(const LossWeights& weights);
+/// The shortest expression that parses to these weights. Requires at least one term.
+std::string loss_text(const LossDesc& loss);
 
 }  // namespace macadam

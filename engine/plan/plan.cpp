@@ -332,8 +332,8 @@ void Plan::forward(Timeline* timeline) {
 
 void Plan::loss(const Tensor& class_weights, LossValues* values) {
   require(options_.loss.has_value(), "a plan made with a loss");
-  ops_.loss->segmentation(*options_.loss, output_, labels(input_in_use_), class_weights,
-                          output_gradient_, values, loss_workspace_);
+  ops_.loss->run(*options_.loss, output_, labels(input_in_use_), class_weights, output_gradient_,
+                 values, loss_workspace_);
 }
 
 void Plan::backward(Timeline* timeline) {

@@ -1,8 +1,10 @@
-// Softmax cross-entropy and soft Dice on the CPU.
+// Losses on the CPU.
 //
-// Pixels are handled in class-major blocks. Values, and the gradient of cross-entropy, need the
-// labels' counts and one pass over the logits; the gradient of Dice needs its sums first and is a
-// second pass.
+// Pixels are handled in class-major blocks. Pixel terms and their gradient need the labels' counts
+// and one pass over the logits, which is gradient()'s; region terms need their sums first: then the
+// pass for all sums is that of sums(), and the gradient is a second one.
+
+#include "kernels/loss.h"
 
 #include <algorithm>
 #include <array>
@@ -11,59 +13,62 @@
 #include "kernels/cpu/class_major.h"
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/parallel.h"
-#include "kernels/scalar/dice.h"
-#include "kernels/scalar/exp_log.h"
-#include "kernels/scalar/softmax.h"
 
 namespace macadam::cpu {
 
 namespace {
 
-constexpr int kMaxClasses = 64;
 constexpr int kUnlabelled = -1;
 
 /// Pixels of one partial sum.
 constexpr int64_t kChunkPixels = 64 * kBlockPixels;
 
-/// Sums of one chunk; `channels` of each kind follow each other in the caller's workspace.
+/// Sums of one chunk; those of a kind follow each other, those of all chunks in the workspace.
 struct Partials {
   float* data;
   int channels;
 
-  static size_t floats(int channels) { return 3 * static_cast<size_t>(channels) + 1; }
+  static size_t floats(int channels) { return 3 * static_cast<size_t>(channels) + kMaxLossTerms; }
 
   float* chunk(int64_t k) const { return data + k * static_cast<int64_t>(floats(channels)); }
   float* labelled(int64_t k) const { return chunk(k); }  // at most kChunkPixels: exact in fp32
   float* intersection(int64_t k) const { return chunk(k) + channels; }
   float* predicted(int64_t k) const { return chunk(k) + 2 * channels; }
-  float& cross_entropy(int64_t k) const { return chunk(k)[3 * channels]; }
+  float* pixel_terms(int64_t k) const { return chunk(k) + 3 * channels; }
 };
 
 /// What the blocks of a call share.
 struct Problem {
   LossDesc desc;
+  LossSums layout;
   const Tensor& logits;
-  const Tensor& d_logits;
+  Tensor d_logits;
   const uint8_t* labels;
   int classes;
-  alignas(64) std::array<float, kMaxClasses> weights;
-  std::array<double, kMaxClasses> labelled{};
-  double valid = 0;
-  double weight_sum = 0;
-  // Set between the passes: gradient of `total` by a pixel's probability, where the label is
-  // another class and where it is this one.
-  std::array<float, kMaxClasses> hit{}, miss{};
+  double* sums;
+  alignas(64) std::array<float, kMaxLossClasses> weights;
+  // Set before a pass for the gradient: what a pixel's slope of each pixel term is multiplied by,
+  // and the gradient of `total` by a pixel's probability, where the label is another class and
+  // where it is this one.
+  std::array<float, kMaxLossTerms> scales{};
+  std::array<float, kMaxLossClasses> hit{}, miss{};
 
-  bool has_dice() const { return desc.dice_weight != 0; }
+  std::span<const LossTerm> pixel_terms() const {
+    return {desc.terms, static_cast<size_t>(layout.pixel_terms())};
+  }
+  std::span<const LossTerm> region_terms() const {
+    return desc.used().subspan(pixel_terms().size());
+  }
   float gradient_scale() const {
     return desc.gradient_scale == nullptr ? 1.0f : *desc.gradient_scale;
   }
   int64_t pixels() const { return logits.shape.pixels(); }
+  int64_t chunks() const { return ceil_div(pixels(), kChunkPixels); }
 };
 
 /// Which of a pass's results are wanted.
 struct Pass {
-  bool sums;      // of cross-entropy and Dice
+  bool sums;      // of all terms
   bool gradient;  // into d_logits
 };
 
@@ -83,11 +88,16 @@ void count_labels(const uint8_t* labels, int64_t pixels, const LossDesc& desc, i
 struct Block {
   // Scores, then exp(score - max), then gradients. From the exponentials on, everything of an
   // ignored pixel is 0, whatever its scores.
-  alignas(64) ClassRow rows[kMaxClasses];
+  alignas(64) ClassRow rows[kMaxLossClasses];
   alignas(64) int label[kBlockPixels];
   alignas(64) ClassRow weight;   // of the pixel's label
   alignas(64) ClassRow inverse;  // 1 / sum of exponentials
-  alignas(64) ClassRow loss;     // weighted cross-entropy
+  alignas(64) ClassRow max, sum, label_score, score_sum;
+
+  scalar::PixelScores<float> scores(int pixel, int classes) const {
+    return {max[pixel] + scalar::log_inline(sum[pixel]), label_score[pixel], score_sum[pixel],
+            classes};
+  }
 };
 
 void load_labels(const Problem& problem, int64_t first, int pixels, Block& block) {
@@ -100,28 +110,38 @@ void load_labels(const Problem& problem, int64_t first, int pixels, Block& block
   }
 }
 
-/// Scores to exponentials; fills `inverse` and `loss`.
-void softmax(const Problem& problem, Block& block) {
+/// Whether a term reads the sum of a pixel's scores.
+bool reads_score_sum(std::span<const LossTerm> terms) {
+  bool reads = false;
+  for (const LossTerm& term : terms) {
+    scalar::visit_pixel_term<float>(
+        term, [&](const auto& of) { reads = reads || of.label_smoothing() != 0; });
+  }
+  return reads;
+}
+
+/// Scores to exponentials; fills what a pixel term sees.
+void softmax(const Problem& problem, bool score_sum, Block& block) {
   const int classes = problem.classes;
-  const float smoothing = problem.desc.label_smoothing;
-  alignas(64) ClassRow max, label_score, score_sum, sum;
-  std::copy_n(block.rows[0], kBlockPixels, max);
-  std::fill_n(label_score, kBlockPixels, 0.0f);
-  std::fill_n(score_sum, kBlockPixels, 0.0f);
-  std::fill_n(sum, kBlockPixels, 0.0f);
+  std::copy_n(block.rows[0], kBlockPixels, block.max);
+  std::fill_n(block.label_score, kBlockPixels, 0.0f);
+  std::fill_n(block.score_sum, kBlockPixels, 0.0f);
+  std::fill_n(block.sum, kBlockPixels, 0.0f);
+  float* const max = block.max;
+  float* const sum = block.sum;
   for (int c = 0; c < classes; ++c) {
     const float* z = block.rows[c];
 #pragma omp simd
     for (int p = 0; p < kBlockPixels; ++p) {
       max[p] = z[p] > max[p] ? z[p] : max[p];
-      label_score[p] = block.label[p] == c ? z[p] : label_score[p];
+      block.label_score[p] = block.label[p] == c ? z[p] : block.label_score[p];
     }
   }
-  if (smoothing != 0) {
+  if (score_sum) {
     for (int c = 0; c < classes; ++c) {
       const float* z = block.rows[c];
 #pragma omp simd
-      for (int p = 0; p < kBlockPixels; ++p) score_sum[p] += z[p];
+      for (int p = 0; p < kBlockPixels; ++p) block.score_sum[p] += z[p];
     }
   }
   for (int c = 0; c < classes; ++c) {
@@ -136,21 +156,31 @@ void softmax(const Problem& problem, Block& block) {
 #pragma omp simd
   for (int p = 0; p < kBlockPixels; ++p) {
     block.inverse[p] = block.label[p] == kUnlabelled ? 0.0f : 1.0f / sum[p];
-    const float log_sum_exp = max[p] + scalar::log_inline(sum[p]);
-    const float loss =
-        scalar::cross_entropy(log_sum_exp, label_score[p], score_sum[p], smoothing, classes);
-    block.loss[p] = block.label[p] == kUnlabelled ? 0.0f : block.weight[p] * loss;
   }
 }
 
-/// A chunk's sums for Dice, in lanes that are added up at its end.
-struct DiceSums {
+/// Adds each pixel term's weighted values to its row of `sums`.
+void add_values(const Problem& problem, const Block& block, ClassRow* sums) {
+  for (const LossTerm& term : problem.pixel_terms()) {
+    float* const sum = *sums++;
+    scalar::visit_pixel_term<float>(term, [&](const auto& of) {
+#pragma omp simd
+      for (int p = 0; p < kBlockPixels; ++p) {
+        const float value = of.value(block.scores(p, problem.classes));
+        sum[p] += block.label[p] == kUnlabelled ? 0.0f : block.weight[p] * value;
+      }
+    });
+  }
+}
+
+/// A chunk's sums for region terms, in lanes that are added up at its end.
+struct ProbabilitySums {
   static constexpr int kLanes = 16;
   using Lanes = float[kLanes];
-  alignas(64) Lanes intersection[kMaxClasses];
-  alignas(64) Lanes predicted[kMaxClasses];
+  alignas(64) Lanes intersection[kMaxLossClasses];
+  alignas(64) Lanes predicted[kMaxLossClasses];
 
-  explicit DiceSums(int classes) {
+  explicit ProbabilitySums(int classes) {
     std::fill_n(intersection[0], classes * kLanes, 0.0f);
     std::fill_n(predicted[0], classes * kLanes, 0.0f);
   }
@@ -183,29 +213,17 @@ float sum_of(const Lanes& lanes) {
   return sum;
 }
 
-/// Exponentials to the gradient of `total` by the scores.
-void gradient(const Problem& problem, Block& block) {
-  const int classes = problem.classes;
-  const float smoothing = problem.desc.label_smoothing;
-  const float mean_scale = problem.weight_sum > 0
-                               ? static_cast<float>(problem.desc.ce_weight / problem.weight_sum)
-                               : 0.0f;
-  const float ce_scale = mean_scale * problem.gradient_scale();
-  // Dice by the scores, through the softmax: p_c * (q_c - sum_k q_k p_k), q the gradient by p.
-  alignas(64) ClassRow dot;
-  std::fill_n(dot, kBlockPixels, 0.0f);
-  if (problem.has_dice()) {
-    for (int c = 0; c < classes; ++c) {
-      const float* e = block.rows[c];
-      const float hit = problem.hit[static_cast<size_t>(c)];
-      const float miss = problem.miss[static_cast<size_t>(c)];
-#pragma omp simd
-      for (int p = 0; p < kBlockPixels; ++p) {
-        dot[p] += (block.label[p] == c ? hit : miss) * (e[p] * block.inverse[p]);
-      }
-    }
-  }
-  for (int c = 0; c < classes; ++c) {
+/// What the gradient's loop over classes needs of a block.
+struct Slopes {
+  alignas(64) ClassRow dot;  // sum_k q_k p_k, q the gradient of region terms by the probabilities
+  alignas(64) ClassRow rows[kMaxPixelTerms];  // of pixel terms, with their scale and weight
+  std::array<float, kMaxPixelTerms> smoothing{};
+};
+
+/// Exponentials to the gradient by the scores. Back through the softmax, q_c is p_c * (q_c - dot).
+template <int kPixelTerms>
+void apply(const Problem& problem, const Slopes& slopes, Block& block) {
+  for (int c = 0; c < problem.classes; ++c) {
     float* e = block.rows[c];
     const float hit = problem.hit[static_cast<size_t>(c)];
     const float miss = problem.miss[static_cast<size_t>(c)];
@@ -213,31 +231,73 @@ void gradient(const Problem& problem, Block& block) {
     for (int p = 0; p < kBlockPixels; ++p) {
       const bool is_label = block.label[p] == c;
       const float probability = e[p] * block.inverse[p];
-      const float ce = scalar::cross_entropy_gradient(probability, is_label, smoothing, classes);
-      const float dice = probability * ((is_label ? hit : miss) - dot[p]);
-      e[p] = ce_scale * block.weight[p] * ce + dice;
+      float sum = 0;
+      for (size_t k = 0; k < kPixelTerms; ++k) {
+        sum += slopes.rows[k][p] *
+               scalar::label_gradient(probability, is_label, slopes.smoothing[k], problem.classes);
+      }
+      e[p] = sum + probability * ((is_label ? hit : miss) - slopes.dot[p]);
     }
+  }
+}
+
+/// Exponentials to the gradient of `total` by the scores.
+void gradient(const Problem& problem, Block& block) {
+  const int classes = problem.classes;
+  Slopes slopes;
+  std::fill_n(slopes.dot, kBlockPixels, 0.0f);
+  if (problem.layout.has_regions()) {
+    for (int c = 0; c < classes; ++c) {
+      const float* e = block.rows[c];
+      const float hit = problem.hit[static_cast<size_t>(c)];
+      const float miss = problem.miss[static_cast<size_t>(c)];
+#pragma omp simd
+      for (int p = 0; p < kBlockPixels; ++p) {
+        slopes.dot[p] += (block.label[p] == c ? hit : miss) * (e[p] * block.inverse[p]);
+      }
+    }
+  }
+  const std::span<const LossTerm> terms = problem.pixel_terms();
+  for (size_t k = 0; k < kMaxPixelTerms; ++k) {
+    if (k >= terms.size()) {
+      std::fill_n(slopes.rows[k], kBlockPixels, 0.0f);
+      continue;
+    }
+    const float scale = problem.scales[k];
+    scalar::visit_pixel_term<float>(terms[k], [&](const auto& of) {
+      slopes.smoothing[k] = of.label_smoothing();
+#pragma omp simd
+      for (int p = 0; p < kBlockPixels; ++p) {
+        const float slope = scale * block.weight[p] * of.slope(block.scores(p, classes));
+        slopes.rows[k][p] = block.label[p] == kUnlabelled ? 0.0f : slope;
+      }
+    });
+  }
+  switch (terms.size()) {
+    case 0: return apply<0>(problem, slopes, block);
+    case 1: return apply<1>(problem, slopes, block);
+    default: return apply<kMaxPixelTerms>(problem, slopes, block);
   }
 }
 
 /// One pass over the logits.
 template <typename T>
 void run_pass(const Problem& problem, Pass pass, const Partials& partials) {
+  const auto pixel_terms = static_cast<size_t>(problem.layout.pixel_terms());
+  const bool regions = problem.layout.has_regions() && pass.sums;
+  const bool score_sum = pass.sums && reads_score_sum(problem.pixel_terms());
   parallel_chunks(problem.pixels(), kChunkPixels, [&](int64_t k, int64_t begin, int64_t end) {
     Block block;
-    alignas(64) ClassRow loss{};
-    DiceSums dice(problem.classes);
+    alignas(64) ClassRow values[kMaxLossTerms] = {};
+    ProbabilitySums sums(regions ? problem.classes : 0);
     for (int64_t first = begin; first < end; first += kBlockPixels) {
       const auto pixels = static_cast<int>(std::min<int64_t>(kBlockPixels, end - first));
       to_class_major(at<const T>(problem.logits, first), problem.logits.pixel_stride, pixels,
                      problem.classes, block.rows);
       load_labels(problem, first, pixels, block);
-      softmax(problem, block);
-      if (pass.sums) {
-#pragma omp simd
-        for (int p = 0; p < kBlockPixels; ++p) loss[p] += block.loss[p];
-        if (problem.has_dice()) dice.add(block, problem.classes);
-      }
+      softmax(problem, score_sum, block);
+      if (pass.sums) add_values(problem, block, values);
+      if (regions) sums.add(block, problem.classes);
       if (pass.gradient) {
         gradient(problem, block);
         from_class_major(block.rows, pixels, problem.classes, at<T>(problem.d_logits, first),
@@ -245,10 +305,10 @@ void run_pass(const Problem& problem, Pass pass, const Partials& partials) {
       }
     }
     if (!pass.sums) return;
-    partials.cross_entropy(k) = sum_of(loss);
-    for (int c = 0; c < problem.classes; ++c) {
-      partials.intersection(k)[c] = sum_of(dice.intersection[c]);
-      partials.predicted(k)[c] = sum_of(dice.predicted[c]);
+    for (size_t t = 0; t < pixel_terms; ++t) partials.pixel_terms(k)[t] = sum_of(values[t]);
+    for (int c = 0; regions && c < problem.classes; ++c) {
+      partials.intersection(k)[c] = sum_of(sums.intersection[c]);
+      partials.predicted(k)[c] = sum_of(sums.predicted[c]);
     }
   });
 }
@@ -261,90 +321,153 @@ double sum_chunks(int64_t chunks, const Value& value) {
   return sum;
 }
 
-/// The Dice loss, and its gradient by the probabilities into `problem`.
-double finish_dice(Problem& problem, int64_t chunks, const Partials& partials) {
-  if (problem.valid == 0 || !problem.has_dice()) return 0;
-  const AbsentClass absent = problem.desc.absent;
-  const auto counts = [&](int c) {
-    return absent == AbsentClass::suppress || problem.labelled[static_cast<size_t>(c)] > 0;
-  };
-  int present = 0;
-  for (int c = 0; c < problem.classes; ++c) present += counts(c) ? 1 : 0;
-  const int mean_over = absent == AbsentClass::skip ? present : problem.classes;
-  const float scale =
-      problem.desc.dice_weight / static_cast<float>(mean_over) * problem.gradient_scale();
-  double loss = 0;
-  for (int c = 0; c < problem.classes; ++c) {
-    if (!counts(c)) continue;
-    const auto i = static_cast<size_t>(c);
-    const scalar::DiceTerm term = scalar::dice_term(
-        sum_chunks(chunks, [&](int64_t k) { return partials.intersection(k)[c]; }),
-        sum_chunks(chunks, [&](int64_t k) { return partials.predicted(k)[c]; }),
-        problem.labelled[i], problem.desc.dice_smooth);
-    loss += term.loss;
-    problem.hit[i] = scale * term.hit;
-    problem.miss[i] = scale * term.miss;
+/// A pass that takes the sums of all terms, and puts them in their places.
+template <typename T>
+void sum_up(const Problem& problem, bool gradient, const Partials& partials) {
+  run_pass<T>(problem, {.sums = true, .gradient = gradient}, partials);
+  const int64_t chunks = problem.chunks();
+  const LossSums& at = problem.layout;
+  for (int t = 0; t < at.pixel_terms(); ++t) {
+    problem.sums[at.pixel_term(t)] =
+        sum_chunks(chunks, [&](int64_t k) { return partials.pixel_terms(k)[t]; });
   }
-  return loss / mean_over;
+  for (int c = 0; at.has_regions() && c < problem.classes; ++c) {
+    problem.sums[at.intersection() + c] =
+        sum_chunks(chunks, [&](int64_t k) { return partials.intersection(k)[c]; });
+    problem.sums[at.predicted() + c] =
+        sum_chunks(chunks, [&](int64_t k) { return partials.predicted(k)[c]; });
+  }
 }
 
-template <typename T>
-void compute(Problem& problem, const Partials& partials, LossValues* values) {
-  const int64_t chunks = ceil_div(problem.pixels(), kChunkPixels);
+/// The labels' sums.
+void count(const Problem& problem, const Partials& partials) {
   parallel_chunks(problem.pixels(), kChunkPixels, [&](int64_t k, int64_t begin, int64_t end) {
     count_labels(problem.labels + begin, end - begin, problem.desc, problem.classes,
                  partials.labelled(k));
   });
+  double valid = 0, weight_sum = 0;
   for (int c = 0; c < problem.classes; ++c) {
-    const auto i = static_cast<size_t>(c);
-    problem.labelled[i] = sum_chunks(chunks, [&](int64_t k) { return partials.labelled(k)[c]; });
-    problem.valid += problem.labelled[i];
-    problem.weight_sum += problem.labelled[i] * problem.weights[i];
+    const double labelled =
+        sum_chunks(problem.chunks(), [&](int64_t k) { return partials.labelled(k)[c]; });
+    if (problem.layout.has_regions()) problem.sums[problem.layout.labelled() + c] = labelled;
+    valid += labelled;
+    weight_sum += labelled * problem.weights[static_cast<size_t>(c)];
+  }
+  problem.sums[LossSums::kWeights] = weight_sum;
+  problem.sums[LossSums::kPixels] = valid;
+}
+
+/// The value of a region term; adds its gradient by the probabilities to `problem`.
+double finish_region_term(const LossTerm& term, Problem& problem) {
+  const LossSums& at = problem.layout;
+  const AbsentClass absent = problem.desc.absent;
+  const double* const labelled = problem.sums + at.labelled();
+  int mean_over = 0;
+  for (int c = 0; c < problem.classes; ++c) mean_over += is_in_mean(absent, labelled[c]) ? 1 : 0;
+  const float scale = term.weight / static_cast<float>(mean_over) * problem.gradient_scale();
+  double loss = 0;
+  scalar::visit_region_term(term, [&](const auto& of) {
+    for (int c = 0; c < problem.classes; ++c) {
+      if (!has_loss(absent, labelled[c])) continue;
+      const auto i = static_cast<size_t>(c);
+      const scalar::RegionLoss result =
+          of({problem.sums[at.intersection() + c], problem.sums[at.predicted() + c], labelled[c]});
+      loss += static_cast<double>(static_cast<float>(result.loss));
+      problem.hit[i] += scale * static_cast<float>(result.hit);
+      problem.miss[i] += scale * static_cast<float>(result.miss);
+    }
+  });
+  return loss / mean_over;
+}
+
+template <typename T>
+void finish(Problem& problem, const Partials& partials, LossValues* values) {
+  const LossSums& at = problem.layout;
+  const double weight_sum = problem.sums[LossSums::kWeights];
+  const double valid = problem.sums[LossSums::kPixels];
+  LossValues result;
+  result.valid_pixels = static_cast<float>(valid);
+  double total = 0;
+  const std::span<const LossTerm> pixel_terms = problem.pixel_terms();
+  const std::span<const LossTerm> region_terms = problem.region_terms();
+  for (size_t k = 0; k < region_terms.size() && valid > 0; ++k) {
+    const double value = finish_region_term(region_terms[k], problem);
+    total += static_cast<double>(region_terms[k].weight) * value;
+    result.terms[pixel_terms.size() + k] = static_cast<float>(value);
+  }
+  for (size_t k = 0; k < pixel_terms.size() && weight_sum > 0; ++k) {
+    problem.scales[k] =
+        static_cast<float>(static_cast<double>(pixel_terms[k].weight) / weight_sum) *
+        problem.gradient_scale();
   }
   const bool wants_gradient = problem.d_logits.data != nullptr;
-  run_pass<T>(problem, {.sums = true, .gradient = wants_gradient && !problem.has_dice()}, partials);
-  const double dice = finish_dice(problem, chunks, partials);
-  if (wants_gradient && problem.has_dice()) {
+  if (!at.has_regions()) {
+    sum_up<T>(problem, wants_gradient, partials);
+  } else if (wants_gradient) {
     run_pass<T>(problem, {.sums = false, .gradient = true}, partials);
   }
-  const double ce_sum = sum_chunks(chunks, [&](int64_t k) { return partials.cross_entropy(k); });
-  const double ce = problem.weight_sum > 0 ? ce_sum / problem.weight_sum : 0.0;
-  values->total = static_cast<float>(problem.desc.ce_weight * ce + problem.desc.dice_weight * dice);
-  values->ce = static_cast<float>(ce);
-  values->dice = static_cast<float>(dice);
-  values->valid_pixels = static_cast<float>(problem.valid);
+  for (size_t k = 0; k < pixel_terms.size() && weight_sum > 0; ++k) {
+    const double value = problem.sums[at.pixel_term(static_cast<int>(k))] / weight_sum;
+    total += static_cast<double>(pixel_terms[k].weight) * value;
+    result.terms[k] = static_cast<float>(value);
+  }
+  result.total = static_cast<float>(total);
+  *values = result;
 }
 
 class CpuLossOps final : public LossOps {
  public:
   size_t workspace_bytes(Shape logits) const override {
     const auto chunks = static_cast<size_t>(ceil_div(logits.pixels(), kChunkPixels));
-    return chunks * Partials::floats(logits.c) * sizeof(float);
+    return LossSums::bytes(logits.c) + chunks * Partials::floats(logits.c) * sizeof(float);
   }
 
-  void segmentation(const LossDesc& desc, const Tensor& logits, const Tensor& labels,
-                    const Tensor& class_weights, const Tensor& d_logits, LossValues* values,
-                    void* workspace) override {
-    const int classes = logits.shape.c;
-    require(classes <= kMaxClasses, "loss: at most 64 classes");
-    require(labels.shape.c == 1 && labels.dense(), "loss: labels are dense, one a pixel");
-    require(labels.shape.pixels() == logits.shape.pixels(), "loss: labels have the logits' extent");
+  void sums(const LossDesc& desc, const Tensor& logits, const Tensor& labels,
+            const Tensor& class_weights, void* workspace) override {
+    const Problem problem = make_problem(desc, logits, labels, class_weights, {}, workspace);
+    const Partials partials = partials_in(workspace, problem.classes);
+    count(problem, partials);
+    if (!problem.layout.has_regions()) return;
+    visit_cpu(logits.dtype, [&](auto type) { sum_up<decltype(type)>(problem, false, partials); });
+  }
+
+  void gradient(const LossDesc& desc, const Tensor& logits, const Tensor& labels,
+                const Tensor& class_weights, const Tensor& d_logits, LossValues* values,
+                void* workspace) override {
     require(d_logits.data == nullptr ||
                 (d_logits.shape == logits.shape && d_logits.dtype == logits.dtype),
             "loss: the gradient has the shape and dtype of the logits");
+    Problem problem = make_problem(desc, logits, labels, class_weights, d_logits, workspace);
+    const Partials partials = partials_in(workspace, problem.classes);
+    visit_cpu(logits.dtype, [&](auto type) { finish<decltype(type)>(problem, partials, values); });
+  }
+
+ private:
+  static Partials partials_in(void* workspace, int classes) {
+    std::byte* const behind_sums = static_cast<std::byte*>(workspace) + LossSums::bytes(classes);
+    return {reinterpret_cast<float*>(behind_sums), classes};
+  }
+
+  static Problem make_problem(const LossDesc& desc, const Tensor& logits, const Tensor& labels,
+                              const Tensor& class_weights, const Tensor& d_logits,
+                              void* workspace) {
+    const int classes = logits.shape.c;
+    check_loss(desc, logits, labels);
+    require(labels.dense(), "loss: labels are dense");
     Problem problem{.desc = desc,
+                    .layout = LossSums(desc, classes),
                     .logits = logits,
                     .d_logits = d_logits,
                     .labels = labels.as<uint8_t>(),
                     .classes = classes,
+                    .sums = static_cast<double*>(workspace),
                     .weights = {}};
     if (class_weights.data != nullptr) {
       std::copy_n(class_weights.as<float>(), classes, problem.weights.begin());
     } else {
       problem.weights.fill(1.0f);
     }
-    const Partials partials{static_cast<float*>(workspace), classes};
-    visit_cpu(logits.dtype, [&](auto type) { compute<decltype(type)>(problem, partials, values); });
+    return problem;
   }
 };
 

@@ -1,3 +1,6 @@
+// Losses in double, pixel by pixel. The formulas of the terms are those of kernels/scalar: tests
+// check these against others (tests/kernels/loss_terms_test.cpp).
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -8,115 +11,153 @@
 namespace macadam::reference {
 namespace {
 
-/// log softmax of one pixel's C logits.
-std::vector<double> log_softmax(std::span<const double> logits) {
-  double largest = -std::numeric_limits<double>::infinity();
-  for (const double z : logits) largest = std::max(largest, z);
-  double sum = 0;
+using Scores = scalar::PixelScores<double>;
+
+Scores scores_of(std::span<const double> logits, size_t label) {
+  double largest = -std::numeric_limits<double>::infinity(), all = 0, sum = 0;
+  for (const double z : logits) largest = std::max(largest, z), all += z;
   for (const double z : logits) sum += std::exp(z - largest);
-  std::vector<double> result;
-  for (const double z : logits) result.push_back(z - largest - std::log(sum));
-  return result;
+  return {largest + std::log(sum), logits[label], all, static_cast<int>(logits.size())};
 }
-
-/// One class's sums over the valid pixels, and its term of the Dice mean.
-struct DiceClass {
-  double intersection = 0, predicted = 0, labelled = 0;
-
-  bool counts(AbsentClass absent) const { return labelled > 0 || absent != AbsentClass::skip; }
-  bool contributes(AbsentClass absent) const {
-    return labelled > 0 || absent == AbsentClass::suppress;
-  }
-  double denominator(double smooth) const { return predicted + labelled + smooth; }
-  double loss(double smooth) const { return 1 - (2 * intersection + smooth) / denominator(smooth); }
-  /// d loss / d p of a pixel whose one-hot label is `g` for this class.
-  double gradient(double g, double smooth) const {
-    const double d = denominator(smooth);
-    return -(2 * g * d - (2 * intersection + smooth)) / (d * d);
-  }
-};
 
 class ReferenceLossOps : public LossOps {
  public:
-  size_t workspace_bytes(Shape) const override { return 0; }
+  size_t workspace_bytes(Shape logits) const override { return LossSums::bytes(logits.c); }
 
-  void segmentation(const LossDesc& desc, const Tensor& logits, const Tensor& labels,
-                    const Tensor& class_weights, const Tensor& d_logits, LossValues* values,
-                    void*) override {
-    const Array z(logits), label(labels);
-    const auto classes = static_cast<size_t>(logits.shape.c);
-    const auto pixels = static_cast<size_t>(logits.shape.pixels());
-    const std::vector<double> weight = weights_of(class_weights, classes);
-    const double s = desc.label_smoothing, smooth = desc.dice_smooth;
-    const auto is_valid = [&](size_t pixel) {
-      const double l = label.values()[pixel];
-      return l != desc.ignore && l < static_cast<double>(classes);
-    };
-    const auto label_of = [&](size_t pixel) { return static_cast<size_t>(label.values()[pixel]); };
-    const auto log_p_of = [&](size_t pixel) {
-      return log_softmax(z.values().subspan(pixel * classes, classes));
-    };
-
-    double ce = 0, weight_sum = 0, valid = 0;
-    std::vector<DiceClass> dice_of(classes);
-    for (size_t pixel = 0; pixel < pixels; ++pixel) {
-      if (!is_valid(pixel)) continue;
-      const size_t l = label_of(pixel);
-      const std::vector<double> log_p = log_p_of(pixel);
-      double sum_log_p = 0;
-      for (const double v : log_p) sum_log_p += v;
-      ce -= weight[l] * ((1 - s) * log_p[l] + s / static_cast<double>(classes) * sum_log_p);
-      weight_sum += weight[l];
-      valid += 1;
-      for (size_t c = 0; c < classes; ++c) dice_of[c].predicted += std::exp(log_p[c]);
-      dice_of[l].intersection += std::exp(log_p[l]);
-      dice_of[l].labelled += 1;
-    }
-    if (weight_sum > 0) ce /= weight_sum;
-
-    double dice = 0, dice_classes = 0;
-    for (const DiceClass& d : dice_of) {
-      if (valid > 0 && d.counts(desc.absent)) dice_classes += 1;
-      if (valid > 0 && d.contributes(desc.absent)) dice += d.loss(smooth);
-    }
-    if (dice_classes > 0) dice /= dice_classes;
-    if (desc.dice_weight == 0) dice = 0;
-
-    if (d_logits.data) {
-      const double scale = desc.gradient_scale ? double{*desc.gradient_scale} : 1.0;
-      Array gradient(logits.shape);
-      for (size_t pixel = 0; pixel < pixels; ++pixel) {
-        if (!is_valid(pixel)) continue;
-        const size_t l = label_of(pixel);
-        const std::vector<double> log_p = log_p_of(pixel);
-        std::vector<double> d_p(classes, 0.0);  // of the Dice loss
-        double mean_d_p = 0;
-        for (size_t c = 0; c < classes; ++c) {
-          if (!dice_of[c].contributes(desc.absent)) continue;
-          d_p[c] = dice_of[c].gradient(c == l ? 1 : 0, smooth) / dice_classes;
-          mean_d_p += std::exp(log_p[c]) * d_p[c];
-        }
-        for (size_t c = 0; c < classes; ++c) {
-          const double p = std::exp(log_p[c]);
-          const double target = (c == l ? 1 - s : 0) + s / static_cast<double>(classes);
-          const double d_ce = weight_sum > 0 ? weight[l] * (p - target) / weight_sum : 0;
-          gradient.values()[pixel * classes + c] =
-              scale *
-              (double{desc.ce_weight} * d_ce + double{desc.dice_weight} * p * (d_p[c] - mean_d_p));
-        }
+  void sums(const LossDesc& desc, const Tensor& logits, const Tensor& labels,
+            const Tensor& class_weights, void* workspace) override {
+    const Problem problem(desc, logits, labels, class_weights);
+    const LossSums& at = problem.at;
+    auto* const sums = static_cast<double*>(workspace);
+    std::fill_n(sums, at.count(), 0.0);
+    problem.for_each_valid([&](std::span<const double> z, size_t label) {
+      const double weight = problem.weights[label];
+      sums[LossSums::kWeights] += weight;
+      sums[LossSums::kPixels] += 1;
+      const Scores scores = scores_of(z, label);
+      for (int k = 0; k < at.pixel_terms(); ++k) {
+        scalar::visit_pixel_term<double>(desc.terms[k], [&](const auto& term) {
+          sums[at.pixel_term(k)] += weight * term.value(scores);
+        });
       }
-      gradient.write(d_logits);
+      if (!at.has_regions()) return;
+      sums[at.labelled() + static_cast<int>(label)] += 1;
+      sums[at.intersection() + static_cast<int>(label)] += std::exp(z[label] - scores.log_sum_exp);
+      for (size_t c = 0; c < z.size(); ++c) {
+        sums[at.predicted() + static_cast<int>(c)] += std::exp(z[c] - scores.log_sum_exp);
+      }
+    });
+  }
+
+  void gradient(const LossDesc& desc, const Tensor& logits, const Tensor& labels,
+                const Tensor& class_weights, const Tensor& d_logits, LossValues* values,
+                void* workspace) override {
+    const Problem problem(desc, logits, labels, class_weights);
+    const LossSums& at = problem.at;
+    const auto* const sums = static_cast<const double*>(workspace);
+    const double weight_sum = sums[LossSums::kWeights], valid = sums[LossSums::kPixels];
+    const auto classes = static_cast<size_t>(logits.shape.c);
+    LossValues result;
+    double total = 0;
+    std::vector<double> hit(classes), miss(classes);  // of `total` by a probability
+    const std::span<const LossTerm> terms = desc.used();
+    for (size_t k = 0; k < terms.size() && valid > 0; ++k) {
+      double value = 0;
+      if (is_pixel_term(terms[k])) {
+        if (weight_sum > 0) value = sums[at.pixel_term(static_cast<int>(k))] / weight_sum;
+      } else {
+        value = mean_over_classes(problem, terms[k], sums, hit, miss);
+      }
+      result.terms[k] = static_cast<float>(value);
+      total += double{terms[k].weight} * value;
     }
-    const double total = double{desc.ce_weight} * ce + double{desc.dice_weight} * dice;
-    *values = {static_cast<float>(total), static_cast<float>(ce), static_cast<float>(dice),
-               static_cast<float>(valid)};
+    result.total = static_cast<float>(total);
+    result.valid_pixels = static_cast<float>(valid);
+    *values = result;
+    if (!d_logits.data) return;
+
+    const double scale = desc.gradient_scale ? double{*desc.gradient_scale} : 1.0;
+    Array gradient(logits.shape);
+    problem.for_each_valid([&](std::span<const double> z, size_t label) {
+      const Scores scores = scores_of(z, label);
+      std::vector<double> p(classes);
+      double dot = 0;
+      for (size_t c = 0; c < classes; ++c) {
+        p[c] = std::exp(z[c] - scores.log_sum_exp);
+        dot += p[c] * (c == label ? hit : miss)[c];
+      }
+      double* const d =
+          &gradient.values()[static_cast<size_t>(z.data() - problem.z.values().data())];
+      for (size_t c = 0; c < classes; ++c) d[c] = p[c] * ((c == label ? hit : miss)[c] - dot);
+      for (int k = 0; k < at.pixel_terms() && weight_sum > 0; ++k) {
+        scalar::visit_pixel_term<double>(terms[static_cast<size_t>(k)], [&](const auto& term) {
+          const double slope = double{desc.terms[k].weight} * problem.weights[label] / weight_sum *
+                               term.slope(scores);
+          for (size_t c = 0; c < classes; ++c) {
+            d[c] += slope * scalar::label_gradient(p[c], c == label, term.label_smoothing(),
+                                                   logits.shape.c);
+          }
+        });
+      }
+      for (size_t c = 0; c < classes; ++c) d[c] *= scale;
+    });
+    gradient.write(d_logits);
   }
 
  private:
-  static std::vector<double> weights_of(const Tensor& class_weights, size_t classes) {
-    if (!class_weights.data) return std::vector<double>(classes, 1.0);
-    const Array weights(class_weights);
-    return {weights.values().begin(), weights.values().end()};
+  struct Problem {
+    Problem(const LossDesc& loss, const Tensor& logits, const Tensor& labels,
+            const Tensor& class_weights)
+        : desc(loss),
+          at(loss, logits.shape.c),
+          z(logits),
+          label(labels),
+          classes(static_cast<size_t>(logits.shape.c)),
+          weights(classes, 1.0) {
+      check_loss(loss, logits, labels);
+      if (!class_weights.data) return;
+      const Array given(class_weights);
+      weights.assign(given.values().begin(), given.values().end());
+    }
+
+    /// f(logits, label) for every pixel that counts.
+    template <typename F>
+    void for_each_valid(F&& f) const {
+      for (size_t pixel = 0; pixel < label.values().size(); ++pixel) {
+        const double l = label.values()[pixel];
+        if (l == desc.ignore || l >= static_cast<double>(classes)) continue;
+        f(z.values().subspan(pixel * classes, classes), static_cast<size_t>(l));
+      }
+    }
+
+    const LossDesc& desc;
+    LossSums at;
+    Array z, label;
+    size_t classes;
+    std::vector<double> weights;
+  };
+
+  /// The value of a region term; adds its weighted gradient by the probabilities to hit and miss.
+  static double mean_over_classes(const Problem& problem, const LossTerm& term, const double* sums,
+                                  std::vector<double>& hit, std::vector<double>& miss) {
+    const AbsentClass absent = problem.desc.absent;
+    const auto labelled = [&](size_t c) {
+      return sums[problem.at.labelled() + static_cast<int>(c)];
+    };
+    double over = 0, sum = 0;
+    for (size_t c = 0; c < problem.classes; ++c) over += is_in_mean(absent, labelled(c)) ? 1 : 0;
+    scalar::visit_region_term(term, [&](const auto& of) {
+      for (size_t c = 0; c < problem.classes; ++c) {
+        if (!has_loss(absent, labelled(c))) continue;
+        const auto i = static_cast<int>(c);
+        const scalar::RegionLoss loss = of(
+            {sums[problem.at.intersection() + i], sums[problem.at.predicted() + i], labelled(c)});
+        sum += loss.loss;
+        hit[c] += double{term.weight} * loss.hit / over;
+        miss[c] += double{term.weight} * loss.miss / over;
+      }
+    });
+    return sum / over;
   }
 };
 

@@ -3,6 +3,7 @@
 // library's functions are one call an element. Source of the polynomials: Cephes (S. Moshier),
 // expf and logf.
 
+#include <cmath>
 #include <cstdint>
 
 #include "kernels/scalar/half.h"
@@ -51,5 +52,9 @@ MACADAM_HD float log_inline(float x) {
   const float result = (m + tail) + e * 0.693359375f;
   return x == x ? result : x;
 }
+
+/// For formulas that are written once for both.
+MACADAM_HD double exp_inline(double x) { return std::exp(x); }
+MACADAM_HD double log_inline(double x) { return std::log(x); }
 
 }  // namespace macadam::scalar

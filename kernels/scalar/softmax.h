@@ -1,6 +1,6 @@
 #pragma once
-// Softmax and cross-entropy of one pixel. Scores are read through a callable z(c), so that they
-// may lie in registers, in memory of any storage type, or in a slice.
+// Softmax of one pixel. Scores are read through a callable z(c), so that they may lie in registers,
+// in memory of any storage type, or in a slice.
 
 #include <cmath>
 
@@ -42,19 +42,6 @@ MACADAM_HD SoftmaxStats softmax_stats(const Scores& z, int classes, const Visit&
 template <typename Scores>
 MACADAM_HD SoftmaxStats softmax_stats(const Scores& z, int classes) {
   return softmax_stats(z, classes, [](int, float) {});
-}
-
-/// -((1 - s) * log p[label] + s / C * sum_c log p[c]) from the scores' log-sum-exp, the label's
-/// score and the sum of all scores; s is the label smoothing.
-MACADAM_HD float cross_entropy(float log_sum_exp, float label_score, float score_sum,
-                               float smoothing, int classes) {
-  return log_sum_exp - (1.0f - smoothing) * label_score -
-         smoothing / static_cast<float>(classes) * score_sum;
-}
-
-/// The derivative of cross_entropy by one class's score, whose probability is p.
-MACADAM_HD float cross_entropy_gradient(float p, bool is_label, float smoothing, int classes) {
-  return p - (is_label ? 1.0f - smoothing : 0.0f) - smoothing / static_cast<float>(classes);
 }
 
 }  // namespace macadam::scalar

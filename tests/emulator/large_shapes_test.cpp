@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <random>
@@ -134,19 +135,20 @@ TEST_F(LargeShapes, Loss) {
     const Shape shape{1, 277, 263, classes};  // more tiles than blocks
     const Array logits = Array::normal(shape, DType::f32, 1);
     const Array labels = Array::bytes_below({1, 277, 263, 1}, classes + 1, 2);
-    const LossDesc desc{.ce_weight = 1, .dice_weight = 0.5f, .label_smoothing = 0.1f};
+    const LossDesc desc = make_loss({loss_term("ce", 1, std::array{0.1f}), loss_term("focal"),
+                                     loss_term("dice", 0.5f), loss_term("tversky")});
     const auto run = [&](Ops& ops, const Array& gradient) {
-      std::vector<float> workspace(ops.loss->workspace_bytes(shape) / sizeof(float) + 1);
+      std::vector<double> workspace(ops.loss->workspace_bytes(shape) / sizeof(double) + 1);
       LossValues values;
-      ops.loss->segmentation(desc, logits(), labels(), Tensor(), gradient(), &values,
-                             workspace.data());
+      ops.loss->run(desc, logits(), labels(), Tensor(), gradient(), &values, workspace.data());
       return values;
     };
     const Array actual_gradient(shape, DType::f32), expected_gradient(shape, DType::f32);
     const LossValues actual = run(emulated_, actual_gradient);
     const LossValues expected = run(reference_, expected_gradient);
-    EXPECT_NEAR(actual.ce, expected.ce, 1e-5f);
-    EXPECT_NEAR(actual.dice, expected.dice, 1e-5f);
+    for (int k = 0; k < kMaxLossTerms; ++k) {
+      EXPECT_NEAR(actual.terms[k], expected.terms[k], 1e-5f) << name_of(desc.terms[k]);
+    }
     EXPECT_NEAR(actual.total, expected.total, 1e-5f);
     EXPECT_EQ(actual.valid_pixels, expected.valid_pixels);
     expect_near(actual_gradient, expected_gradient, 1e-8f);

@@ -122,7 +122,7 @@ Evaluated evaluate(OnDevice& place, const Network& network, DType dtype) {
   set_hashed_values(parameters);
   EvaluatorOptions options;
   options.dtype = dtype;
-  options.loss.dice_weight = 1;
+  options.loss = make_loss({loss_term("ce"), loss_term("dice")});
   options.class_weights = {1, 2, 3, 1, 0.5f};
   Evaluator evaluator(graph, parameters, place.stream, place.ops, options);
   MemorySource source(kSamples, kBatch, kClasses, 1);

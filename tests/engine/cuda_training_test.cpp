@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "tests/engine/device_cases.h"
@@ -38,7 +39,7 @@ TrainingStepOptions step_options(OptimizerKind kind, DType dtype = DType::f32) {
   TrainingStepOptions options;
   options.dtype = dtype;
   options.seed = 3;
-  options.loss.dice_weight = 1;
+  options.loss = make_loss({loss_term("ce"), loss_term("dice")});
   options.optimizer.kind = kind;
   return options;
 }
@@ -121,7 +122,7 @@ TEST_F(CudaTraining, PaddedTensorsTrainAsOnTheCpu) {
 TEST_F(CudaTraining, EveryOptionWorksAsOnTheCpu) {
   TrainingStepOptions options = step_options(OptimizerKind::sgd);
   options.class_weights = {1, 3, 0.5f, 2};
-  options.loss.label_smoothing = 0.1f;
+  options.loss = make_loss({loss_term("ce", 1, std::array{0.1f}), loss_term("dice")});
   options.optimizer.clip_norm = 0.1f;
   options.optimizer.weight_decay = 0.1f;
   options.optimizer.ema = 0.9f;

@@ -25,7 +25,7 @@ class EvaluatorTest : public ::testing::Test {
         parameters_(graph_.parameters(), stream_, false),
         source_(kSamples, kInput, kClasses, 1) {
     set_hashed_values(parameters_);
-    options_.loss.dice_weight = 1;
+    options_.loss = make_loss({loss_term("ce"), loss_term("dice")});
   }
 
   Evaluator make() { return Evaluator(graph_, parameters_, stream_, ops_, options_); }
@@ -97,7 +97,7 @@ TEST_F(EvaluatorTest, ResetForgetsAndTakesNewParameters) {
 }
 
 TEST_F(EvaluatorTest, ClassWeightsAreThoseOfTraining) {
-  options_.loss.dice_weight = 0;
+  options_.loss = LossDesc{};
   Evaluator plain = make();
   add_all(plain);
   options_.class_weights = {1, 1, 1, 1};

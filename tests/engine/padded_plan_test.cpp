@@ -23,8 +23,7 @@ PlanOptions options_for(Mode mode, bool pad, DType dtype = DType::f32) {
   PlanOptions options;
   options.mode = mode;
   options.dtype = dtype;
-  options.loss = LossDesc{};
-  options.loss->dice_weight = 1;
+  options.loss = make_loss({loss_term("ce"), loss_term("dice")});
   options.seed = 17;
   options.pad_channels = pad;
   return options;

@@ -26,8 +26,7 @@ PlanOptions options_for(Mode mode, DType dtype = DType::f32) {
   PlanOptions options;
   options.mode = mode;
   options.dtype = dtype;
-  options.loss = LossDesc{};
-  options.loss->dice_weight = 1;
+  options.loss = make_loss({loss_term("ce"), loss_term("dice")});
   options.seed = kDropoutSeed;
   return options;
 }
@@ -73,8 +72,7 @@ void expect_same_loss(const LossValues& got, const LossValues& wanted, double to
                 tolerance * std::abs(static_cast<double>(b)));
   };
   near(got.total, wanted.total);
-  near(got.ce, wanted.ce);
-  near(got.dice, wanted.dice);
+  for (int k = 0; k < kMaxLossTerms; ++k) near(got.terms[k], wanted.terms[k]);
   EXPECT_EQ(got.valid_pixels, wanted.valid_pixels);
 }
 

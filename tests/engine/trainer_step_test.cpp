@@ -131,7 +131,7 @@ TEST(TrainerStep, AveragesAreValidatedAndKeptAsTheBest) {
   Parameters parameters(process.val_graph.parameters(), process.stream, false);
   load_parameters(kept, parameters, "best.safetensors");
   EvaluatorOptions options;
-  options.loss.dice_weight = 1;
+  options.loss = make_loss({loss_term("ce"), loss_term("dice")});
   Evaluator evaluator(process.val_graph, parameters, process.stream, process.ops, options);
   process.val.start(0, 0);
   for (int64_t i = 0; i < process.val.batches(); ++i) evaluator.add(process.val.next());

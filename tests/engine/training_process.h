@@ -82,8 +82,7 @@ class Process {
     options.folder = folder;
     options.epochs = c.epochs;
     options.learning_rate = c.learning_rate;
-    options.step.loss.ce_weight = c.ce_weight;
-    options.step.loss.dice_weight = 1;
+    options.step.loss = make_loss({loss_term("ce", c.ce_weight), loss_term("dice")});
     options.step.optimizer.kind = c.optimizer;
     options.step.optimizer.accumulate = c.accumulate;
     options.step.optimizer.clip_norm = c.clip_norm;

@@ -181,7 +181,7 @@ TEST(TrainingStep, ClassWeightsWeighTheLoss) {
 TEST(TrainingStep, ALossScaleChangesNoBit) {
   for (const DType dtype : cpu_dtypes()) {
     TrainingStepOptions scaled = step_options(dtype);
-    scaled.loss.dice_weight = 1;
+    scaled.loss = make_loss({loss_term("ce"), loss_term("dice")});
     Training plain(scaled);
     scaled.optimizer.loss_scaling = true;
     Training with_scale(scaled);
@@ -194,7 +194,7 @@ TEST(TrainingStep, ALossScaleChangesNoBit) {
 TEST(TrainingStep, AnOverflowOfTheScaledGradientIsOnlySkipped) {
   TrainingStepOptions scaled = step_options();
   scaled.optimizer.loss_scaling = true;
-  scaled.loss.ce_weight = 1e4f;
+  scaled.loss = make_loss({loss_term("ce", 1e4f)});
   Training training(scaled);
   OptimizerProgress progress = training.step.optimizer().progress(0);
   progress.gradient.loss_scale = 0x1p127f;

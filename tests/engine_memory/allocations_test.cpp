@@ -63,7 +63,7 @@ TEST_P(AllocationFree, ATrainingStepHasNone) {
     parameters.initialise(1);
     TrainingStepOptions options;
     options.dtype = GetParam();
-    options.loss.dice_weight = 1;
+    options.loss = make_loss({loss_term("ce"), loss_term("dice")});
     TrainingStep step(graph, parameters, stream, ops, options);
     MemorySource source(kInput.n, kInput, kClasses, 1);
     source.start(0, 0);

@@ -36,7 +36,7 @@ Outcome run(const Graph& graph, DType dtype, uint8_t fresh_byte) {
   set_hashed_values(parameters);
   TrainingStepOptions options;
   options.dtype = dtype;
-  options.loss.dice_weight = 1;
+  options.loss = make_loss({loss_term("ce"), loss_term("dice")});
   options.seed = 2;
   TrainingStep step(graph, parameters, stream, ops, options);
   Evaluator evaluator(graph, parameters, stream, ops, {dtype, options.loss, {}, {}});

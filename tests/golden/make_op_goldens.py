@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Makes ops/*.npy: what PyTorch computes for each op, to check the reference backend against.
 
-Run it with a Python that has PyTorch; nothing else needs one:  python make_op_goldens.py
+Run it with a Python that has PyTorch and segmentation-models-pytorch (written with 0.6.0), which
+nothing else needs:  python make_op_goldens.py
 A file is a sequence of arrays, each as numpy.save writes it, in the order of the `save` call
 below. All is computed in float64 from float32 inputs, and stored in float32. Tensors are NHWC,
 convolution weights {K, kh, kw, C / groups}.
@@ -12,6 +13,7 @@ import pathlib
 import numpy as np
 import torch
 import torch.nn.functional as F
+from segmentation_models_pytorch.losses import JaccardLoss, TverskyLoss
 
 FOLDER = pathlib.Path(__file__).parent / "ops"
 random = torch.Generator().manual_seed(20240229)
@@ -164,6 +166,25 @@ def dice(name, n, h, w, c, absent, smooth):
          labels.to(torch.uint8), loss.reshape(1), nhwc(logits.grad))
 
 
+def loss_term(name, parameters, loss_of):
+    """loss_of(logits NCHW, labels NHW with 255 for ignored pixels); autograd gives the gradient. The
+    last class has no labelled pixel: smp counts it as a loss of 0."""
+    n, h, w, c = 2, 4, 5, 6
+    logits = (normal(n, c, h, w) * 2).float().double().requires_grad_()
+    labels = random_labels(n, h, w, c - 1, 255)
+    loss = loss_of(logits, labels)
+    loss.backward()
+    save(f"loss_{name}", np.array([n, h, w, c]), np.array(parameters, np.float32), nhwc(logits),
+         labels.to(torch.uint8), loss.reshape(1), nhwc(logits.grad))
+
+
+def focal(gamma):
+    def loss_of(logits, labels):
+        ce = F.cross_entropy(logits, labels, ignore_index=255, reduction="none")
+        return ((1 - torch.exp(-ce)) ** gamma * ce)[labels != 255].mean()
+    return loss_of
+
+
 def optimizer(name, make, settings):
     """Three steps on two parameters; the second has no weight decay."""
     start = [normal(70), normal(5)]
@@ -228,6 +249,11 @@ def main():
     window("uneven", 1, 9, 10, 2, (4, 2), (3, 3), (2, 1))
 
     hard_activations()
+
+    loss_term("focal", [2], focal(2))
+    loss_term("jaccard", [0.5], JaccardLoss("multiclass", smooth=0.5, ignore_index=255))
+    loss_term("tversky", [0.25, 0.75, 0.125],
+              TverskyLoss("multiclass", smooth=0.125, alpha=0.25, beta=0.75, ignore_index=255))
 
 
 if __name__ == "__main__":

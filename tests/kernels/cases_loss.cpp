@@ -1,3 +1,6 @@
+#include <array>
+#include <cmath>
+
 #include "tests/kernels/op_cases.h"
 
 namespace macadam::testbed {
@@ -7,13 +10,18 @@ constexpr double kLossSlack = 8;  // exponentials and sums over all pixels in fp
 
 std::vector<LossCase> losses() {
   const LossDesc ce;
-  const LossDesc dice{.ce_weight = 0, .dice_weight = 1};
-  const LossDesc both{.ce_weight = 1, .dice_weight = 0.5f};
-  const LossDesc smoothed{.ce_weight = 0.7f, .dice_weight = 1.5f, .label_smoothing = 0.1f};
-  const LossDesc dice_zero{
-      .ce_weight = 0, .dice_weight = 1, .dice_smooth = 0, .absent = AbsentClass::zero};
-  const LossDesc dice_suppress{.ce_weight = 0, .dice_weight = 1, .absent = AbsentClass::suppress};
-  const LossDesc ignore_class{.ce_weight = 1, .dice_weight = 1, .ignore = 2};
+  const LossDesc dice = make_loss({loss_term("dice")});
+  const LossDesc both = make_loss({loss_term("ce"), loss_term("dice", 0.5f)});
+  const LossDesc smoothed =
+      make_loss({loss_term("ce", 0.7f, std::array{0.1f}), loss_term("dice", 1.5f)});
+  const LossDesc most = make_loss({loss_term("ce", 0.7f, std::array{0.1f}), loss_term("focal", 2),
+                                   loss_term("jaccard", 1.5f), loss_term("tversky", 0.5f)});
+  LossDesc dice_zero = make_loss({loss_term("dice", 1, std::array{0.0f})});
+  dice_zero.absent = AbsentClass::zero;
+  LossDesc dice_suppress = dice;
+  dice_suppress.absent = AbsentClass::suppress;
+  LossDesc ignore_class = make_loss({loss_term("ce"), loss_term("dice")});
+  ignore_class.ignore = 2;
   return {
       {.name = "one_pixel", .logits = {1, 1, 1, 3}, .desc = both, .labelled = 3},
       {.name = "ce", .logits = {2, 3, 5, 8}, .desc = ce, .labelled = 8},
@@ -64,6 +72,12 @@ std::vector<LossCase> losses() {
        .labelled = 11,
        .gradient_scale = 300},
       {.name = "label_254", .logits = {2, 5, 9, 8}, .desc = both, .labelled = 8, .other = 254},
+      {.name = "most_terms",
+       .logits = {2, 5, 9, 11},
+       .desc = most,
+       .class_weights = true,
+       .labelled = 9},
+      {.name = "most_terms_many_pixels", .logits = {1, 67, 129, 19}, .desc = most, .labelled = 17},
       {.name = "ignored_class",
        .logits = {2, 5, 9, 5},
        .desc = ignore_class,
@@ -72,7 +86,67 @@ std::vector<LossCase> losses() {
   };
 }
 
+/// Each term alone. Pixel terms also at probabilities of 0 and 1, which in fp32 are too coarse
+/// there for sums over classes that small.
+void add_terms(std::vector<LossCase>& cases) {
+  int number = 0;
+  for (const LossTermCase& one : loss_term_cases()) {
+    const std::string name = std::string(one.term) + "_" + std::to_string(number++);
+    LossCase loss{.name = name,
+                  .logits = {2, 5, 9, 8},
+                  .desc = make_loss({one.with_weight(1)}),
+                  .class_weights = true,
+                  .labelled = 6};
+    cases.push_back(loss);
+    if (one.pixel) {
+      loss.scale = 60;
+      loss.name = name + "_extreme";
+    } else {
+      loss.desc.absent = AbsentClass::suppress;
+      loss.name = name + "_suppress";
+    }
+    cases.push_back(loss);
+  }
+}
+
 }  // namespace
+
+std::vector<LossTermCase> loss_term_cases() {
+  return {
+      {.term = "ce",
+       .parameters = {0.2f},
+       .pixel =
+           [](std::span<const double> p, size_t label) {
+             double all = 0;
+             for (const double one : p) all += std::log(one);
+             return -0.8 * std::log(p[label]) - 0.2 * all / static_cast<double>(p.size());
+           }},
+      {.term = "focal",
+       .parameters = {2},
+       .pixel = [](std::span<const double> p,
+                   size_t label) { return -std::pow(1 - p[label], 2) * std::log(p[label]); }},
+      {.term = "focal",
+       .parameters = {0.5f},
+       .pixel = [](std::span<const double> p,
+                   size_t label) { return -std::sqrt(1 - p[label]) * std::log(p[label]); }},
+      {.term = "focal",
+       .parameters = {0},
+       .pixel = [](std::span<const double> p, size_t label) { return -std::log(p[label]); }},
+      {.term = "dice",
+       .parameters = {1},
+       .region = [](double i, double p, double g) { return 1 - (2 * i + 1) / (p + g + 1); }},
+      {.term = "jaccard",
+       .parameters = {0.5f},
+       .region = [](double i, double p, double g) { return (p + g - 2 * i) / (p + g - i + 0.5); }},
+      {.term = "tversky",
+       .parameters = {0.25f, 0.75f, 2},
+       .region =
+           [](double i, double p, double g) {
+             const double wrong = 0.25 * (p - i) + 0.75 * (g - i);
+             return wrong / (i + wrong + 2);
+           }},
+  };
+}
 
 OpCase segmentation_loss(const LossCase& loss, DType dtype, bool gradient, Variant variant) {
   const bool in_place = variant.in_place;
@@ -83,9 +157,9 @@ OpCase segmentation_loss(const LossCase& loss, DType dtype, bool gradient, Varia
       const Tensor& logits = a("logits");
       LossDesc desc = loss.desc;
       desc.gradient_scale = a.pointer<float>("gradient_scale");
-      ops.loss->segmentation(desc, logits, a("labels"), a.optional("weights"),
-                             in_place ? logits : a.optional("dlogits"),
-                             a.pointer<LossValues>("values"), a.workspace());
+      ops.loss->run(desc, logits, a("labels"), a.optional("weights"),
+                    in_place ? logits : a.optional("dlogits"), a.pointer<LossValues>("values"),
+                    a.workspace());
     };
     return op;
   };
@@ -102,7 +176,8 @@ OpCase segmentation_loss(const LossCase& loss, DType dtype, bool gradient, Varia
       .op = gradient ? "segmentation_loss" : "segmentation_loss_value",
       .name = loss.name + "_" + loss.logits.text() + variant.suffix(),
       .dtype = dtype,
-      .operands = {output("values", {1, 1, 1, 4}, DType::f32).loose(kLossSlack), std::move(logits),
+      .operands = {output("values", {1, 1, 1, kLossValues}, DType::f32).loose(kLossSlack),
+                   std::move(logits),
                    input("labels", labels_shape, DType::u8, labels(loss.labelled, loss.other))},
       .prepare = prepare,
       .forward = nullptr};
@@ -122,8 +197,10 @@ OpCase segmentation_loss(const LossCase& loss, DType dtype, bool gradient, Varia
 
 std::vector<OpCase> loss_cases() {
   std::vector<OpCase> cases;
+  std::vector<LossCase> all = losses();
+  add_terms(all);
   for (const DType dtype : kFloatTypes)
-    for (const LossCase& loss : losses()) {
+    for (const LossCase& loss : all) {
       cases.push_back(segmentation_loss(loss, dtype, false));
       cases.push_back(segmentation_loss(loss, dtype, true));
       cases.push_back(segmentation_loss(loss, dtype, true, {.in_place = true}));

@@ -99,6 +99,22 @@ OpCase add(Shape shape, DType dtype, float factor, bool relu, Variant variant = 
 OpCase scale(Shape shape, DType from, DType to, Variant variant = {});
 OpCase fill(Shape shape, DType dtype, Variant variant = {});
 
+/// A term with these parameters, and what its formula is in other words: a pixel term's from the
+/// probabilities and the label, a region term's from the sums I, P and G.
+struct LossTermCase {
+  const char* term;
+  std::vector<float> parameters;
+  std::function<double(std::span<const double> p, size_t label)> pixel = {};
+  std::function<double(double intersection, double predicted, double labelled)> region = {};
+
+  LossTerm with_weight(float weight) const { return loss_term(term, weight, parameters); }
+};
+/// At least one of every term.
+std::vector<LossTermCase> loss_term_cases();
+
+/// Floats of LossValues.
+constexpr int kLossValues = sizeof(LossValues) / sizeof(float);
+
 /// `labelled`: labels are drawn from the classes below it. `other`: the value of a fifth of the
 /// labels, in place of a class.
 struct LossCase {

@@ -195,7 +195,7 @@ TEST_P(OpProperty, ArgmaxOfEqualsIsTheLowestIndex) {
 LossCase mixed_loss() {
   return {.name = "mixed",
           .logits = {2, 5, 9, 11},
-          .desc = {.ce_weight = 1, .dice_weight = 1, .label_smoothing = 0.1f},
+          .desc = make_loss({loss_term("ce", 1, std::array{0.1f}), loss_term("dice")}),
           .class_weights = true,
           .labelled = 11};
 }
@@ -208,7 +208,7 @@ TEST_P(OpProperty, LossWithoutAValidPixelIsZero) {
     Values inputs = make_inputs(op);
     std::fill(inputs["labels"].begin(), inputs["labels"].end(), 255);
     const Values results = run(op, inputs);
-    EXPECT_EQ(results.at("values"), (std::vector<double>{0, 0, 0, 0}));
+    EXPECT_EQ(results.at("values"), std::vector<double>(kLossValues, 0));
     const std::vector<double>& gradient = results.at("dlogits");
     EXPECT_EQ(gradient, std::vector<double>(gradient.size(), 0));
   }

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <filesystem>
 #include <initializer_list>
@@ -195,7 +196,7 @@ TEST_P(GoldenCrossEntropy, ReferenceAgreesWithPyTorch) {
   const std::vector<int> a = golden.integers();
   LossCase loss{.name = GetParam(), .logits = {a[0], a[1], a[2], a[3]}, .desc = {}};
   loss.desc.ignore = a[4];
-  loss.desc.label_smoothing = static_cast<float>(golden.next().values[0]);
+  loss.desc.terms[0].parameters[0] = static_cast<float>(golden.next().values[0]);
   loss.class_weights = true;
   const Values given = golden.read({"logits", "labels", "weights"});
   const double total = golden.next().values[0];
@@ -212,10 +213,9 @@ TEST_P(GoldenDice, ReferenceAgreesWithPyTorch) {
   Golden golden(std::string("dice_") + GetParam());
   const std::vector<int> a = golden.integers();
   LossCase loss{.name = GetParam(), .logits = {a[0], a[1], a[2], a[3]}, .desc = {}};
-  loss.desc.ce_weight = 0;
-  loss.desc.dice_weight = 1;
+  const auto smooth = static_cast<float>(golden.next().values[0]);
+  loss.desc = make_loss({loss_term("dice", 1, std::array{smooth})});
   loss.desc.absent = static_cast<AbsentClass>(a[4]);
-  loss.desc.dice_smooth = static_cast<float>(golden.next().values[0]);
   const Values given = golden.read({"logits", "labels"});
   const double total = golden.next().values[0];
   expect_loss(loss, given, total, golden.read({"dlogits"}));
@@ -223,6 +223,24 @@ TEST_P(GoldenDice, ReferenceAgreesWithPyTorch) {
 
 INSTANTIATE_TEST_SUITE_P(Reference, GoldenDice, ::testing::Values("skip", "zero", "suppress"),
                          name_of_file);
+
+class GoldenLossTerm : public GoldenTest {};
+
+TEST_P(GoldenLossTerm, ReferenceAgreesWithPyTorch) {
+  Golden golden(std::string("loss_") + GetParam());
+  const std::vector<int> a = golden.integers();
+  LossCase loss{.name = GetParam(), .logits = {a[0], a[1], a[2], a[3]}, .desc = {}};
+  const std::vector<double> parameters = golden.next().values;
+  const std::vector<float> given_parameters(parameters.begin(), parameters.end());
+  loss.desc = make_loss({loss_term(GetParam(), 1, given_parameters)});
+  loss.desc.absent = AbsentClass::zero;
+  const Values given = golden.read({"logits", "labels"});
+  const double total = golden.next().values[0];
+  expect_loss(loss, given, total, golden.read({"dlogits"}));
+}
+
+INSTANTIATE_TEST_SUITE_P(Reference, GoldenLossTerm,
+                         ::testing::Values("focal", "jaccard", "tversky"), name_of_file);
 
 /// The two parameters of the optimiser's goldens, in one buffer with a gap.
 constexpr int kFirst = 70, kSecond = 5, kSecondOffset = 128;

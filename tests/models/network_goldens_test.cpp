@@ -144,7 +144,6 @@ void expect_gradients_of_pytorch(OnDevice& place, const std::string& name) {
   PlanOptions options;
   options.mode = Mode::train;
   options.loss = LossDesc{};
-  options.loss->dice_weight = 0;
   // Of the plan, in the device's memory.
   const Buffer state(stream.device(), sizeof(StepState));
   const Buffer losses(stream.device(), sizeof(LossValues));

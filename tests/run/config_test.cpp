@@ -119,12 +119,11 @@ void expect_everything(const Config& c) {
   EXPECT_EQ(c.width, 320);
   EXPECT_EQ(c.batch, 7);
   EXPECT_EQ(c.epochs, 55);
-  EXPECT_EQ(c.loss.ce_weight, 0.5f);
-  EXPECT_EQ(c.loss.dice_weight, 2.f);
+  EXPECT_EQ(loss_text(c.loss), "0.5*ce + 2*dice");
   EXPECT_EQ(c.class_weights, (std::vector<float>{1, 0.5f, 2.25f}));
-  EXPECT_EQ(c.loss.label_smoothing, 0.1f);
+  EXPECT_EQ(c.loss.terms[0].parameters[0], 0.1f);
   EXPECT_EQ(c.loss.absent, AbsentClass::suppress);
-  EXPECT_EQ(c.loss.dice_smooth, 1e-5f);
+  EXPECT_EQ(c.loss.terms[1].parameters[0], 1e-5f);
   EXPECT_EQ(c.optimizer.kind, OptimizerKind::sgd);
   EXPECT_EQ(c.lr, 0.02);
   EXPECT_EQ(c.optimizer.weight_decay, 1e-4f);
@@ -173,8 +172,7 @@ TEST(Config, TwoKeysAreEnough) {
   EXPECT_EQ(c.width, 512);
   EXPECT_EQ(c.batch, 4);
   EXPECT_EQ(c.epochs, 30);
-  EXPECT_EQ(c.loss.ce_weight, 1.f);
-  EXPECT_EQ(c.loss.dice_weight, 1.f);
+  EXPECT_EQ(loss_text(c.loss), "ce + dice");
   EXPECT_TRUE(c.class_weights.empty());
   EXPECT_EQ(c.optimizer.kind, OptimizerKind::adamw);
   EXPECT_EQ(c.optimizer.weight_decay, 0.01f);
@@ -277,7 +275,7 @@ TEST(Config, OverridesWin) {
   EXPECT_EQ(c.loader_threads, 2);
   EXPECT_EQ(c.loader_cache, 5);
   EXPECT_EQ(c.height, 64);
-  EXPECT_EQ(c.loss.ce_weight, 0.5f);
+  EXPECT_EQ(loss_text(c.loss), "0.5*ce + dice");
   EXPECT_EQ(c.name, "3");
   EXPECT_EQ(c.lr, 1e-4);
   EXPECT_EQ(c.patience, 0);
@@ -502,6 +500,11 @@ TEST(Config, KeysWithoutEffectAreRefused) {
   expect_complaint("momentum = 0.9", {"'momentum' has no effect", "sgd", ":3"});
   expect_complaint("optimizer = \"sgd\"\nbetas = [0.9, 0.99]", {"'betas' has no effect"});
   expect_complaint("loss = \"ce\"\ndice_smooth = 1", {"'dice_smooth' has no effect"});
+  expect_complaint("focal_gamma = 1", {"'focal_gamma' has no effect", "focal in the loss"});
+  expect_complaint("loss = \"jaccard\"\nclass_weights = [1, 2]",
+                   {"'class_weights' has no effect", "ce or focal in the loss"});
+  expect_complaint("loss = \"focal\"\ndice_absent = \"zero\"",
+                   {"'dice_absent' has no effect", "dice or jaccard or tversky in the loss"});
   expect_complaint("loss = \"dice\"\nlabel_smoothing = 0.1", {"'label_smoothing'"});
   expect_complaint("schedule = \"constant\"\nmin_lr = 0.0001", {"'min_lr' has no effect"});
   expect_override_complaint("momentum=0.8", {"'momentum' has no effect", "'momentum=0.8'"});
@@ -516,6 +519,27 @@ TEST(Config, AnOverrideMayMakeKeysOfTheFileIneffective) {
   EXPECT_EQ(to_toml(parse(resolved)), resolved);
   const std::string message = complaint(everything, {"optimizer=adamw", "momentum=0.5"});
   EXPECT_NE(message.find("'momentum' has no effect"), std::string::npos) << message;
+}
+
+TEST(Config, EveryTermOfTheLossHasItsKeys) {
+  const Config c = parse(minimal +
+                         "loss = \"tversky + 2*focal\"\nfocal_gamma = 1.5\ntversky_alpha = 0.2\n"
+                         "tversky_smooth = 0\nclass_weights = [1, 2]\ndice_absent = \"zero\"\n");
+  const std::span<const LossTerm> terms = c.loss.used();
+  ASSERT_EQ(terms.size(), 2u);
+  EXPECT_EQ(terms[0].weight, 2.f);
+  EXPECT_EQ(terms[0].parameters[0], 1.5f);
+  EXPECT_EQ(terms[1].parameters[0], 0.2f);
+  EXPECT_EQ(terms[1].parameters[1], 0.7f) << "its default";
+  EXPECT_EQ(terms[1].parameters[2], 0.f);
+  EXPECT_EQ(c.loss.absent, AbsentClass::zero);
+  const std::string resolved = to_toml(c);
+  EXPECT_NE(resolved.find("tversky_beta = 0.7\n"), std::string::npos) << resolved;
+  EXPECT_EQ(resolved.find("dice_smooth"), std::string::npos) << resolved;
+  EXPECT_EQ(to_toml(parse(resolved)), resolved);
+  const std::string loss = "loss = \"tversky + focal\"\n";
+  expect_complaint(loss + "focal_gamma = -1", {"'focal_gamma' is -1", "0 to 10"});
+  expect_complaint(loss + "tversky_beta = 0", {"'tversky_beta' is 0", "0.01 to 100"});
 }
 
 TEST(Config, MissingKeysAreNamed) {
@@ -552,24 +576,31 @@ TEST(Config, ScheduleCountsWarmUpInEpochs) {
   EXPECT_EQ(s.min_lr, 0.25);
 }
 
+/// In the order and with the weights that it comes to.
+std::string parsed(std::string_view expression) {
+  return loss_text(make_loss(parse_loss(expression, "w")));
+}
+
 TEST(LossExpression, TermsAndWeights) {
-  EXPECT_EQ(parse_loss("ce", "w"), (LossWeights{1, 0}));
-  EXPECT_EQ(parse_loss(" dice+ce ", "w"), (LossWeights{1, 1}));
-  EXPECT_EQ(parse_loss("0.5*ce + dice * 2", "w"), (LossWeights{0.5f, 2}));
-  EXPECT_EQ(parse_loss("1e+1*ce + 1e-1 * dice", "w"), (LossWeights{10, 0.1f}));
+  EXPECT_EQ(parsed("ce"), "ce");
+  EXPECT_EQ(parsed(" dice+ce "), "ce + dice");
+  EXPECT_EQ(parsed("0.5*ce + dice * 2"), "0.5*ce + 2*dice");
+  EXPECT_EQ(parsed("1e+1*ce + 1e-1 * dice"), "10*ce + 0.1*dice");
+  EXPECT_EQ(parsed("tversky + focal*3 + 2*jaccard"), "3*focal + 2*jaccard + tversky");
 }
 
 TEST(LossExpression, TextComesBack) {
-  for (const LossWeights& w : {LossWeights{1, 0}, LossWeights{0, 1}, LossWeights{1, 1},
-                               LossWeights{0.1f, 3e10f}, LossWeights{1e-20f, 1}}) {
-    EXPECT_EQ(parse_loss(loss_text(w), "w"), w) << loss_text(w);
+  for (const char* text : {"ce", "dice", "ce + dice", "0.1*ce + 30000000000*dice",
+                           "1e-20*ce + dice", "ce + focal + dice + 0.5*tversky"}) {
+    EXPECT_EQ(parsed(text), text);
   }
-  EXPECT_EQ(loss_text({1, 0.5f}), "ce + 0.5*dice");
+  for (const LossTermInfo& info : loss_term_infos()) EXPECT_EQ(parsed(info.name), info.name);
 }
 
 TEST(LossExpression, MistakesAreNamed) {
-  for (const char* wrong : {"", "ce +", "+ ce", "ce ce", "2", "ce*dice", "0*ce", "-1*ce", "nan*ce",
-                            "inf*ce", "2*3*ce", "ce + ce", "focal", "ce - dice", "1e999*ce"}) {
+  for (const char* wrong :
+       {"", "ce +", "+ ce", "ce ce", "2", "ce*dice", "0*ce", "-1*ce", "nan*ce", "inf*ce", "2*3*ce",
+        "ce + ce", "hinge", "ce - dice", "1e999*ce", "ce + focal + dice + jaccard + tversky"}) {
     EXPECT_THROW(parse_loss(wrong, "first.toml:3"), InputError) << wrong;
   }
   try {
@@ -577,6 +608,7 @@ TEST(LossExpression, MistakesAreNamed) {
     FAIL() << "accepted";
   } catch (const InputError& error) {
     EXPECT_STREQ(error.what(),
-                 "unknown loss 'dise': first.toml:3: did you mean 'dice'? (valid: ce, dice)");
+                 "unknown loss 'dise': first.toml:3: did you mean 'dice'? "
+                 "(valid: ce, focal, dice, jaccard, tversky)");
   }
 }

@@ -444,12 +444,18 @@ class CountedLoss final : public LossOps {
       : book_(book), inner_(std::move(inner)) {}
 
   size_t workspace_bytes(Shape logits) const override { return inner_->workspace_bytes(logits); }
-  void segmentation(const LossDesc& desc, const Tensor& logits, const Tensor& labels,
-                    const Tensor& class_weights, const Tensor& d_logits, LossValues* values,
-                    void* workspace) override {
-    const int64_t read = bytes_of({&logits, &labels});
-    book_.note("loss", read + (d_logits.data == nullptr ? 0 : read + bytes_of(d_logits)), [&] {
-      inner_->segmentation(desc, logits, labels, class_weights, d_logits, values, workspace);
+  void sums(const LossDesc& desc, const Tensor& logits, const Tensor& labels,
+            const Tensor& class_weights, void* workspace) override {
+    book_.note("loss", bytes_of({&logits, &labels}),
+               [&] { inner_->sums(desc, logits, labels, class_weights, workspace); });
+  }
+  void gradient(const LossDesc& desc, const Tensor& logits, const Tensor& labels,
+                const Tensor& class_weights, const Tensor& d_logits, LossValues* values,
+                void* workspace) override {
+    const int64_t bytes =
+        d_logits.data == nullptr ? 0 : bytes_of({&logits, &labels}) + bytes_of(d_logits);
+    book_.note("loss", bytes, [&] {
+      inner_->gradient(desc, logits, labels, class_weights, d_logits, values, workspace);
     });
   }
 

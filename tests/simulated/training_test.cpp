@@ -109,7 +109,7 @@ Trained train(Device device, const Case& wanted) {
   TrainingStepOptions options;
   options.dtype = wanted.dtype;
   options.seed = 3;
-  options.loss.dice_weight = 1;
+  options.loss = make_loss({loss_term("ce"), loss_term("dice")});
   if (wanted.programs) options.class_weights = {1, 2, 0.5f, 1};  // whose upload is waited for
   options.optimizer.kind = OptimizerKind::sgd;
   options.optimizer.accumulate = wanted.accumulate;

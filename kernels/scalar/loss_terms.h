@@ -1,0 +1,225 @@
+#pragma once
+// The terms that a loss is the weighted sum of. Each is one structure here, which holds its name,
+// its parameters and its formula once, and a row in tests/kernels/loss_terms.cpp. Expressions,
+// configuration keys and their documents, logs and the kernels of all backends follow from the two
+// lists at the end. Real is float in kernels, double in the reference.
+
+#include <cmath>
+
+#include "kernels/scalar/exp_log.h"
+#include "kernels/scalar/host_device.h"
+
+namespace macadam {
+
+/// A number of a term, and how the configuration sets it.
+struct LossParameter {
+  const char* key = nullptr;
+  const char* meaning = nullptr;
+  double by_default = 0, least = 0, most = 0;
+};
+
+constexpr int kMaxLossParameters = 3;
+
+struct LossTermInfo {
+  const char* name;  // in expressions, logs and results
+  const char* meaning;
+  LossParameter parameters[kMaxLossParameters] = {};  // those that have a key
+};
+
+/// One term of a loss.
+struct LossTerm {
+  float weight = 0;  // 0: there is none here
+  int kind = 0;      // its place in PixelTerms, or behind these in RegionTerms
+  float parameters[kMaxLossParameters] = {};
+};
+
+namespace scalar {
+
+/// What a pixel term sees of one labelled pixel's scores.
+template <typename Real>
+struct PixelScores {
+  Real log_sum_exp, label_score;
+  Real score_sum;  // of all classes; there where a term's label_smoothing() is positive
+  int classes;
+
+  /// Of the label's class; above 0 through rounding alone.
+  MACADAM_HD Real log_probability() const {
+    const Real log_p = label_score - log_sum_exp;
+    return log_p > 0 ? Real{0} : log_p;
+  }
+};
+
+// A pixel term's value is a function of one pixel's scores, and the term's the mean over all
+// labelled pixels. Its derivative by the score of a class is slope() * label_gradient() at
+// label_smoothing().
+
+/// p minus the label's one-hot vector, of which `smoothing` is spread over all classes.
+template <typename Real>
+MACADAM_HD Real label_gradient(Real p, bool is_label, Real smoothing, int classes) {
+  return p - (is_label ? 1 - smoothing : Real{0}) - smoothing / static_cast<Real>(classes);
+}
+
+/// -((1 - s) * log p[label] + s / C * sum_c log p[c]), as PyTorch has it.
+template <typename Real>
+struct CrossEntropy {
+  static constexpr LossTermInfo kInfo{
+      "ce",
+      "softmax cross-entropy",
+      {{"label_smoothing", "share of the label that is spread over all classes in ce", 0, 0,
+        0.999}}};
+
+  Real smoothing;
+
+  MACADAM_HD explicit CrossEntropy(const float* parameters) : smoothing(parameters[0]) {}
+  MACADAM_HD Real value(const PixelScores<Real>& scores) const {
+    return scores.log_sum_exp - (1 - smoothing) * scores.label_score -
+           smoothing / static_cast<Real>(scores.classes) * scores.score_sum;
+  }
+  MACADAM_HD Real slope(const PixelScores<Real>&) const { return 1; }
+  MACADAM_HD Real label_smoothing() const { return smoothing; }
+};
+
+/// -(1 - p)^gamma * log p, with p the label's probability (Lin et al., "Focal Loss for Dense Object
+/// Detection", ICCV 2017, over the softmax).
+template <typename Real>
+struct Focal {
+  static constexpr LossTermInfo kInfo{
+      "focal",
+      "focal loss over the softmax",
+      {{"focal_gamma",
+        "how strongly pixels that are right already are discounted in focal; 0: as ce", 2, 0, 10}}};
+
+  Real gamma;
+
+  MACADAM_HD explicit Focal(const float* parameters) : gamma(parameters[0]) {}
+  MACADAM_HD Real value(const PixelScores<Real>& scores) const {
+    const Real log_p = scores.log_probability();
+    return -log_p * power_of_miss(1 - exp_inline(log_p));
+  }
+  MACADAM_HD Real slope(const PixelScores<Real>& scores) const {
+    const Real log_p = scores.log_probability();
+    const Real p = exp_inline(log_p), miss = 1 - p;
+    const Real ratio = miss > 0 ? -log_p / miss : Real{1};  // 1 is its limit at p = 1
+    return power_of_miss(miss) * (1 + gamma * p * ratio);
+  }
+  MACADAM_HD Real label_smoothing() const { return 0; }
+
+ private:
+  /// miss^gamma, with 0^0 = 1.
+  MACADAM_HD Real power_of_miss(Real miss) const {
+    const Real at_zero = gamma > 0 ? Real{0} : Real{1};
+    return miss > 0 ? exp_inline(gamma * log_inline(miss)) : at_zero;
+  }
+};
+
+/// Sums of one class over all labelled pixels: of its probability where it is the label, of its
+/// probability, and of the pixels whose label it is.
+struct RegionSums {
+  double intersection, predicted, labelled;
+};
+
+/// A region term's loss of one class, and the derivative of that by the probability of a pixel:
+/// `hit` where the pixel's label is this class, `miss` where it is another.
+struct RegionLoss {
+  double loss = 0, hit = 0, miss = 0;
+};
+
+// A region term's value is the mean over classes of a function of their sums. Where these are all
+// empty and so is the smoothing, the loss is 0 and has no gradient.
+
+/// 1 - (2 I + s) / (P + G + s) (Milletari, Navab, Ahmadi, "V-Net", 3DV 2016, with sums in place of
+/// squares).
+struct Dice {
+  static constexpr LossTermInfo kInfo{
+      "dice",
+      "soft Dice",
+      {{"dice_smooth", "is added to Dice's numerator and denominator", 1, 0, 1e6}}};
+
+  double smooth;
+
+  MACADAM_HD explicit Dice(const float* parameters) : smooth(static_cast<double>(parameters[0])) {}
+  MACADAM_HD RegionLoss operator()(const RegionSums& sums) const {
+    const double denominator = sums.predicted + sums.labelled + smooth;
+    if (denominator <= 0) return {};
+    const double ratio = (2 * sums.intersection + smooth) / denominator;
+    const double miss = ratio / denominator;
+    return {1 - ratio, miss - 2 / denominator, miss};
+  }
+};
+
+/// 1 - (I + s) / (P + G - I + s): one less the soft intersection over union.
+struct Jaccard {
+  static constexpr LossTermInfo kInfo{
+      "jaccard",
+      "soft intersection over union",
+      {{"jaccard_smooth", "is added to intersection and union in jaccard", 1, 0, 1e6}}};
+
+  double smooth;
+
+  MACADAM_HD explicit Jaccard(const float* parameters)
+      : smooth(static_cast<double>(parameters[0])) {}
+  MACADAM_HD RegionLoss operator()(const RegionSums& sums) const {
+    const double all = sums.predicted + sums.labelled - sums.intersection + smooth;
+    if (all <= 0) return {};
+    const double ratio = (sums.intersection + smooth) / all;
+    return {1 - ratio, -1 / all, ratio / all};
+  }
+};
+
+/// 1 - (I + s) / (I + alpha FP + beta FN + s), FP = P - I, FN = G - I (Salehi, Erdogmus, Gholipour,
+/// "Tversky loss function for image segmentation", MLMI 2017). With alpha = beta = 0.5 it is Dice
+/// whose smoothing is 2 s, with 1 and 1 Jaccard.
+struct Tversky {
+  static constexpr LossTermInfo kInfo{
+      "tversky",
+      "Tversky's index, which weighs false positives and false negatives",
+      {{"tversky_alpha", "weight of false positives in tversky", 0.3, 0.01, 100},
+       {"tversky_beta", "weight of false negatives in tversky", 0.7, 0.01, 100},
+       {"tversky_smooth", "is added to tversky's numerator and denominator", 1, 0, 1e6}}};
+
+  double alpha, beta, smooth;
+
+  MACADAM_HD explicit Tversky(const float* parameters)
+      : alpha(static_cast<double>(parameters[0])),
+        beta(static_cast<double>(parameters[1])),
+        smooth(static_cast<double>(parameters[2])) {}
+  MACADAM_HD RegionLoss operator()(const RegionSums& sums) const {
+    const double denominator = sums.intersection + alpha * (sums.predicted - sums.intersection) +
+                               beta * (sums.labelled - sums.intersection) + smooth;
+    if (denominator <= 0) return {};
+    const double ratio = (sums.intersection + smooth) / denominator;
+    return {1 - ratio, (ratio * (1 - beta) - 1) / denominator, ratio * alpha / denominator};
+  }
+};
+
+template <typename... Terms>
+struct LossTerms {
+  static constexpr int kCount = sizeof...(Terms);
+  static constexpr LossTermInfo kInfos[] = {Terms::kInfo...};
+};
+
+/// Every term there is. New ones go to the end of their list: a loss is written in this order.
+template <typename Real>
+using PixelTerms = LossTerms<CrossEntropy<Real>, Focal<Real>>;
+using RegionTerms = LossTerms<Dice, Jaccard, Tversky>;
+
+/// Calls f(Term) for the one of `Terms`, the first of which is number `kind`, that `term` is.
+template <typename... Terms, typename F>
+MACADAM_HD void visit_loss_term(LossTerms<Terms...>, int kind, const LossTerm& term, const F& f) {
+  (void)((term.kind == kind++ && (f(Terms(term.parameters)), true)) || ...);
+}
+
+/// Calls f(term) with the pixel term that `term` is.
+template <typename Real, typename F>
+MACADAM_HD void visit_pixel_term(const LossTerm& term, const F& f) {
+  visit_loss_term(PixelTerms<Real>(), 0, term, f);
+}
+
+/// The same for a region term.
+template <typename F>
+MACADAM_HD void visit_region_term(const LossTerm& term, const F& f) {
+  visit_loss_term(RegionTerms(), PixelTerms<float>::kCount, term, f);
+}
+
+}  // namespace scalar
+}  // namespace macadam

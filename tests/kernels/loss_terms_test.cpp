@@ -1,0 +1,214 @@
+// The formulas of the loss's terms against others, and the two steps of a loss.
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <set>
+
+#include "kernels/reference/reference_ops.h"
+#include "tests/kernels/backends.h"
+#include "tests/kernels/op_cases.h"
+#include "tests/kernels/op_runner.h"
+
+namespace macadam::testbed {
+namespace {
+
+constexpr Shape kShape{2, 5, 9, 8};
+
+TEST(LossTerms, AllHaveCases) {
+  std::set<std::string_view> tested;
+  for (const LossTermCase& one : loss_term_cases()) tested.insert(one.term);
+  for (const LossTermInfo& info : loss_term_infos()) {
+    EXPECT_TRUE(tested.contains(info.name)) << info.name;
+  }
+}
+
+/// The mean over the pixels, or over the classes that occur, of the case's own formula.
+double in_other_words(const LossTermCase& one, const Values& inputs) {
+  const std::vector<double>& logits = inputs.at("logits");
+  const std::vector<double>& labels = inputs.at("labels");
+  const std::vector<double>& weights = inputs.at("weights");
+  constexpr size_t kClasses = kShape.c;
+  std::array<double, kClasses> intersection{}, predicted{}, labelled{};
+  double sum = 0, weight_sum = 0;
+  for (size_t pixel = 0; pixel < labels.size(); ++pixel) {
+    if (labels[pixel] >= kClasses) continue;
+    const auto label = static_cast<size_t>(labels[pixel]);
+    std::array<double, kClasses> p{};
+    double all = 0;
+    for (size_t c = 0; c < kClasses; ++c) all += p[c] = std::exp(logits[pixel * kClasses + c]);
+    for (double& one_p : p) one_p /= all;
+    if (one.pixel) sum += weights[label] * one.pixel(p, label);
+    weight_sum += weights[label];
+    intersection[label] += p[label];
+    labelled[label] += 1;
+    for (size_t c = 0; c < kClasses; ++c) predicted[c] += p[c];
+  }
+  if (one.pixel) return sum / weight_sum;
+  double present = 0;
+  for (size_t c = 0; c < kClasses; ++c) {
+    if (labelled[c] == 0) continue;
+    sum += one.region(intersection[c], predicted[c], labelled[c]);
+    present += 1;
+  }
+  return sum / present;
+}
+
+TEST(LossTerms, AreWhatTheirCasesSay) {
+  for (const LossTermCase& one : loss_term_cases()) {
+    const LossCase loss{.name = one.term,
+                        .logits = kShape,
+                        .desc = make_loss({one.with_weight(3)}),
+                        .class_weights = true,
+                        .labelled = 6};
+    const OpCase op = segmentation_loss(loss, DType::f32, false);
+    const Values inputs = make_inputs(op);
+    const std::vector<double> got = reference_results(op, inputs).at("values");
+    const double wanted = in_other_words(one, inputs);
+    EXPECT_NEAR(got[2], wanted, 1e-6 * wanted) << one.term;
+    EXPECT_NEAR(got[0], 3 * wanted, 3e-6 * wanted) << one.term;
+  }
+}
+
+TEST(LossTerms, AreFoundByNameAndSorted) {
+  const LossDesc loss = make_loss({loss_term("tversky", 2), loss_term("ce", 0.5f)});
+  ASSERT_EQ(loss.used().size(), 2u);
+  EXPECT_EQ(name_of(loss.terms[0]), "ce");
+  EXPECT_EQ(loss.terms[0].weight, 0.5f);
+  EXPECT_EQ(name_of(loss.terms[1]), "tversky");
+  EXPECT_EQ(loss.terms[1].parameters[0], 0.3f);
+  EXPECT_TRUE(is_pixel_term(loss.terms[0]));
+  EXPECT_FALSE(is_pixel_term(loss.terms[1]));
+  EXPECT_THROW(loss_term("hinge"), std::logic_error);
+  const LossTerm ce = loss_term("ce");
+  EXPECT_THROW(make_loss({ce, ce, ce, ce, ce}), std::logic_error);
+  EXPECT_THROW(check_loss(make_loss({ce, ce}), Tensor(nullptr, kShape, DType::f32),
+                          Tensor(nullptr, {2, 5, 9, 1}, DType::u8)),
+               std::logic_error);
+}
+
+class LossParts : public ::testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    backend_ = find_backend(GetParam());
+    if (!backend_) GTEST_SKIP() << "no CUDA device";
+  }
+
+  Tensor on_device(Buffer& buffer, const std::vector<std::byte>& bytes, Shape shape, DType dtype) {
+    buffer = Buffer(backend_->stream.device(), bytes.size());
+    copy_bytes(backend_->stream, buffer.data(), bytes.data(), bytes.size());
+    return Tensor(buffer.data(), shape, dtype, backend_->stream.device());
+  }
+
+  Backend* backend_ = nullptr;
+};
+
+INSTANTIATE_TEST_SUITE_P(Cpu, LossParts, ::testing::Values("Cpu"));
+#if defined(MACADAM_HAS_EMULATED)
+INSTANTIATE_TEST_SUITE_P(Emulated, LossParts, ::testing::Values("Emulated"));
+#endif
+#if defined(MACADAM_HAS_CUDA)
+INSTANTIATE_TEST_SUITE_P(Cuda, LossParts, ::testing::Values("Cuda"));
+#endif
+
+/// As several devices will: each takes the sums of its images, all sums are added, and each takes
+/// its images' gradient.
+TEST_P(LossParts, AddUpToTheWhole) {
+  Stream& stream = backend_->stream;
+  LossOps& ops = *backend_->ops.loss;
+  const std::array desc{make_loss({loss_term("ce")}), make_loss({loss_term("dice")}),
+                        make_loss({loss_term("focal"), loss_term("jaccard")})};
+  constexpr int kImages = 3;
+  constexpr Shape kAll{kImages, 7, 11, 5}, kOne{1, 7, 11, 5};
+  std::mt19937 random(3);
+  std::normal_distribution<float> normal;
+  std::vector<float> scores(static_cast<size_t>(kAll.elements()));
+  for (float& s : scores) s = normal(random);
+  std::vector<uint8_t> classes(static_cast<size_t>(kAll.pixels()));
+  for (uint8_t& c : classes) c = static_cast<uint8_t>(random() % 6);
+  const auto bytes = [](const auto& list, int image, size_t count) {
+    const auto all = std::as_bytes(std::span(list));
+    const size_t begin = image < 0 ? 0 : count * static_cast<size_t>(image);
+    return std::vector<std::byte>(all.begin() + static_cast<ptrdiff_t>(begin),
+                                  all.begin() + static_cast<ptrdiff_t>(begin + count));
+  };
+  struct Part {
+    Buffer scores, labels, workspace, values;
+    Tensor logits, label;
+  };
+  const auto make_part = [&](int image, Shape shape) {
+    Part part;
+    Shape mask = shape;
+    mask.c = 1;
+    part.logits = on_device(
+        part.scores, bytes(scores, image, static_cast<size_t>(shape.elements()) * sizeof(float)),
+        shape, DType::f32);
+    part.label = on_device(part.labels, bytes(classes, image, static_cast<size_t>(shape.pixels())),
+                           mask, DType::u8);
+    part.workspace = Buffer(stream.device(), ops.workspace_bytes(shape));
+    part.values = Buffer(stream.device(), sizeof(LossValues));
+    return part;
+  };
+  const auto values_of = [&](Part& part) {
+    LossValues values;
+    copy_bytes(stream, &values, part.values.data(), sizeof values);
+    stream.synchronize();
+    return values;
+  };
+  const auto gradient_of = [&](Part& part) {
+    std::vector<float> gradient(part.scores.bytes() / sizeof(float));
+    copy_bytes(stream, gradient.data(), part.scores.data(), part.scores.bytes());
+    stream.synchronize();
+    return gradient;
+  };
+  for (const LossDesc& loss : desc) {
+    SCOPED_TRACE(name_of(loss.terms[0]));
+    Part whole = make_part(-1, kAll);
+    ops.run(loss, whole.logits, whole.label, {}, whole.logits,
+            reinterpret_cast<LossValues*>(whole.values.data()), whole.workspace.data());
+    const LossValues wanted = values_of(whole);
+    const std::vector<float> wanted_gradient = gradient_of(whole);
+
+    std::vector<Part> parts;
+    const auto shared = static_cast<size_t>(LossSums(loss, kAll.c).shared());
+    std::vector<double> added(shared), own(shared);
+    for (int i = 0; i < kImages; ++i) {
+      Part& part = parts.emplace_back(make_part(i, kOne));
+      ops.sums(loss, part.logits, part.label, {}, part.workspace.data());
+      copy_bytes(stream, own.data(), part.workspace.data(), shared * sizeof(double));
+      stream.synchronize();
+      for (size_t k = 0; k < shared; ++k) added[k] += own[k];
+    }
+    LossValues got;
+    for (int i = 0; i < kImages; ++i) {
+      Part& part = parts[static_cast<size_t>(i)];
+      copy_bytes(stream, part.workspace.data(), added.data(), shared * sizeof(double));
+      ops.gradient(loss, part.logits, part.label, {}, part.logits,
+                   reinterpret_cast<LossValues*>(part.values.data()), part.workspace.data());
+      const LossValues share = values_of(part);
+      for (size_t k = 0; k < loss.used().size(); ++k) {
+        if (is_pixel_term(loss.terms[k])) {
+          got.terms[k] += share.terms[k];
+        } else {
+          EXPECT_FLOAT_EQ(share.terms[k], wanted.terms[k]);
+        }
+      }
+      EXPECT_EQ(share.valid_pixels, wanted.valid_pixels);
+      const std::vector<float> gradient = gradient_of(part);
+      for (size_t k = 0; k < gradient.size(); ++k) {
+        const float whole_gradient = wanted_gradient[static_cast<size_t>(i) * gradient.size() + k];
+        ASSERT_NEAR(gradient[k], whole_gradient, 1e-8f + 1e-5f * std::abs(whole_gradient));
+      }
+    }
+    for (size_t k = 0; k < loss.used().size(); ++k) {
+      if (is_pixel_term(loss.terms[k])) {
+        EXPECT_NEAR(got.terms[k], wanted.terms[k], 1e-6f);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace macadam::testbed
