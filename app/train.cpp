@@ -33,6 +33,16 @@ struct TrainOptions {
   int64_t profile = 0;  // steps
 };
 
+/// " (ce 0.5000, dice 0.3000)": the terms whose names begin with `prefix`; "" for a single one.
+std::string terms_text(const EpochRecord& record, std::string_view prefix) {
+  std::vector<std::string> terms;
+  for (const Score& term : record.terms) {
+    if (!term.name.starts_with(prefix)) continue;
+    terms.push_back(fmt::format("{} {}", term.name.substr(prefix.size()), score_text(term.value)));
+  }
+  return terms.size() < 2 ? "" : fmt::format(" ({})", joined(terms));
+}
+
 class TrainingConsole final : public ConsoleObserver<RunObserver> {
  public:
   void on_step(const Progress& p) override {
@@ -51,8 +61,9 @@ class TrainingConsole final : public ConsoleObserver<RunObserver> {
   }
   void on_validation(int64_t batch, int64_t batches) override { validation_.show(batch, batches); }
   void on_epoch(const EpochRecord& r) override {
-    std::string text = fmt::format("epoch {}: train loss {:.4f}, val loss {}", r.epoch,
-                                   r.train_loss, score_text(r.val_loss));
+    std::string text =
+        fmt::format("epoch {}: train loss {:.4f}{}, val loss {}{}", r.epoch, r.train_loss,
+                    terms_text(r, "train_"), score_text(r.val_loss), terms_text(r, "val_"));
     for (size_t i = 0; i < r.scores.size(); ++i) {  // the first by its whole name: by its rule
       const Score& score = r.scores[i];
       text += fmt::format(", {} {}", i == 0 ? score.name : title_of(score.name),

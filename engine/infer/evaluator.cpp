@@ -22,7 +22,8 @@ Evaluator::Evaluator(const Graph& graph, Parameters& parameters, Stream& stream,
     : stream_(stream),
       ops_(ops),
       plan_(graph, parameters, stream, ops, plan_options(options)),
-      upload_(plan_, stream, options.normalization) {
+      upload_(plan_, stream, options.normalization),
+      term_sums_(options.loss.used().size()) {
   const Shape scores = plan_.output().shape;
   const Device device = stream.device();
   const auto pixels = static_cast<size_t>(scores.pixels());
@@ -44,6 +45,7 @@ Evaluator::Evaluator(const Graph& graph, Parameters& parameters, Stream& stream,
 void Evaluator::reset() {
   zero_bytes(stream_, counts_.data(), counts_.bytes());
   loss_sum_ = pixel_sum_ = 0;
+  std::ranges::fill(term_sums_, 0.0);
   plan_.pack_weights();
   stream_.synchronize();
 }
@@ -61,8 +63,12 @@ void Evaluator::add(const Batch& batch) {
   LossValues loss;
   copy_bytes(stream_, &loss, losses_.data(), sizeof loss);
   stream_.synchronize();
-  loss_sum_ += static_cast<double>(loss.total) * static_cast<double>(loss.valid_pixels);
-  pixel_sum_ += static_cast<double>(loss.valid_pixels);
+  const auto pixels = static_cast<double>(loss.valid_pixels);
+  loss_sum_ += static_cast<double>(loss.total) * pixels;
+  for (size_t k = 0; k < term_sums_.size(); ++k) {
+    term_sums_[k] += static_cast<double>(loss.terms[k]) * pixels;
+  }
+  pixel_sum_ += pixels;
 }
 
 const uint8_t* Evaluator::predictions() {
@@ -81,6 +87,14 @@ ConfusionMatrix Evaluator::confusion() {
 
 double Evaluator::mean_loss() const {
   return pixel_sum_ > 0 ? loss_sum_ / pixel_sum_ : std::numeric_limits<double>::quiet_NaN();
+}
+
+std::vector<double> Evaluator::mean_terms() const {
+  std::vector<double> means;
+  for (const double sum : term_sums_) {
+    means.push_back(pixel_sum_ > 0 ? sum / pixel_sum_ : std::numeric_limits<double>::quiet_NaN());
+  }
+  return means;
 }
 
 namespace {
@@ -117,7 +131,8 @@ std::optional<Evaluation> evaluate(Evaluator& evaluator, BatchSource& source, in
     }
     if (!go_on(i + 1, batches) && i + 1 < batches) return std::nullopt;
   }
-  return Evaluation{evaluator.confusion(), evaluator.mean_loss(), std::move(kept)};
+  return Evaluation{evaluator.confusion(), evaluator.mean_loss(), evaluator.mean_terms(),
+                    std::move(kept)};
 }
 
 }  // namespace macadam

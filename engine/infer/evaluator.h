@@ -37,6 +37,8 @@ class Evaluator {
   ConfusionMatrix confusion();
   /// Mean of the batches' losses, weighted by their labelled pixels; NaN without any.
   double mean_loss() const;
+  /// The same of the loss's terms, in its order and without their weights.
+  std::vector<double> mean_terms() const;
   const Plan& plan() const { return plan_; }
 
  private:
@@ -47,6 +49,7 @@ class Evaluator {
   Replay scoring_;
   Buffer predictions_, host_predictions_, counts_, losses_, weights_;
   Tensor prediction_, class_weights_;
+  std::vector<double> term_sums_;
   double loss_sum_ = 0, pixel_sum_ = 0;
 };
 
@@ -61,6 +64,7 @@ struct EvaluatedSample {
 struct Evaluation {
   ConfusionMatrix confusion;
   double mean_loss = 0;                  // as Evaluator::mean_loss()
+  std::vector<double> mean_terms;        // as Evaluator::mean_terms()
   std::vector<EvaluatedSample> samples;  // spread over the split
 };
 

@@ -19,6 +19,9 @@ constexpr const char* kMoments[] = {"moment1.", "moment2."};
 constexpr const char* kAverage = "ema.";
 constexpr const char* kUpdates = "updates.";  // a count, as PyTorch's "step"
 
+/// A sum over the epoch under way, and the name of a term of the loss.
+constexpr const char* kTermSum = "loss_sum.";
+
 constexpr double kAny = std::numeric_limits<double>::max();
 
 /// A member of RunState that stands in a checkpoint's progress, and its range.
@@ -71,6 +74,11 @@ class SavedProgress {
             number(field.key, field.least, field.most);
       }
     }
+    for (const auto& [key, value] : values_) {  // none in files of older versions
+      if (!key.starts_with(kTermSum)) continue;
+      state.term_sums[key.substr(std::string_view(kTermSum).size())] =
+          number(key.c_str(), -kAny, kAny);
+    }
     return state;
   }
   [[noreturn]] void fail(const std::string& what) const {
@@ -88,6 +96,9 @@ std::map<std::string, double> progress_of(const RunState& state) {
   for (const ProgressField& field : kProgress) {
     progress[field.key] =
         std::visit([&](auto member) { return static_cast<double>(state.*member); }, field.member);
+  }
+  for (const auto& [term, sum] : state.term_sums) {
+    if (!std::isnan(sum)) progress[kTermSum + term] = sum;
   }
   return progress;
 }

@@ -24,6 +24,7 @@ struct RunState {
   int64_t batches = 0;                       // in an epoch
   int64_t batch = 0;                         // finished batches of the epoch under way
   double loss_sum = 0;                       // over these
+  std::map<std::string, double> term_sums;   // of the loss, by name, over these; NaN: not known
   double epoch_seconds = 0, epoch_wait = 0;  // of the epoch under way
   double best_score = -1;                    // below every mean IoU: none yet
   int64_t best_epoch = 0;                    // 0: none

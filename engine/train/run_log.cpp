@@ -20,7 +20,8 @@ namespace {
 
 constexpr size_t kMaxLogBytes = size_t{1} << 30;
 
-/// The columns of results.csv that are numbers of EpochRecord itself; scores follow val_loss.
+/// The columns of results.csv that are numbers of EpochRecord itself; terms of the loss and scores
+/// follow val_loss.
 struct Column {
   std::string_view name;
   double EpochRecord::*value;
@@ -45,6 +46,7 @@ std::vector<std::string> columns_of(const EpochRecord& record) {
   std::vector<std::string> names{"epoch", "step"};
   for (size_t i = 0; i < kColumns.size(); ++i) {
     if (i == kBeforeScores) {
+      for (const Score& term : record.terms) names.push_back(term.name);
       for (const Score& score : record.scores) names.push_back(score.name);
     }
     names.emplace_back(kColumns[i].name);
@@ -61,8 +63,9 @@ std::string cell_of(const EpochRecord& record, std::string_view name) {
     const double value = record.*column.value;
     return column.rounded ? fmt::format("{:.3f}", value) : fmt::to_string(value);
   }
-  for (const Score& score : record.scores) {
-    if (score.name == name) return fmt::to_string(score.value);
+  for (const std::vector<Score>* list : {&record.terms, &record.scores}) {
+    const auto found = std::ranges::find(*list, name, &Score::name);
+    if (found != list->end()) return fmt::to_string(found->value);
   }
   return "nan";
 }
@@ -75,6 +78,8 @@ void set_cell(EpochRecord& record, const std::string& name, double value) {
   } else if (const auto column = std::ranges::find(kColumns, name, &Column::name);
              column != kColumns.end()) {
     record.*column->value = value;
+  } else if (name.starts_with("train_") || name.starts_with("val_")) {
+    record.terms.push_back({name, value});
   } else {
     record.scores.push_back({name, value});
   }
@@ -179,6 +184,7 @@ void RunLog::epoch(const EpochRecord& record) {
   nlohmann::json entry{
       {"event", "epoch"}, {"epoch", record.epoch}, {"step", record.step}, {"best", record.best}};
   for (const Column& column : kColumns) entry[column.name] = number(record.*column.value);
+  for (const Score& term : record.terms) entry[term.name] = number(term.value);
   for (const Score& score : record.scores) entry[score.name] = number(score.value);
   log_ << json_text(entry) << '\n';
   if (columns_.empty()) {

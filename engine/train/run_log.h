@@ -12,9 +12,9 @@
 
 namespace macadam {
 
-/// The lines of a results.csv, by the names in its header: those that are not EpochRecord's own are
-/// scores. What the header lacks is NaN. Empty when there is no such file; throws InputError when
-/// it is not one.
+/// The lines of a results.csv, by the names in its header: of those that are not EpochRecord's own,
+/// train_X and val_X are terms of the loss, the others scores. What the header lacks is NaN. Empty
+/// when there is no such file; throws InputError when it is not one.
 std::vector<EpochRecord> read_results(const std::filesystem::path& file);
 
 class RunLog {

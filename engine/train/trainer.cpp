@@ -54,6 +54,11 @@ void Trainer::resume() {
   }
   state_ = read_checkpoint(files_.last(), options_.info, train_.batches(), parameters_,
                            step_.optimizer());
+  for (const LossTerm& term : options_.step.loss.used()) {
+    if (state_.batch == 0) break;
+    state_.term_sums.try_emplace(std::string(name_of(term)),
+                                 std::numeric_limits<double>::quiet_NaN());
+  }
   if (state_.best_epoch > 0) {
     const std::filesystem::path best = files_.best();
     const Model model = load_model(best);
@@ -103,6 +108,10 @@ void Trainer::record(const StepResult& result) {
                    train_anew("lower lr (or check these samples)"));
   }
   state_.loss_sum += loss;
+  const std::span<const LossTerm> terms = options_.step.loss.used();
+  for (size_t k = 0; k < terms.size(); ++k) {
+    state_.term_sums[std::string(name_of(terms[k]))] += static_cast<double>(result.loss.terms[k]);
+  }
   ++landed_batches_;
   step_loss_ = result.batch.index == 0 ? loss : step_loss_ + loss;
   if (!result.batch.last()) return;
@@ -186,10 +195,16 @@ EpochRecord Trainer::finish_epoch(const Evaluation& validation,
   record.scores = compute_metrics(validation.confusion, options_.absent).scores;
   record.epoch = ++state_.epoch;
   record.step = state_.steps;
-  record.train_loss = state_.loss_sum / static_cast<double>(state_.batch);
+  const auto batches = static_cast<double>(state_.batch);
+  record.train_loss = state_.loss_sum / batches;
+  const std::span<const LossTerm> terms = options_.step.loss.used();
+  for (size_t k = 0; k < terms.size(); ++k) {
+    const std::string name(name_of(terms[k]));
+    record.terms.push_back({"train_" + name, state_.term_sums[name] / batches});
+    record.terms.push_back({"val_" + name, validation.mean_terms[k]});
+  }
   record.lr = static_cast<double>(options_.learning_rate(state_.steps - 1));
-  const double images =
-      static_cast<double>(state_.batch) * static_cast<double>(step_.plan().input().shape.n);
+  const double images = batches * static_cast<double>(step_.plan().input().shape.n);
   record.images_per_second = images / state_.epoch_seconds;
   record.data_wait_seconds = state_.epoch_wait;
   record.seconds = state_.epoch_seconds + seconds_since(validation_start);
@@ -197,6 +212,7 @@ EpochRecord Trainer::finish_epoch(const Evaluation& validation,
   for (const Score& s : record.scores) state_.metrics[s.name] = s.value;
   state_.metrics["val_loss"] = record.val_loss;
   state_.batch = 0;
+  state_.term_sums.clear();
   state_.loss_sum = state_.epoch_seconds = state_.epoch_wait = 0;
   return record;
 }

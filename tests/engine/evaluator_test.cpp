@@ -48,7 +48,7 @@ TEST_F(EvaluatorTest, CountsWhatTheOracleCounts) {
   Evaluator evaluator = make();
   NaiveNetwork oracle(graph_, parameters_, false, 0);
   ConfusionMatrix wanted(kClasses);
-  double loss_sum = 0, pixels = 0;
+  double loss_sum = 0, ce_sum = 0, pixels = 0;
   source_.start(0, 0);
   for (int64_t i = 0; i < source_.batches(); ++i) {
     const Batch& batch = source_.next();
@@ -58,6 +58,7 @@ TEST_F(EvaluatorTest, CountsWhatTheOracleCounts) {
     oracle.forward({});
     const LossValues loss = oracle.loss(options_.loss, {});
     loss_sum += static_cast<double>(loss.total * loss.valid_pixels);
+    ce_sum += static_cast<double>(loss.terms[0] * loss.valid_pixels);
     pixels += static_cast<double>(loss.valid_pixels);
     const float* scores = oracle.output().as<float>();
     const uint8_t* predictions = evaluator.predictions();
@@ -71,6 +72,10 @@ TEST_F(EvaluatorTest, CountsWhatTheOracleCounts) {
   }
   EXPECT_EQ(evaluator.confusion(), wanted);
   EXPECT_NEAR(evaluator.mean_loss(), loss_sum / pixels, 1e-5);
+  const std::vector<double> terms = evaluator.mean_terms();
+  ASSERT_EQ(terms.size(), 2u);
+  EXPECT_NEAR(terms[0], ce_sum / pixels, 1e-5);
+  EXPECT_NEAR(terms[0] + terms[1], evaluator.mean_loss(), 1e-6);
   uint64_t counted = 0;
   for (uint64_t n : wanted.counts()) counted += n;
   EXPECT_EQ(static_cast<double>(counted), pixels) << "padding is not counted";

@@ -23,6 +23,8 @@ EpochRecord summary_of(int64_t epoch, int64_t step) {
   summary.step = step;
   summary.train_loss = 1.0 / 3;
   summary.val_loss = 0.1;
+  summary.terms = {
+      {"train_ce", 0.25}, {"val_ce", 0.0625}, {"train_focal", 1.0 / 7}, {"val_focal", 2}};
   summary.scores = compute_metrics(matrix, AbsentRule::drop).scores;
   summary.lr = 1e-3;
   summary.seconds = 12.5;
@@ -59,11 +61,13 @@ TEST(RunLog, KeepsEveryDigit) {
   const auto epoch = nlohmann::json::parse(lines[1]);
   EXPECT_EQ(epoch.at("miou_present").get<double>(), 0.375);
   EXPECT_EQ(epoch.at("val_loss").get<double>(), 0.1);
+  EXPECT_EQ(epoch.at("train_focal").get<double>(), 1.0 / 7);
 
   const std::vector<EpochRecord> rows = read_results(folder / "results.csv");
   ASSERT_EQ(rows.size(), 1u);
   EXPECT_EQ(rows[0].epoch, 1);
   EXPECT_EQ(rows[0].train_loss, 1.0 / 3);
+  EXPECT_EQ(rows[0].terms, summary_of(1, 1).terms);
   EXPECT_EQ(rows[0].scores.at(0).value, 0.375);
   EXPECT_EQ(rows[0].scores.at(2).value, 0.75);
   EXPECT_EQ(rows[0].seconds, 12.5);

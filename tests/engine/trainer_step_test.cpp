@@ -175,6 +175,29 @@ TEST(TrainerStep, ACheckpointWithoutCountsResumesTheSame) {
   expect_same_runs(folder.path(), whole.path());
 }
 
+// As older versions wrote them: the terms' means over that epoch alone are not known.
+TEST(TrainerStep, ACheckpointWithoutTheTermsOfTheLossResumesTheSame) {
+  const TemporaryFolder whole, folder;
+  Process(whole.path()).trainer.run(never);
+  Process first(folder.path());
+  first.trainer.run([&] { return first.train.served() >= kBatches + 1; });
+  rewrite_checkpoint(folder.path(), [](Model& model) {
+    EXPECT_EQ(std::erase_if(model.info.progress,
+                            [](const auto& entry) { return entry.first.starts_with("loss_sum."); }),
+              2u);
+  });
+  Process second(folder.path());
+  second.trainer.resume();
+  second.trainer.run(never);
+  expect_same_models(folder.path(), whole.path());
+  const std::vector<EpochRecord> rows = read_results(folder / "results.csv");
+  ASSERT_EQ(rows.size(), static_cast<size_t>(kEpochs));
+  for (size_t e = 0; e < rows.size(); ++e) {
+    EXPECT_EQ(std::isnan(rows[e].terms.at(0).value), e == 1) << rows[e].terms[0].name;
+    EXPECT_TRUE(std::isfinite(rows[e].terms.at(1).value)) << rows[e].terms[1].name;
+  }
+}
+
 TEST(TrainerStep, ACheckpointWithoutItsStateIsRefused) {
   const std::pair<const char*, std::function<void(Model&)>> losses[] = {
       {"'ema.head.weight'", [](Model& m) { m.optimizer.erase("ema.head.weight"); }},
@@ -184,6 +207,7 @@ TEST(TrainerStep, ACheckpointWithoutItsStateIsRefused) {
        [](Model& m) { m.optimizer["updates.head.bias"].values = {-1}; }},
       {"'good_steps' is 2000", [](Model& m) { m.info.progress["good_steps"] = 2000; }},
       {"'skipped_steps' is nan", [](Model& m) { m.info.progress["skipped_steps"] = std::nan(""); }},
+      {"'loss_sum.ce' is nan", [](Model& m) { m.info.progress["loss_sum.ce"] = std::nan(""); }},
       {"'loss_scale' is 0", [](Model& m) { m.info.progress["loss_scale"] = 0; }},
       {"the same accumulate", [](Model& m) { m.info.progress["batch"] = 1; }},
       {"'loss_scale'", [](Model& m) { m.info.progress.erase("loss_scale"); }}};

@@ -50,6 +50,12 @@ TEST(Trainer, WritesWhatHappened) {
     EXPECT_EQ(rows[e].step, static_cast<int64_t>(e + 1) * kBatches);
     EXPECT_EQ(rows[e].scores.at(0).value, process.observer.epochs[e].scores.at(0).value);
     EXPECT_EQ(rows[e].val_loss, process.observer.epochs[e].val_loss);
+    EXPECT_EQ(rows[e].terms, process.observer.epochs[e].terms);
+    ASSERT_EQ(rows[e].terms.size(), 4u);  // of ce + dice
+    EXPECT_EQ(rows[e].terms[0].name, "train_ce");
+    EXPECT_EQ(rows[e].terms[3].name, "val_dice");
+    EXPECT_NEAR(rows[e].terms[0].value + rows[e].terms[2].value, rows[e].train_loss, 1e-6);
+    EXPECT_NEAR(rows[e].terms[1].value + rows[e].terms[3].value, rows[e].val_loss, 1e-6);
     EXPECT_GT(process.observer.epochs[e].seconds, 0);
     EXPECT_NEAR(rows[e].seconds, process.observer.epochs[e].seconds, 0.00051);
     EXPECT_GT(rows[e].images_per_second, 0);
