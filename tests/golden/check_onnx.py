@@ -6,9 +6,9 @@
 
 IMAGE: float32 {N, 3, H, W}, normalised. LOGITS: float32 {N, classes, H, W}. A file with the output
 "mask" is compared with the largest of the logits. With a folder, every NAME.VARIANT.onnx in it is
-compared with each NAME.SIZE.image.npy that it takes and NAME.SIZE.logits.npy; the test
-OnnxFiles.ForOnnxRuntime writes such a folder where MACADAM_ONNX_FILES says. The tolerance is a
-fraction of the largest logit. Needs onnx, onnxruntime and numpy.
+compared with each NAME.SIZE.image.npy that it takes and NAME.SIZE.logits.npy; write_onnx_files
+(among the tests' programs) writes such a folder. The tolerance is a fraction of the largest logit.
+Needs onnx, onnxruntime and numpy.
 """
 
 import argparse

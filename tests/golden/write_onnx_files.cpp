@@ -1,11 +1,13 @@
-// Files for tests/golden/check_onnx.py, which runs them in ONNX Runtime. Set MACADAM_ONNX_FILES to
-// an empty folder, and MACADAM_ONNX_NETWORK to a network of the registry if it should be that;
-// without a folder the test is skipped, because its judge needs Python.
+// Files for check_onnx.py, which runs them in ONNX Runtime:
+//   write_onnx_files FOLDER            UNet-mini, and a network of every layer
+//   write_onnx_files FOLDER NETWORK    a network of the registry
+// FOLDER exists and is empty.
 
 #include <fmt/format.h>
-#include <gtest/gtest.h>
 
-#include <cstdlib>
+#include <algorithm>
+#include <array>
+#include <exception>
 #include <filesystem>
 #include <functional>
 #include <span>
@@ -85,23 +87,22 @@ void write_network(const std::filesystem::path& folder, const std::string& netwo
   }
 }
 
-TEST(OnnxFiles, ForOnnxRuntime) {
-  const char* folder = std::getenv("MACADAM_ONNX_FILES");
-  if (folder == nullptr) GTEST_SKIP() << "MACADAM_ONNX_FILES is not set";
-  if (const char* network = std::getenv("MACADAM_ONNX_NETWORK")) {
-    const NetworkEntry& entry = find_network(network);
-    const int m = std::max(entry.size_multiple, entry.minimum_size);
-    const bool any = entry.task == Task::segmentation;
-    const std::array<Shape, 2> sizes{any ? Shape{1, 2 * m, 3 * m, 3} : Shape{1, 224, 224, 3},
-                                     any ? Shape{2, 3 * m, m, 3} : Shape{2, 224, 224, 3}};
-    write_network(
-        folder, network,
-        [&](Shape s) {
-          return build_network({network, 8, {}}, s);
-        },
-        sizes);
-    return;
-  }
+/// A network that takes any size at two of them; a classifier at its own.
+void write_registered(const std::filesystem::path& folder, const std::string& network) {
+  const NetworkEntry& entry = find_network(network);
+  const int m = std::max(entry.size_multiple, entry.minimum_size);
+  const bool any = entry.task == Task::segmentation;
+  const std::array<Shape, 2> sizes{any ? Shape{1, 2 * m, 3 * m, 3} : Shape{1, 224, 224, 3},
+                                   any ? Shape{2, 3 * m, m, 3} : Shape{2, 224, 224, 3}};
+  write_network(
+      folder, network,
+      [&](Shape s) {
+        return build_network({network, 8, {}}, s);
+      },
+      sizes);
+}
+
+void write_all_layers(const std::filesystem::path& folder) {
   const std::array<Shape, 4> sizes{
       {{1, 48, 80, 3}, {2, 36, 44, 3}, {3, 16, 60, 3}, {1, 64, 12, 3}}};
   write_network(
@@ -125,3 +126,20 @@ TEST(OnnxFiles, ForOnnxRuntime) {
 }
 
 }  // namespace
+
+int main(int argc, char** argv) {
+  if (argc != 2 && argc != 3) {
+    fmt::print(stderr, "write_onnx_files FOLDER [NETWORK]\n");
+    return 2;
+  }
+  try {
+    if (argc == 3) {
+      write_registered(argv[1], argv[2]);
+    } else {
+      write_all_layers(argv[1]);
+    }
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "write_onnx_files: error: {}\n", error.what());
+    return 1;
+  }
+}
