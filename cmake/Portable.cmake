@@ -1,17 +1,23 @@
-# The rooms whose speed hangs on the instruction set as one shared library, and for the portable build
-# the same at higher levels. In lib/ beside the program lies libmacadam for x86-64-v2, and below
+# Everything below the command line as one shared library, libmacadam, and for the portable build the
+# same at higher levels of the instruction set. In lib/ beside the program lies libmacadam for x86-64-v2, and below
 # glibc-hwcaps/ those for v3 and v4, where glibc's dynamic loader looks first if the processor has them.
 # Each is built by itself, in a build folder of its own, so that no file can get another level's code.
 #
 # What of it is carried to another machine is `macadam` and `lib` beside it; that holds oneDNN too,
 # if it was fetched.
 
-set(rooms base image synth kernels)  # a whole floor: they call nothing above
+set(rooms base image synth kernels engine models loader report run)
 list(TRANSFORM rooms PREPEND macadam_)
 list(TRANSFORM rooms REPLACE "(.+)" "$<TARGET_OBJECTS:\\1>" OUTPUT_VARIABLE objects)
 add_library(macadam_shared SHARED ${objects})
 target_link_libraries(macadam_shared PRIVATE ${rooms})  # for the libraries behind them
-set_target_properties(macadam_shared PROPERTIES OUTPUT_NAME macadam LINKER_LANGUAGE CXX)
+# Before version 1 every minor version may change what programs are compiled against.
+set_target_properties(macadam_shared PROPERTIES
+  OUTPUT_NAME macadam EXPORT_NAME macadam LINKER_LANGUAGE CXX
+  VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
+target_include_directories(macadam_shared INTERFACE
+  $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}> $<INSTALL_INTERFACE:include/macadam>)
+target_compile_features(macadam_shared INTERFACE cxx_std_20)
 # It calls its own copies of inline functions, not the program's, which are another level's.
 target_link_options(macadam_shared PRIVATE -Wl,-Bsymbolic-functions)
 if(NOT MACADAM_CPU STREQUAL "portable")  # one of its levels
