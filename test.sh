@@ -8,7 +8,8 @@
 #                      or seven times on a CPU with AVX-512), then those of the builds v3 (AVX2) and
 #                      portable: three builds, and hours on 2 cores
 #   ./test.sh --tsan   the loader alone, under ThreadSanitizer
-#   ./test.sh --tidy   clang-tidy over every C++ source (ten minutes on 2 cores)
+#   ./test.sh --tidy [COMMIT]  clang-tidy over every C++ source (ten minutes on 2 cores), or over those
+#                      that have changed since COMMIT
 #
 # Tests that need a GPU are skipped without one, and the summary says so.
 set -euo pipefail
@@ -76,8 +77,11 @@ fi
 if [[ ${1:-} == --tidy ]]; then
   say "clang-tidy"
   cmake -G Ninja -S . -B build/tidy -DCMAKE_CXX_COMPILER=clang++ -DMACADAM_CUDA=OFF
-  git ls-files '*.cpp' ':!kernels/cuda' ':!tests' |
-    xargs -P "$jobs" -n 1 clang-tidy -p build/tidy --quiet
+  if [[ -n ${2:-} ]]; then
+    git diff --name-only --diff-filter=d "$2" -- '*.cpp' ':!kernels/cuda' ':!tests'
+  else
+    git ls-files '*.cpp' ':!kernels/cuda' ':!tests'
+  fi | xargs -r -P "$jobs" -n 1 clang-tidy -p build/tidy --quiet
   exit
 fi
 

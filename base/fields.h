@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/parameter_value.h"
+#include "base/rgb.h"
 
 namespace macadam {
 
@@ -39,7 +40,6 @@ struct Extent {
   bool operator==(const Extent&) const = default;
 };
 
-using Rgb = std::array<uint8_t, 3>;
 inline constexpr int kKeepLabel = -1;
 
 /// Whether a run that is resumed may have another value than it was begun with.

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <span>
 
+#include "base/rgb.h"
 #include "base/round_up.h"
 #include "kernels/augment.h"
 #include "kernels/augment_scratch.h"
@@ -40,7 +41,7 @@ AugmentBuilder::AugmentBuilder(int height, int width) : height_(height), width_(
   header_.stages = 1;
 }
 
-void AugmentBuilder::fill(std::array<uint8_t, 3> rgb, uint8_t label) {
+void AugmentBuilder::fill(Rgb rgb, uint8_t label) {
   header_.fill = {rgb[0], rgb[1], rgb[2], label};
 }
 
@@ -191,7 +192,7 @@ void AugmentBuilder::shadow(std::span<const std::vector<Corner>> polygons) {
   op.data = append(std::as_bytes(std::span(data)));
 }
 
-void AugmentBuilder::hole(int y0, int x0, int y1, int x1, std::array<uint8_t, 3> rgb, int label) {
+void AugmentBuilder::hole(int y0, int x0, int y1, int x1, Rgb rgb, int label) {
   PixelOp& op = add_op(PixelOp::Kind::hole);
   op.value = {static_cast<float>(y0), static_cast<float>(x0), static_cast<float>(y1),
               static_cast<float>(x1)};

@@ -11,6 +11,8 @@
 #include <span>
 #include <vector>
 
+#include "base/rgb.h"
+
 namespace macadam {
 
 /// Where a position beyond the image leads. reflect: back, mirrored at the centres of the edge
@@ -100,7 +102,7 @@ class AugmentBuilder {
   int width() const { return width_; }
 
   /// Values beyond constant borders.
-  void fill(std::array<uint8_t, 3> rgb, uint8_t label);
+  void fill(Rgb rgb, uint8_t label);
 
   // Geometry. The matrix of `affine` is the backward one: output to input.
   void mirror();
@@ -132,7 +134,7 @@ class AugmentBuilder {
   };
   /// Halves the L of HLS within the polygons.
   void shadow(std::span<const std::vector<Corner>> polygons);
-  void hole(int y0, int x0, int y1, int x1, std::array<uint8_t, 3> rgb, int label /* -1: kept */);
+  void hole(int y0, int x0, int y1, int x1, Rgb rgb, int label /* -1: kept */);
   /// Mean of size x size pixels (odd, at most kMaxBlur), rounded, mirrored at the edges.
   void blur(int size);
 

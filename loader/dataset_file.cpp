@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/rgb.h"
 #include "base/text.h"
 
 namespace macadam {
@@ -21,22 +22,22 @@ namespace {
 constexpr size_t kMaxFileBytes = size_t{1} << 20;
 
 /// Colours for classes that name none: the customary ones of driving scenes, then repeated.
-constexpr std::array<Color, 16> kDefaultColors{{{128, 64, 128},
-                                                {70, 70, 70},
-                                                {107, 142, 35},
-                                                {70, 130, 180},
-                                                {220, 20, 60},
-                                                {0, 0, 142},
-                                                {220, 220, 0},
-                                                {244, 35, 232},
-                                                {190, 153, 153},
-                                                {119, 11, 32},
-                                                {250, 170, 30},
-                                                {152, 251, 152},
-                                                {0, 60, 100},
-                                                {102, 102, 156},
-                                                {255, 0, 0},
-                                                {153, 153, 153}}};
+constexpr std::array<Rgb, 16> kDefaultColors{{{128, 64, 128},
+                                              {70, 70, 70},
+                                              {107, 142, 35},
+                                              {70, 130, 180},
+                                              {220, 20, 60},
+                                              {0, 0, 142},
+                                              {220, 220, 0},
+                                              {244, 35, 232},
+                                              {190, 153, 153},
+                                              {119, 11, 32},
+                                              {250, 170, 30},
+                                              {152, 251, 152},
+                                              {0, 60, 100},
+                                              {102, 102, 156},
+                                              {255, 0, 0},
+                                              {153, 153, 153}}};
 
 /// Reads one TOML file and words its errors.
 class Reader {
@@ -88,7 +89,7 @@ class Reader {
     return values;
   }
 
-  Color color(const toml::node& node, std::string_view key) const {
+  Rgb color(const toml::node& node, std::string_view key) const {
     const std::vector<uint8_t> values = bytes(node, key);
     if (values.size() != 3) {
       fail(node, fmt::format("\"{}\" must be [red, green, blue]", key), "correct it");
@@ -139,7 +140,7 @@ IdSpace read_label_ids(const Reader& reader, const toml::node& node) {
 /// Which colour of a mask stands for which id: a class's for its first one, those of ignore_colors
 /// for the first ignored one.
 void read_mask_colors(const Reader& reader, const toml::table& root, DatasetFile& result) {
-  const auto add = [&](const toml::node& node, Color color, uint8_t id) {
+  const auto add = [&](const toml::node& node, Rgb color, uint8_t id) {
     for (const auto& known : result.masks.colors) {
       if (known.color != color) continue;
       reader.fail(node,

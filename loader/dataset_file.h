@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/rgb.h"
 #include "loader/label_set.h"
 #include "loader/mask.h"
 
@@ -18,7 +19,7 @@ struct DatasetFile {
   struct Class {
     std::string name;
     std::vector<uint8_t> ids;  // at least one
-    Color color{};
+    Rgb color{};
   };
   struct Folders {
     // Absolute, or relative to the working folder.

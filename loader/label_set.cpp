@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/rgb.h"
 #include "base/text.h"
 #include "image/resize.h"
 #include "loader/dataset.h"
@@ -18,7 +19,7 @@ namespace {
 /// A class before the void policy is applied.
 struct ClassRow {
   std::string_view name;
-  Color color;
+  Rgb color;
   uint8_t file_id;
 };
 
@@ -71,7 +72,7 @@ constexpr std::array<ClassRow, 11> kCamVid{{{"sky", {128, 128, 128}, 0},
 constexpr uint8_t kCamVidVoid = 11;
 
 /// Adds a class and returns its label.
-uint8_t add_class(LabelSet& set, std::string_view name, Color color, uint8_t file_id) {
+uint8_t add_class(LabelSet& set, std::string_view name, Rgb color, uint8_t file_id) {
   set.class_names.emplace_back(name);
   set.palette.push_back(color);
   set.file_ids.push_back(file_id);

@@ -10,14 +10,13 @@
 #include <string_view>
 #include <vector>
 
+#include "base/rgb.h"
 #include "image/image.h"
 
 namespace macadam {
 
 /// The label that no loss and no metric counts.
 inline constexpr uint8_t kIgnore = 255;
-
-using Color = std::array<uint8_t, 3>;
 
 /// What the ids in the mask files of a data set mean.
 enum class IdSpace : uint8_t {
@@ -42,7 +41,7 @@ VoidPolicy parse_void_policy(std::string_view text);
 struct LabelSet {
   std::string name;                      // "categories8", "trainids19", "camvid11", "custom"
   std::vector<std::string> class_names;  // one a train label, label 0 first
-  std::vector<Color> palette;            // one a class
+  std::vector<Rgb> palette;              // one a class
   std::vector<uint8_t> file_ids;         // one a class: the id that stands for it in written masks
   bool void_is_class = false;
   std::array<uint8_t, 256> label_of_id{};  // file id -> train label, kIgnore where not learnt

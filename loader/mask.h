@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/rgb.h"
 #include "image/image.h"
 #include "loader/label_set.h"
 
@@ -22,7 +23,7 @@ enum class MaskFormat : uint8_t {
 /// How the masks of a data set are to be read.
 struct MaskCoding {
   struct Entry {
-    Color color{};
+    Rgb color{};
     uint8_t id = 0;
   };
   MaskFormat format = MaskFormat::ids;

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/rgb.h"
 #include "image/deflate.h"
 #include "image/image.h"
 
@@ -120,7 +121,7 @@ LabelSet read_label_set(ByteReader& in) {
   set.known_id[kIgnore] = true;
   for (size_t c = 0; c < classes; ++c) {
     set.class_names.push_back(in.text());
-    Color color{};
+    Rgb color{};
     for (uint8_t& channel : color) channel = in.u8();
     set.palette.push_back(color);
     set.file_ids.push_back(in.u8());

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/rgb.h"
 #include "report/markup.h"
 #include "report/report.h"
 #include "report/svg.h"
@@ -31,9 +32,7 @@ std::string shade(double share) {
   return fmt::format("#{:02x}{:02x}{:02x}", rgb[0], rgb[1], rgb[2]);
 }
 
-std::string hex(const std::array<uint8_t, 3>& c) {
-  return fmt::format("#{:02x}{:02x}{:02x}", c[0], c[1], c[2]);
-}
+std::string hex(const Rgb& c) { return fmt::format("#{:02x}{:02x}{:02x}", c[0], c[1], c[2]); }
 
 /// What a cell says: one decimal while there is room and need, nothing below 0.05%.
 std::string cell_text(double share, double cell) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/rgb.h"
 
 namespace macadam {
 
@@ -63,8 +64,7 @@ int text_width(std::string_view text, int scale) {
   return characters == 0 ? 0 : (characters * kGlyphAdvance - 1) * scale;
 }
 
-void draw_text(Image& image, int x, int y, std::string_view text,
-               const std::array<uint8_t, 3>& colour, int scale) {
+void draw_text(Image& image, int x, int y, std::string_view text, const Rgb& colour, int scale) {
   require(image.channels == 3 && scale >= 1, "an RGB image and scale >= 1");
   for (char c : text) {
     if (continues(c)) continue;

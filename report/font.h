@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "base/rgb.h"
 #include "image/image.h"
 
 namespace macadam {
@@ -17,7 +18,6 @@ int text_width(std::string_view text, int scale);
 
 /// Draws `text` with its top left corner at (x, y); what lies outside the picture is cut. Requires
 /// an RGB image and scale >= 1.
-void draw_text(Image& image, int x, int y, std::string_view text,
-               const std::array<uint8_t, 3>& colour, int scale);
+void draw_text(Image& image, int x, int y, std::string_view text, const Rgb& colour, int scale);
 
 }  // namespace macadam

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/rgb.h"
 #include "report/markup.h"
 #include "report/picture.h"
 #include "report/report.h"
@@ -79,9 +80,7 @@ footer { margin-top: 3rem; padding-top: .8rem; border-top: 1px solid var(--line)
 }
 )";
 
-std::string hex(const std::array<uint8_t, 3>& c) {
-  return fmt::format("#{:02x}{:02x}{:02x}", c[0], c[1], c[2]);
-}
+std::string hex(const Rgb& c) { return fmt::format("#{:02x}{:02x}{:02x}", c[0], c[1], c[2]); }
 
 std::string chip(const ClassScore& c) {
   return fmt::format("<span class=\"chip\" style=\"background:{}\"></span>{}", hex(c.colour),
@@ -185,7 +184,7 @@ std::string picture(const Image& image, std::string_view caption, std::string_vi
 }
 
 std::string samples(const ReportData& d) {
-  const std::vector<std::array<uint8_t, 3>> palette = palette_of(d.classes);
+  const std::vector<Rgb> palette = palette_of(d.classes);
   std::bitset<256> present;
   std::string pictures;
   for (const ReportSample& sample : d.samples) {

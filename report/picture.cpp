@@ -4,34 +4,30 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/rgb.h"
 
 namespace macadam {
 
-namespace {
+namespace {}  // namespace
 
-using Colour = std::array<uint8_t, 3>;
-
-}  // namespace
-
-std::vector<Colour> palette_of(std::span<const ClassScore> classes) {
-  std::vector<Colour> palette;
+std::vector<Rgb> palette_of(std::span<const ClassScore> classes) {
+  std::vector<Rgb> palette;
   for (const ClassScore& c : classes) palette.push_back(c.colour);
   return palette;
 }
 
-Image colourise(const Image& mask, std::span<const Colour> palette) {
+Image colourise(const Image& mask, std::span<const Rgb> palette) {
   require(mask.channels == 1, "a mask of 1 channel");
   Image result(mask.height, mask.width, 3);
   for (size_t i = 0; i < mask.pixels.size(); ++i) {
     const uint8_t index = mask.pixels[i];
-    const Colour& colour = index < palette.size() ? palette[index] : kIgnoredColour;
+    const Rgb& colour = index < palette.size() ? palette[index] : kIgnoredColour;
     std::copy(colour.begin(), colour.end(), result.pixels.begin() + static_cast<ptrdiff_t>(3 * i));
   }
   return result;
 }
 
-Image overlay(const Image& photo, const Image& mask, std::span<const Colour> palette,
-              double opacity) {
+Image overlay(const Image& photo, const Image& mask, std::span<const Rgb> palette, double opacity) {
   require(photo.channels == 3 && mask.channels == 1, "an RGB photo and a mask of 1 channel");
   require(photo.height == mask.height && photo.width == mask.width, "photo and mask of one size");
   require(opacity >= 0 && opacity <= 1, "0 <= opacity <= 1");

@@ -5,27 +5,28 @@
 #include <cstdint>
 #include <span>
 
+#include "base/rgb.h"
 #include "image/image.h"
 #include "report/report.h"
 
 namespace macadam {
 
 /// What colourise gives to pixels without a class.
-inline constexpr std::array<uint8_t, 3> kIgnoredColour = {0, 0, 0};
+inline constexpr Rgb kIgnoredColour = {0, 0, 0};
 
 /// A mask of class indices (1 channel) in the colours of its classes.
-Image colourise(const Image& mask, std::span<const std::array<uint8_t, 3>> palette);
+Image colourise(const Image& mask, std::span<const Rgb> palette);
 
 /// The photo with `opacity` (0 to 1) of the classes' colours over it; pixels without a class stay
 /// as they are. Requires a photo and a mask of the same size.
-Image overlay(const Image& photo, const Image& mask,
-              std::span<const std::array<uint8_t, 3>> palette, double opacity = 0.5);
+Image overlay(const Image& photo, const Image& mask, std::span<const Rgb> palette,
+              double opacity = 0.5);
 
 /// Half, a third, ... of the size, the smallest reduction that makes it at most `max_width` wide.
 /// Photos are averaged over whole pixels, masks (1 channel) are sampled.
 Image reduce(const Image& image, int max_width);
 
 /// The colours of the classes, in order.
-std::vector<std::array<uint8_t, 3>> palette_of(std::span<const ClassScore> classes);
+std::vector<Rgb> palette_of(std::span<const ClassScore> classes);
 
 }  // namespace macadam

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/rgb.h"
 #include "engine/train/epoch_record.h"
 #include "image/image.h"
 
@@ -15,7 +16,7 @@ namespace macadam {
 
 struct ClassScore {
   std::string name;
-  std::array<uint8_t, 3> colour{};
+  Rgb colour{};
   double iou = 0, dice = 0;  ///< 0 to 1; NaN = the class is absent
   uint64_t label_pixels = 0;
 };

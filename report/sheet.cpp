@@ -4,6 +4,7 @@
 #include <bitset>
 
 #include "base/error.h"
+#include "base/rgb.h"
 #include "report/font.h"
 #include "report/picture.h"
 
@@ -11,11 +12,9 @@ namespace macadam {
 
 namespace {
 
-using Colour = std::array<uint8_t, 3>;
+constexpr Rgb kPaper = {255, 255, 255}, kInk = {34, 34, 34}, kFrame = {154, 159, 164};
 
-constexpr Colour kPaper = {255, 255, 255}, kInk = {34, 34, 34}, kFrame = {154, 159, 164};
-
-void fill(Image& image, int x0, int y0, int width, int height, const Colour& colour) {
+void fill(Image& image, int x0, int y0, int width, int height, const Rgb& colour) {
   for (int y = std::max(y0, 0); y < std::min(y0 + height, image.height); ++y) {
     for (int x = std::max(x0, 0); x < std::min(x0 + width, image.width); ++x) {
       std::copy(colour.begin(), colour.end(), image.at(y, x));
@@ -98,7 +97,7 @@ Image picture_sheet(std::span<const std::vector<TitledPicture>> rows, std::span<
 }
 
 Image sample_sheet(const ReportSample& sample, std::span<const ClassScore> classes) {
-  const std::vector<Colour> palette = palette_of(classes);
+  const std::vector<Rgb> palette = palette_of(classes);
   const std::vector<TitledPicture> row{
       {"photo", sample.photo},
       {"truth", colourise(sample.truth, palette)},

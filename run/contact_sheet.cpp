@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/folder.h"
+#include "base/rgb.h"
 #include "report/picture.h"
 #include "report/sheet.h"
 #include "run/batch_viewer.h"
@@ -39,7 +40,7 @@ void write_contact_sheets(const Dataset& dataset, const LabelSet& labels,
   Loader plain(dataset, labels, one);
   BatchViewer viewer(options.height, options.width);
   const std::vector<ClassScore> classes = legend_of(labels);
-  const std::vector<std::array<uint8_t, 3>> palette = palette_of(classes);
+  const std::vector<Rgb> palette = palette_of(classes);
 
   std::filesystem::create_directories(folder);
   mark_predictions(folder);

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/json_text.h"
+#include "base/rgb.h"
 #include "base/text.h"
 
 namespace macadam {
@@ -115,8 +116,8 @@ class Fields {
 
   std::vector<uint8_t> bytes(const char* key) const { return bytes_of(array_at(key), key); }
 
-  std::vector<std::array<uint8_t, 3>> colours(const char* key) const {
-    std::vector<std::array<uint8_t, 3>> result;
+  std::vector<Rgb> colours(const char* key) const {
+    std::vector<Rgb> result;
     for (const Json& value : array_at(key)) {
       if (!value.is_array() || value.size() != 3) fail(key, "a list of [red, green, blue]");
       const std::vector<uint8_t> rgb = bytes_of(value, key);

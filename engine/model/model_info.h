@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/rgb.h"
 #include "kernels/augment.h"
 
 namespace macadam {
@@ -29,7 +30,7 @@ struct ModelInfo {
   NetworkOptions network_options;
 
   std::vector<std::string> class_names;
-  std::vector<std::array<uint8_t, 3>> palette;  // RGB, one a class
+  std::vector<Rgb> palette;          // RGB, one a class
   std::vector<uint8_t> inverse_ids;  // the data set's label id that stands for each class in masks
   std::string label_set;             // "categories8", ...
   bool void_is_class = false;        // else void pixels were ignored in training

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 
+#include "base/rgb.h"
 #include "image/filter.h"
 #include "image/png.h"
 #include "image/png_pixels.h"
@@ -156,8 +157,8 @@ std::array<Image, 3> pictures_of_a_street() {
   ids.pixels = scene.labels;
   for (size_t p = 0; p < ids.pixels.size(); ++p) {
     const uint8_t id = ids.pixels[p];
-    const std::array<uint8_t, 3> color{static_cast<uint8_t>(37 * id), static_cast<uint8_t>(91 * id),
-                                       static_cast<uint8_t>(153 * id)};
+    const Rgb color{static_cast<uint8_t>(37 * id), static_cast<uint8_t>(91 * id),
+                    static_cast<uint8_t>(153 * id)};
     for (size_t c = 0; c < 3; ++c) {
       colors.pixels[3 * p + c] = color[c];
       overlay.pixels[3 * p + c] = static_cast<uint8_t>((color[c] + scene.rgb[3 * p + c]) / 2);

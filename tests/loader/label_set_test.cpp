@@ -4,6 +4,7 @@
 
 #include <set>
 
+#include "base/rgb.h"
 #include "tests/image/support.h"
 
 namespace macadam {
@@ -17,7 +18,7 @@ struct CityscapesRow {
   const char* name;
   int train_id, category;
   bool ignored;
-  Color color;
+  Rgb color;
 };
 constexpr CityscapesRow kCityscapes[] = {
     {0, "unlabeled", 255, 0, true, {0, 0, 0}},
@@ -61,7 +62,7 @@ void expect_sound(const LabelSet& set) {
   const auto classes = static_cast<size_t>(set.classes());
   ASSERT_EQ(set.palette.size(), classes);
   ASSERT_EQ(set.file_ids.size(), classes);
-  EXPECT_EQ(std::set<Color>(set.palette.begin(), set.palette.end()).size(), classes);
+  EXPECT_EQ(std::set<Rgb>(set.palette.begin(), set.palette.end()).size(), classes);
   for (size_t c = 0; c < classes; ++c) {
     EXPECT_EQ(set.label_of_id[set.file_ids[c]], c) << set.class_names[c];
     EXPECT_TRUE(set.known_id[set.file_ids[c]]);
@@ -150,7 +151,7 @@ name = "thing"
   const LabelSet set = make_label_set("custom", VoidPolicy::standard, folder.path());
   expect_sound(set);
   EXPECT_EQ(set.class_names, (std::vector<std::string>{"ground", "thing"}));
-  EXPECT_EQ(set.palette[0], (Color{1, 2, 3}));
+  EXPECT_EQ(set.palette[0], (Rgb{1, 2, 3}));
   EXPECT_EQ(set.file_ids, (std::vector<uint8_t>{4, 1}));
   EXPECT_EQ(set.label_of_id[5], 0);
   EXPECT_EQ(set.label_of_id[1], 1);

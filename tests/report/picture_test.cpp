@@ -2,17 +2,16 @@
 
 #include <gtest/gtest.h>
 
+#include "base/rgb.h"
 #include "report/font.h"
 #include "report/sheet.h"
 
 namespace macadam {
 namespace {
 
-using Colour = std::array<uint8_t, 3>;
+constexpr std::array<Rgb, 2> kPalette = {Rgb{10, 20, 30}, Rgb{200, 100, 0}};
 
-constexpr std::array<Colour, 2> kPalette = {Colour{10, 20, 30}, Colour{200, 100, 0}};
-
-Colour at(const Image& image, int y, int x) {
+Rgb at(const Image& image, int y, int x) {
   const uint8_t* p = image.at(y, x);
   return {p[0], p[1], p[2]};
 }
@@ -36,9 +35,9 @@ TEST(Picture, LaysColoursOverThePhoto) {
   photo.pixels = {100, 100, 100, 0, 0, 0, 7, 8, 9};
   const Image mask = mask_of(1, 3, {1, 1, 255});
   const Image half = overlay(photo, mask, kPalette, 0.5);
-  EXPECT_EQ(at(half, 0, 0), (Colour{150, 100, 50}));
-  EXPECT_EQ(at(half, 0, 1), (Colour{100, 50, 0}));
-  EXPECT_EQ(at(half, 0, 2), (Colour{7, 8, 9}));
+  EXPECT_EQ(at(half, 0, 0), (Rgb{150, 100, 50}));
+  EXPECT_EQ(at(half, 0, 1), (Rgb{100, 50, 0}));
+  EXPECT_EQ(at(half, 0, 2), (Rgb{7, 8, 9}));
   EXPECT_EQ(overlay(photo, mask, kPalette, 0), photo);
   EXPECT_EQ(at(overlay(photo, mask, kPalette, 1), 0, 0), kPalette[1]);
   EXPECT_THROW(overlay(photo, mask_of(3, 1, {0, 0, 0}), kPalette), std::logic_error);
@@ -50,7 +49,7 @@ TEST(Picture, ReducesPhotosByAveragesAndMasksBySamples) {
   const Image small = reduce(photo, 2);
   EXPECT_EQ(small.height, 1);
   EXPECT_EQ(small.width, 2);
-  EXPECT_EQ(at(small, 0, 0), (Colour{8, 9, 10}));  // (0 + 3 + 12 + 15) / 4, rounded up
+  EXPECT_EQ(at(small, 0, 0), (Rgb{8, 9, 10}));  // (0 + 3 + 12 + 15) / 4, rounded up
   const Image labels = reduce(mask_of(2, 4, {0, 1, 2, 3, 4, 5, 6, 255}), 2);
   EXPECT_EQ(labels.pixels, (std::vector<uint8_t>{5, 255}));
   EXPECT_EQ(reduce(photo, 4), photo);
@@ -83,11 +82,11 @@ TEST(SampleSheet, ShowsFourPicturesAndTheClassesThatOccur) {
   std::vector<ClassScore> classes = {{"road", kPalette[0], 1, 1, 0}, {"car", kPalette[1], 1, 1, 1}};
   const Image sheet = sample_sheet(sample, classes);
   EXPECT_EQ(sheet.width, 4 * 60 + 5 * 6);
-  EXPECT_EQ(at(sheet, 0, 0), (Colour{255, 255, 255}));
+  EXPECT_EQ(at(sheet, 0, 0), (Rgb{255, 255, 255}));
   const int y = 6 + 14 + 20;
-  EXPECT_EQ(at(sheet, y, 6 + 30), (Colour{90, 90, 90}));
+  EXPECT_EQ(at(sheet, y, 6 + 30), (Rgb{90, 90, 90}));
   EXPECT_EQ(at(sheet, y, 2 * 6 + 60 + 30), kPalette[1]);
-  EXPECT_EQ(at(sheet, y, 4 * 6 + 3 * 60 + 30), (Colour{145, 95, 45}));
+  EXPECT_EQ(at(sheet, y, 4 * 6 + 3 * 60 + 30), (Rgb{145, 95, 45}));
   int road = 0, car = 0;
   for (int row = 6 + 14 + 40; row < sheet.height; ++row) {
     for (int x = 0; x < sheet.width; ++x) {
