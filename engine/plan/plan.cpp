@@ -210,12 +210,18 @@ bool Plan::Step::runs(Pass pass) const {
   throw std::logic_error("requirement violated: a pass");
 }
 
+const Plan::Casts& Plan::casts_of(Pass pass) const {
+  return pass == Pass::pack ? pack_casts_ : gradient_casts_;
+}
+
 template <typename Visit>
 void Plan::for_each_call(Pass pass, const Visit& visit) const {
+  if (pass == Pass::pack && pack_casts_.count > 0) visit(kCasts);
   for (size_t k = 0; k < steps_.size(); ++k) {
     const size_t i = pass == Pass::backward ? steps_.size() - 1 - k : k;
     if (steps_[i].runs(pass)) visit(i);
   }
+  if (pass == Pass::backward && gradient_casts_.count > 0) visit(kCasts);
 }
 
 const Plan::Step* Plan::step_packing(const Node& node, const Layer& layer) const {
@@ -309,26 +315,32 @@ void Plan::narrow_weight_gradients(Stream& stream) {
   gradient_casts_ = Casts(list, stream);
 }
 
-void Plan::cast(const Casts& casts, DType from, DType to, Timeline* timeline) {
-  if (casts.count == 0) return;
-  ops_.elementwise->cast_all(casts.all(), from, to, casts.vectors);
-  if (timeline != nullptr) timeline->mark();
+void Plan::run_call(Pass pass, size_t position) {
+  if (position == kCasts) {
+    const Casts& casts = casts_of(pass);
+    const bool narrows = pass == Pass::pack;
+    ops_.elementwise->cast_all(casts.all(), narrows ? DType::f32 : options_.dtype,
+                               narrows ? options_.dtype : DType::f32, casts.vectors);
+    return;
+  }
+  const Step& step = steps_[position];
+  switch (pass) {
+    case Pass::pack: step.layer->pack(step.forward, pack_workspace_); return;
+    case Pass::forward: step.layer->forward(step.forward); return;
+    case Pass::backward: step.layer->backward(step.backward); return;
+  }
 }
 
-void Plan::pack_weights(Timeline* timeline) {
-  cast(pack_casts_, DType::f32, options_.dtype, timeline);
-  for_each_call(Pass::pack, [&](size_t i) {
-    steps_[i].layer->pack(steps_[i].forward, pack_workspace_);
+void Plan::run(Pass pass, Timeline* timeline) {
+  for_each_call(pass, [&](size_t position) {
+    run_call(pass, position);
     if (timeline != nullptr) timeline->mark();
   });
 }
 
-void Plan::forward(Timeline* timeline) {
-  for_each_call(Pass::forward, [&](size_t i) {
-    steps_[i].layer->forward(steps_[i].forward);
-    if (timeline != nullptr) timeline->mark();
-  });
-}
+void Plan::pack_weights(Timeline* timeline) { run(Pass::pack, timeline); }
+
+void Plan::forward(Timeline* timeline) { run(Pass::forward, timeline); }
 
 void Plan::loss(const Tensor& class_weights, LossValues* values) {
   require(options_.loss.has_value(), "a plan made with a loss");
@@ -338,14 +350,14 @@ void Plan::loss(const Tensor& class_weights, LossValues* values) {
 
 void Plan::backward(Timeline* timeline) {
   require(options_.mode == Mode::train, "a plan made for training");
-  for_each_call(Pass::backward, [&](size_t i) {
-    steps_[i].layer->backward(steps_[i].backward);
-    if (timeline != nullptr) timeline->mark();
-  });
-  cast(gradient_casts_, options_.dtype, DType::f32, timeline);
+  run(Pass::backward, timeline);
 }
 
 PlanCall Plan::call(Pass pass, size_t position) const {
+  if (position == kCasts) {
+    const auto element = static_cast<int64_t>(sizeof(float) + size_of(options_.dtype));
+    return {"", "cast", -1, 0, casts_of(pass).vectors * CastSegment::kVector * element};
+  }
   const Step& step = steps_[position];
   const Node& node = graph_.nodes()[position];
   const Bindings& b = pass == Pass::backward ? step.backward : step.forward;
@@ -395,14 +407,7 @@ PlanCall Plan::call(Pass pass, size_t position) const {
 
 std::vector<PlanCall> Plan::calls(Pass pass) const {
   std::vector<PlanCall> list;
-  const auto add_cast = [&](const Casts& casts) {
-    if (casts.count == 0) return;
-    const auto element = static_cast<int64_t>(sizeof(float) + size_of(options_.dtype));
-    list.push_back({"", "cast", -1, 0, casts.vectors * CastSegment::kVector * element});
-  };
-  if (pass == Pass::pack) add_cast(pack_casts_);
-  for_each_call(pass, [&](size_t i) { list.push_back(call(pass, i)); });
-  if (pass == Pass::backward) add_cast(gradient_casts_);
+  for_each_call(pass, [&](size_t position) { list.push_back(call(pass, position)); });
   return list;
 }
 

@@ -140,11 +140,15 @@ class Plan {
       return {reinterpret_cast<const CastSegment*>(segments.data()), count};
     }
   };
-  void cast(const Casts& casts, DType from, DType to, Timeline* timeline);
+  /// The casts that are a call of the pass.
+  const Casts& casts_of(Pass pass) const;
 
-  /// Runs a pass, or lists it: visit(position in steps_).
+  /// Runs a pass, or lists it: visit(position in steps_), or kCasts for casts_of(pass).
   template <typename Visit>
   void for_each_call(Pass pass, const Visit& visit) const;
+  static constexpr size_t kCasts = static_cast<size_t>(-1);
+  void run(Pass pass, Timeline* timeline);
+  void run_call(Pass pass, size_t position);
   PlanCall call(Pass pass, size_t position) const;
   /// The step that packs this node's weights as `layer` reads them; null: none.
   const Step* step_packing(const Node& node, const Layer& layer) const;

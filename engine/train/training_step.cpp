@@ -83,15 +83,49 @@ void TrainingStep::freeze(const std::vector<bool>& frozen) {
   compile();
 }
 
-void TrainingStep::compute_gradients() {
-  plan_->forward();
-  plan_->loss(class_weights_, as<LossValues>(device_losses_));
-  plan_->backward();
+namespace {
+
+int64_t bytes_of(const Tensor& tensor) { return static_cast<int64_t>(tensor.whole().bytes()); }
+
+void mark(Timeline* timeline) {
+  if (timeline != nullptr) timeline->mark();
 }
 
-void TrainingStep::update() {
-  optimizer_.update(as<StepState>(device_state_));
-  plan_->pack_weights();
+}  // namespace
+
+const std::array<TrainingStep::Part, 5> TrainingStep::kParts{{
+    {"forward", true, [](TrainingStep& s, Timeline* timeline) { s.plan_->forward(timeline); },
+     [](const TrainingStep& s) { return s.plan_->calls(Pass::forward); }},
+    {"loss", true,
+     [](TrainingStep& s, Timeline* timeline) {
+       s.plan_->loss(s.class_weights_, as<LossValues>(s.device_losses_));
+       mark(timeline);
+     },
+     [](const TrainingStep& s) {
+       const int64_t bytes = 2 * bytes_of(s.plan_->output()) + bytes_of(s.plan_->labels());
+       return std::vector<PlanCall>{{"", "loss", -1, 0, bytes}};
+     }},
+    {"backward", true, [](TrainingStep& s, Timeline* timeline) { s.plan_->backward(timeline); },
+     [](const TrainingStep& s) { return s.plan_->calls(Pass::backward); }},
+    {"update", false,
+     [](TrainingStep& s, Timeline* timeline) {
+       s.optimizer_.update(as<StepState>(s.device_state_));
+       mark(timeline);
+     },
+     [](const TrainingStep& s) {
+       // Parameters and moments read and written, gradients read.
+       const auto moments = static_cast<int64_t>(moments_of(s.optimizer_.options().kind));
+       const int64_t bytes = s.graph_.parameter_count() * 4 * (2 + 1 + 2 * moments);
+       return std::vector<PlanCall>{{"", "optimizer", -1, 0, bytes}};
+     }},
+    {"pack", false, [](TrainingStep& s, Timeline* timeline) { s.plan_->pack_weights(timeline); },
+     [](const TrainingStep& s) { return s.plan_->calls(Pass::pack); }},
+}};
+
+void TrainingStep::run_parts(bool of_batch) {
+  for (const Part& part : kParts) {
+    if (part.of_batch == of_batch) part.run(*this, nullptr);
+  }
 }
 
 std::optional<StepResult> TrainingStep::run(const Batch& batch, uint64_t step, float lr,
@@ -104,13 +138,13 @@ std::optional<StepResult> TrainingStep::run(const Batch& batch, uint64_t step, f
 
   const auto input = static_cast<size_t>(plan_->input_in_use());
   if (accumulates_) {
-    gradients_[input].run(stream_, [this] { compute_gradients(); });
+    gradients_[input].run(stream_, [this] { run_parts(true); });
     optimizer_.add_gradients(of.index == 0);
-    if (of.last()) update_.run(stream_, [this] { update(); });
+    if (of.last()) update_.run(stream_, [this] { run_parts(false); });
   } else {
     whole_step_[input].run(stream_, [this] {
-      compute_gradients();
-      update();
+      run_parts(true);
+      run_parts(false);
     });
   }
   copy_bytes(stream_, as<LossValues>(host_losses_) + slot, device_losses_.data(),
@@ -133,35 +167,18 @@ void TrainingStep::run_marked(const Batch& batch, uint64_t step, float lr, Timel
   timeline.mark();
   upload_->run(batch);
   timeline.mark();
-  plan_->forward(&timeline);
-  plan_->loss(class_weights_, as<LossValues>(device_losses_));
-  timeline.mark();
-  plan_->backward(&timeline);
-  optimizer_.update(as<StepState>(device_state_));
-  timeline.mark();
-  plan_->pack_weights(&timeline);
+  for (const Part& part : kParts) part.run(*this, &timeline);
   stream_.synchronize();
 }
 
 std::vector<StepCall> TrainingStep::calls() const {
-  std::vector<StepCall> list;
-  const auto add = [&](const std::string& pass, Pass which) {
-    for (PlanCall& call : plan_->calls(which)) list.push_back({pass, std::move(call)});
-  };
-  const auto bytes = [](const Tensor& tensor) {
-    return static_cast<int64_t>(tensor.whole().bytes());
-  };
-  const int64_t pixels = plan_->input().shape.elements();
-  list.push_back({"upload", {"", "upload", -1, 0, pixels + bytes(plan_->input())}});
-  add("forward", Pass::forward);
-  const int64_t scores = bytes(plan_->output());
-  list.push_back({"loss", {"", "loss", -1, 0, 2 * scores + bytes(plan_->labels())}});
-  add("backward", Pass::backward);
-  // Parameters and moments read and written, gradients read.
-  const bool adamw = optimizer_.options().kind == OptimizerKind::adamw;
-  list.push_back(
-      {"update", {"", "optimizer", -1, 0, graph_.parameter_count() * (adamw ? 28 : 20)}});
-  add("pack", Pass::pack);
+  const int64_t uploaded = plan_->input().shape.elements() + bytes_of(plan_->input());
+  std::vector<StepCall> list{{"upload", {"", "upload", -1, 0, uploaded}}};
+  for (const Part& part : kParts) {
+    for (PlanCall& call : part.calls(*this)) {
+      list.push_back({std::string(part.pass), std::move(call)});
+    }
+  }
   return list;
 }
 

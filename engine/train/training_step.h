@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/input/batch_upload.h"
@@ -89,9 +90,18 @@ class TrainingStep {
     Event done;
   };
 
+  /// What a step consists of after the upload, in this order: run, profiled and listed by it.
+  struct Part {
+    std::string_view pass;
+    bool of_batch;  // else once a step
+    void (*run)(TrainingStep& step, Timeline* timeline);
+    std::vector<PlanCall> (*calls)(const TrainingStep& step);
+  };
+  static const std::array<Part, 5> kParts;
+
   void compile();
-  void compute_gradients();
-  void update();
+  /// The parts of a batch, or those of a step.
+  void run_parts(bool of_batch);
   std::optional<StepResult> take(size_t slot);
 
   Graph graph_;
