@@ -1,5 +1,5 @@
 # cmake --install: the program, and where MACADAM_SHARED is on (the presets package and portable) also
-# the library with its headers, a CMake package (macadam::macadam) and a pkg-config file.
+# the libraries with their headers, a CMake package (macadam::macadam) and a pkg-config file.
 
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
@@ -17,8 +17,8 @@ if(NOT MACADAM_SHARED)
   return()
 endif()
 
-set_target_properties(macadam_shared PROPERTIES INSTALL_RPATH "$ORIGIN")
-install(TARGETS macadam_shared EXPORT macadam)
+set_target_properties(macadam_shared macadam_library PROPERTIES INSTALL_RPATH "$ORIGIN")
+install(TARGETS macadam_shared macadam_library EXPORT macadam)
 if(MACADAM_CPU STREQUAL "portable")
   install(DIRECTORY ${CMAKE_LIBRARY_OUTPUT_DIRECTORY}/glibc-hwcaps
           DESTINATION ${CMAKE_INSTALL_LIBDIR})
@@ -48,6 +48,6 @@ Name: macadam
 Description: Training and serving of semantic segmentation networks for driving scenes
 Version: @PROJECT_VERSION@
 Cflags: -std=c++20 -I${prefix}/@CMAKE_INSTALL_INCLUDEDIR@/macadam
-Libs: -L${libdir} -lmacadam
+Libs: -L${libdir} -lmacadam -lmacadam_kernels
 ]])
 install(FILES ${CMAKE_BINARY_DIR}/macadam.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

@@ -1,25 +1,35 @@
-# Everything below the command line as one shared library, libmacadam, and for the portable build the
-# same at higher levels of the instruction set. In lib/ beside the program lies libmacadam for x86-64-v2, and below
+# The rooms whose speed hangs on the instruction set as one shared library, and for the portable build
+# the same at higher levels. In lib/ beside the program lies libmacadam_kernels for x86-64-v2, and below
 # glibc-hwcaps/ those for v3 and v4, where glibc's dynamic loader looks first if the processor has them.
 # Each is built by itself, in a build folder of its own, so that no file can get another level's code.
+# On it stands libmacadam: the other rooms but the command line, for programs of others (Install.cmake).
 #
 # What of it is carried to another machine is `macadam` and `lib` beside it; that holds oneDNN too,
 # if it was fetched.
 
-set(rooms base image synth kernels engine models loader report run)
-list(TRANSFORM rooms PREPEND macadam_)
-list(TRANSFORM rooms REPLACE "(.+)" "$<TARGET_OBJECTS:\\1>" OUTPUT_VARIABLE objects)
-add_library(macadam_shared SHARED ${objects})
-target_link_libraries(macadam_shared PRIVATE ${rooms})  # for the libraries behind them
-# Before version 1 every minor version may change what programs are compiled against.
-set_target_properties(macadam_shared PROPERTIES
-  OUTPUT_NAME macadam EXPORT_NAME macadam LINKER_LANGUAGE CXX
-  VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
-target_include_directories(macadam_shared INTERFACE
+# macadam_shared_library(TARGET NAME ROOMS...)
+function(macadam_shared_library target name)
+  list(TRANSFORM ARGN PREPEND macadam_ OUTPUT_VARIABLE rooms)
+  list(TRANSFORM rooms REPLACE "(.+)" "$<TARGET_OBJECTS:\\1>" OUTPUT_VARIABLE objects)
+  add_library(${target} SHARED ${objects})
+  # Before version 1 every minor version may change what programs are compiled against.
+  set_target_properties(${target} PROPERTIES
+    OUTPUT_NAME ${name} EXPORT_NAME ${name} LINKER_LANGUAGE CXX
+    VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
+  # It calls its own copies of inline functions, not the program's, which are another level's.
+  target_link_options(${target} PRIVATE -Wl,-Bsymbolic-functions)
+endfunction()
+
+macadam_shared_library(macadam_shared macadam_kernels base image synth kernels)  # they call nothing above
+target_link_libraries(macadam_shared PRIVATE macadam_image macadam_synth macadam_kernels)
+
+macadam_shared_library(macadam_library macadam engine models loader report run)
+target_link_libraries(macadam_library PUBLIC macadam_shared)  # first, so that none of it is taken twice
+target_link_libraries(macadam_library PRIVATE macadam_run)
+target_include_directories(macadam_library INTERFACE
   $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}> $<INSTALL_INTERFACE:include/macadam>)
-target_compile_features(macadam_shared INTERFACE cxx_std_20)
-# It calls its own copies of inline functions, not the program's, which are another level's.
-target_link_options(macadam_shared PRIVATE -Wl,-Bsymbolic-functions)
+target_compile_features(macadam_library INTERFACE cxx_std_20)
+set_target_properties(macadam_library PROPERTIES BUILD_RPATH "$ORIGIN")
 if(NOT MACADAM_CPU STREQUAL "portable")  # one of its levels
   return()
 endif()

@@ -13,7 +13,7 @@ struct EpochRecord {
   int64_t epoch = 0;  // from 1
   int64_t step = 0;   // optimiser steps taken so far
   double train_loss = 0, val_loss = 0;
-  std::vector<Score> terms;      // of the loss, without weights: "train_ce", "val_ce" ...
+  std::vector<Score> terms{};    // of the loss, without weights: "train_ce", "val_ce" ...
   std::vector<Score> scores;     // of the validation split, the one that decides first
   double lr = 0;                 // of the last step
   double seconds = 0;            // training and validation

@@ -1,6 +1,6 @@
 #pragma once
 // The terms that a loss is the weighted sum of. Each is one structure here, which holds its name,
-// its parameters and its formula once, and a row in tests/kernels/loss_terms.cpp. Expressions,
+// its parameters and its formula once, and a row in tests/kernels/cases_loss.cpp. Expressions,
 // configuration keys and their documents, logs and the kernels of all backends follow from the two
 // lists at the end. Real is float in kernels, double in the reference.
 

@@ -97,8 +97,8 @@ TEST_F(Portable, TheProcessorsLevelIsLoaded) {
 TEST_F(Portable, NoFileHoldsCodeOfAHigherLevel) {
   const std::string build = MACADAM_BINARY_DIR;
   for (const auto& [file, higher] :
-       {std::pair{"/macadam", "%[yz]mm"}, std::pair{"/lib/libmacadam.so", "%[yz]mm"},
-        std::pair{"/lib/glibc-hwcaps/x86-64-v3/libmacadam.so", "%zmm|%k[0-7]"}}) {
+       {std::pair{"/macadam", "%[yz]mm"}, std::pair{"/lib/libmacadam_kernels.so", "%[yz]mm"},
+        std::pair{"/lib/glibc-hwcaps/x86-64-v3/libmacadam_kernels.so", "%zmm|%k[0-7]"}}) {
     const auto count = [&](const std::string& registers) {
       const ProgramResult lines =
           Program::shell(folder(), "objdump -d --no-show-raw-insn '" + build + file +
