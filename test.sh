@@ -61,7 +61,7 @@ if [[ ${1:-} == --isa ]]; then
   done
   for isa in $(instruction_sets build/release/macadam); do
     say "Tests with oneDNN limited to $isa"
-    ONEDNN_MAX_CPU_ISA=$isa run_tests build/release -LE 'isa|emulator|simulated'
+    ONEDNN_MAX_CPU_ISA=$isa run_tests build/release -LE 'isa|emulator|simulated|bench'
   done
   for build in v3 portable; do
     say "Tests of the build $build"

@@ -218,13 +218,12 @@ std::vector<ConvFault> check_convolution(
   const auto conv = ops.make(desc);
   const Expected expected(desc);
   const Shape vector{1, 1, 1, desc.out_channels};
-  std::array<Guarded, 9> buffers{
-      Guarded("x", desc.input, desc.dtype),         Guarded("y", desc.output(), desc.dtype),
-      Guarded("dy", desc.output(), desc.dtype),     Guarded("dx", desc.input, desc.dtype),
-      Guarded("w", desc.weights(), DType::f32),     Guarded("bias", vector, DType::f32),
-      Guarded("dw", desc.weights(), DType::f32),    Guarded("packed", conv->packed_bytes()),
-      Guarded("workspace", conv->workspace_bytes())};
-  auto& [x, y, dy, dx, w, bias, dw, packed, workspace] = buffers;
+  Guarded x("x", desc.input, desc.dtype), y("y", desc.output(), desc.dtype);
+  Guarded dy("dy", desc.output(), desc.dtype), dx("dx", desc.input, desc.dtype);
+  Guarded w("w", desc.weights(), DType::f32), bias("bias", vector, DType::f32);
+  Guarded dw("dw", desc.weights(), DType::f32), packed("packed", conv->packed_bytes());
+  Guarded workspace("workspace", conv->workspace_bytes());
+  const std::array<Guarded*, 9> buffers{&x, &y, &dy, &dx, &w, &bias, &dw, &packed, &workspace};
   const int in_group = desc.input.c / desc.groups;
   x.fill([](int n, int r, int q, int c) {
     return int64_t{image(n)} * x_row(r) * x_column(q) * x_channel(c);
@@ -245,7 +244,7 @@ std::vector<ConvFault> check_convolution(
   const auto run = [&](ConvPass pass, const auto& body) {
     if (before) before(pass, *conv);
     body();
-    for (Guarded& buffer : buffers) note(pass, buffer.damage());
+    for (Guarded* buffer : buffers) note(pass, buffer->damage());
   };
   run(ConvPass::forward, [&] {
     conv->pack(w.tensor(), desc.bias ? bias.tensor() : Tensor(), packed.data());
