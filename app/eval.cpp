@@ -143,8 +143,8 @@ std::string describe_view(const PhotoScoring& scoring, const ModelInfo& info) {
 
 std::string describe_size(const EvalOptions& options, const Result& evaluation) {
   const PhotoScores& scores = evaluation.scores;
-  const std::string size = scores.height > 0 ? fmt::format("{}x{}", scores.width, scores.height)
-                                             : std::string("each its own");
+  std::string size = scores.height > 0 ? fmt::format("{}x{}", scores.width, scores.height)
+                                       : std::string("each its own");
   if (!evaluation.scoring.at_label_size()) return size;
   return fmt::format("{}, the size of the labels{}", size,
                      is_pack(options.dataset) ? " in the pack" : "");

@@ -108,7 +108,7 @@ class ResultFolders {
   /// The file for the result of a photo; its folders are made.
   fs::path file(size_t kind, const fs::path& name) const {
     const fs::path folder = root_ / kinds_[kind].folder;
-    const fs::path file = path_of(kinds_[kind], name);
+    fs::path file = path_of(kinds_[kind], name);
     std::error_code error;
     fs::create_directories(file.parent_path(), error);
     if (error) {

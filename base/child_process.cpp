@@ -75,7 +75,7 @@ void write(int pipe, std::string_view text) {
   } catch (const std::bad_alloc&) {
     ::_exit(kOutOfMemory);
   } catch (const std::exception& error) {
-    write(pipe, {"", 1});  // no text of an exception holds a zero
+    write(pipe, {"\0", 1});  // no text of an exception holds a zero
     write(pipe, error.what());
     ::_exit(kThrew);
   }

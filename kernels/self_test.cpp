@@ -216,8 +216,8 @@ SelfTest self_test_convolutions(DType dtype, const fs::path& cache, bool look) {
   if (look) {
     if (auto known = remembered(file, identity)) return *known;
   }
-  const SelfTest test = self_test([](auto fault) { return cpu::make_conv_ops(std::move(fault)); },
-                                  convolutions(dtype));
+  SelfTest test = self_test([](auto fault) { return cpu::make_conv_ops(std::move(fault)); },
+                            convolutions(dtype));
   std::string text = fmt::format("{}\n{}\n", kFormatLine, identity);
   for (const SelfTestFault& fault : test.faults) text += line_of(fault);
   if (test.ended && !file.empty()) replace_cache_file(file, text + end_line(test));

@@ -67,12 +67,13 @@ void check_same(const std::string& key, const ParameterValue& now, const Paramet
     if (name != nullptr && old_name != nullptr) check_same(key, *name, *old_name, folder);
     for (const auto& [item, value] : *table) {
       const ParameterValue* old = find(*old_table, item);
-      if (old == nullptr) throw_other(key + "." + item, toml_text(value), "none", folder);
-      check_same(key + "." + item, value, *old, folder);
+      const std::string part = fmt::format("{}.{}", key, item);
+      if (old == nullptr) throw_other(part, toml_text(value), "none", folder);
+      check_same(part, value, *old, folder);
     }
     for (const auto& [item, value] : *old_table) {
       if (find(*table, item) == nullptr) {
-        throw_other(key + "." + item, "none", toml_text(value), folder);
+        throw_other(fmt::format("{}.{}", key, item), "none", toml_text(value), folder);
       }
     }
     return;

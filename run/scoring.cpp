@@ -127,6 +127,7 @@ PhotoScores score_photos(LoadedModel& model, const Dataset& dataset, const Label
     const std::vector<Image> images = views_of(sample, graphs, scoring, &fault);
     if (!fault.empty()) observer.on_fault(fault);
     std::vector<PhotoView> views;
+    views.reserve(images.size());
     for (const Image& image : images) views.push_back({image.pixels, image.height, image.width});
     predictor.run(views, labels.height, labels.width, false, prediction);
     count(labels.pixels, prediction.classes, scores.classes);
