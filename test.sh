@@ -59,6 +59,7 @@ if [[ ${1:-} == --isa ]]; then
     cmake --preset "$build" "${options[@]}"
     cmake --build --preset "$build"
   done
+  # Not the rehearsal of the GPU check (bench): what it rehearses needs bf16, which AVX2 has not.
   for isa in $(instruction_sets build/release/macadam); do
     say "Tests with oneDNN limited to $isa"
     ONEDNN_MAX_CPU_ISA=$isa run_tests build/release -LE 'isa|emulator|simulated|bench'

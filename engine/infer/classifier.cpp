@@ -87,6 +87,7 @@ void Classifier::fill(int place, const PhotoView& photo, int top, int left) {
 
 void Classifier::cut_back(const Buffer& masks, size_t place, int width,
                           std::span<uint8_t> wanted) const {
+  if (wanted.empty()) return;
   const auto row = static_cast<size_t>(batch_.w), columns = static_cast<size_t>(width);
   const uint8_t* from =
       reinterpret_cast<const uint8_t*>(masks.data()) + place * static_cast<size_t>(batch_.h) * row;

@@ -82,9 +82,10 @@ struct Error {
 };
 
 /// One a parameter. What nearly cancels (a convolution in front of a batch norm has no say in the
-/// scale) is measured by the largest gradient of the network: the more so where the CPU has no
-/// fused multiply-add.
+/// scale) is measured by the largest gradient of the network. By a larger part of it below AVX-512,
+/// where oneDNN sums in other orders: one random graph comes to 1.8 times the usual bound there.
 std::vector<Error> gradient_errors(const Parameters& got, const Parameters& wanted) {
+  const double part = cpu_has_bf16() ? 0.01 : 0.03;
   double largest = 0;
   for (size_t p = 0; p < wanted.size(); ++p) {
     if (!wanted.specs()[p].trainable()) continue;
@@ -95,7 +96,7 @@ std::vector<Error> gradient_errors(const Parameters& got, const Parameters& want
     const ParameterSpec& spec = wanted.specs()[p];
     const auto field = spec.trainable() ? Parameters::Field::gradient : Parameters::Field::value;
     const std::vector<float> a = got.read(p, field), b = wanted.read(p, field);
-    errors.push_back({distance(a, b), norm(b) + 0.03 * largest});
+    errors.push_back({distance(a, b), norm(b) + part * largest});
   }
   return errors;
 }
