@@ -13,8 +13,8 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "run/training_run.h"
-#include "synth/streets.h"
 #include "tests/base/temporary_folder.h"
+#include "tests/run/small_run.h"
 
 namespace macadam {
 namespace {
@@ -47,18 +47,8 @@ class Steps final : public RunObserver {
 
 /// A run `name` in `folder`, with an augmentation that draws of everything.
 Config config(const fs::path& folder, const std::string& name,
-              const std::vector<std::string>& more = {}) {
-  std::vector<std::string> overrides{"name=" + name};
-  overrides.insert(overrides.end(), more.begin(), more.end());
-  return parse_config(R"(network = "unet_mini"
-dataset = "streets"
-size = [32, 64]
-batch = 2
-precision = "fp32"
-device = "cpu"
-epochs = 3
-runs = "runs"
-augment = [
+              const std::vector<std::string>& overrides = {}) {
+  return testing::small_run(folder, name, R"(augment = [
   {name = "RandomScale", scale_limit = 0.5, p = 1},
   {name = "RandomCrop", class_uniform = 0.5},
   {name = "HorizontalFlip"},
@@ -67,7 +57,7 @@ augment = [
   {name = "Blur", p = 0.3},
 ]
 )",
-                      (folder / "run.toml").string(), overrides);
+                            overrides);
 }
 
 /// The losses of all steps, exactly as logged.
@@ -83,12 +73,8 @@ std::vector<std::string> step_losses(const fs::path& folder, const std::string& 
 
 class ResumedRun : public ::testing::Test {
  protected:
-  ResumedRun() { streets(folder_.path()); }
+  ResumedRun() { testing::write_small_streets(folder_.path(), 2 * kBatches); }
 
-  static void streets(const fs::path& folder) {
-    write_streets(folder / "streets",
-                  {.train_images = 8, .val_images = 4, .height = 32, .width = 64});
-  }
   std::vector<std::string> train(const std::string& name,
                                  const std::vector<std::string>& more = {}) {
     RunObserver observer;

@@ -12,8 +12,8 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/text.h"
-#include "synth/streets.h"
 #include "tests/base/temporary_folder.h"
+#include "tests/run/small_run.h"
 
 namespace macadam {
 namespace {
@@ -36,22 +36,10 @@ const auto kNever = [] { return false; };
 
 class TrainingRuns : public ::testing::Test {
  protected:
-  TrainingRuns() {
-    write_streets(folder_ / "streets",
-                  {.train_images = 6, .val_images = 4, .height = 32, .width = 64});
-  }
+  TrainingRuns() { testing::write_small_streets(folder_.path(), 6); }
 
   Config config(const std::string& name, const std::string& more = "") const {
-    return parse_config(R"(network = "unet_mini"
-dataset = "streets"
-size = [32, 64]
-batch = 2
-precision = "fp32"
-device = "cpu"
-epochs = 3
-runs = "runs"
-name = ")" + name + "\"\n" + more,
-                        (folder_ / "run.toml").string(), {});
+    return testing::small_run(folder_.path(), name, more);
   }
   std::filesystem::path file(const std::string& run, const std::string& name) const {
     return folder_.path() / "runs" / run / name;
