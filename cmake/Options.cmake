@@ -27,7 +27,9 @@ if(MACADAM_SANITIZE)
   # Instrumented code makes GCC 12 see uninitialised members in the standard library.
   target_compile_options(macadam_flags INTERFACE
     $<$<CXX_COMPILER_ID:GNU>:$<$<COMPILE_LANGUAGE:CXX>:-Wno-maybe-uninitialized>>
-    $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${MACADAM_SANITIZE} -fno-omit-frame-pointer>)
+    $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${MACADAM_SANITIZE} -fno-omit-frame-pointer>
+    # A finding of UndefinedBehaviorSanitizer ends the test, as one of AddressSanitizer does.
+    $<$<COMPILE_LANGUAGE:CXX>:-fno-sanitize-recover=undefined>)
   target_link_options(macadam_flags INTERFACE -fsanitize=${MACADAM_SANITIZE})
 endif()
 target_link_libraries(macadam_flags INTERFACE OpenMP::OpenMP_CXX Threads::Threads fmt::fmt)
