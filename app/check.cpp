@@ -58,7 +58,7 @@ nlohmann::json to_json(const CheckReport& report) {
       weights[std::string(name_of(weighting))] = class_weights(weighting, split.classes);
     }
     out["splits"].push_back({{"split", split.split},
-                             {"labelled", split.labelled},
+                             {"labelled", split.labeled},
                              {"samples", split.samples},
                              {"height", {split.min_height, split.max_height}},
                              {"width", {split.min_width, split.max_width}},
@@ -105,7 +105,7 @@ void print_report(const CheckReport& report) {
     print("{}", pad_right(report.labels.class_names[static_cast<size_t>(c)], 16));
     for (const SplitReport& split : report.splits) {
       print("{}",
-            pad_left(split.labelled ? fmt::format("{:.3f} %", 100 * split.share(c)) : "-", 12));
+            pad_left(split.labeled ? fmt::format("{:.3f} %", 100 * split.share(c)) : "-", 12));
     }
     print("\n");
   }
@@ -117,7 +117,7 @@ void print_report(const CheckReport& report) {
         s.split, s.samples, extent(s.min_width, s.max_width), extent(s.min_height, s.max_height),
         s.mean[0], s.mean[1], s.mean[2], s.std[0], s.std[1], s.std[2], s.sequences.size());
   }
-  if (report.splits.front().labelled_pixels() > 0) print_class_weights(report.splits.front());
+  if (report.splits.front().labeled_pixels() > 0) print_class_weights(report.splits.front());
   for (size_t i = 0; i < report.issues.size() && i < kShownIssues; ++i) {
     const CheckIssue& issue = report.issues[i];
     print("{}: {}{}{}\n", issue.severity == CheckIssue::Severity::error ? "error" : "warning",

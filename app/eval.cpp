@@ -176,11 +176,11 @@ std::vector<std::string> notes_on(const EvalOptions& options, const Result& eval
 /// What is to be known before a score is read: labels of one class, or of none.
 std::optional<std::string> lack_of_classes(const EvalOptions& options, const ModelInfo& info,
                                            const SegmentationMetrics& metrics) {
-  const auto labelled = [](const ClassMetrics& c) { return c.label_pixels > 0; };
-  const auto count = std::ranges::count_if(metrics.classes, labelled);
+  const auto labeled = [](const ClassMetrics& c) { return c.label_pixels > 0; };
+  const auto count = std::ranges::count_if(metrics.classes, labeled);
   if (count > 1) return std::nullopt;
   if (count == 0) return fmt::format("no pixel of the split {} is labelled", options.split);
-  const auto only = std::ranges::find_if(metrics.classes, labelled) - metrics.classes.begin();
+  const auto only = std::ranges::find_if(metrics.classes, labeled) - metrics.classes.begin();
   return fmt::format(
       "every labelled pixel of the split {} is \"{}\": the means say nothing of other classes",
       options.split, info.class_names[static_cast<size_t>(only)]);

@@ -183,7 +183,7 @@ void write_results(const ResultFolders& folders, const PredictOptions& options,
   }
   plane.pixels = prediction.classes;
   write_png(folders.file(0, name), to_file_ids(plane, info.inverse_ids));
-  write_png(folders.file(1, name), colourise(plane, info.palette));
+  write_png(folders.file(1, name), colorize(plane, info.palette));
   if (options.overlay) {
     write_png(folders.file(2, name), overlay(photo, plane, info.palette));
   }

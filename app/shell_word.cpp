@@ -12,9 +12,9 @@ namespace macadam {
 namespace {
 
 bool is_plain(unsigned char c) {
-  constexpr std::string_view harmless = "_-./=:,+@%";
+  constexpr std::string_view kHarmless = "_-./=:,+@%";
   return (c < 0x80 && std::isalnum(c) != 0) ||
-         harmless.find(static_cast<char>(c)) != std::string_view::npos;
+         kHarmless.find(static_cast<char>(c)) != std::string_view::npos;
 }
 
 }  // namespace

@@ -297,7 +297,7 @@ void Fields::extent(const Field& field, Extent& value, int most) {
                 }});
 }
 
-void Fields::colour(const Field& field, Rgb& value) {
+void Fields::color(const Field& field, Rgb& value) {
   visit(field, {"an integer from 0 to 255, or a list of three: red, green, blue",
                 [&](const GivenValue& given) {
                   if (!std::holds_alternative<ParameterList>(given.value().value)) {

@@ -168,7 +168,7 @@ class Fields {
   void whole_range(const Field& field, int& low, int& high, int from, int least, int most);
   void extent(const Field& field, Extent& value, int most);
   /// Bytes R, G, B; a single number stands for all.
-  void colour(const Field& field, Rgb& value);
+  void color(const Field& field, Rgb& value);
   /// A byte, or "none" for kKeepLabel if `optional`.
   void label(const Field& field, int& value, bool optional);
 };

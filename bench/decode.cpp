@@ -63,7 +63,7 @@ std::vector<uint8_t> photograph(const std::vector<uint8_t>& scene) {
 }
 
 struct Files {
-  File png, grey_png, jpeg;
+  File png, gray_png, jpeg;
   Image ids, colors, overlay;  // what predict writes
 };
 
@@ -75,7 +75,7 @@ Files make_files() {
   stbi_write_png_compression_level = 6;
   stbi_write_png_to_func(append, &files.png, kWidth, kHeight, 3, photo.data(), 3 * kWidth);
   stbi_write_force_png_filter = 0;
-  stbi_write_png_to_func(append, &files.grey_png, kWidth, kHeight, 1, scene.labels.data(), kWidth);
+  stbi_write_png_to_func(append, &files.gray_png, kWidth, kHeight, 1, scene.labels.data(), kWidth);
   stbi_write_jpg_to_func(append, &files.jpeg, kWidth, kHeight, 3, photo.data(), 90);
   stbi_write_force_png_filter = -1;
   stbi_write_png_compression_level = 8;  // as it comes
@@ -167,7 +167,7 @@ void require_same(const Image& ours, const Image& theirs, const std::string& wha
 }
 
 void add_all() {
-  const File &png = files().png, &mask = files().grey_png, &jpeg = files().jpeg;
+  const File &png = files().png, &mask = files().gray_png, &jpeg = files().jpeg;
   const auto rgb = [](const File& file) { return decode_rgb(file, "photo"); };
   const auto labels = [](const File& file) { return decode_labels(file, "mask"); };
   require_same(rgb(png), by_stb(png, 3), "stb_image, PNG");

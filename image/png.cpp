@@ -50,9 +50,9 @@ bool depth_allowed(uint8_t color, int bits) {
 
 int PngHeader::samples() const {
   switch (color) {
-    case PngColor::grey:
+    case PngColor::gray:
     case PngColor::palette: return 1;
-    case PngColor::grey_alpha: return 2;
+    case PngColor::gray_alpha: return 2;
     case PngColor::rgb: return 3;
     case PngColor::rgba: return 4;
   }

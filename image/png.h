@@ -10,7 +10,7 @@
 
 namespace macadam {
 
-enum class PngColor : uint8_t { grey = 0, rgb = 2, palette = 3, grey_alpha = 4, rgba = 6 };
+enum class PngColor : uint8_t { gray = 0, rgb = 2, palette = 3, gray_alpha = 4, rgba = 6 };
 
 /// What stands before a row (table 9.1).
 enum class PngFilter : uint8_t { none = 0, sub = 1, up = 2, average = 3, paeth = 4 };
@@ -18,7 +18,7 @@ enum class PngFilter : uint8_t { none = 0, sub = 1, up = 2, average = 3, paeth =
 struct PngHeader {
   uint32_t width = 0, height = 0;
   int bits = 0;  // a sample: 1, 2, 4, 8 or 16, as the colour type allows
-  PngColor color = PngColor::grey;
+  PngColor color = PngColor::gray;
   bool interlaced = false;
 
   /// Samples a pixel; an index of a palette is one.

@@ -31,7 +31,7 @@ uint8_t* finish_chunk(uint8_t* chunk, std::string_view type, size_t length) {
 
 PngColor color_of(int channels) {
   switch (channels) {
-    case 1: return PngColor::grey;
+    case 1: return PngColor::gray;
     case 3: return PngColor::rgb;
     case 4: return PngColor::rgba;
     default: break;

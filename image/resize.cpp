@@ -43,9 +43,9 @@ std::vector<Tap> make_taps(int in, double origin, double extent, int out, Inside
   std::vector<Tap> taps;
   const double scale = extent / out;
   for (int target = inside.begin; target < inside.end; ++target) {
-    const double centre = std::clamp(origin + (target + 0.5) * scale - 0.5, 0.0, in - 1.0);
-    const int low = static_cast<int>(centre);
-    const int weight = static_cast<int>(std::lround((centre - low) * kOne));
+    const double center = std::clamp(origin + (target + 0.5) * scale - 0.5, 0.0, in - 1.0);
+    const int low = static_cast<int>(center);
+    const int weight = static_cast<int>(std::lround((center - low) * kOne));
     taps.push_back({low, std::min(low + 1, in - 1), weight});
   }
   return taps;

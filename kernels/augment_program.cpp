@@ -91,9 +91,9 @@ void AugmentBuilder::grid(int step_x, std::span<const float> ends_x, int step_y,
   append(std::as_bytes(ends_y));
 }
 
-void AugmentBuilder::radial(float k, float centre_x, float centre_y, Border border) {
+void AugmentBuilder::radial(float k, float center_x, float center_y, Border border) {
   add_map(CoordinateMap::Kind::radial, border).value = {
-      k, centre_x, centre_y, static_cast<float>(width_), static_cast<float>(height_)};
+      k, center_x, center_y, static_cast<float>(width_), static_cast<float>(height_)};
 }
 
 void AugmentBuilder::field(int spacing, int nodes_x, int nodes_y,

@@ -113,7 +113,7 @@ class AugmentBuilder {
             Border border);
   /// x' = cx + (x - mx) (1 + k r^2 + k r^4), where (mx, my) is the middle of the image, and r the
   /// distance from it in units of width and height. The same for y.
-  void radial(float k, float centre_x, float centre_y, Border border);
+  void radial(float k, float center_x, float center_y, Border border);
   /// Displacements (dx, dy) in pixels at nodes_y x nodes_x nodes, `spacing` pixels apart, the first
   /// at pixel (0, 0); bilinear between them. Requires nodes that cover the image.
   void field(int spacing, int nodes_x, int nodes_y, std::span<const float> displacements,

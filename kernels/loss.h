@@ -22,11 +22,11 @@ enum class AbsentClass : uint8_t {
 
 /// Whether a class with so many labelled pixels is one of those that the mean is over, and whether
 /// its loss is not 0 in any case.
-MACADAM_HD bool is_in_mean(AbsentClass absent, double labelled) {
-  return labelled > 0 || absent != AbsentClass::skip;
+MACADAM_HD bool is_in_mean(AbsentClass absent, double labeled) {
+  return labeled > 0 || absent != AbsentClass::skip;
 }
-MACADAM_HD bool has_loss(AbsentClass absent, double labelled) {
-  return labelled > 0 || absent == AbsentClass::suppress;
+MACADAM_HD bool has_loss(AbsentClass absent, double labeled) {
+  return labeled > 0 || absent == AbsentClass::suppress;
 }
 
 /// Terms of one loss at most.
@@ -100,7 +100,7 @@ class LossSums {
   /// Of the labelled pixels' weights, and how many they are.
   static constexpr int kWeights = 0, kPixels = 1;
   /// With region terms, each of all classes.
-  MACADAM_HD int labelled() const { return 2; }
+  MACADAM_HD int labeled() const { return 2; }
   MACADAM_HD int intersection() const { return 2 + classes_; }
   MACADAM_HD int predicted() const { return 2 + 2 * classes_; }
   MACADAM_HD int shared() const { return 2 + (has_regions() ? 3 * classes_ : 0); }

@@ -130,13 +130,13 @@ void add_sample(const SampleFacts& facts, const LabelSet& labels, SplitReport& r
       pixels[label] += facts.ids[id];
     }
   }
-  const uint64_t labelled = std::accumulate(pixels.begin(), pixels.end(), uint64_t{0});
+  const uint64_t labeled = std::accumulate(pixels.begin(), pixels.end(), uint64_t{0});
   for (size_t c = 0; c < pixels.size(); ++c) {
     if (pixels[c] == 0) continue;
     ClassFrequency& frequency = report.classes[c];
     frequency.pixels += pixels[c];
     ++frequency.images;
-    frequency.image_pixels += labelled;
+    frequency.image_pixels += labeled;
   }
   for (size_t c = 0; c < 3; ++c) {
     colors.sum[c] += static_cast<double>(facts.sum[c]);
@@ -209,7 +209,7 @@ void add_ids(const SampleFacts& facts, Ids& ids) {
 
 void find_absent_classes(const CheckReport& whole, const SplitReport& report, const Ids& ids,
                          const Dataset& dataset, std::vector<CheckIssue>& issues) {
-  if (report.samples == 0 || !report.labelled) return;
+  if (report.samples == 0 || !report.labeled) return;
   const LabelSet& labels = whole.labels;
   if (const auto lack = find_lack_of_classes(report.split, ids, labels, is_pack(dataset.root))) {
     const bool dummies = whole.layout == Layout::cityscapes && report.split == "test";
@@ -233,7 +233,7 @@ void add_pairing_issues(const SplitScan& scan, std::vector<CheckIssue>& issues) 
   for (const UnusableEntry& entry : scan.unusable) {
     issues.push_back({Severity::error, entry.what, entry.path.string()});
   }
-  if (is_unlabelled(scan)) {
+  if (is_unlabeled(scan)) {
     issues.push_back({Severity::warning,
                       fmt::format("split {} has no masks: its {} photos are not scored",
                                   scan.dataset.split, scan.without_mask.size()),
@@ -254,14 +254,14 @@ void add_pairing_issues(const SplitScan& scan, std::vector<CheckIssue>& issues) 
 
 /// What is looked at in a split: its pairs, or its photos where it has nothing else.
 const std::vector<Sample>& samples_of(const SplitScan& scan) {
-  return is_unlabelled(scan) ? scan.without_mask : scan.dataset.samples;
+  return is_unlabeled(scan) ? scan.without_mask : scan.dataset.samples;
 }
 
 /// The report of a split in which nothing was counted yet.
 SplitReport begin_report(const SplitScan& scan, const LabelSet& labels) {
   SplitReport report;
   report.split = scan.dataset.split;
-  report.labelled = !is_unlabelled(scan);
+  report.labeled = !is_unlabeled(scan);
   report.classes.resize(labels.class_names.size());
   std::set<std::string> sequences;
   for (const Sample& sample : samples_of(scan)) {
@@ -316,13 +316,13 @@ std::vector<SampleFacts> inspect_all(const std::vector<Entry>& entries, const La
 
 }  // namespace
 
-uint64_t SplitReport::labelled_pixels() const {
+uint64_t SplitReport::labeled_pixels() const {
   return std::accumulate(classes.begin(), classes.end(), uint64_t{0},
                          [](uint64_t sum, const ClassFrequency& c) { return sum + c.pixels; });
 }
 
 double SplitReport::share(int label) const {
-  const uint64_t all = labelled_pixels();
+  const uint64_t all = labeled_pixels();
   if (all == 0) return 0;
   return static_cast<double>(classes[static_cast<size_t>(label)].pixels) / static_cast<double>(all);
 }
@@ -352,7 +352,7 @@ CheckReport check_dataset(const std::filesystem::path& root, const LabelSet& wan
 
   std::vector<Entry> entries;
   for (size_t s = 0; s < scans.size(); ++s) {
-    const MaskCoding* masks = is_unlabelled(scans[s]) ? nullptr : &scans[s].dataset.masks;
+    const MaskCoding* masks = is_unlabeled(scans[s]) ? nullptr : &scans[s].dataset.masks;
     for (const Sample& sample : samples_of(scans[s])) entries.push_back({s, &sample, masks});
   }
   const std::vector<SampleFacts> facts = inspect_all(entries, labels, threads, strict, progress);

@@ -27,8 +27,8 @@ struct CheckIssue {
 /// What was found in one split. Pixels are counted at the masks' own size.
 struct SplitReport {
   std::string split;
-  bool labelled = true;  // false: photos alone (is_unlabelled), whose labels are not counted
-  int64_t samples = 0;   // readable pairs, or photos where these are alone
+  bool labeled = true;  // false: photos alone (is_unlabeled), whose labels are not counted
+  int64_t samples = 0;  // readable pairs, or photos where these are alone
   int min_height = 0, min_width = 0, max_height = 0, max_width = 0;
   std::vector<ClassFrequency> classes;  // one a class of the label set
   uint64_t ignored_pixels = 0;
@@ -36,7 +36,7 @@ struct SplitReport {
   std::array<double, 3> mean{}, std{};  // of R, G, B over all pixels, from 0 to 1
   std::vector<std::string> sequences;   // sorted, without repetition
 
-  uint64_t labelled_pixels() const;
+  uint64_t labeled_pixels() const;
   /// A class's pixels over all classes'; 0 where nothing is labelled.
   double share(int label) const;
 };
@@ -59,7 +59,7 @@ using Progress = std::function<void(int64_t, int64_t)>;
 /// Errors in the report: a photo without a mask, dead links and devices, files that cannot be read,
 /// differing sizes, unknown ids (the first a mask), an empty split, one whose labels show fewer
 /// than two classes (but for the dummies of Cityscapes' test split), one photo's content in two
-/// splits. Warnings: a mask without a photo, a split without masks (is_unlabelled), one content
+/// splits. Warnings: a mask without a photo, a split without masks (is_unlabeled), one content
 /// twice in a split, a sequence in two splits, a class without a pixel in a split, and unless
 /// `strict` (else an error) a JPEG with a fault that costs no pixel. Of a pack,
 /// checksums and class counts are verified instead. The report does not depend on the number of

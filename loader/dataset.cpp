@@ -323,7 +323,7 @@ std::vector<std::string> list_splits(const fs::path& root) {
   return names;
 }
 
-bool is_unlabelled(const SplitScan& scan) {
+bool is_unlabeled(const SplitScan& scan) {
   const std::string& split = scan.dataset.split;
   return scan.dataset.samples.empty() && !scan.without_mask.empty() && split != "train" &&
          split != "val" && split != kWholeSplit &&

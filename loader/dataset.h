@@ -82,7 +82,7 @@ std::string name_missing_mask(const Sample& sample);
 
 /// Whether a split is one of photos alone, to be predicted: none has a mask or what was taken for
 /// one, and neither training nor validation needs it.
-bool is_unlabelled(const SplitScan& scan);
+bool is_unlabeled(const SplitScan& scan);
 
 /// Looks for the photos and masks of `split`. A plain data set that is not divided is returned
 /// whole as "train", "val", "test" and kWholeSplit. Throws InputError when `root` is not a data

@@ -135,7 +135,7 @@ PackSummary write_pack(const fs::path& root, const LabelSet& labels, const fs::p
   PackSummary summary;
   for (const std::string& split : list_splits(root)) {
     const SplitScan scan = scan_split(root, split);
-    if (is_unlabelled(scan)) {
+    if (is_unlabeled(scan)) {
       summary.skipped.push_back(
           fmt::format("split {}, whose {} photos have no masks", split, scan.without_mask.size()));
     } else {

@@ -29,7 +29,7 @@ struct PackSummary {
 };
 
 /// Decodes every sample of every split of the data set `root` (a folder or a pack) once, but for
-/// splits without masks (is_unlabelled), which are left out, and writes `out`, completely or not at
+/// splits without masks (is_unlabeled), which are left out, and writes `out`, completely or not at
 /// all (base/files.h). The same data set and options give the same bytes for any number of
 /// threads. A sample that cannot be loaded is an InputError, the first of the data set's order, or
 /// with `skip_damaged` left out. `progress` gets the samples done and in all; an exception of it

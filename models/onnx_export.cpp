@@ -6,7 +6,7 @@
 
 #include "base/files.h"
 #include "base/json_text.h"
-#include "models/onnx/serialise.h"
+#include "models/onnx/serialize.h"
 #include "models/onnx/translate.h"
 
 namespace macadam {
@@ -49,7 +49,7 @@ void export_onnx(const std::filesystem::path& file, const Graph& graph,
   model.name = info.network;
   model.producer_version = info.macadam_version;
   model.metadata = metadata_of(info, graph.shape(graph.input()));
-  write_file_atomically(file, serialise(std::move(model), file.string()));
+  write_file_atomically(file, serialize(std::move(model), file.string()));
 }
 
 }  // namespace macadam

@@ -193,7 +193,7 @@ WeightImport::WeightImport(const std::filesystem::path& path, const NetworkSpec&
     used.insert(*tensor);
     if (!fits(file_->tensors()[*tensor].shape, p, scheme_.keras)) {
       if (part == WeightPart::head) {
-        report_.reinitialised.push_back(p.name);
+        report_.reinitialized.push_back(p.name);
       } else {
         wrong.push_back(p.name);
       }
@@ -273,9 +273,9 @@ std::string ImportReport::text() const {
     out += fmt::format("  {} not in the file, left as initialised: {}\n", missing.size(),
                        some(missing));
   }
-  if (!reinitialised.empty()) {
+  if (!reinitialized.empty()) {
     out += fmt::format("  the head has other classes in the file, and starts anew: {}\n",
-                       some(reinitialised));
+                       some(reinitialized));
   }
   if (!unused.empty()) {
     out +=

@@ -20,7 +20,7 @@ struct ImportReport {
   std::string file, format, scheme;                                // "PyTorch", "torchvision"
   size_t encoder_loaded = 0, decoder_loaded = 0, head_loaded = 0;  // parameters
   std::vector<std::string> missing;  // parameters that stay as they are, those without effect apart
-  std::vector<std::string> reinitialised;  // the head's, when the file has other classes
+  std::vector<std::string> reinitialized;  // the head's, when the file has other classes
   std::vector<std::string> unused;         // the file's tensors
 
   /// A few lines for people.

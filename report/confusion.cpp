@@ -81,7 +81,7 @@ std::string confusion_svg(std::span<const ClassScore> classes,
   }
   const auto chip = [&](double x, double y, size_t c) {
     svg.rect(x, y, 10, 10, "#9a9fa4");
-    svg.rect(x + 0.5, y + 0.5, 9, 9, hex(classes[c].colour));
+    svg.rect(x + 0.5, y + 0.5, 9, 9, hex(classes[c].color));
   };
   for (size_t c = 0; c < count; ++c) {
     const double x = left + cell * (static_cast<double>(c) + 0.5);
@@ -135,10 +135,10 @@ std::string confusion_svg(std::span<const ClassScore> classes,
   svg.text(20, (top + bottom) / 2, "true",
            {.size = 12, .anchor = "middle", .fill = "#555", .turn = -90});
 
-  constexpr int steps = 25;
+  constexpr int kSteps = 25;
   const double key = std::min(180.0, size), key_y = bottom + 32;
-  for (int i = 0; i < steps; ++i) {
-    svg.rect(left + key * i / steps, key_y, key / steps + 0.5, 8, shade((i + 0.5) / steps));
+  for (int i = 0; i < kSteps; ++i) {
+    svg.rect(left + key * i / kSteps, key_y, key / kSteps + 0.5, 8, shade((i + 0.5) / kSteps));
   }
   svg.text(left - 6, key_y + 8, "0%", {.size = 11, .anchor = "end", .fill = "#555"});
   svg.text(left + key + 6, key_y + 8, "100%", {.size = 11, .fill = "#555"});

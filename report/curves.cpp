@@ -31,7 +31,7 @@ constexpr double kPlotWidth = kWidth - kLeft - kRight;
 struct Series {
   std::string name;
   std::function<double(const EpochRecord&)> value;
-  const char* colour;
+  const char* color;
   const char* dashes;
 };
 
@@ -123,9 +123,9 @@ class Plot {
  private:
   double x_of(int64_t epoch) const {
     if (first_ == last_) return kLeft + kPlotWidth * 0.5;
-    constexpr double inset = 8;
-    return kLeft + inset +
-           (kPlotWidth - 2 * inset) * static_cast<double>(epoch - first_) /
+    constexpr double kInset = 8;
+    return kLeft + kInset +
+           (kPlotWidth - 2 * kInset) * static_cast<double>(epoch - first_) /
                static_cast<double>(last_ - first_);
   }
 
@@ -143,7 +143,7 @@ class Plot {
     std::vector<Svg::Point> run;
     std::vector<Svg::Point> all;
     const auto flush = [&] {
-      if (run.size() > 1) svg_.polyline(run, series.colour, 2, series.dashes);
+      if (run.size() > 1) svg_.polyline(run, series.color, 2, series.dashes);
       run.clear();
     };
     for (const EpochRecord& record : history_) {
@@ -157,7 +157,7 @@ class Plot {
     }
     flush();
     if (history_.size() <= 40) {
-      for (const Svg::Point& p : all) svg_.circle(p.x, p.y, 3, series.colour);
+      for (const Svg::Point& p : all) svg_.circle(p.x, p.y, 3, series.color);
     }
   }
 
@@ -180,7 +180,7 @@ class Plot {
       svg_.text(x, panel.top - 12, label, {.size = 12, .anchor = "end", .fill = kInk});
       // Wide enough for the broadest of the usual fonts.
       x -= 6.3 * static_cast<double>(label.size()) + 30;
-      svg_.polyline({{x, panel.top - 16}, {x + 24, panel.top - 16}}, series->colour, 2.5,
+      svg_.polyline({{x, panel.top - 16}, {x + 24, panel.top - 16}}, series->color, 2.5,
                     series->dashes);
       x -= 28;
     }
@@ -194,7 +194,7 @@ class Plot {
 
 /// A line for each score that any epoch has.
 std::vector<Series> scores_of(std::span<const EpochRecord> history) {
-  constexpr std::array<const char*, 4> kColours{kGreen, kPurple, kBlue, kVermilion};
+  constexpr std::array<const char*, 4> kColors{kGreen, kPurple, kBlue, kVermilion};
   constexpr std::array<const char*, 3> kDashes{"", "7 4", "2 3"};
   std::vector<Series> series;
   std::set<std::string> known;
@@ -205,7 +205,7 @@ std::vector<Series> scores_of(std::span<const EpochRecord> history) {
         const auto found = std::ranges::find(one.scores, name, &Score::name);
         return found == one.scores.end() ? NAN : found->value;
       };
-      series.push_back({title_of(score.name), value, kColours[series.size() % kColours.size()],
+      series.push_back({title_of(score.name), value, kColors[series.size() % kColors.size()],
                         kDashes[series.size() % kDashes.size()]});
     }
   }

@@ -64,7 +64,7 @@ int text_width(std::string_view text, int scale) {
   return characters == 0 ? 0 : (characters * kGlyphAdvance - 1) * scale;
 }
 
-void draw_text(Image& image, int x, int y, std::string_view text, const Rgb& colour, int scale) {
+void draw_text(Image& image, int x, int y, std::string_view text, const Rgb& color, int scale) {
   require(image.channels == 3 && scale >= 1, "an RGB image and scale >= 1");
   for (char c : text) {
     if (continues(c)) continue;
@@ -74,7 +74,7 @@ void draw_text(Image& image, int x, int y, std::string_view text, const Rgb& col
         if ((columns[static_cast<size_t>(column / scale)] >> (row / scale) & 1) == 0) continue;
         const int px = x + column, py = y + row;
         if (px < 0 || py < 0 || px >= image.width || py >= image.height) continue;
-        std::copy(colour.begin(), colour.end(), image.at(py, px));
+        std::copy(color.begin(), color.end(), image.at(py, px));
       }
     }
     x += kGlyphAdvance * scale;

@@ -18,6 +18,6 @@ int text_width(std::string_view text, int scale);
 
 /// Draws `text` with its top left corner at (x, y); what lies outside the picture is cut. Requires
 /// an RGB image and scale >= 1.
-void draw_text(Image& image, int x, int y, std::string_view text, const Rgb& colour, int scale);
+void draw_text(Image& image, int x, int y, std::string_view text, const Rgb& color, int scale);
 
 }  // namespace macadam

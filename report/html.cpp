@@ -83,7 +83,7 @@ footer { margin-top: 3rem; padding-top: .8rem; border-top: 1px solid var(--line)
 std::string hex(const Rgb& c) { return fmt::format("#{:02x}{:02x}{:02x}", c[0], c[1], c[2]); }
 
 std::string chip(const ClassScore& c) {
-  return fmt::format("<span class=\"chip\" style=\"background:{}\"></span>{}", hex(c.colour),
+  return fmt::format("<span class=\"chip\" style=\"background:{}\"></span>{}", hex(c.color),
                      escape_markup(c.name));
 }
 
@@ -195,8 +195,8 @@ std::string samples(const ReportData& d) {
     for (uint8_t index : prediction.pixels) present.set(index);
     pictures += fmt::format("<h3>{}</h3>\n<div class=\"sample\">\n", escape_markup(sample.name));
     pictures += picture(photo, "Photo", sample.name);
-    pictures += picture(colourise(truth, palette), "Truth", sample.name);
-    pictures += picture(colourise(prediction, palette), "Prediction", sample.name);
+    pictures += picture(colorize(truth, palette), "Truth", sample.name);
+    pictures += picture(colorize(prediction, palette), "Prediction", sample.name);
     pictures += picture(overlay(photo, prediction, palette), "Overlay", sample.name);
     pictures += "</div>\n";
   }

@@ -23,10 +23,10 @@ size_t valid_sequence(std::string_view text) {
     if ((byte(i) & 0xC0) != 0x80) return 0;
     code = code << 6 | (byte(i) & 0x3Fu);
   }
-  constexpr uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};
+  constexpr uint32_t kSmallest[] = {0, 0, 0x80, 0x800, 0x10000};
   const bool surrogate = code >= 0xD800 && code <= 0xDFFF;
   const bool forbidden = code == 0xFFFE || code == 0xFFFF || code > 0x10FFFF;
-  return code < smallest[size] || surrogate || forbidden ? 0 : size;
+  return code < kSmallest[size] || surrogate || forbidden ? 0 : size;
 }
 
 }  // namespace
@@ -55,7 +55,7 @@ std::string escape_markup(std::string_view text) {
 }
 
 std::string base64(std::span<const uint8_t> bytes) {
-  constexpr std::string_view digits =
+  constexpr std::string_view kDigits =
       "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   std::string result;
   result.reserve((bytes.size() + 2) / 3 * 4);
@@ -64,10 +64,10 @@ std::string base64(std::span<const uint8_t> bytes) {
     const uint32_t word = static_cast<uint32_t>(bytes[i]) << 16 |
                           (left > 1 ? static_cast<uint32_t>(bytes[i + 1]) << 8 : 0) |
                           (left > 2 ? static_cast<uint32_t>(bytes[i + 2]) : 0);
-    result += digits[word >> 18];
-    result += digits[word >> 12 & 63];
-    result += left > 1 ? digits[word >> 6 & 63] : '=';
-    result += left > 2 ? digits[word & 63] : '=';
+    result += kDigits[word >> 18];
+    result += kDigits[word >> 12 & 63];
+    result += left > 1 ? kDigits[word >> 6 & 63] : '=';
+    result += left > 2 ? kDigits[word & 63] : '=';
   }
   return result;
 }

@@ -12,17 +12,17 @@ namespace {}  // namespace
 
 std::vector<Rgb> palette_of(std::span<const ClassScore> classes) {
   std::vector<Rgb> palette;
-  for (const ClassScore& c : classes) palette.push_back(c.colour);
+  for (const ClassScore& c : classes) palette.push_back(c.color);
   return palette;
 }
 
-Image colourise(const Image& mask, std::span<const Rgb> palette) {
+Image colorize(const Image& mask, std::span<const Rgb> palette) {
   require(mask.channels == 1, "a mask of 1 channel");
   Image result(mask.height, mask.width, 3);
   for (size_t i = 0; i < mask.pixels.size(); ++i) {
     const uint8_t index = mask.pixels[i];
-    const Rgb& colour = index < palette.size() ? palette[index] : kIgnoredColour;
-    std::copy(colour.begin(), colour.end(), result.pixels.begin() + static_cast<ptrdiff_t>(3 * i));
+    const Rgb& color = index < palette.size() ? palette[index] : kIgnoredColor;
+    std::copy(color.begin(), color.end(), result.pixels.begin() + static_cast<ptrdiff_t>(3 * i));
   }
   return result;
 }

@@ -11,11 +11,11 @@
 
 namespace macadam {
 
-/// What colourise gives to pixels without a class.
-inline constexpr Rgb kIgnoredColour = {0, 0, 0};
+/// What colorize gives to pixels without a class.
+inline constexpr Rgb kIgnoredColor = {0, 0, 0};
 
 /// A mask of class indices (1 channel) in the colours of its classes.
-Image colourise(const Image& mask, std::span<const Rgb> palette);
+Image colorize(const Image& mask, std::span<const Rgb> palette);
 
 /// The photo with `opacity` (0 to 1) of the classes' colours over it; pixels without a class stay
 /// as they are. Requires a photo and a mask of the same size.

@@ -16,7 +16,7 @@ namespace macadam {
 
 struct ClassScore {
   std::string name;
-  Rgb colour{};
+  Rgb color{};
   double iou = 0, dice = 0;  ///< 0 to 1; NaN = the class is absent
   uint64_t label_pixels = 0;
 };

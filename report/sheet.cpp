@@ -14,10 +14,10 @@ namespace {
 
 constexpr Rgb kPaper = {255, 255, 255}, kInk = {34, 34, 34}, kFrame = {154, 159, 164};
 
-void fill(Image& image, int x0, int y0, int width, int height, const Rgb& colour) {
+void fill(Image& image, int x0, int y0, int width, int height, const Rgb& color) {
   for (int y = std::max(y0, 0); y < std::min(y0 + height, image.height); ++y) {
     for (int x = std::max(x0, 0); x < std::min(x0 + width, image.width); ++x) {
-      std::copy(colour.begin(), colour.end(), image.at(y, x));
+      std::copy(color.begin(), color.end(), image.at(y, x));
     }
   }
 }
@@ -90,7 +90,7 @@ Image picture_sheet(std::span<const std::vector<TitledPicture>> rows, std::span<
   for (const LegendEntry& entry : legend) {
     const int left = gap + entry.x, y = legend_top + entry.line * line;
     fill(sheet, left, y, 8 * scale, 8 * scale, kFrame);
-    fill(sheet, left + 1, y + 1, 8 * scale - 2, 8 * scale - 2, entry.score->colour);
+    fill(sheet, left + 1, y + 1, 8 * scale - 2, 8 * scale - 2, entry.score->color);
     draw_text(sheet, left + 12 * scale, y, entry.score->name, kInk, scale);
   }
   return sheet;
@@ -100,8 +100,8 @@ Image sample_sheet(const ReportSample& sample, std::span<const ClassScore> class
   const std::vector<Rgb> palette = palette_of(classes);
   const std::vector<TitledPicture> row{
       {"photo", sample.photo},
-      {"truth", colourise(sample.truth, palette)},
-      {"prediction", colourise(sample.prediction, palette)},
+      {"truth", colorize(sample.truth, palette)},
+      {"prediction", colorize(sample.prediction, palette)},
       {"overlay", overlay(sample.photo, sample.prediction, palette)}};
   const std::array<Image, 2> masks{sample.truth, sample.prediction};
   return picture_sheet({&row, 1}, masks, classes);

@@ -45,7 +45,7 @@ std::optional<float> number(std::string_view text) {
 }  // namespace
 
 std::vector<LossTerm> parse_loss(std::string_view expression, std::string_view where) {
-  constexpr std::string_view remedy = "write for example \"ce + dice\" or \"0.5*ce + dice\"";
+  constexpr std::string_view kRemedy = "write for example \"ce + dice\" or \"0.5*ce + dice\"";
   std::vector<LossTerm> terms;
   for (const std::string_view term : split(expression, '+')) {
     std::vector<std::string_view> factors = split(term, '*');
@@ -55,13 +55,13 @@ std::vector<LossTerm> parse_loss(std::string_view expression, std::string_view w
       const std::optional<float> factor = number(factors[0]);
       if (!factor || !std::isfinite(*factor) || *factor <= 0) {
         throw InputError(fmt::format("the loss term {} has no positive weight", quote(term)), where,
-                         remedy);
+                         kRemedy);
       }
       weight = *factor;
       factors.erase(factors.begin());
     }
     if (factors.size() != 1 || factors[0].empty()) {
-      throw InputError(fmt::format("{} is not a loss term", quote(term)), where, remedy);
+      throw InputError(fmt::format("{} is not a loss term", quote(term)), where, kRemedy);
     }
     std::vector<std::string> names;
     for (const LossTermInfo& info : loss_term_infos()) names.emplace_back(info.name);
@@ -73,10 +73,10 @@ std::vector<LossTerm> parse_loss(std::string_view expression, std::string_view w
     }
     const LossTerm parsed = loss_term(static_cast<int>(found - names.begin()), weight);
     if (std::ranges::find(terms, parsed.kind, &LossTerm::kind) != terms.end()) {
-      throw InputError(fmt::format("the loss '{}' occurs twice", *found), where, remedy);
+      throw InputError(fmt::format("the loss '{}' occurs twice", *found), where, kRemedy);
     }
     if (terms.size() == kMaxLossTerms) {
-      throw InputError(fmt::format("a loss has at most {} terms", kMaxLossTerms), where, remedy);
+      throw InputError(fmt::format("a loss has at most {} terms", kMaxLossTerms), where, kRemedy);
     }
     terms.push_back(parsed);
   }

@@ -129,7 +129,7 @@ bool same_place(const std::string& a, const std::string& b) {
 
 void check_same_classes(const std::vector<RunData::Class>& now,
                         const std::vector<RunData::Class>& before, const std::string& root) {
-  constexpr std::string_view remedy =
+  constexpr std::string_view kRemedyForClasses =
       "restore the classes, their order and their ids, or train under another name";
   const auto text = [](const RunData::Class& c) {
     return fmt::format("{} (ids {})", quote(c.name), fmt::join(c.ids, ", "));
@@ -138,12 +138,12 @@ void check_same_classes(const std::vector<RunData::Class>& now,
     if (now[i] == before[i]) continue;
     throw InputError(fmt::format("class {} is {}, but the run was begun with {}", i, text(now[i]),
                                  text(before[i])),
-                     root, remedy);
+                     root, kRemedyForClasses);
   }
   if (now.size() != before.size()) {
     throw InputError(fmt::format("there are {} classes, but the run was begun with {}", now.size(),
                                  before.size()),
-                     root, remedy);
+                     root, kRemedyForClasses);
   }
 }
 

@@ -31,7 +31,7 @@ std::optional<Dataset> open_test_split(const Config& config, Observer& observer)
     }
   }
   const SplitScan scan = scan_split(folder, "test");
-  if (!is_unlabelled(scan)) return open_dataset(folder, "test");
+  if (!is_unlabeled(scan)) return open_dataset(folder, "test");
   if (named) {
     throw InputError("the test split has no masks to be scored with", folder.string(),
                      "add them, or leave dataset.test out");

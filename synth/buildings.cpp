@@ -5,20 +5,17 @@ namespace macadam::synth {
 namespace {
 
 /// Facades include the colours of road, sky and foliage, so that colour alone tells little.
-constexpr std::array kPlaster = {
-    colour(0xD9CDB4), colour(0xC9B48F), colour(0xB8A78E), colour(0xE3DCCB), colour(0x8F8F8D),
-    colour(0x6F7073), colour(0xA8A9A6), colour(0xC98F6E), colour(0xB5675A), colour(0xD8B45F),
-    colour(0x9FB0BE), colour(0x7F98AE), colour(0x93A07E), colour(0xC7C9C4), colour(0x877A6C),
-    colour(0xE8E4DA), colour(0xB97F5A), colour(0x5C5A58)};
-constexpr std::array kBrick = {colour(0x8C4A38), colour(0xA05A42), colour(0x6E4438),
-                               colour(0x9C7B5E)};
-constexpr std::array kGlass = {colour(0x7C98B0), colour(0x8EA3B3), colour(0x5F7482),
-                               colour(0x9AA9A8)};
-constexpr std::array kTiles = {colour(0x7A3B2C), colour(0x8E4B36), colour(0x4B4744),
-                               colour(0x5B5350), colour(0x6A6A6E), colour(0x95573F)};
-constexpr std::array kAwnings = {colour(0xA83A32), colour(0x2F5F8A), colour(0x35664A),
-                                 colour(0xD8D2C0), colour(0x3A3A3C), colour(0xC79A35),
-                                 colour(0x7A2F5A)};
+constexpr std::array kPlaster = {color(0xD9CDB4), color(0xC9B48F), color(0xB8A78E), color(0xE3DCCB),
+                                 color(0x8F8F8D), color(0x6F7073), color(0xA8A9A6), color(0xC98F6E),
+                                 color(0xB5675A), color(0xD8B45F), color(0x9FB0BE), color(0x7F98AE),
+                                 color(0x93A07E), color(0xC7C9C4), color(0x877A6C), color(0xE8E4DA),
+                                 color(0xB97F5A), color(0x5C5A58)};
+constexpr std::array kBrick = {color(0x8C4A38), color(0xA05A42), color(0x6E4438), color(0x9C7B5E)};
+constexpr std::array kGlass = {color(0x7C98B0), color(0x8EA3B3), color(0x5F7482), color(0x9AA9A8)};
+constexpr std::array kTiles = {color(0x7A3B2C), color(0x8E4B36), color(0x4B4744),
+                               color(0x5B5350), color(0x6A6A6E), color(0x95573F)};
+constexpr std::array kAwnings = {color(0xA83A32), color(0x2F5F8A), color(0x35664A), color(0xD8D2C0),
+                                 color(0x3A3A3C), color(0xC79A35), color(0x7A2F5A)};
 
 struct Facade {
   Rgb wall, trim, base, sign;
@@ -39,7 +36,7 @@ Facade choose_facade(Random& random, District district) {
   if (district == District::offices ? kind < 0.45f : kind < 0.06f) {
     f.curtain = true;
     f.wall = random.tint(kGlass, 0.5f, 1.0f);
-    f.trim = random.chance(0.5f) ? colour(0x4A4E52) : colour(0xB8BCBE);
+    f.trim = random.chance(0.5f) ? color(0x4A4E52) : color(0xB8BCBE);
     f.floor_height = 3.5f;
     f.spacing = random.uniform(1.2f, 2.4f);
     f.window_width = f.spacing - 0.12f;
@@ -50,7 +47,7 @@ Facade choose_facade(Random& random, District district) {
   } else {
     f.brick = random.chance(0.22f);
     f.wall = f.brick ? random.tint(kBrick, 0.7f, 1.1f) : random.tint(kPlaster, 0.7f, 1.1f);
-    f.trim = random.chance(0.6f) ? colour(0xDDD8CC) : f.wall * random.uniform(0.5f, 0.8f);
+    f.trim = random.chance(0.6f) ? color(0xDDD8CC) : f.wall * random.uniform(0.5f, 0.8f);
     f.floor_height = random.uniform(2.8f, 3.6f);
     f.spacing = random.uniform(1.9f, 3.4f);
     f.window_width = random.uniform(0.4f, 0.58f) * f.spacing;
@@ -63,7 +60,7 @@ Facade choose_facade(Random& random, District district) {
       f.mullion = false;
     }
   }
-  f.base = random.chance(0.5f) ? f.wall * 0.7f : colour(0x8A867E);
+  f.base = random.chance(0.5f) ? f.wall * 0.7f : color(0x8A867E);
   f.shops = district != District::houses && random.chance(0.55f);
   f.sign = random.pick(kAwnings);
   f.ground_height =
@@ -267,7 +264,7 @@ float add_building(World& world, int which, float z0, float z1, float setback, D
                   random.uniform(0.4f, 1.0f);
   const float depth = random.uniform(9, 14);
   const Vec3 a = world.on_street(sign * line, 0, z0), b = world.on_street(sign * line, 0, z1);
-  const Vec3 along = normalised(b - a);
+  const Vec3 along = normalized(b - a);
   const Vec3 outward = Vec3{along.z, 0, -along.x} * -sign;
   const Vec3 back = outward * -depth;
   add_front(world, facade, a, b, outward);
@@ -296,22 +293,22 @@ float add_building(World& world, int which, float z0, float z1, float setback, D
       add_flat(world, make_frame(eave, along, {0, 1, 0}),
                {{0, 0}, {reach, 0}, {reach * 0.5f, peak}}, id::building, facade.wall, outward,
                2.0f);
-      const Vec3 slope_a = normalised(along * (reach * 0.5f) + Vec3{0, peak, 0});
-      const Vec3 slope_b = normalised(along * (-reach * 0.5f) + Vec3{0, peak, 0});
+      const Vec3 slope_a = normalized(along * (reach * 0.5f) + Vec3{0, peak, 0});
+      const Vec3 slope_b = normalized(along * (-reach * 0.5f) + Vec3{0, peak, 0});
       const float run = std::sqrt(reach * reach * 0.25f + peak * peak) + 0.3f;
       add_flat(world, make_frame(eave - slope_a * 0.4f + outward * 0.3f, back, slope_a),
                {{0, 0}, {depth, 0}, {depth, run}, {0, run}}, id::building, tiles,
-               normalised(Vec3{0, reach * 0.5f, 0} - along * peak), 4.0f);
+               normalized(Vec3{0, reach * 0.5f, 0} - along * peak), 4.0f);
       add_flat(world,
                make_frame(eave + along * reach - slope_b * 0.4f + outward * 0.3f, back, slope_b),
                {{0, 0}, {depth, 0}, {depth, run}, {0, run}}, id::building, tiles,
-               normalised(Vec3{0, reach * 0.5f, 0} + along * peak), 4.0f);
+               normalized(Vec3{0, reach * 0.5f, 0} + along * peak), 4.0f);
       top += peak * 0.6f;
     } else {
-      const Vec3 slope = normalised(back * 0.5f + Vec3{0, rise, 0});
+      const Vec3 slope = normalized(back * 0.5f + Vec3{0, rise, 0});
       const float run = std::sqrt(depth * depth * 0.25f + rise * rise) + 0.4f;
       const Vec3 eave = a + Vec3{0, facade.height, 0} - slope * 0.4f;
-      const Vec3 normal = normalised(outward * rise + Vec3{0, depth * 0.5f, 0});
+      const Vec3 normal = normalized(outward * rise + Vec3{0, depth * 0.5f, 0});
       add_flat(world, make_frame(eave, along, slope), {{0, 0}, {reach, 0}, {reach, run}, {0, run}},
                id::building, tiles, normal, 4.0f);
       for (int i = 0; i < 2; ++i) {  // gables
@@ -439,8 +436,8 @@ void add_wall(World& world, int which, float z0, float z1, float offset) {
 void add_fence(World& world, int which, float z0, float z1, float offset) {
   Random& random = world.random;
   const float height = random.uniform(0.9f, 2.0f);
-  constexpr std::array kPaints = {colour(0x2E3230), colour(0x6B6E6C), colour(0xC9C6BE),
-                                  colour(0x6A4E36), colour(0x31503C), colour(0x8A7458)};
+  constexpr std::array kPaints = {color(0x2E3230), color(0x6B6E6C), color(0xC9C6BE),
+                                  color(0x6A4E36), color(0x31503C), color(0x8A7458)};
   const Rgb base = random.pick(kPaints);
   const bool planks = random.chance(0.35f), mesh = !planks && random.chance(0.3f);
   const float period = planks ? 0.16f : random.uniform(0.13f, 0.2f);
@@ -482,13 +479,13 @@ void add_fence(World& world, int which, float z0, float z1, float offset) {
 void add_hedge(World& world, int which, float z0, float z1, float offset) {
   Random& random = world.random;
   const float height = random.uniform(0.8f, 1.9f), depth = random.uniform(0.6f, 1.2f);
-  constexpr std::array kHedges = {colour(0x3F5A26), colour(0x4C6230), colour(0x5C6B33)};
+  constexpr std::array kHedges = {color(0x3F5A26), color(0x4C6230), color(0x5C6B33)};
   const Rgb leaf = random.tint(kHedges, 0.9f, 1.4f);
   const float sign = which == 0 ? -1.0f : 1.0f;
   for (float z = z0; z < z1; z += 6) {
     const float end = std::min(z + 6, z1);
     const Vec3 a = world.on_street(offset, 0, z), b = world.on_street(offset, 0, end);
-    const Vec3 along = normalised(b - a);
+    const Vec3 along = normalized(b - a);
     const Vec3 out = Vec3{along.z, 0, -along.x} * sign;
     const float reach = length(b - a);
     struct Face {

@@ -3,8 +3,8 @@
 namespace macadam::synth {
 
 Frame make_frame(Vec3 origin, Vec3 along, Vec3 up) {
-  const Vec3 u = normalised(along);
-  const Vec3 v = normalised(up - u * dot(up, u));
+  const Vec3 u = normalized(along);
+  const Vec3 v = normalized(up - u * dot(up, u));
   return {origin, u, v};
 }
 
@@ -15,7 +15,7 @@ Canvas::Canvas(int height, int width, const Camera& camera)
       sin_roll_(sine(camera.roll)),
       cos_roll_(cosine(camera.roll)) {
   const size_t samples = static_cast<size_t>(height) * static_cast<size_t>(width);
-  colour_.resize(samples);
+  color_.resize(samples);
   depth_.resize(samples);
   label_.resize(samples);
   shadow_.resize(samples);
@@ -24,14 +24,14 @@ Canvas::Canvas(int height, int width, const Camera& camera)
   const float f = 1.0f / camera.focal;
   ray_x_ = {cos_roll_ * f, sin_roll_ * f, 0};
   ray_y_ = {sin_roll_ * f, -cos_roll_ * f, 0};
-  ray_origin_ = Vec3{0, 0, 1} - ray_x_ * camera.centre.x - ray_y_ * camera.centre.y;
+  ray_origin_ = Vec3{0, 0, 1} - ray_x_ * camera.center.x - ray_y_ * camera.center.y;
 }
 
 Vec2 Canvas::project(Vec3 point) const {
   const float scale = camera_.focal / point.z;
   const float x = point.x * scale, y = (point.y - camera_.height) * scale;
-  return {camera_.centre.x + cos_roll_ * x + sin_roll_ * y,
-          camera_.centre.y + sin_roll_ * x - cos_roll_ * y};
+  return {camera_.center.x + cos_roll_ * x + sin_roll_ * y,
+          camera_.center.y + sin_roll_ * x - cos_roll_ * y};
 }
 
 void Canvas::outline(const Frame& frame, std::span<const Vec2> corners,

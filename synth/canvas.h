@@ -17,7 +17,7 @@ inline constexpr float kNearPlane = 0.3f;
 /// A pinhole camera that looks along +z from (0, height, 0). Lengths in samples.
 struct Camera {
   float focal = 1000;
-  Vec2 centre;          ///< where the horizon is straight ahead
+  Vec2 center;          ///< where the horizon is straight ahead
   float height = 1.4f;  ///< metres above the ground
   float roll = 0;       ///< radians
 };
@@ -63,7 +63,7 @@ class Canvas {
   void polygon(const Frame& frame, std::span<const Vec2> corners, uint8_t id, Shader&& shade) {
     scan(frame, corners, [&](size_t i, float inverse, const auto& hit) {
       if (inverse <= depth_[i]) return;
-      if (!shade(hit(), colour_[i])) return;
+      if (!shade(hit(), color_[i])) return;
       depth_[i] = inverse;
       label_[i] = id;
     });
@@ -93,7 +93,7 @@ class Canvas {
     scan(ground_frame(), corners, [&](size_t i, float inverse, const auto& hit) {
       if (inverse <= depth_[i]) return;
       label_[i] = shade(hit(), static_cast<float>(shadow_[i]) / 255.0f,
-                        static_cast<float>(occlusion_[i]) / 255.0f, colour_[i]);
+                        static_cast<float>(occlusion_[i]) / 255.0f, color_[i]);
       depth_[i] = inverse;
     });
   }
@@ -110,7 +110,7 @@ class Canvas {
   Vec2 project(Vec3 point) const;
   Vec3 ray(float x, float y) const { return ray_origin_ + ray_x_ * x + ray_y_ * y; }
 
-  std::span<Rgb> colour() { return colour_; }
+  std::span<Rgb> color() { return color_; }
   std::span<uint8_t> label() { return label_; }
   std::span<const float> inverse_depth() const { return depth_; }
 
@@ -126,7 +126,7 @@ class Canvas {
   Camera camera_;
   float sin_roll_, cos_roll_;
   Vec3 ray_origin_, ray_x_, ray_y_;
-  std::vector<Rgb> colour_;
+  std::vector<Rgb> color_;
   std::vector<float> depth_;  ///< 1 / z, 0 = nothing yet
   std::vector<uint8_t> label_, shadow_, occlusion_;
   std::vector<Vec2> outline_;
@@ -218,14 +218,14 @@ void Canvas::capsule(Vec3 a, float ra, Vec3 b, float rb, uint8_t id, Shader&& sh
       const float bulge = std::sqrt(1.0f - distance2 / (radius * radius));
       const float nearer = inverse * (1.0f + mix(ra, rb, t) * bulge * inverse);
       if (nearer <= depth_[i]) continue;
-      const float metres = 1.0f / (camera_.focal * inverse);
+      const float meters = 1.0f / (camera_.focal * inverse);
       const RoundHit hit{(from.x * perpendicular.x + from.y * perpendicular.y) / radius,
                          t,
-                         p.x * metres,
-                         p.y * metres,
-                         metres,
+                         p.x * meters,
+                         p.y * meters,
+                         meters,
                          {from.x / radius, -from.y / radius, -bulge}};
-      if (!shade(hit, colour_[i])) continue;
+      if (!shade(hit, color_[i])) continue;
       depth_[i] = nearer;
       label_[i] = id;
     }
@@ -235,20 +235,20 @@ void Canvas::capsule(Vec3 a, float ra, Vec3 b, float rb, uint8_t id, Shader&& sh
 template <class Shader>
 void Canvas::blob(Vec3 middle, float radius, uint8_t id, Shader&& shade) {
   if (middle.z < 1.0f) return;
-  const Vec2 centre = project(middle);
+  const Vec2 center = project(middle);
   const float inverse = 1.0f / middle.z;
   const float r = camera_.focal * radius * inverse;
   const float w = static_cast<float>(width_), h = static_cast<float>(height_);
-  if (centre.x + r <= 0 || centre.x - r >= w || centre.y + r <= 0 || centre.y - r >= h) return;
-  const int x0 = static_cast<int>(std::max(centre.x - r, 0.0f));
-  const int y0 = static_cast<int>(std::max(centre.y - r, 0.0f));
-  const int x1 = static_cast<int>(std::min(centre.x + r + 1.0f, w));
-  const int y1 = static_cast<int>(std::min(centre.y + r + 1.0f, h));
-  const float metres = middle.z / camera_.focal;
+  if (center.x + r <= 0 || center.x - r >= w || center.y + r <= 0 || center.y - r >= h) return;
+  const int x0 = static_cast<int>(std::max(center.x - r, 0.0f));
+  const int y0 = static_cast<int>(std::max(center.y - r, 0.0f));
+  const int x1 = static_cast<int>(std::min(center.x + r + 1.0f, w));
+  const int y1 = static_cast<int>(std::min(center.y + r + 1.0f, h));
+  const float meters = middle.z / camera_.focal;
   for (int y = y0; y < y1; ++y) {
     for (int x = x0; x < x1; ++x) {
-      const Vec2 p = {static_cast<float>(x) + 0.5f - centre.x,
-                      static_cast<float>(y) + 0.5f - centre.y};
+      const Vec2 p = {static_cast<float>(x) + 0.5f - center.x,
+                      static_cast<float>(y) + 0.5f - center.y};
       const float q2 = (p.x * p.x + p.y * p.y) / (r * r);
       if (q2 >= 1.0f) continue;
       const size_t i =
@@ -256,9 +256,9 @@ void Canvas::blob(Vec3 middle, float radius, uint8_t id, Shader&& shade) {
       const float bulge = std::sqrt(1.0f - q2);
       const float nearer = inverse * (1.0f + radius * bulge * inverse);
       if (nearer <= depth_[i]) continue;
-      const RoundHit hit{std::sqrt(q2), 0,      p.x * metres,
-                         p.y * metres,  metres, {p.x / r, -p.y / r, -bulge}};
-      if (!shade(hit, colour_[i])) continue;
+      const RoundHit hit{std::sqrt(q2), 0,      p.x * meters,
+                         p.y * meters,  meters, {p.x / r, -p.y / r, -bulge}};
+      if (!shade(hit, color_[i])) continue;
       depth_[i] = nearer;
       label_[i] = id;
     }

@@ -110,7 +110,7 @@ void compress(std::vector<Rgb>& picture, int height, int width, float step) {
 void develop(const World& world, Random& random, Canvas& canvas, int height, int width,
              uint8_t* rgb, uint8_t* labels) {
   const Light& light = world.light;
-  const std::span<const Rgb> colours = canvas.colour();
+  const std::span<const Rgb> colors = canvas.color();
   const std::span<const uint8_t> ids = canvas.label();
   const std::span<const float> depth = canvas.inverse_depth();
   const size_t stride = static_cast<size_t>(canvas.width());
@@ -125,7 +125,7 @@ void develop(const World& world, Random& random, Canvas& canvas, int height, int
       for (size_t s : block) {
         const float haze = depth[s] > 0 ? 1.0f - exponential(-light.fog_density / depth[s]) : 0.0f;
         // Lamps and the sun are clipped before they are averaged, as a sensor does.
-        const Rgb c = mix(colours[s], light.fog, haze);
+        const Rgb c = mix(colors[s], light.fog, haze);
         sum = sum + Rgb{std::min(c.r, 4.0f), std::min(c.g, 4.0f), std::min(c.b, 4.0f)};
       }
       const size_t o = static_cast<size_t>(y) * static_cast<size_t>(width) + static_cast<size_t>(x);
@@ -160,8 +160,8 @@ void develop(const World& world, Random& random, Canvas& canvas, int height, int
       Rgb& c =
           picture[static_cast<size_t>(y) * static_cast<size_t>(width) + static_cast<size_t>(x)];
       Rgb e = c * balance * (1.0f - vignette * (dx * dx + dy * dy)) + Rgb{veil, veil, veil};
-      const float grey = luminance(e);
-      e = mix(Rgb{grey, grey, grey}, e, saturation);
+      const float gray = luminance(e);
+      e = mix(Rgb{gray, gray, gray}, e, saturation);
       const uint32_t h = hash(x + salt, y), g = hash(y - salt, x);
       const auto grain = [&](uint32_t bits) {
         const uint32_t total =

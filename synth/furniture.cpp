@@ -4,8 +4,8 @@ namespace macadam::synth {
 
 namespace {
 
-constexpr std::array kPoles = {colour(0x7C7F80), colour(0x55595A), colour(0x9DA0A0),
-                               colour(0x3A4A40), colour(0x2A2B2C), colour(0x6A5A48)};
+constexpr std::array kPoles = {color(0x7C7F80), color(0x55595A), color(0x9DA0A0),
+                               color(0x3A4A40), color(0x2A2B2C), color(0x6A5A48)};
 
 void add_rod(World& world, Vec3 a, float ra, Vec3 b, float rb, Rgb paint, uint8_t label) {
   world.solid.push_back(
@@ -58,23 +58,23 @@ std::vector<Vec2> round_plate(float radius, int corners, float turn) {
 /// Towards the camera, a little turned.
 Vec3 facing(World& world, Vec3 from) {
   const float turn = world.random.uniform(-0.3f, 0.3f);
-  const Vec3 back = normalised({-from.x * 0.4f, 0, -from.z});
-  return normalised({back.x + turn * 0.5f, 0, back.z});
+  const Vec3 back = normalized({-from.x * 0.4f, 0, -from.z});
+  return normalized({back.x + turn * 0.5f, 0, back.z});
 }
 
 void add_sign_plate(World& world, Vec3 middle, Vec3 normal, float size) {
   Random& random = world.random;
   const bool behind = random.chance(0.2f);
   const int kind = random.integer(0, 6);
-  const Rgb white = colour(0xE8E8E4), red = colour(0xB0202A), blue = colour(0x1F4F9A);
-  const Rgb yellow = colour(0xE0B020), grey = colour(0x6E7274), dark = colour(0x1A1A1A);
+  const Rgb white = color(0xE8E8E4), red = color(0xB0202A), blue = color(0x1F4F9A);
+  const Rgb yellow = color(0xE0B020), gray = color(0x6E7274), dark = color(0x1A1A1A);
   const int salt = random.integer(0, 999);
   const auto light = [&world, normal](Rgb albedo, float visible) {
     return world.light.lit(albedo, normal, visible) + albedo * 0.06f;
   };
   if (behind) {
     add_plate(world, middle, normal, round_plate(size, 16, 0), id::traffic_sign,
-              [=](const Hit&, float visible) { return light(grey, visible); });
+              [=](const Hit&, float visible) { return light(gray, visible); });
     return;
   }
   switch (kind) {
@@ -136,7 +136,7 @@ void add_sign_plate(World& world, Vec3 middle, Vec3 normal, float size) {
 }
 
 void add_light_box(World& world, Vec3 middle, Vec3 normal, int state) {
-  const Rgb shell = colour(0x1B1D1C);
+  const Rgb shell = color(0x1B1D1C);
   const Vec3 side = {-normal.z, 0, normal.x};
   // A back plate with depth: the sides are seen at an angle.
   for (float s : {-1.0f, 1.0f}) {
@@ -179,8 +179,7 @@ void add_lamp(World& world, Vec3 foot, float towards_road) {
 void add_sign(World& world, Vec3 foot) {
   Random& random = world.random;
   const float height = random.uniform(2.2f, 2.8f), size = random.uniform(0.3f, 0.42f);
-  add_rod(world, foot, 0.035f, foot + Vec3{0, height + size, 0}, 0.035f, colour(0x8A8D8E),
-          id::pole);
+  add_rod(world, foot, 0.035f, foot + Vec3{0, height + size, 0}, 0.035f, color(0x8A8D8E), id::pole);
   const Vec3 normal = facing(world, foot);
   const Vec3 middle = foot + Vec3{0, height, 0} + normal * 0.05f;
   add_sign_plate(world, middle, normal, size);
@@ -190,8 +189,8 @@ void add_sign(World& world, Vec3 foot) {
 
 void add_direction_board(World& world, Vec3 foot, float towards_road) {
   Random& random = world.random;
-  constexpr std::array kBoards = {colour(0x1F4F9A), colour(0xD9B02A), colour(0xE4E4E0),
-                                  colour(0x2F6B45)};
+  constexpr std::array kBoards = {color(0x1F4F9A), color(0xD9B02A), color(0xE4E4E0),
+                                  color(0x2F6B45)};
   const Rgb board = random.pick(kBoards);
   const float half = random.uniform(0.8f, 1.7f), tall = random.uniform(0.4f, 1.0f);
   const float height = random.uniform(2.6f, 4.6f);
@@ -199,10 +198,9 @@ void add_direction_board(World& world, Vec3 foot, float towards_road) {
   const Vec3 middle = foot + Vec3{-towards_road * half * 0.2f, height, 0};
   for (float s : {-0.6f, 0.6f}) {
     add_rod(world, {middle.x + s * half, 0, foot.z + 0.12f}, 0.06f,
-            {middle.x + s * half, height + tall, foot.z + 0.12f}, 0.06f, colour(0x7F8283),
-            id::pole);
+            {middle.x + s * half, height + tall, foot.z + 0.12f}, 0.06f, color(0x7F8283), id::pole);
   }
-  const Rgb ink = luminance(board) > 0.3f ? colour(0x1A1A1A) : colour(0xE8E8E4);
+  const Rgb ink = luminance(board) > 0.3f ? color(0x1A1A1A) : color(0xE8E8E4);
   const int salt = random.integer(0, 999);
   add_plate(world, middle, normal, box(half, tall), id::traffic_sign,
             [=, &world](const Hit& hit, float visible) {
@@ -242,8 +240,8 @@ void add_bollard(World& world, Vec3 foot) {
 
 void add_bin(World& world, Vec3 foot) {
   Random& random = world.random;
-  constexpr std::array kBins = {colour(0x2F4A36), colour(0x3A3B3D), colour(0x6A5040),
-                                colour(0xB06A2A), colour(0x2A4A78)};
+  constexpr std::array kBins = {color(0x2F4A36), color(0x3A3B3D), color(0x6A5040), color(0xB06A2A),
+                                color(0x2A4A78)};
   const Rgb paint = random.tint(kBins, 0.6f, 1.1f);
   const float height = random.uniform(0.7f, 1.2f), radius = random.uniform(0.22f, 0.35f);
   add_rod(world, foot + Vec3{0, radius * 0.5f, 0}, radius, foot + Vec3{0, height - radius, 0},
@@ -252,8 +250,8 @@ void add_bin(World& world, Vec3 foot) {
 
 void add_advertising_column(World& world, Vec3 foot) {
   Random& random = world.random;
-  constexpr std::array kPosters = {colour(0xC8C2B0), colour(0x9A3A34), colour(0x3A6A8A),
-                                   colour(0xD0A840), colour(0x5A7A4A), colour(0x4A4A52)};
+  constexpr std::array kPosters = {color(0xC8C2B0), color(0x9A3A34), color(0x3A6A8A),
+                                   color(0xD0A840), color(0x5A7A4A), color(0x4A4A52)};
   const int salt = random.integer(0, 999);
   const float height = random.uniform(2.6f, 3.4f), radius = 0.62f;
   world.solid.push_back(
@@ -266,7 +264,7 @@ void add_advertising_column(World& world, Vec3 foot) {
                const int row = static_cast<int>(std::floor(hit.along * 3));
                const bool band = hit.along < 0.1f || hit.along > 0.97f;
                const Rgb poster =
-                   band ? colour(0x4A4F4C) : kPosters[hash(column + salt, row) % kPosters.size()];
+                   band ? color(0x4A4F4C) : kPosters[hash(column + salt, row) % kPosters.size()];
                const float print = filtered_noise(world.noise, hit.x * 6, hit.y * 6, hit.pixel * 6);
                result = poster * (0.6f + 0.7f * print) *
                         (world.light.ambient(hit.normal) +
@@ -281,11 +279,11 @@ void add_bonnet(World& world, Canvas& canvas) {
   Random& random = world.random;
   const float w = static_cast<float>(canvas.width()), h = static_cast<float>(canvas.height());
   const float rise = random.uniform(0.05f, 0.13f) * h, middle = w * random.uniform(0.45f, 0.55f);
-  constexpr std::array kPaints = {colour(0x15171A), colour(0xB8BABC), colour(0x2A3A5A),
-                                  colour(0x5A1A1C), colour(0x6A6E72)};
+  constexpr std::array kPaints = {color(0x15171A), color(0xB8BABC), color(0x2A3A5A),
+                                  color(0x5A1A1C), color(0x6A6E72)};
   const Rgb paint = random.tint(kPaints, 0.6f, 1.0f);
   const float visible = world.sunlit({0, 1, 2});
-  const std::span<Rgb> colours = canvas.colour();
+  const std::span<Rgb> colors = canvas.color();
   const std::span<uint8_t> labels = canvas.label();
   for (int y = static_cast<int>(h - rise); y < canvas.height(); ++y) {
     for (int x = 0; x < canvas.width(); ++x) {
@@ -294,15 +292,15 @@ void add_bonnet(World& world, Canvas& canvas) {
       const float below = (static_cast<float>(y) + 0.5f - edge) / rise;
       if (below <= 0) continue;
       // The bonnet curves away from the viewer: its far edge mirrors the horizon, the rest the sky.
-      const Vec3 normal = normalised({q * 0.5f, 1.0f, 0.5f - 0.7f * below});
+      const Vec3 normal = normalized({q * 0.5f, 1.0f, 0.5f - 0.7f * below});
       const float cloud = noise(world.noise, q * 3 + 7, below * 2 + 3);
       const Rgb mirror =
           mix(world.light.horizon * 0.5f, world.light.zenith, clamp01(below * 1.3f)) *
           (0.5f + cloud);
       const size_t i =
           static_cast<size_t>(y) * static_cast<size_t>(canvas.width()) + static_cast<size_t>(x);
-      colours[i] = world.light.lit(paint, normal, visible) * 0.8f +
-                   mirror * (0.1f + 0.25f * (1 - clamp01(below)));
+      colors[i] = world.light.lit(paint, normal, visible) * 0.8f +
+                  mirror * (0.1f + 0.25f * (1 - clamp01(below)));
       labels[i] = id::ego_vehicle;
     }
   }

@@ -54,10 +54,10 @@ class GroundShader {
  private:
   /// Kerbs turn into the crossing road with a radius.
   static bool rounded_corner(float beyond, float into_crossing) {
-    constexpr float radius = 3.0f;
-    if (into_crossing < -radius || beyond > radius) return false;
-    const float a = radius - beyond, b = radius + into_crossing;
-    return b > 0 && a > 0 && a * a + b * b > radius * radius && into_crossing < 0;
+    constexpr float kRadius = 3.0f;
+    if (into_crossing < -kRadius || beyond > kRadius) return false;
+    const float a = kRadius - beyond, b = kRadius + into_crossing;
+    return b > 0 && a > 0 && a * a + b * b > kRadius * kRadius && into_crossing < 0;
   }
 
   float wobble(const Hit& hit, float scale) const {

@@ -99,7 +99,7 @@ void furnish(World& world, int which, const Character& kind) {
   Random& random = world.random;
   const Side& side = world.side[static_cast<size_t>(which)];
   const float sign = signed_side(which);
-  const float kerb = side.road_edge + (side.strip == Strip::terrain ? side.strip_width * 0.5f
+  const float curb = side.road_edge + (side.strip == Strip::terrain ? side.strip_width * 0.5f
                                                                     : side.strip_width + 0.5f);
   if (random.chance(kind.trees)) {
     const float spacing = random.uniform(8, 16), height = random.uniform(5.5f, 12);
@@ -107,7 +107,7 @@ void furnish(World& world, int which, const Character& kind) {
     for (float z = random.uniform(4, 14); z < 130; z += spacing * random.uniform(0.85f, 1.2f)) {
       if (world.in_crossing(z, 2) || random.chance(0.12f)) continue;
       const float stature = height * random.uniform(0.8f, 1.15f);
-      add_tree(world, world.on_street(sign * (kerb + random.uniform(0.0f, 0.3f)), 0, z), stature,
+      add_tree(world, world.on_street(sign * (curb + random.uniform(0.0f, 0.3f)), 0, z), stature,
                bare);
     }
   }
@@ -115,17 +115,17 @@ void furnish(World& world, int which, const Character& kind) {
     const float spacing = random.uniform(18, 34);
     for (float z = random.uniform(5, 22); z < 140; z += spacing) {
       if (world.in_crossing(z, 1)) continue;
-      add_lamp(world, world.on_street(sign * (kerb + 0.2f), 0, z), -sign);
+      add_lamp(world, world.on_street(sign * (curb + 0.2f), 0, z), -sign);
     }
   }
   for (float z = random.uniform(5, 18); z < 90; z += random.uniform(14, 45)) {
     if (world.in_crossing(z, 1)) continue;
-    const float place = sign * (kerb + random.uniform(-0.15f, 0.3f));
+    const float place = sign * (curb + random.uniform(-0.15f, 0.3f));
     add_sign(world, world.on_street(place, 0, z));
   }
   if (random.chance(0.2f)) {
     const float z = random.uniform(14, 50);
-    add_direction_board(world, world.on_street(sign * (kerb + 0.8f), 0, z), -sign);
+    add_direction_board(world, world.on_street(sign * (curb + 0.8f), 0, z), -sign);
   }
   if (random.chance(0.3f)) {
     const float spacing = random.uniform(1.5f, 3.0f), from = random.uniform(3, 30);
@@ -159,13 +159,13 @@ void park(World& world, int which, const Character& kind) {
   for (float z = random.uniform(3.5f, 9.0f); z < 120; z += random.uniform(5.4f, 6.6f)) {
     if (world.in_crossing(z, 5) || !random.chance(fill)) continue;
     const float place = offset + random.uniform(-0.12f, 0.12f);
-    const Vec3 centre = world.on_street(place, 0, z);
+    const Vec3 center = world.on_street(place, 0, z);
     const Vec3 ahead = world.heading(z) * (which == 0 ? -1.0f : 1.0f);
     const float choice = random.uniform();
     if (choice < 0.82f) {
-      add_car(world, centre, ahead);
+      add_car(world, center, ahead);
     } else if (choice < 0.93f) {
-      add_van(world, centre, ahead);
+      add_van(world, center, ahead);
     } else {
       add_truck(world, world.on_street(place, 0, z + 2.5f), ahead);
       z += 5;
@@ -178,14 +178,14 @@ void drive(World& world, float offset, float direction, float from, const Charac
   Random& random = world.random;
   for (float z = from; z < 140;) {
     const float place = offset + random.uniform(-0.3f, 0.3f);
-    const Vec3 centre = world.on_street(place, 0, z);
+    const Vec3 center = world.on_street(place, 0, z);
     const Vec3 ahead = world.heading(z) * direction;
     const float choice = random.uniform();
     float room = 5;
     if (choice < 0.62f) {
-      add_car(world, centre, ahead);
+      add_car(world, center, ahead);
     } else if (choice < 0.7f) {
-      add_van(world, centre, ahead);
+      add_van(world, center, ahead);
     } else if (choice < 0.77f) {
       z += 4;
       add_bus(world, world.on_street(place, 0, z), ahead);
@@ -195,10 +195,10 @@ void drive(World& world, float offset, float direction, float from, const Charac
       add_truck(world, world.on_street(place, 0, z), ahead);
       room = 8;
     } else if (choice < 0.92f) {
-      add_bicycle(world, centre, ahead, true);
+      add_bicycle(world, center, ahead, true);
       room = 3;
     } else {
-      add_motorcycle(world, centre, ahead, true);
+      add_motorcycle(world, center, ahead, true);
       room = 4;
     }
     z += room + random.uniform(4, 45) / std::max(kind.traffic, 0.3f);
@@ -218,7 +218,7 @@ void bring_people(World& world, int which, const Character& kind) {
       const float place = sign * random.uniform(inner, std::max(outer, inner + 0.1f));
       const float turn = random.uniform(-0.35f, 0.35f);
       const Vec3 along = world.heading(z) * facing;
-      const Vec3 ahead = normalised(along + Vec3{turn, 0, 0});
+      const Vec3 ahead = normalized(along + Vec3{turn, 0, 0});
       add_person(world, world.on_street(place, 0, z + 0.4f * static_cast<float>(i)), ahead,
                  walking);
     }
@@ -295,19 +295,19 @@ void choose_light(World& world) {
                   cosine(azimuth) * cosine(elevation)};
   const float warmth = smoothstep(0.7f, 0.15f, elevation);
   const Rgb blue = mix(Rgb{0.22f, 0.42f, 0.85f}, Rgb{0.4f, 0.55f, 0.85f}, random.uniform());
-  const Rgb grey = mix(Rgb{0.62f, 0.66f, 0.72f}, Rgb{0.8f, 0.8f, 0.8f}, random.uniform());
+  const Rgb gray = mix(Rgb{0.62f, 0.66f, 0.72f}, Rgb{0.8f, 0.8f, 0.8f}, random.uniform());
   if (overcast) {
     light.clouds = random.uniform(0.8f, 1.0f);
-    light.sky = grey * random.uniform(0.9f, 1.2f);
-    light.zenith = grey * random.uniform(0.85f, 1.3f);
-    light.horizon = grey * random.uniform(1.1f, 1.6f);
+    light.sky = gray * random.uniform(0.9f, 1.2f);
+    light.zenith = gray * random.uniform(0.85f, 1.3f);
+    light.horizon = gray * random.uniform(1.1f, 1.6f);
     light.sun = {};
     if (random.chance(0.4f)) light.sun = Rgb{0.25f, 0.24f, 0.22f};
   } else {
     light.clouds = random.uniform(0.05f, 0.75f);
     light.sun =
         mix(Rgb{2.6f, 2.4f, 2.1f}, Rgb{2.3f, 1.4f, 0.7f}, warmth) * random.uniform(0.6f, 1.1f);
-    light.sky = mix(blue, grey, 0.3f + 0.4f * light.clouds) * random.uniform(0.5f, 0.75f);
+    light.sky = mix(blue, gray, 0.3f + 0.4f * light.clouds) * random.uniform(0.5f, 0.75f);
     light.zenith = blue * random.uniform(0.7f, 1.1f);
     light.horizon = mix(Rgb{0.85f, 0.95f, 1.1f}, Rgb{1.2f, 0.85f, 0.55f}, warmth);
   }
@@ -319,7 +319,7 @@ void choose_light(World& world) {
     light.horizon = light.horizon * (dim * 1.2f);
   }
   light.bounce = (light.sky + light.sun * 0.3f) * 0.28f;
-  light.fog = mix(light.horizon, grey * luminance(light.horizon), 0.5f);
+  light.fog = mix(light.horizon, gray * luminance(light.horizon), 0.5f);
   light.fog_density =
       random.chance(0.16f) ? random.uniform(0.006f, 0.02f) : random.uniform(0.0003f, 0.0025f);
 }
@@ -377,16 +377,16 @@ void choose_street(World& world) {
   if (random.chance(0.2f)) world.zebras.push_back(random.uniform(6, 40));
 
   Paint& paint = world.paint;
-  const float grey = random.uniform(0.045f, 0.2f), warm = random.uniform(-0.06f, 0.1f);
-  paint.asphalt = {grey * (1 + warm), grey, grey * (1 - warm)};
+  const float gray = random.uniform(0.045f, 0.2f), warm = random.uniform(-0.06f, 0.1f);
+  paint.asphalt = {gray * (1 + warm), gray, gray * (1 - warm)};
   const float pale =
-      random.chance(0.35f) ? grey * random.uniform(0.9f, 1.3f) : random.uniform(0.14f, 0.36f);
+      random.chance(0.35f) ? gray * random.uniform(0.9f, 1.3f) : random.uniform(0.14f, 0.36f);
   const float tint = random.uniform(-0.05f, 0.14f);
   paint.walk = {pale * (1 + tint), pale, pale * (1 - tint)};
-  paint.cycleway = random.chance(0.6f) ? colour(0x8A4438) : paint.asphalt * 1.15f;
-  constexpr std::array kGrass = {colour(0x4F6B2C), colour(0x66702F), colour(0x7C7442)};
+  paint.cycleway = random.chance(0.6f) ? color(0x8A4438) : paint.asphalt * 1.15f;
+  constexpr std::array kGrass = {color(0x4F6B2C), color(0x66702F), color(0x7C7442)};
   paint.grass = random.tint(kGrass, 0.8f, 1.3f);
-  paint.marking = colour(0xE6E4DC) * random.uniform(0.6f, 1.0f);
+  paint.marking = color(0xE6E4DC) * random.uniform(0.6f, 1.0f);
   paint.wear = random.uniform(0.1f, 0.95f);
   paint.patches = random.uniform(0.0f, 0.9f);
   paint.cobbled = random.chance(0.14f);

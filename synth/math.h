@@ -31,7 +31,7 @@ inline Vec3 cross(Vec3 a, Vec3 b) {
   return {a.y * b.z - a.z * b.y, a.z * b.x - a.x * b.z, a.x * b.y - a.y * b.x};
 }
 inline float length(Vec3 a) { return std::sqrt(dot(a, a)); }
-inline Vec3 normalised(Vec3 a) { return a * (1.0f / std::max(length(a), 1e-9f)); }
+inline Vec3 normalized(Vec3 a) { return a * (1.0f / std::max(length(a), 1e-9f)); }
 
 /// Linear light.
 struct Rgb {
@@ -44,7 +44,7 @@ inline Rgb operator*(Rgb a, Rgb b) { return {a.r * b.r, a.g * b.g, a.b * b.b}; }
 inline float luminance(Rgb c) { return 0.2126f * c.r + 0.7152f * c.g + 0.0722f * c.b; }
 
 /// A display colour such as 0xRRGGBB as linear light (gamma 2).
-constexpr Rgb colour(uint32_t hex) {
+constexpr Rgb color(uint32_t hex) {
   const float r = static_cast<float>((hex >> 16) & 255) / 255.0f;
   const float g = static_cast<float>((hex >> 8) & 255) / 255.0f;
   const float b = static_cast<float>(hex & 255) / 255.0f;

@@ -20,11 +20,11 @@ inline float noise(const NoiseTable& table, float x, float y) {
   float tx = x - fx, ty = y - fy;
   tx = tx * tx * (3.0f - 2.0f * tx);
   ty = ty * ty * (3.0f - 2.0f * ty);
-  constexpr uint32_t mask = kNoiseSize - 1;
-  const uint32_t x0 = static_cast<uint32_t>(static_cast<int32_t>(fx)) & mask;
-  const uint32_t x1 = (x0 + 1) & mask;
-  const uint32_t y0 = (static_cast<uint32_t>(static_cast<int32_t>(fy)) & mask) * kNoiseSize;
-  const uint32_t y1 = (y0 + kNoiseSize) & (mask * kNoiseSize);
+  constexpr uint32_t kMask = kNoiseSize - 1;
+  const uint32_t x0 = static_cast<uint32_t>(static_cast<int32_t>(fx)) & kMask;
+  const uint32_t x1 = (x0 + 1) & kMask;
+  const uint32_t y0 = (static_cast<uint32_t>(static_cast<int32_t>(fy)) & kMask) * kNoiseSize;
+  const uint32_t y1 = (y0 + kNoiseSize) & (kMask * kNoiseSize);
   return mix(mix(table[y0 + x0], table[y0 + x1], tx), mix(table[y1 + x0], table[y1 + x1], tx), ty);
 }
 

@@ -30,10 +30,10 @@ void add_tree(World& world, Vec3 foot, float height, bool bare);
 void add_bush(World& world, Vec3 foot, float radius);
 
 // vehicles.cpp; `ahead` is the direction that the vehicle faces.
-void add_car(World& world, Vec3 centre, Vec3 ahead);
-void add_van(World& world, Vec3 centre, Vec3 ahead);
-void add_bus(World& world, Vec3 centre, Vec3 ahead);
-void add_truck(World& world, Vec3 centre, Vec3 ahead);
+void add_car(World& world, Vec3 center, Vec3 ahead);
+void add_van(World& world, Vec3 center, Vec3 ahead);
+void add_bus(World& world, Vec3 center, Vec3 ahead);
+void add_truck(World& world, Vec3 center, Vec3 ahead);
 
 // people.cpp
 void add_person(World& world, Vec3 foot, Vec3 ahead, bool walking);

@@ -4,18 +4,18 @@ namespace macadam::synth {
 
 namespace {
 
-constexpr std::array kSkin = {colour(0xE0B194), colour(0xC98F6B), colour(0x9A6A48),
-                              colour(0x6A4630), colour(0xF0CDB4)};
-constexpr std::array kHair = {colour(0x241C18), colour(0x4A3424), colour(0x8A6A40),
-                              colour(0xB8B0A6), colour(0x6B3A22)};
+constexpr std::array kSkin = {color(0xE0B194), color(0xC98F6B), color(0x9A6A48), color(0x6A4630),
+                              color(0xF0CDB4)};
+constexpr std::array kHair = {color(0x241C18), color(0x4A3424), color(0x8A6A40), color(0xB8B0A6),
+                              color(0x6B3A22)};
 /// Clothes share their colours with houses, road and foliage.
-constexpr std::array kTops = {
-    colour(0x22252B), colour(0x39404A), colour(0x6E7278), colour(0xB9B6AE), colour(0xE4E1DA),
-    colour(0x8C2F2C), colour(0x2E4E7A), colour(0x55694A), colour(0x7C6248), colour(0xA88A5E),
-    colour(0x5A3B58), colour(0xC0A03A), colour(0x89A0B4), colour(0x9A5A40), colour(0x3B5C40)};
-constexpr std::array kTrousers = {colour(0x23262E), colour(0x35425C), colour(0x4C5A74),
-                                  colour(0x5C5246), colour(0x7F7360), colour(0x1A1A1C),
-                                  colour(0x6A6C6E)};
+constexpr std::array kTops = {color(0x22252B), color(0x39404A), color(0x6E7278), color(0xB9B6AE),
+                              color(0xE4E1DA), color(0x8C2F2C), color(0x2E4E7A), color(0x55694A),
+                              color(0x7C6248), color(0xA88A5E), color(0x5A3B58), color(0xC0A03A),
+                              color(0x89A0B4), color(0x9A5A40), color(0x3B5C40)};
+constexpr std::array kTrousers = {color(0x23262E), color(0x35425C), color(0x4C5A74),
+                                  color(0x5C5246), color(0x7F7360), color(0x1A1A1C),
+                                  color(0x6A6C6E)};
 
 /// Parts of one figure, drawn together.
 struct Limb {
@@ -63,7 +63,7 @@ Dress choose_dress(Random& random) {
   d.hair = random.pick(kHair);
   d.top = random.tint(kTops, 0.6f, 1.1f);
   d.trousers = random.tint(kTrousers, 0.6f, 1.1f);
-  d.shoes = colour(0x1C1A18);
+  d.shoes = color(0x1C1A18);
   d.long_hair = random.chance(0.35f);
   d.coat = random.chance(0.3f);
   d.skirt = random.chance(0.15f);
@@ -129,7 +129,7 @@ void add_seated(World& world, const Axes& p, Vec3 hip, Vec3 hands, Vec3 feet, fl
 }
 
 /// A spoked wheel as a lattice: its whole disc has the label, its colour is mostly what is behind.
-void add_wheel(World& world, const Axes& p, float z, float radius, float tyre, uint8_t label,
+void add_wheel(World& world, const Axes& p, float z, float radius, float tire, uint8_t label,
                bool spoked) {
   const Frame frame = make_frame(p(0, radius, z), p.ahead, {0, 1, 0});
   std::vector<Vec2> disc;
@@ -143,26 +143,26 @@ void add_wheel(World& world, const Axes& p, float z, float radius, float tyre, u
            const float r = std::sqrt(hit.u * hit.u + hit.v * hit.v);
            if (r > radius) return false;
            const float width = std::max(hit.du, hit.dv);
-           float alpha = coverage(r, radius - tyre, radius + 1, width);
-           alpha = std::max(alpha, coverage(r, -1, tyre, width));
+           float alpha = coverage(r, radius - tire, radius + 1, width);
+           alpha = std::max(alpha, coverage(r, -1, tire, width));
            if (spoked) {
              alpha = std::max(alpha, 0.12f);
            } else {
              alpha = std::max(alpha, coverage(r, -1, radius * 0.6f, width) * 0.8f);
            }
-           const Rgb lit = world.light.lit(colour(0x1D1D1E), {0, 0.5f, -0.5f}, 0.5f);
+           const Rgb lit = world.light.lit(color(0x1D1D1E), {0, 0.5f, -0.5f}, 0.5f);
            result = mix(result, lit, alpha);
            return true;
          });
        }});
   // Seen from the front a wheel is as wide as its tyre.
   world.solid.push_back({std::max(frame.origin.z, 0.0f), [=, &world](Canvas& canvas) {
-                           const float across = std::abs(dot(p.right, normalised(frame.origin)));
+                           const float across = std::abs(dot(p.right, normalized(frame.origin)));
                            if (across > 0.35f) return;
                            canvas.capsule(
-                               p(0, tyre, z), tyre * 0.6f, p(0, 2 * radius - tyre, z), tyre * 0.6f,
+                               p(0, tire, z), tire * 0.6f, p(0, 2 * radius - tire, z), tire * 0.6f,
                                label, [&](const RoundHit&, Rgb& result) {
-                                 result = world.light.lit(colour(0x1D1D1E), {0, 0.4f, -0.6f}, 0.5f);
+                                 result = world.light.lit(color(0x1D1D1E), {0, 0.4f, -0.6f}, 0.5f);
                                  return true;
                                });
                          }});
@@ -222,7 +222,7 @@ void add_bicycle(World& world, Vec3 foot, Vec3 ahead, bool ridden) {
   Random& random = world.random;
   const Axes p = make_axes(foot, ahead);
   const Rgb paint = random.tint(kTops, 0.5f, 1.0f);
-  const Rgb black = colour(0x18181A);
+  const Rgb black = color(0x18181A);
   constexpr float r = 0.34f;
   add_wheel(world, p, -0.53f, r, 0.045f, id::bicycle, true);
   add_wheel(world, p, 0.53f, r, 0.045f, id::bicycle, true);
@@ -238,7 +238,7 @@ void add_bicycle(World& world, Vec3 foot, Vec3 ahead, bool ridden) {
                              {p(-0.28f, 1.04f, 0.3f), p(0.28f, 1.04f, 0.3f), 0.018f, 0.018f, black},
                              {p(0, 0.97f, -0.36f), p(0, 0.98f, -0.12f), 0.06f, 0.03f, black}};
   if (random.chance(0.3f)) {  // a basket
-    limbs.push_back({p(0, 0.9f, 0.5f), p(0, 1.0f, 0.5f), 0.13f, 0.15f, colour(0x6A5A44)});
+    limbs.push_back({p(0, 0.9f, 0.5f), p(0, 1.0f, 0.5f), 0.13f, 0.15f, color(0x6A5A44)});
   }
   add_limbs(world, foot, id::bicycle, std::move(limbs));
   if (!ridden) return;
@@ -252,7 +252,7 @@ void add_motorcycle(World& world, Vec3 foot, Vec3 ahead, bool ridden) {
   Random& random = world.random;
   const Axes p = make_axes(foot, ahead);
   const Rgb paint = random.tint(kTops, 0.5f, 1.0f);
-  const Rgb black = colour(0x161618), steel = colour(0x6A6C6E);
+  const Rgb black = color(0x161618), steel = color(0x6A6C6E);
   constexpr float r = 0.31f;
   const bool scooter = random.chance(0.5f);
   add_wheel(world, p, -0.68f, r, 0.1f, id::motorcycle, false);

@@ -5,7 +5,7 @@ namespace macadam::synth {
 void draw_sky(const World& world, Canvas& canvas) {
   const Light& light = world.light;
   const Vec2 offset = world.paint.offset;
-  const std::span<Rgb> colours = canvas.colour();
+  const std::span<Rgb> colors = canvas.color();
   const std::span<uint8_t> labels = canvas.label();
   const std::span<const float> depth = canvas.inverse_depth();
   const size_t width = static_cast<size_t>(canvas.width());
@@ -18,7 +18,7 @@ void draw_sky(const World& world, Canvas& canvas) {
       bool open = false;
       for (size_t s : block) open |= depth[s] <= 0;
       if (!open) continue;
-      const Vec3 ray = normalised(canvas.ray(static_cast<float>(x) + 1, static_cast<float>(y) + 1));
+      const Vec3 ray = normalized(canvas.ray(static_cast<float>(x) + 1, static_cast<float>(y) + 1));
       const float up = std::max(ray.y, 0.0f);
       Rgb sky = mix(light.horizon, light.zenith, smoothstep(-0.05f, 0.55f, up));
       const float spread = 1.6f / (up + 0.12f);
@@ -33,7 +33,7 @@ void draw_sky(const World& world, Canvas& canvas) {
       sky = sky + light.sun * (0.25f * p8 + 1.5f * p8 * p8 * p8 * p8);
       for (size_t s : block) {
         if (depth[s] > 0) continue;
-        colours[s] = sky;
+        colors[s] = sky;
         labels[s] = id::sky;
       }
     }

@@ -15,7 +15,7 @@ SynthScene render_street(int height, int width, uint64_t seed, uint64_t index) {
   const float samples_x = static_cast<float>(width * kSamplesPerAxis);
   const float samples_y = static_cast<float>(height * kSamplesPerAxis);
   world.camera.focal = samples_x * random.uniform(0.78f, 1.1f);
-  world.camera.centre = {samples_x * random.uniform(0.44f, 0.56f),
+  world.camera.center = {samples_x * random.uniform(0.44f, 0.56f),
                          samples_y * random.uniform(0.38f, 0.52f)};
   world.camera.height =
       random.chance(0.1f) ? random.uniform(1.8f, 2.6f) : random.uniform(1.15f, 1.7f);

@@ -4,11 +4,9 @@ namespace macadam::synth {
 
 namespace {
 
-constexpr std::array kLeaves = {colour(0x4C6B2A), colour(0x3B5A2C), colour(0x6B7A35),
-                                colour(0x55702F), colour(0x7C7A3A), colour(0x8A6A2E),
-                                colour(0x405038)};
-constexpr std::array kBark = {colour(0x5A4A3C), colour(0x6E655A), colour(0x4A4038),
-                              colour(0x8A8378)};
+constexpr std::array kLeaves = {color(0x4C6B2A), color(0x3B5A2C), color(0x6B7A35), color(0x55702F),
+                                color(0x7C7A3A), color(0x8A6A2E), color(0x405038)};
+constexpr std::array kBark = {color(0x5A4A3C), color(0x6E655A), color(0x4A4038), color(0x8A8378)};
 
 /// A clump of leaves with a ragged edge. `light` in the middle of the crown is less.
 void add_clump(World& world, Vec3 middle, float radius, Rgb leaf, float inner, float salt) {
@@ -63,7 +61,7 @@ void add_branches(World& world, Vec3 from, Vec3 direction, float reach, float ra
     const Vec3 spread = {random.uniform(-0.9f, 0.9f), random.uniform(0.0f, 0.6f),
                          random.uniform(-0.9f, 0.9f)};
     const Vec3 start = mix(from, to, random.uniform(0.6f, 1.0f));
-    add_branches(world, start, normalised(direction + spread), reach * random.uniform(0.6f, 0.8f),
+    add_branches(world, start, normalized(direction + spread), reach * random.uniform(0.6f, 0.8f),
                  radius * 0.55f, bark, depth - 1);
   }
 }
@@ -81,7 +79,7 @@ void add_tree(World& world, Vec3 foot, float height, bool bare) {
     add_limb(world, foot, radius, fork, radius * 0.8f, bark);
     const int detail = foot.z < 25 ? 4 : foot.z < 60 ? 3 : 2;
     for (int i = 0; i < 3; ++i) {
-      const Vec3 direction = normalised(
+      const Vec3 direction = normalized(
           {random.uniform(-0.7f, 0.7f), random.uniform(0.8f, 1.4f), random.uniform(-0.7f, 0.7f)});
       add_branches(world, fork, direction, height * random.uniform(0.2f, 0.28f), radius * 0.6f,
                    bark, detail);

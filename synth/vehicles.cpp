@@ -5,25 +5,25 @@ namespace macadam::synth {
 namespace {
 
 constexpr std::array kCarPaints = {
-    colour(0xD8DADB), colour(0xEDEDEB), colour(0x9DA1A4), colour(0x6C7074), colour(0x2A2C2F),
-    colour(0x1B1C1E), colour(0x3C4148), colour(0x23395D), colour(0x35568A), colour(0x7A1F22),
-    colour(0xA3242A), colour(0x2F4A36), colour(0x5C6B4A), colour(0x6B5844), colour(0xB49A6A),
-    colour(0x7E99B0), colour(0x8C8A85), colour(0xC9A227)};
+    color(0xD8DADB), color(0xEDEDEB), color(0x9DA1A4), color(0x6C7074), color(0x2A2C2F),
+    color(0x1B1C1E), color(0x3C4148), color(0x23395D), color(0x35568A), color(0x7A1F22),
+    color(0xA3242A), color(0x2F4A36), color(0x5C6B4A), color(0x6B5844), color(0xB49A6A),
+    color(0x7E99B0), color(0x8C8A85), color(0xC9A227)};
 
 /// Axes of a vehicle: x to its right, y up, z ahead.
 struct Body {
   World& world;
-  Vec3 centre, right, ahead;
+  Vec3 center, right, ahead;
   uint8_t label;
 
   Vec3 point(float x, float y, float z) const {
-    return centre + right * x + ahead * z + Vec3{0, y, 0};
+    return center + right * x + ahead * z + Vec3{0, y, 0};
   }
   Vec3 direction(float x, float y, float z) const { return right * x + ahead * z + Vec3{0, y, 0}; }
 };
 
-Body make_body(World& world, Vec3 centre, Vec3 ahead, uint8_t label) {
-  return {world, centre, {ahead.z, 0, -ahead.x}, ahead, label};
+Body make_body(World& world, Vec3 center, Vec3 ahead, uint8_t label) {
+  return {world, center, {ahead.z, 0, -ahead.x}, ahead, label};
 }
 
 enum class Material { paint, glass, dark, lamp, metal, plain };
@@ -50,7 +50,7 @@ Panel panel(const Body& body, std::vector<Vec3> points, Vec3 outward, Rgb albedo
     const Vec3 from = p - frame.origin;
     result.corners.push_back({dot(from, frame.u), dot(from, frame.v)});
   }
-  Vec3 normal = normalised(cross(frame.u, frame.v));
+  Vec3 normal = normalized(cross(frame.u, frame.v));
   if (dot(normal, body.direction(outward.x, outward.y, outward.z)) < 0) normal = normal * -1.0f;
   result.normal = normal;
   return result;
@@ -59,10 +59,10 @@ Panel panel(const Body& body, std::vector<Vec3> points, Vec3 outward, Rgb albedo
 Rgb shade_panel(const World& world, const Panel& p, Vec3 middle, float bulge, const Hit& hit,
                 float visible) {
   const Vec3 place = at(p.frame, hit.u, hit.v);
-  const Vec3 view = normalised(place - Vec3{0, world.camera.height, 0});
+  const Vec3 view = normalized(place - Vec3{0, world.camera.height, 0});
   // Sheet metal bulges: the normal turns away from the middle of the vehicle.
   const bool bulges = p.material == Material::paint || p.material == Material::glass;
-  const Vec3 normal = bulges ? normalised(p.normal + (place - middle) * bulge) : p.normal;
+  const Vec3 normal = bulges ? normalized(p.normal + (place - middle) * bulge) : p.normal;
   const Vec3 mirror = view - normal * (2 * dot(view, normal));
   const float grazing = 1.0f - std::min(std::abs(dot(view, normal)), 1.0f);
   const float fresnel = 0.05f + 0.6f * grazing * grazing * grazing * grazing;
@@ -93,10 +93,10 @@ Rgb shade_panel(const World& world, const Panel& p, Vec3 middle, float bulge, co
 void add_panels(const Body& body, std::vector<Panel> panels) {
   World& world = body.world;
   const uint8_t label = body.label;
-  const Vec3 middle = body.centre + Vec3{0, 0.8f, 0};
+  const Vec3 middle = body.center + Vec3{0, 0.8f, 0};
   const float bulge = label == id::car ? 0.16f : 0.03f;
   world.solid.push_back(
-      {std::max(body.centre.z, 0.0f),
+      {std::max(body.center.z, 0.0f),
        [&world, label, middle, bulge, panels = std::move(panels)](Canvas& canvas) {
          const float visible = world.sunlit(middle);
          for (const Panel& p : panels) {
@@ -124,8 +124,8 @@ void add_wheels(const Body& body, std::vector<Panel>& panels, float half_width, 
         Panel p = panel(body, std::move(points), {sign, 0, 0}, albedo, material);
         panels.push_back(std::move(p));
       };
-      disc(radius * 1.18f, 0.006f, colour(0x141414), Material::plain);
-      disc(radius, 0.016f, colour(0x1E1E1F), Material::plain);
+      disc(radius * 1.18f, 0.006f, color(0x141414), Material::plain);
+      disc(radius, 0.016f, color(0x1E1E1F), Material::plain);
       disc(radius * 0.64f, 0.026f, rim, Material::metal);
       disc(radius * 0.2f, 0.036f, rim * 0.4f, Material::plain);
       for (float end : {-0.92f, 0.92f}) {
@@ -135,7 +135,7 @@ void add_wheels(const Body& body, std::vector<Panel>& panels, float half_width, 
                                 {x - width, 0, z + end * radius},
                                 {x - width, radius * 1.3f, z + end * radius},
                                 {x, radius * 1.3f, z + end * radius}},
-                               {0, 0, end}, colour(0x181818), Material::plain));
+                               {0, 0, end}, color(0x181818), Material::plain));
       }
     }
   }
@@ -205,9 +205,9 @@ constexpr Profile kVan{{{{0, 0.35f},
                        1.95f};
 constexpr std::array kCars = {kHatchback, kHatchback, kSaloon, kEstate, kSuv};
 
-void add_profile(World& world, Vec3 centre, Vec3 ahead, const Profile& base, bool panel_van) {
+void add_profile(World& world, Vec3 center, Vec3 ahead, const Profile& base, bool panel_van) {
   Random& random = world.random;
-  Body body = make_body(world, centre, ahead, id::car);
+  Body body = make_body(world, center, ahead, id::car);
   const float scale = random.uniform(0.92f, 1.08f), tall = random.uniform(0.96f, 1.05f);
   const float size = base.length * scale, half = base.width * 0.5f * std::sqrt(scale);
   const Rgb paint = random.tint(kCarPaints, 0.75f, 1.05f);
@@ -229,7 +229,7 @@ void add_profile(World& world, Vec3 centre, Vec3 ahead, const Profile& base, boo
                            outward, paint, Material::paint));
     const bool rear_pane = i == 2 && !panel_van, windscreen = i == 5;
     if (rear_pane || windscreen) {
-      const Vec3 lift = normalised(outward) * 0.015f;
+      const Vec3 lift = normalized(outward) * 0.015f;
       const float lo = windscreen ? 0.06f : 0.1f, hi = windscreen ? 0.97f : 0.88f;
       const auto corner = [&](float sign, float t) {
         return Vec3{sign * mix(wp, wq, t) * 0.88f, mix(p.y, q.y, t), mix(p.x, q.x, t)} + lift;
@@ -291,7 +291,7 @@ void add_profile(World& world, Vec3 centre, Vec3 ahead, const Profile& base, boo
                             {side, profile[0].y, 0.48f * size},
                             {side, profile[0].y + 0.1f, 0.48f * size},
                             {side, profile[0].y + 0.1f, -0.48f * size}},
-                           outward, colour(0x262626), Material::plain));
+                           outward, color(0x262626), Material::plain));
     const float mz = profile[6].x - 0.25f, mx = sign * (half + 0.17f);
     for (float face : {-1.0f, 1.0f}) {
       panels.push_back(panel(body,
@@ -335,33 +335,33 @@ void add_profile(World& world, Vec3 centre, Vec3 ahead, const Profile& base, boo
       panels.push_back(panel(body,
                              {on_nose(-half * 0.55f, 0.2f), on_nose(half * 0.55f, 0.2f),
                               on_nose(half * 0.5f, 0.5f), on_nose(-half * 0.5f, 0.5f)},
-                             {0, 0, 1}, colour(0x16171A), Material::plain));
+                             {0, 0, 1}, color(0x16171A), Material::plain));
       panels.push_back(panel(body,
                              {on_nose(-half * 0.8f, 0.72f), on_nose(half * 0.8f, 0.72f),
                               on_nose(half * 0.8f, 1.0f), on_nose(-half * 0.8f, 1.0f)},
-                             {0, 0, 1}, colour(0x202022), Material::plain));
+                             {0, 0, 1}, color(0x202022), Material::plain));
       panels.push_back(panel(body,
                              {on_nose(-0.26f, 0.55f), on_nose(0.26f, 0.55f), on_nose(0.26f, 0.75f),
                               on_nose(-0.26f, 0.75f)},
-                             {0, 0.002f, 1}, colour(0xE8E6DC), Material::plain));
+                             {0, 0.002f, 1}, color(0xE8E6DC), Material::plain));
     }
   }
-  plate(-half * 0.94f, half * 0.94f, profile[0].y, profile[0].y + 0.14f, tail_z, colour(0x242426),
+  plate(-half * 0.94f, half * 0.94f, profile[0].y, profile[0].y + 0.14f, tail_z, color(0x242426),
         Material::plain);
   plate(-0.26f, 0.26f, lamp_y + (panel_van ? 0.1f : -0.02f) - 0.09f,
-        lamp_y + (panel_van ? 0.1f : -0.02f) + 0.03f, tail_z - 0.01f, colour(0xE6E3D6),
+        lamp_y + (panel_van ? 0.1f : -0.02f) + 0.03f, tail_z - 0.01f, color(0xE6E3D6),
         Material::plain);
   // What is under the car.
-  plate(-half * 0.9f, half * 0.9f, 0.16f, profile[0].y, -0.46f * size, colour(0x101010),
+  plate(-half * 0.9f, half * 0.9f, 0.16f, profile[0].y, -0.46f * size, color(0x101010),
         Material::plain);
-  plate(-half * 0.9f, half * 0.9f, 0.16f, profile[0].y, 0.46f * size, colour(0x101010),
+  plate(-half * 0.9f, half * 0.9f, 0.16f, profile[0].y, 0.46f * size, color(0x101010),
         Material::plain);
-  constexpr std::array kRims = {colour(0x9A9C9E), colour(0x5A5C5E), colour(0x2A2B2C)};
+  constexpr std::array kRims = {color(0x9A9C9E), color(0x5A5C5E), color(0x2A2B2C)};
   const Rgb rim = random.pick(kRims);
   const float wheel = panel_van ? 0.34f : 0.31f * tall;
   add_wheels(body, panels, half, wheel, {-0.3f * size, 0.31f * size}, rim);
   add_panels(body, std::move(panels));
-  world.cast_box(centre, ahead, half, size * 0.5f, roof * 0.85f);
+  world.cast_box(center, ahead, half, size * 0.5f, roof * 0.85f);
 }
 
 /// A box with vertical walls; `x`, `y`, `z` are the lower and upper bounds.
@@ -378,25 +378,25 @@ void add_box(const Body& body, std::vector<Panel>& panels, Vec2 x, Vec2 y, Vec2 
                          {0, 1, 0}, albedo, material));
 }
 
-constexpr std::array kLiveries = {colour(0xD9D9D4), colour(0xC23B2E), colour(0xE0B73A),
-                                  colour(0x2F6DA8), colour(0x3F7F4F), colour(0x7C8288),
-                                  colour(0xE8E8E6), colour(0x5A5048), colour(0x9BB4C8)};
+constexpr std::array kLiveries = {color(0xD9D9D4), color(0xC23B2E), color(0xE0B73A),
+                                  color(0x2F6DA8), color(0x3F7F4F), color(0x7C8288),
+                                  color(0xE8E8E6), color(0x5A5048), color(0x9BB4C8)};
 
 }  // namespace
 
-void add_car(World& world, Vec3 centre, Vec3 ahead) {
+void add_car(World& world, Vec3 center, Vec3 ahead) {
   const Profile& profile = world.random.pick(kCars);
-  add_profile(world, centre, ahead, profile, false);
+  add_profile(world, center, ahead, profile, false);
 }
 
-void add_van(World& world, Vec3 centre, Vec3 ahead) {
+void add_van(World& world, Vec3 center, Vec3 ahead) {
   const bool panel_van = world.random.chance(0.6f);
-  add_profile(world, centre, ahead, kVan, panel_van);
+  add_profile(world, center, ahead, kVan, panel_van);
 }
 
-void add_bus(World& world, Vec3 centre, Vec3 ahead) {
+void add_bus(World& world, Vec3 center, Vec3 ahead) {
   Random& random = world.random;
-  Body body = make_body(world, centre, ahead, id::bus);
+  Body body = make_body(world, center, ahead, id::bus);
   const float half = 1.27f, front = random.uniform(5.2f, 6.0f), top = random.uniform(2.95f, 3.2f);
   const Rgb paint = random.tint(kLiveries, 0.7f, 1.0f);
   const Rgb lower = random.chance(0.5f) ? paint : random.pick(kLiveries) * 0.8f;
@@ -412,13 +412,13 @@ void add_bus(World& world, Vec3 centre, Vec3 ahead) {
                              {sign, 0, 0}, albedo, m));
     };
     side(-front, front, 0.32f, 1.0f, 0, lower, Material::paint);
-    side(-front + 0.1f, front - 0.1f, 1.2f, 2.45f, 0.004f, colour(0x101214), Material::glass);
+    side(-front + 0.1f, front - 0.1f, 1.2f, 2.45f, 0.004f, color(0x101214), Material::glass);
     for (float z = -front + 1.6f; z < front - 0.5f; z += 1.7f) {
-      side(z, z + 0.1f, 1.2f, 2.45f, 0.012f, colour(0x1C1C1E), Material::plain);
+      side(z, z + 0.1f, 1.2f, 2.45f, 0.012f, color(0x1C1C1E), Material::plain);
     }
     for (float z : {-front * 0.45f, front * 0.55f}) {
-      side(z, z + 1.2f, 0.4f, 2.4f, 0.016f, colour(0x0C0E10), Material::glass);
-      side(z + 0.57f, z + 0.63f, 0.4f, 2.4f, 0.024f, colour(0x2A2A2A), Material::plain);
+      side(z, z + 1.2f, 0.4f, 2.4f, 0.016f, color(0x0C0E10), Material::glass);
+      side(z + 0.57f, z + 0.63f, 0.4f, 2.4f, 0.024f, color(0x2A2A2A), Material::plain);
     }
   }
   for (float sign : {-1.0f, 1.0f}) {
@@ -432,8 +432,8 @@ void add_bus(World& world, Vec3 centre, Vec3 ahead) {
     const bool nose = sign > 0;
     end(-half, half, 0.32f, 0.9f, 0, lower, Material::paint);
     end(-half * 0.93f, half * 0.93f, nose ? 1.05f : 1.45f, nose ? 2.5f : 2.4f, 0.004f,
-        colour(0x101214), Material::glass);
-    end(-half * 0.8f, half * 0.8f, top - 0.42f, top - 0.12f, 0.006f, colour(0x0A0A0A),
+        color(0x101214), Material::glass);
+    end(-half * 0.8f, half * 0.8f, top - 0.42f, top - 0.12f, 0.006f, color(0x0A0A0A),
         Material::plain);
     end(-half * 0.55f, half * 0.35f, top - 0.36f, top - 0.18f, 0.012f, Rgb{0.8f, 0.42f, 0.05f},
         Material::lamp);
@@ -442,17 +442,17 @@ void add_bus(World& world, Vec3 centre, Vec3 ahead) {
           std::max(s * half * 0.95f, s * half * 0.72f), 0.65f, 0.95f, 0.008f,
           nose ? Rgb{1.3f, 1.25f, 1.1f} : Rgb{0.5f, 0.03f, 0.03f}, Material::lamp);
     }
-    end(-0.26f, 0.26f, 0.42f, 0.54f, 0.008f, colour(0xE6E3D6), Material::plain);
-    end(-half * 0.9f, half * 0.9f, 0.1f, 0.32f, -0.3f, colour(0x101010), Material::plain);
+    end(-0.26f, 0.26f, 0.42f, 0.54f, 0.008f, color(0xE6E3D6), Material::plain);
+    end(-half * 0.9f, half * 0.9f, 0.1f, 0.32f, -0.3f, color(0x101010), Material::plain);
   }
-  add_wheels(body, panels, half, 0.48f, {-front * 0.5f, front * 0.62f}, colour(0x777777));
+  add_wheels(body, panels, half, 0.48f, {-front * 0.5f, front * 0.62f}, color(0x777777));
   add_panels(body, std::move(panels));
-  world.cast_box(centre, ahead, half, front, top);
+  world.cast_box(center, ahead, half, front, top);
 }
 
-void add_truck(World& world, Vec3 centre, Vec3 ahead) {
+void add_truck(World& world, Vec3 center, Vec3 ahead) {
   Random& random = world.random;
-  Body body = make_body(world, centre, ahead, id::truck);
+  Body body = make_body(world, center, ahead, id::truck);
   const float half = 1.22f, rear = -random.uniform(3.0f, 4.4f), front = 3.6f, split = front - 2.0f;
   const float top = random.uniform(2.7f, 3.7f), roof = random.uniform(2.4f, 2.9f);
   const Rgb cab = random.tint(kLiveries, 0.6f, 1.0f), cargo = random.tint(kLiveries, 0.6f, 1.0f);
@@ -464,7 +464,7 @@ void add_truck(World& world, Vec3 centre, Vec3 ahead) {
   add_box(body, panels, {-half * 0.96f, half * 0.96f}, {0.45f, roof}, {split, front}, cab,
           Material::paint);
   add_box(body, panels, {-half * 0.6f, half * 0.6f}, {0.55f, 0.95f}, {rear + 0.1f, split},
-          colour(0x1A1A1A), Material::plain);
+          color(0x1A1A1A), Material::plain);
   for (float sign : {-1.0f, 1.0f}) {
     const float x = sign * (half * 0.96f + 0.012f);
     panels.push_back(panel(body,
@@ -488,7 +488,7 @@ void add_truck(World& world, Vec3 centre, Vec3 ahead) {
                             {cx, 0.5f, split - 0.8f},
                             {cx, 0.75f, split - 0.8f},
                             {cx, 0.75f, rear + 1.6f}},
-                           {sign, 0, 0}, colour(0x55585A), Material::plain));
+                           {sign, 0, 0}, color(0x55585A), Material::plain));
     const float lo = std::min(sign * half * 0.95f, sign * half * 0.7f),
                 hi = std::max(sign * half * 0.95f, sign * half * 0.7f);
     const float tz = rear - 0.02f, fz = front + 0.02f;
@@ -507,7 +507,7 @@ void add_truck(World& world, Vec3 centre, Vec3 ahead) {
   }
   panels.push_back(
       panel(body, {{-half, 0.55f, tz}, {half, 0.55f, tz}, {half, 0.7f, tz}, {-half, 0.7f, tz}},
-            {0, 0, -1}, colour(0x8A2A22), Material::plain));
+            {0, 0, -1}, color(0x8A2A22), Material::plain));
   panels.push_back(panel(body,
                          {{-half * 0.88f, 1.4f, fz},
                           {half * 0.88f, 1.4f, fz},
@@ -519,8 +519,8 @@ void add_truck(World& world, Vec3 centre, Vec3 ahead) {
                           {half * 0.7f, 0.75f, fz},
                           {half * 0.7f, 1.2f, fz},
                           {-half * 0.7f, 1.2f, fz}},
-                         {0, 0, 1}, colour(0x1C1C1C), Material::plain));
-  add_wheels(body, panels, half, 0.48f, {rear + 0.9f, front - 1.1f}, colour(0x666666));
+                         {0, 0, 1}, color(0x1C1C1C), Material::plain));
+  add_wheels(body, panels, half, 0.48f, {rear + 0.9f, front - 1.1f}, color(0x666666));
   add_panels(body, std::move(panels));
   world.cast_box(body.point(0, 0, 0.5f * (rear + front)), ahead, half, 0.5f * (front - rear),
                  open_bed ? roof : top);

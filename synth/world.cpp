@@ -75,7 +75,7 @@ void World::cast_capsule(Vec3 a, Vec3 b, float radius) {
 
 void World::cast_blob(Vec3 middle, float radius, float gaps) {
   if (luminance(light.sun) <= 0.01f) return;
-  const Vec2 centre = shadow_of(middle, light.to_sun);
+  const Vec2 center = shadow_of(middle, light.to_sun);
   const float flat = std::sqrt(std::max(1 - light.to_sun.y * light.to_sun.y, 1e-4f));
   const Vec2 along = Vec2{light.to_sun.x, light.to_sun.z} * (1.0f / flat);
   const float reach = radius / std::max(light.to_sun.y, 0.25f);
@@ -83,12 +83,12 @@ void World::cast_blob(Vec3 middle, float radius, float gaps) {
   for (size_t i = 0; i < corners.size(); ++i) {
     const float angle = 2 * kPi * static_cast<float>(i) / static_cast<float>(corners.size());
     const float a = cosine(angle) * reach, b = sine(angle) * radius;
-    corners[i] = centre + Vec2{along.x * a - along.y * b, along.y * a + along.x * b};
+    corners[i] = center + Vec2{along.x * a - along.y * b, along.y * a + along.x * b};
   }
   const NoiseTable& table = noise;
-  shadows.emplace_back([corners, centre, along, reach, radius, gaps, &table](Canvas& canvas) {
+  shadows.emplace_back([corners, center, along, reach, radius, gaps, &table](Canvas& canvas) {
     canvas.ground_shadow(corners, [&](const Hit& hit) {
-      const float dx = hit.u - centre.x, dz = hit.v - centre.y;
+      const float dx = hit.u - center.x, dz = hit.v - center.y;
       const float a = (dx * along.x + dz * along.y) / reach;
       const float b = (dz * along.x - dx * along.y) / radius;
       const float leaves = filtered_noise(table, hit.u * 3.1f, hit.v * 3.1f, hit.dv * 3.1f);
@@ -98,23 +98,23 @@ void World::cast_blob(Vec3 middle, float radius, float gaps) {
   });
 }
 
-void World::cast_box(Vec3 centre, Vec3 ahead, float half_width, float half_length, float height) {
+void World::cast_box(Vec3 center, Vec3 ahead, float half_width, float half_length, float height) {
   const Vec3 right = {ahead.z, 0, -ahead.x};
   const bool sunny = luminance(light.sun) > 0.01f;
   std::vector<Vec2> points;
   std::array<Vec2, 4> around;
   for (size_t i = 0; i < 4; ++i) {
     const float sx = (i == 0 || i == 3) ? -1.0f : 1.0f, sz = i < 2 ? -1.0f : 1.0f;
-    const Vec3 corner = centre + right * (sx * half_width) + ahead * (sz * half_length);
+    const Vec3 corner = center + right * (sx * half_width) + ahead * (sz * half_length);
     const Vec3 wider =
-        centre + right * (sx * (half_width + 0.3f)) + ahead * (sz * (half_length + 0.3f));
+        center + right * (sx * (half_width + 0.3f)) + ahead * (sz * (half_length + 0.3f));
     around[i] = {wider.x, wider.z};
     points.push_back({corner.x, corner.z});
     if (sunny) points.push_back(shadow_of(corner + Vec3{0, height, 0}, light.to_sun));
   }
-  shadows.emplace_back([around, centre, ahead, right, half_width, half_length](Canvas& canvas) {
+  shadows.emplace_back([around, center, ahead, right, half_width, half_length](Canvas& canvas) {
     canvas.ground_occlusion(around, [&](const Hit& hit) {
-      const Vec3 from = {hit.u - centre.x, 0, hit.v - centre.z};
+      const Vec3 from = {hit.u - center.x, 0, hit.v - center.z};
       const float a = half_width + 0.3f - std::abs(dot(from, right));
       const float b = half_length + 0.3f - std::abs(dot(from, ahead));
       return 0.85f * smoothstep(0.0f, 0.55f, std::min(a, b));

@@ -103,7 +103,7 @@ struct World {
   /// The point at `offset` metres to the right of the course.
   Vec3 on_street(float offset, float y, float z) const { return {course(z) + offset, y, z}; }
   /// Direction of the street at z.
-  Vec3 heading(float z) const { return normalised({slope + curvature * z, 0, 1}); }
+  Vec3 heading(float z) const { return normalized({slope + curvature * z, 0, 1}); }
   Vec3 rightwards(float z) const {
     const Vec3 ahead = heading(z);
     return {ahead.z, 0, -ahead.x};
@@ -129,7 +129,7 @@ struct World {
   /// Casts the shadow of a clump; `gaps` of it lets light through.
   void cast_blob(Vec3 middle, float radius, float gaps);
   /// Casts the shadow of a box on the ground and darkens the ground under it.
-  void cast_box(Vec3 centre, Vec3 ahead, float half_width, float half_length, float height);
+  void cast_box(Vec3 center, Vec3 ahead, float half_width, float half_length, float height);
 
   /// Light of the sky as a mirror shows it in this direction.
   Rgb reflected(Vec3 direction) const;

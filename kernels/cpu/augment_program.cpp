@@ -123,17 +123,17 @@ class TileRows {
 
   /// Pixels [x0, x1) of row y with operations [first, last) done: in `buffer`, or where they lie in
   /// the image that the stage reads. With `labelled`, the labels of the tile's columns too.
-  const uint8_t* read(int y, int x0, int x1, bool labelled, int first, int last,
+  const uint8_t* read(int y, int x0, int x1, bool labeled, int first, int last,
                       uint8_t* buffer) const {
     const int count = x1 - x0;
-    const uint8_t* pixels = fetch(y, x0, count, labelled, buffer);
+    const uint8_t* pixels = fetch(y, x0, count, labeled, buffer);
     if (first == last) return pixels;
     if (pixels != buffer) std::memcpy(buffer, pixels, 3 * static_cast<size_t>(count));
     apply_all(first, last, {y, x0, count, buffer});
     return buffer;
   }
 
-  const uint8_t* fetch(int y, int x, int count, bool labelled, uint8_t* buffer) const {
+  const uint8_t* fetch(int y, int x, int count, bool labeled, uint8_t* buffer) const {
     const ByteImage& image = sample_.image;
     if (sample_.index > 0) return image.data + 3 * (int64_t{y} * image.width + x);
     const AugmentHeader& header = sample_.header;
@@ -144,24 +144,24 @@ class TileRows {
     if (header.maps > 0) {
       Sources sources;
       find_sources(header, sample_.program, image.height, image.width, y, x, count, sources);
-      sample_colours(image, sources, count, header.fill, buffer);
-      if (labelled) {
+      sample_colors(image, sources, count, header.fill, buffer);
+      if (labeled) {
         sample_labels(sample_.labels, sources, tile_.x0 - x, columns, header.fill, labels);
       }
     } else if (header.mirror != 0) {
       const auto row = int64_t{y} * image.width;
       reverse_pixels(image.data + 3 * (row + image.width - 1 - x), count, buffer);
-      if (labelled) {
+      if (labeled) {
         const uint8_t* end = sample_.labels.data + row + image.width - tile_.x0;
         std::reverse_copy(end - columns, end, labels);
       }
     } else {
       pixels = image.data + 3 * (int64_t{y} * image.width + x);
-      if (labelled) {
+      if (labeled) {
         std::memcpy(labels, sample_.labels.data + first_label, static_cast<size_t>(columns));
       }
     }
-    if (labelled) {
+    if (labeled) {
       const AugmentStage& last = header.stage[header.stages - 1u];
       for (size_t i = 0; i < last.last; ++i) {
         apply_hole(header.op[i], y, tile_.x0, columns, labels);

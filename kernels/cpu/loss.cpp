@@ -18,7 +18,7 @@ namespace macadam::cpu {
 
 namespace {
 
-constexpr int kUnlabelled = -1;
+constexpr int kUnlabeled = -1;
 
 /// Pixels of one partial sum.
 constexpr int64_t kChunkPixels = 64 * kBlockPixels;
@@ -31,7 +31,7 @@ struct Partials {
   static size_t floats(int channels) { return 3 * static_cast<size_t>(channels) + kMaxLossTerms; }
 
   float* chunk(int64_t k) const { return data + k * static_cast<int64_t>(floats(channels)); }
-  float* labelled(int64_t k) const { return chunk(k); }  // at most kChunkPixels: exact in fp32
+  float* labeled(int64_t k) const { return chunk(k); }  // at most kChunkPixels: exact in fp32
   float* intersection(int64_t k) const { return chunk(k) + channels; }
   float* predicted(int64_t k) const { return chunk(k) + 2 * channels; }
   float* pixel_terms(int64_t k) const { return chunk(k) + 3 * channels; }
@@ -103,9 +103,9 @@ struct Block {
 void load_labels(const Problem& problem, int64_t first, int pixels, Block& block) {
   const int classes = problem.classes, ignore = problem.desc.ignore;
   for (int p = 0; p < kBlockPixels; ++p) {
-    const int label = p < pixels ? problem.labels[first + p] : kUnlabelled;
+    const int label = p < pixels ? problem.labels[first + p] : kUnlabeled;
     const bool valid = label >= 0 && label < classes && label != ignore;
-    block.label[p] = valid ? label : kUnlabelled;
+    block.label[p] = valid ? label : kUnlabeled;
     block.weight[p] = valid ? problem.weights[static_cast<size_t>(label)] : 0.0f;
   }
 }
@@ -149,13 +149,13 @@ void softmax(const Problem& problem, bool score_sum, Block& block) {
 #pragma omp simd
     for (int p = 0; p < kBlockPixels; ++p) {
       const float exponential = scalar::exp_inline(z[p] - max[p]);
-      z[p] = block.label[p] == kUnlabelled ? 0.0f : exponential;
+      z[p] = block.label[p] == kUnlabeled ? 0.0f : exponential;
       sum[p] += exponential;
     }
   }
 #pragma omp simd
   for (int p = 0; p < kBlockPixels; ++p) {
-    block.inverse[p] = block.label[p] == kUnlabelled ? 0.0f : 1.0f / sum[p];
+    block.inverse[p] = block.label[p] == kUnlabeled ? 0.0f : 1.0f / sum[p];
   }
 }
 
@@ -167,7 +167,7 @@ void add_values(const Problem& problem, const Block& block, ClassRow* sums) {
 #pragma omp simd
       for (int p = 0; p < kBlockPixels; ++p) {
         const float value = of.value(block.scores(p, problem.classes));
-        sum[p] += block.label[p] == kUnlabelled ? 0.0f : block.weight[p] * value;
+        sum[p] += block.label[p] == kUnlabeled ? 0.0f : block.weight[p] * value;
       }
     });
   }
@@ -269,7 +269,7 @@ void gradient(const Problem& problem, Block& block) {
 #pragma omp simd
       for (int p = 0; p < kBlockPixels; ++p) {
         const float slope = scale * block.weight[p] * of.slope(block.scores(p, classes));
-        slopes.rows[k][p] = block.label[p] == kUnlabelled ? 0.0f : slope;
+        slopes.rows[k][p] = block.label[p] == kUnlabeled ? 0.0f : slope;
       }
     });
   }
@@ -343,15 +343,15 @@ void sum_up(const Problem& problem, bool gradient, const Partials& partials) {
 void count(const Problem& problem, const Partials& partials) {
   parallel_chunks(problem.pixels(), kChunkPixels, [&](int64_t k, int64_t begin, int64_t end) {
     count_labels(problem.labels + begin, end - begin, problem.desc, problem.classes,
-                 partials.labelled(k));
+                 partials.labeled(k));
   });
   double valid = 0, weight_sum = 0;
   for (int c = 0; c < problem.classes; ++c) {
-    const double labelled =
-        sum_chunks(problem.chunks(), [&](int64_t k) { return partials.labelled(k)[c]; });
-    if (problem.layout.has_regions()) problem.sums[problem.layout.labelled() + c] = labelled;
-    valid += labelled;
-    weight_sum += labelled * problem.weights[static_cast<size_t>(c)];
+    const double labeled =
+        sum_chunks(problem.chunks(), [&](int64_t k) { return partials.labeled(k)[c]; });
+    if (problem.layout.has_regions()) problem.sums[problem.layout.labeled() + c] = labeled;
+    valid += labeled;
+    weight_sum += labeled * problem.weights[static_cast<size_t>(c)];
   }
   problem.sums[LossSums::kWeights] = weight_sum;
   problem.sums[LossSums::kPixels] = valid;
@@ -361,17 +361,17 @@ void count(const Problem& problem, const Partials& partials) {
 double finish_region_term(const LossTerm& term, Problem& problem) {
   const LossSums& at = problem.layout;
   const AbsentClass absent = problem.desc.absent;
-  const double* const labelled = problem.sums + at.labelled();
+  const double* const labeled = problem.sums + at.labeled();
   int mean_over = 0;
-  for (int c = 0; c < problem.classes; ++c) mean_over += is_in_mean(absent, labelled[c]) ? 1 : 0;
+  for (int c = 0; c < problem.classes; ++c) mean_over += is_in_mean(absent, labeled[c]) ? 1 : 0;
   const float scale = term.weight / static_cast<float>(mean_over) * problem.gradient_scale();
   double loss = 0;
   scalar::visit_region_term(term, [&](const auto& of) {
     for (int c = 0; c < problem.classes; ++c) {
-      if (!has_loss(absent, labelled[c])) continue;
+      if (!has_loss(absent, labeled[c])) continue;
       const auto i = static_cast<size_t>(c);
       const scalar::RegionLoss result =
-          of({problem.sums[at.intersection() + c], problem.sums[at.predicted() + c], labelled[c]});
+          of({problem.sums[at.intersection() + c], problem.sums[at.predicted() + c], labeled[c]});
       loss += static_cast<double>(static_cast<float>(result.loss));
       problem.hit[i] += scale * static_cast<float>(result.hit);
       problem.miss[i] += scale * static_cast<float>(result.miss);

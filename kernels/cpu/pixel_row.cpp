@@ -160,7 +160,7 @@ scalar::ClaheTiles tiles_of(const PixelOp& op, int height, int width) {
 /// scalar::clahe_interpolate for the values of a run.
 void interpolate_tables(const scalar::ClaheTiles& tiles, const uint8_t* tables, const PixelRun& run,
                         int32_t* values) {
-  const auto v = scalar::clahe_neighbours(run.y, tiles.tile_height, tiles.tiles_y);
+  const auto v = scalar::clahe_neighbors(run.y, tiles.tile_height, tiles.tiles_y);
   const uint8_t* upper = tables + 256 * v.first * tiles.tiles_x;
   const uint8_t* lower = tables + 256 * v.second * tiles.tiles_x;
   alignas(64) std::array<int32_t, kRunPixels> first, second;
@@ -170,7 +170,7 @@ void interpolate_tables(const scalar::ClaheTiles& tiles, const uint8_t* tables, 
 #pragma omp simd
   for (size_t i = 0; i < pixels; ++i) {
     const auto h =
-        scalar::clahe_neighbours(run.x + static_cast<int>(i), tiles.tile_width, tiles.tiles_x);
+        scalar::clahe_neighbors(run.x + static_cast<int>(i), tiles.tile_width, tiles.tiles_x);
     first[i] = 256 * h.first + values[i];
     second[i] = 256 * h.second + values[i];
     across[i] = h.t;

@@ -140,7 +140,7 @@ void mix_pixels(const uint8_t* data, const Mixes& m, int count, uint8_t* rgb) {
 
 #endif
 
-void mix_colours(const ByteImage& image, const Sources& sources, int count, uint8_t* rgb) {
+void mix_colors(const ByteImage& image, const Sources& sources, int count, uint8_t* rgb) {
 #if defined(__SSSE3__)
   Mixes mixes;
   prepare_mixes(image, sources, count, mixes);
@@ -191,9 +191,9 @@ void find_sources(const AugmentHeader& header, const std::byte* program, int hei
   sources.all_inside = !constant || inside != 0;
 }
 
-void sample_colours(const ByteImage& image, const Sources& sources, int count,
-                    const std::array<uint8_t, 4>& fill, uint8_t* rgb) {
-  mix_colours(image, sources, count, rgb);
+void sample_colors(const ByteImage& image, const Sources& sources, int count,
+                   const std::array<uint8_t, 4>& fill, uint8_t* rgb) {
+  mix_colors(image, sources, count, rgb);
   if (sources.all_inside) return;
   for (int i = 0; i < count; ++i) {
     if (sources.inside[static_cast<size_t>(i)] == 0) std::copy_n(fill.data(), 3, rgb + 3 * i);

@@ -32,8 +32,8 @@ void find_sources(const AugmentHeader& header, const std::byte* program, int hei
                   int y, int x, int count, Sources& sources);
 
 /// Mixes the four pixels around each source. `rgb`: kRunBytes.
-void sample_colours(const ByteImage& image, const Sources& sources, int count,
-                    const std::array<uint8_t, 4>& fill, uint8_t* rgb);
+void sample_colors(const ByteImage& image, const Sources& sources, int count,
+                   const std::array<uint8_t, 4>& fill, uint8_t* rgb);
 
 /// The labels nearest to sources [first, first + count).
 void sample_labels(const ByteImage& labels, const Sources& sources, int first, int count,

@@ -106,15 +106,15 @@ __device__ __forceinline__ void sum_rows(const TileGeometry& tile, const uint32_
         green.half[j] = static_cast<uint16_t>(g);
       }
     } else {
-      const uint32_t* centre = first + tile.left();
+      const uint32_t* center = first + tile.left();
       for (int j = -radius; j <= radius; ++j) {
-        rb += red_blue_of(centre[j]);
-        g += green_of(centre[j]);
+        rb += red_blue_of(center[j]);
+        g += green_of(center[j]);
       }
       for (int j = 0; j < 4; ++j) {
         if (j > 0) {
-          rb += red_blue_of(centre[j + radius]) - red_blue_of(centre[j - radius - 1]);
-          g += green_of(centre[j + radius]) - green_of(centre[j - radius - 1]);
+          rb += red_blue_of(center[j + radius]) - red_blue_of(center[j - radius - 1]);
+          g += green_of(center[j + radius]) - green_of(center[j - radius - 1]);
         }
         red_blue.word[j] = rb;
         green.half[j] = static_cast<uint16_t>(g);

@@ -111,9 +111,9 @@ __global__ void __launch_bounds__(kThreads, kShareBlocksPerProcessor)
     if (chunks && limit <= pixels) {
       using Run = Chunk<uint8_t, kCountRun>;
       const Run predicted = *reinterpret_cast<const Run*>(predictions.at(first, 0));
-      const Run labelled = *reinterpret_cast<const Run*>(labels.at(first, 0));
+      const Run labeled = *reinterpret_cast<const Run*>(labels.at(first, 0));
 #pragma unroll
-      for (int i = 0; i < kCountRun; ++i) take(predicted.lane[i], labelled.lane[i]);
+      for (int i = 0; i < kCountRun; ++i) take(predicted.lane[i], labeled.lane[i]);
     } else {
       for (int64_t pixel = first; pixel < end; ++pixel) {
         take(*predictions.at(pixel, 0), *labels.at(pixel, 0));

@@ -99,10 +99,10 @@ __device__ void finish_terms(const LossDesc& desc, const LossSums& at, int class
   const double weight_sum = sums[LossSums::kWeights], valid = sums[LossSums::kPixels];
   const float gradient_scale = desc.gradient_scale == nullptr ? 1.0f : *desc.gradient_scale;
   if (at.has_regions() && thread < classes) {
-    const double* const labelled = sums + at.labelled();
+    const double* const labeled = sums + at.labeled();
     int over = 0;  // classes of the mean
-    for (int c = 0; c < classes; ++c) over += is_in_mean(desc.absent, labelled[c]) ? 1 : 0;
-    const bool counts = valid > 0 && has_loss(desc.absent, labelled[thread]);
+    for (int c = 0; c < classes; ++c) over += is_in_mean(desc.absent, labeled[c]) ? 1 : 0;
+    const bool counts = valid > 0 && has_loss(desc.absent, labeled[thread]);
     const float share_of_mean = 1.0f / static_cast<float>(over);
     float hit = 0, miss = 0;
 #pragma unroll
@@ -111,7 +111,7 @@ __device__ void finish_terms(const LossDesc& desc, const LossSums& at, int class
       if (counts) {
         scalar::visit_region_term(desc.terms[k], [&](const auto& term) {
           const scalar::RegionLoss result = term(
-              {sums[at.intersection() + thread], sums[at.predicted() + thread], labelled[thread]});
+              {sums[at.intersection() + thread], sums[at.predicted() + thread], labeled[thread]});
           const float share = share_of_mean * desc.terms[k].weight;
           loss = static_cast<float>(result.loss) * share_of_mean;
           hit += static_cast<float>(result.hit) * share;
@@ -165,7 +165,7 @@ __global__ void __launch_bounds__(kTileThreads, kBlocksThatFit)
 
   float weight_sum = 0, valid = 0;
   float values[kPixelTerms] = {};
-  float intersection = 0, predicted = 0, labelled = 0;
+  float intersection = 0, predicted = 0, labeled = 0;
   for (int64_t first = static_cast<int64_t>(blockIdx.x) * layout.tile; first < layout.pixels;
        first += static_cast<int64_t>(gridDim.x) * layout.tile) {
     const int64_t left = layout.pixels - first;
@@ -204,7 +204,7 @@ __global__ void __launch_bounds__(kTileThreads, kBlocksThatFit)
           const bool here = memory.label[pixel] == mine;
           predicted += p;
           intersection += here ? p : 0.0f;
-          labelled += here ? 1.0f : 0.0f;
+          labeled += here ? 1.0f : 0.0f;
         }
       }
       __syncthreads();
@@ -213,7 +213,7 @@ __global__ void __launch_bounds__(kTileThreads, kBlocksThatFit)
 
   float* out = rows.row(blockIdx.x);
   if constexpr (kRegions) {
-    memory.sums[0][thread] = labelled;
+    memory.sums[0][thread] = labeled;
     memory.sums[1][thread] = intersection;
     memory.sums[2][thread] = predicted;
     __syncthreads();
@@ -223,7 +223,7 @@ __global__ void __launch_bounds__(kTileThreads, kBlocksThatFit)
 #pragma unroll
         for (int k = 0; k < 3; ++k) total[k] += memory.sums[k][other];
       }
-      out[at.labelled() + thread] = total[0];
+      out[at.labeled() + thread] = total[0];
       out[at.intersection() + thread] = total[1];
       out[at.predicted() + thread] = total[2];
     }

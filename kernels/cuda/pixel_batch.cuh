@@ -28,7 +28,7 @@ __device__ __forceinline__ scalar::Rgb rgb_of(uint32_t pixel) {
 }
 
 /// `pixel` with other colours; its label stays.
-__device__ __forceinline__ uint32_t recoloured(uint32_t pixel, scalar::Rgb rgb) {
+__device__ __forceinline__ uint32_t recolored(uint32_t pixel, scalar::Rgb rgb) {
   return (pixel & 0xff000000u) | static_cast<uint32_t>(rgb.r | rgb.g << 8 | rgb.b << 16);
 }
 
@@ -62,7 +62,7 @@ __device__ __forceinline__ void look_up(const uint8_t* data, uint32_t first,
     const uint8_t r = data[pick_bytes(pixel[k], first, 0x7650)];
     const uint8_t g = data[pick_bytes(pixel[k], first, 0x7651) + 256];
     const uint8_t b = data[pick_bytes(pixel[k], first, 0x7652) + 512];
-    pixel[k] = recoloured(pixel[k], {r, g, b});
+    pixel[k] = recolored(pixel[k], {r, g, b});
   }
 }
 
@@ -80,7 +80,7 @@ __device__ __forceinline__ void add_noise(const PixelOp& op, int width, const Co
       return scalar::add_noise(float_of_byte(pixel[k], channel),
                                scalar::fused(sigma, normal, mean));
     };
-    pixel[k] = recoloured(pixel[k], {noisy(0, z.r), noisy(1, z.g), noisy(2, z.b)});
+    pixel[k] = recolored(pixel[k], {noisy(0, z.r), noisy(1, z.g), noisy(2, z.b)});
   }
 }
 
@@ -98,21 +98,21 @@ __device__ __forceinline__ uint32_t change_pixel(const PixelOp& op, const StageD
   const std::array<float, 4>& value = op.value;
   switch (op.kind) {
     case Kind::hsv:
-      return recoloured(
+      return recolored(
           pixel, scalar::shift_hsv(rgb, static_cast<int>(value[0]), static_cast<int>(value[1]),
                                    static_cast<int>(value[2])));
-    case Kind::saturation: return recoloured(pixel, scalar::scale_saturation(rgb, value[0]));
+    case Kind::saturation: return recolored(pixel, scalar::scale_saturation(rgb, value[0]));
     case Kind::equalize: {
       const scalar::ClaheTiles tiles = scalar::clahe_tiles(
           stage.height, stage.width, static_cast<int>(value[1]), static_cast<int>(value[2]));
       const int l =
           scalar::clahe_interpolate(stage.clahe_tables, tiles, y, x, scalar::lightness(rgb));
-      return recoloured(pixel, scalar::with_lightness(rgb, l));
+      return recolored(pixel, scalar::with_lightness(rgb, l));
     }
     case Kind::shadow: {
       const auto* data = reinterpret_cast<const int32_t*>(stage.program + op.data);
       if (!scalar::in_polygons(data, op.count, x, y)) return pixel;
-      return recoloured(pixel, scalar::halve_lightness(rgb));
+      return recolored(pixel, scalar::halve_lightness(rgb));
     }
     default: return pixel;
   }

@@ -41,7 +41,7 @@ class ReferenceLossOps : public LossOps {
         });
       }
       if (!at.has_regions()) return;
-      sums[at.labelled() + static_cast<int>(label)] += 1;
+      sums[at.labeled() + static_cast<int>(label)] += 1;
       sums[at.intersection() + static_cast<int>(label)] += std::exp(z[label] - scores.log_sum_exp);
       for (size_t c = 0; c < z.size(); ++c) {
         sums[at.predicted() + static_cast<int>(c)] += std::exp(z[c] - scores.log_sum_exp);
@@ -141,17 +141,15 @@ class ReferenceLossOps : public LossOps {
   static double mean_over_classes(const Problem& problem, const LossTerm& term, const double* sums,
                                   std::vector<double>& hit, std::vector<double>& miss) {
     const AbsentClass absent = problem.desc.absent;
-    const auto labelled = [&](size_t c) {
-      return sums[problem.at.labelled() + static_cast<int>(c)];
-    };
+    const auto labeled = [&](size_t c) { return sums[problem.at.labeled() + static_cast<int>(c)]; };
     double over = 0, sum = 0;
-    for (size_t c = 0; c < problem.classes; ++c) over += is_in_mean(absent, labelled(c)) ? 1 : 0;
+    for (size_t c = 0; c < problem.classes; ++c) over += is_in_mean(absent, labeled(c)) ? 1 : 0;
     scalar::visit_region_term(term, [&](const auto& of) {
       for (size_t c = 0; c < problem.classes; ++c) {
-        if (!has_loss(absent, labelled(c))) continue;
+        if (!has_loss(absent, labeled(c))) continue;
         const auto i = static_cast<int>(c);
-        const scalar::RegionLoss loss = of(
-            {sums[problem.at.intersection() + i], sums[problem.at.predicted() + i], labelled(c)});
+        const scalar::RegionLoss loss =
+            of({sums[problem.at.intersection() + i], sums[problem.at.predicted() + i], labeled(c)});
         sum += loss.loss;
         hit[c] += double{term.weight} * loss.hit / over;
         miss[c] += double{term.weight} * loss.miss / over;

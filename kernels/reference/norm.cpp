@@ -39,7 +39,7 @@ class ReferenceNormOps : public NormOps {
       next_var[c] = (1 - m) * next_var[c] + m * var[c] * unbias;
     }
 
-    normalise(desc, in, Array(gamma), Array(beta), mean, inv_std).write(y);
+    normalize(desc, in, Array(gamma), Array(beta), mean, inv_std).write(y);
     mean.write(saved_mean);
     inv_std.write(saved_inv_std);
     next_mean.write(running_mean);
@@ -48,7 +48,7 @@ class ReferenceNormOps : public NormOps {
 
   void infer(const BatchNormDesc& desc, const Tensor& x, const Tensor& gamma, const Tensor& beta,
              const Tensor& running_mean, const Tensor& running_var, const Tensor& y) override {
-    normalise(desc, Array(x), Array(gamma), Array(beta), Array(running_mean),
+    normalize(desc, Array(x), Array(gamma), Array(beta), Array(running_mean),
               inverse_std(desc, running_var))
         .write(y);
   }
@@ -60,24 +60,24 @@ class ReferenceNormOps : public NormOps {
     const Shape vector{1, 1, 1, x.shape.c};
     const auto count = static_cast<double>(x.shape.pixels());
 
-    const auto normalised = [&](int n, int h, int w, int c) {
+    const auto normalized = [&](int n, int h, int w, int c) {
       return (in(n, h, w, c) - mean[c]) * inv_std[c];
     };
     Array d_out(dy);
     for_each(x.shape, [&](int n, int h, int w, int c) {
-      d_out(n, h, w, c) = activation_gradient(desc.activation, normalised(n, h, w, c) * g[c] + b[c],
+      d_out(n, h, w, c) = activation_gradient(desc.activation, normalized(n, h, w, c) * g[c] + b[c],
                                               d_out(n, h, w, c));
     });
 
     Array d_gamma(vector), d_beta(vector);
     for_each(x.shape, [&](int n, int h, int w, int c) {
-      d_gamma[c] += d_out(n, h, w, c) * normalised(n, h, w, c);
+      d_gamma[c] += d_out(n, h, w, c) * normalized(n, h, w, c);
       d_beta[c] += d_out(n, h, w, c);
     });
     Array d_in(x.shape);
     for_each(x.shape, [&](int n, int h, int w, int c) {
       const double through_statistics =
-          desc.frozen ? 0 : (d_beta[c] + normalised(n, h, w, c) * d_gamma[c]) / count;
+          desc.frozen ? 0 : (d_beta[c] + normalized(n, h, w, c) * d_gamma[c]) / count;
       d_in(n, h, w, c) = g[c] * inv_std[c] * (d_out(n, h, w, c) - through_statistics);
     });
     d_in.write(dx);
@@ -108,7 +108,7 @@ class ReferenceNormOps : public NormOps {
     return inv_std;
   }
 
-  static Array normalise(const BatchNormDesc& desc, const Array& x, const Array& gamma,
+  static Array normalize(const BatchNormDesc& desc, const Array& x, const Array& gamma,
                          const Array& beta, const Array& mean, const Array& inv_std) {
     Array y(x.shape());
     for_each(x.shape(), [&](int n, int h, int w, int c) {

@@ -145,12 +145,12 @@ MACADAM_HD void clahe_table(const int* histogram, int pixels, float clip_limit, 
 }
 
 /// The tiles before and after a position along an axis, and how far it lies towards the latter.
-struct ClaheNeighbours {
+struct ClaheNeighbors {
   int first, second;
   float t;
 };
 
-MACADAM_HD ClaheNeighbours clahe_neighbours(int position, int tile, int tiles) {
+MACADAM_HD ClaheNeighbors clahe_neighbors(int position, int tile, int tiles) {
   const float v = static_cast<float>(position) * (1.0f / static_cast<float>(tile)) - 0.5f;
   const int before = v < 0.0f ? -1 : static_cast<int>(v);
   return {before > 0 ? before : 0, before + 1 < tiles ? before + 1 : tiles - 1,
@@ -167,8 +167,8 @@ MACADAM_HD uint8_t clahe_mix(int a0, int a1, int b0, int b1, float across, float
 /// What becomes of `value` at pixel (y, x). tables: 256 bytes a tile, the tiles row by row.
 MACADAM_HD uint8_t clahe_interpolate(const uint8_t* tables, const ClaheTiles& tiles, int y, int x,
                                      int value) {
-  const ClaheNeighbours v = clahe_neighbours(y, tiles.tile_height, tiles.tiles_y);
-  const ClaheNeighbours h = clahe_neighbours(x, tiles.tile_width, tiles.tiles_x);
+  const ClaheNeighbors v = clahe_neighbors(y, tiles.tile_height, tiles.tiles_y);
+  const ClaheNeighbors h = clahe_neighbors(x, tiles.tile_width, tiles.tiles_x);
   const uint8_t* a = tables + 256 * v.first * tiles.tiles_x + value;
   const uint8_t* b = tables + 256 * v.second * tiles.tiles_x + value;
   return clahe_mix(a[256 * h.first], a[256 * h.second], b[256 * h.first], b[256 * h.second], h.t,

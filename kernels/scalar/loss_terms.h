@@ -115,7 +115,7 @@ struct Focal {
 /// Sums of one class over all labelled pixels: of its probability where it is the label, of its
 /// probability, and of the pixels whose label it is.
 struct RegionSums {
-  double intersection, predicted, labelled;
+  double intersection, predicted, labeled;
 };
 
 /// A region term's loss of one class, and the derivative of that by the probability of a pixel:
@@ -139,7 +139,7 @@ struct Dice {
 
   MACADAM_HD explicit Dice(const float* parameters) : smooth(static_cast<double>(parameters[0])) {}
   MACADAM_HD RegionLoss operator()(const RegionSums& sums) const {
-    const double denominator = sums.predicted + sums.labelled + smooth;
+    const double denominator = sums.predicted + sums.labeled + smooth;
     if (denominator <= 0) return {};
     const double ratio = (2 * sums.intersection + smooth) / denominator;
     const double miss = ratio / denominator;
@@ -159,7 +159,7 @@ struct Jaccard {
   MACADAM_HD explicit Jaccard(const float* parameters)
       : smooth(static_cast<double>(parameters[0])) {}
   MACADAM_HD RegionLoss operator()(const RegionSums& sums) const {
-    const double all = sums.predicted + sums.labelled - sums.intersection + smooth;
+    const double all = sums.predicted + sums.labeled - sums.intersection + smooth;
     if (all <= 0) return {};
     const double ratio = (sums.intersection + smooth) / all;
     return {1 - ratio, -1 / all, ratio / all};
@@ -185,7 +185,7 @@ struct Tversky {
         smooth(static_cast<double>(parameters[2])) {}
   MACADAM_HD RegionLoss operator()(const RegionSums& sums) const {
     const double denominator = sums.intersection + alpha * (sums.predicted - sums.intersection) +
-                               beta * (sums.labelled - sums.intersection) + smooth;
+                               beta * (sums.labeled - sums.intersection) + smooth;
     if (denominator <= 0) return {};
     const double ratio = (sums.intersection + smooth) / denominator;
     return {1 - ratio, (ratio * (1 - beta) - 1) / denominator, ratio * alpha / denominator};

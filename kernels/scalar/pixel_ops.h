@@ -40,13 +40,13 @@ MACADAM_HD float max3(float a, float b, float c) {
   return high > c ? high : c;
 }
 
-struct Colour {
+struct Color {
   float r, g, b;
 };
 
 /// The colour whose largest component is `high`, smallest `low`, and the one between falling
 /// (`down`) or rising (`up`) with the hue, a position in [0, 6) on the hexagon of hues.
-MACADAM_HD Colour on_hexagon(int sector, float high, float low, float down, float up) {
+MACADAM_HD Color on_hexagon(int sector, float high, float low, float down, float up) {
   const float r = sector == 0 || sector == 5 ? high : (sector == 1 ? down : sector == 4 ? up : low);
   const float g = sector == 1 || sector == 2 ? high : (sector == 3 ? down : sector == 0 ? up : low);
   const float b = sector == 3 || sector == 4 ? high : (sector == 5 ? down : sector == 2 ? up : low);
@@ -83,7 +83,7 @@ MACADAM_HD Rgb shift_hsv(Rgb pixel, int hue, int saturation, int value) {
   const float t = position - static_cast<float>(sector);
   const float sf = static_cast<float>(s) * (1.0f / 255.0f);
   const float vf = static_cast<float>(v) * (1.0f / 255.0f);
-  const Colour c =
+  const Color c =
       on_hexagon(sector, vf, vf * (1.0f - sf), vf * (1.0f - sf * t), vf * (1.0f - sf * (1.0f - t)));
   return {round_to_byte(c.r * 255.0f), round_to_byte(c.g * 255.0f), round_to_byte(c.b * 255.0f)};
 }
@@ -92,9 +92,9 @@ MACADAM_HD Rgb shift_hsv(Rgb pixel, int hue, int saturation, int value) {
 /// Sources: OpenCV, cvtColor of 8-bit RGB to grey; ColorJitter of Albumentations 1.3.1.
 MACADAM_HD Rgb scale_saturation(Rgb pixel, float factor) {
   constexpr int kBits = 15;
-  const int grey =
+  const int gray =
       (9798 * pixel.r + 19235 * pixel.g + 3735 * pixel.b + (1 << (kBits - 1))) >> kBits;
-  const float rest = static_cast<float>(grey) * (1.0f - factor);
+  const float rest = static_cast<float>(gray) * (1.0f - factor);
   return {round_to_byte(static_cast<float>(pixel.r) * factor + rest),
           round_to_byte(static_cast<float>(pixel.g) * factor + rest),
           round_to_byte(static_cast<float>(pixel.b) * factor + rest)};
@@ -128,7 +128,7 @@ MACADAM_HD Rgb halve_lightness(Rgb pixel) {
   const float position = turned < 6.0f ? turned : turned - 6.0f;
   const auto sector = static_cast<int>(position);
   const float t = position - static_cast<float>(sector);
-  const Colour c =
+  const Color c =
       on_hexagon(sector, high, low, low + (high - low) * (1.0f - t), low + (high - low) * t);
   return {round_to_byte(c.r * 255.0f), round_to_byte(c.g * 255.0f), round_to_byte(c.b * 255.0f)};
 }

@@ -53,13 +53,13 @@ MACADAM_HD float grid_position(float v, int step, int segments, const float* end
 /// Source: OpenCV, initUndistortRectifyMap with the distortion (k, k, 0, 0) and its default new
 /// camera, whose principal point is the middle of the image.
 MACADAM_HD Point radial_position(const CoordinateMap& map, Point p) {
-  const float k = map.value[0], centre_x = map.value[1], centre_y = map.value[2];
+  const float k = map.value[0], center_x = map.value[1], center_y = map.value[2];
   const float width = map.value[3], height = map.value[4];
   const float x = (p.x - (width - 1.0f) * 0.5f) / width;
   const float y = (p.y - (height - 1.0f) * 0.5f) / height;
   const float r2 = x * x + y * y;
   const float factor = 1.0f + (k + k * r2) * r2;
-  return {x * factor * width + centre_x, y * factor * height + centre_y};
+  return {x * factor * width + center_x, y * factor * height + center_y};
 }
 
 /// Bilinear between the nodes of displacements (dx, dy).

@@ -82,7 +82,7 @@ struct Axis {
     return random.integer(std::min(0, scaled - crop), std::max(0, scaled - crop));
   }
   /// With the photo's pixel in the middle, as far as the edges allow.
-  int centred(int pixel) const {
+  int centered(int pixel) const {
     const double middle = (pixel + 0.5) * scaled / extent;
     return std::clamp(static_cast<int>(std::floor(middle - crop / 2.0)), std::min(0, scaled - crop),
                       std::max(0, scaled - crop));
@@ -124,8 +124,8 @@ SourceWindow RandomCrop::draw(RandomStream& random, double scale, const LabelMap
     const std::optional<Pixel> pixel =
         counts ? draw_pixel(random, photo, *counts) : std::optional<Pixel>();
     if (pixel) {
-      y = down.centred(pixel->y);
-      x = across.centred(pixel->x);
+      y = down.centered(pixel->y);
+      x = across.centered(pixel->x);
     } else {
       y = down.draw(random);
       x = across.draw(random);

@@ -28,24 +28,24 @@ std::vector<float> gaussian(double sigma, int radius) {
 
 /// `i` mirrored into [0, n - 1]: at the edges of the first and last node (scipy's "reflect"), or at
 /// their centres (OpenCV's REFLECT_101).
-int mirrored(int i, int n, bool at_centres) {
-  const int period = at_centres ? std::max(2 * (n - 1), 1) : 2 * n;
+int mirrored(int i, int n, bool at_centers) {
+  const int period = at_centers ? std::max(2 * (n - 1), 1) : 2 * n;
   i = ((i % period) + period) % period;
-  return i < n ? i : period - i - (at_centres ? 0 : 1);
+  return i < n ? i : period - i - (at_centers ? 0 : 1);
 }
 
 /// out[i] = sum over k of weights[k] * in[row i + k - radius], for rows of `width` values.
 void smooth_columns(const std::vector<float>& in, int height, int width,
-                    const std::vector<float>& weights, bool at_centres, std::vector<float>& out) {
+                    const std::vector<float>& weights, bool at_centers, std::vector<float>& out) {
   const int radius = static_cast<int>(weights.size()) / 2;
-  const float* centre = weights.data() + radius;
+  const float* center = weights.data() + radius;
   std::ranges::fill(out, 0.0f);
   for (int y = 0; y < height; ++y) {
     float* target = out.data() + static_cast<ptrdiff_t>(y) * width;
     for (int k = -radius; k <= radius; ++k) {
-      const float weight = centre[k];
+      const float weight = center[k];
       const float* source =
-          in.data() + static_cast<ptrdiff_t>(mirrored(y + k, height, at_centres)) * width;
+          in.data() + static_cast<ptrdiff_t>(mirrored(y + k, height, at_centers)) * width;
       for (int x = 0; x < width; ++x) target[x] += weight * source[x];
     }
   }
@@ -53,14 +53,14 @@ void smooth_columns(const std::vector<float>& in, int height, int width,
 
 /// The same along rows.
 void smooth_rows(std::vector<float>& values, int height, int width,
-                 const std::vector<float>& weights, bool at_centres) {
+                 const std::vector<float>& weights, bool at_centers) {
   const int radius = static_cast<int>(weights.size()) / 2;
   std::vector<float> padded(static_cast<size_t>(width) + 2 * static_cast<size_t>(radius));
   float* first = padded.data() + radius;
   for (int y = 0; y < height; ++y) {
     float* row = values.data() + static_cast<ptrdiff_t>(y) * width;
     for (int x = -radius; x < width + radius; ++x) {
-      first[x] = row[mirrored(x, width, at_centres)];
+      first[x] = row[mirrored(x, width, at_centers)];
     }
     std::fill(row, row + width, 0.0f);
     for (size_t k = 0; k < weights.size(); ++k) {

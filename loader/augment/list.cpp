@@ -222,8 +222,8 @@ void check_cost(const AugmentCost& cost, std::string_view where) {
   check(cost.ops, AugmentHeader::kMaxOps,
         "pixel operations (one a transform, four for ColorJitter, one a hole for CoarseDropout)");
   check(cost.stages, AugmentHeader::kMaxStages, "stages (one for each CLAHE and each other Blur)");
-  constexpr size_t most_bytes = size_t{1} << 26;
-  if (cost.limits().bytes > most_bytes) {
+  constexpr size_t kMostBytes = size_t{1} << 26;
+  if (cost.limits().bytes > kMostBytes) {
     throw InputError(fmt::format("'augment' may need {} MiB a sample", cost.limits().bytes >> 20),
                      where, "write a larger sigma for ElasticTransform");
   }

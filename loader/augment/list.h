@@ -5,7 +5,7 @@
 #include <variant>
 #include <vector>
 
-#include "loader/augment/colour.h"
+#include "loader/augment/color.h"
 #include "loader/augment/cost.h"
 #include "loader/augment/crop.h"
 #include "loader/augment/elastic.h"

@@ -86,7 +86,7 @@ void CoarseDropout::describe(Fields& fields, ImageSize size) {
   fields.check(fraction || max_width.value <= size.width, "max_width",
                fmt::format("is {}, more than the network's width {}", max_width.value, size.width),
                "write a smaller one");
-  fields.colour("fill_value", fill_value);
+  fields.color("fill_value", fill_value);
   fields.label("mask_fill_value", mask_fill_value, true);
 }
 

@@ -7,7 +7,7 @@ namespace macadam {
 
 void BorderFill::describe(Fields& fields) {
   fields.choice("border_mode", border, std::array<std::string, 2>{"reflect_101", "constant"});
-  fields.colour("value", value);
+  fields.color("value", value);
   fields.label("mask_value", mask_value, false);
 }
 

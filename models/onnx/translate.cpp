@@ -335,8 +335,8 @@ std::pair<std::string, std::string> Translator::folded_constants(const Node& con
     for (float& w : std::span(weights).subspan(k * per_channel, per_channel)) {
       w = static_cast<float>(static_cast<double>(w) * scale);
     }
-    const double centred = static_cast<double>(bias[k]) - static_cast<double>(mean[k]);
-    bias[k] = static_cast<float>(centred * scale + static_cast<double>(beta[k]));
+    const double centered = static_cast<double>(bias[k]) - static_cast<double>(mean[k]);
+    bias[k] = static_cast<float>(centered * scale + static_cast<double>(beta[k]));
   }
   const ParameterSpec& weight_spec = spec(conv, 0);
   const std::string bias_name = has_bias ? spec(conv, 1).name : unique(title(conv) + ".bias");

@@ -13,10 +13,10 @@
 namespace macadam {
 
 /// The remedy for files that are cut off or contradict themselves.
-inline constexpr std::string_view download_again = "copy or download the file again";
+inline constexpr std::string_view kDownloadAgain = "copy or download the file again";
 
 [[noreturn]] inline void damaged(std::string_view what, std::string_view file) {
-  throw InputError(what, file, download_again);
+  throw InputError(what, file, kDownloadAgain);
 }
 
 inline std::string_view text_of(std::span<const std::byte> bytes) {

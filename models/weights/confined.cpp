@@ -26,27 +26,27 @@ namespace macadam {
 namespace {
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool sanitized = true;  // they reserve more addresses than there is memory
+constexpr bool kSanitized = true;  // they reserve more addresses than there is memory
 #elif defined(__has_feature)
-constexpr bool sanitized =
+constexpr bool kSanitized =
     __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);  // NOLINT
 #else
-constexpr bool sanitized = false;
+constexpr bool kSanitized = false;
 #endif
 
-constexpr std::string_view remedy =
+constexpr std::string_view kRemedy =
     "the file is damaged, or made to break programs: take another copy, or save the weights as "
     ".safetensors";
-constexpr int answer_fd = 3;  // in the child
+constexpr int kAnswerFd = 3;  // in the child
 
 // In the child ------------------------------------------------------------------------------------
 
 #if defined(__x86_64__)
-constexpr uint32_t own_architecture = AUDIT_ARCH_X86_64;
+constexpr uint32_t kOwnArchitecture = AUDIT_ARCH_X86_64;
 #elif defined(__aarch64__)
-constexpr uint32_t own_architecture = AUDIT_ARCH_AARCH64;
+constexpr uint32_t kOwnArchitecture = AUDIT_ARCH_AARCH64;
 #else
-constexpr uint32_t own_architecture = 0;
+constexpr uint32_t kOwnArchitecture = 0;
 #endif
 
 constexpr uint32_t argument(size_t index) {  // the low 32 bits
@@ -58,7 +58,7 @@ class CallFilter {
  public:
   CallFilter() {
     load(offsetof(seccomp_data, arch));
-    jump(BPF_JEQ, own_architecture, 1, 0);
+    jump(BPF_JEQ, kOwnArchitecture, 1, 0);
     end(SECCOMP_RET_KILL_PROCESS);
     load(offsetof(seccomp_data, nr));
   }
@@ -102,9 +102,9 @@ class CallFilter {
 };
 
 void refuse_calls() {
-  if constexpr (own_architecture == 0) return;
+  if constexpr (kOwnArchitecture == 0) return;
   CallFilter filter;
-  filter.allow_with(SYS_write, 0, answer_fd);
+  filter.allow_with(SYS_write, 0, kAnswerFd);
   for (const long call : {SYS_mmap, SYS_mprotect}) filter.allow_without(call, 2, PROT_EXEC);
   for (const long call :
        {SYS_munmap, SYS_mremap, SYS_brk, SYS_madvise, SYS_futex, SYS_sched_yield, SYS_getpid,
@@ -124,22 +124,22 @@ void limit(__rlimit_resource resource, rlim_t value) {
 int confine(int pipe, std::optional<size_t> address_space) {
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) std::signal(signal, SIG_DFL);
   prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-  dup2(pipe, answer_fd);
-  for (int fd = 0; fd < answer_fd; ++fd) close(fd);
-  closefrom(answer_fd + 1);
+  dup2(pipe, kAnswerFd);
+  for (int fd = 0; fd < kAnswerFd; ++fd) close(fd);
+  closefrom(kAnswerFd + 1);
   limit(RLIMIT_FSIZE, 0);
   limit(RLIMIT_NOFILE, 0);
   limit(RLIMIT_NPROC, 0);
   if (address_space) limit(RLIMIT_AS, *address_space);
   refuse_calls();
-  return answer_fd;
+  return kAnswerFd;
 }
 
 // In the parent -----------------------------------------------------------------------------------
 
 /// The addresses that this process has taken, in bytes.
 std::optional<size_t> own_address_space() {
-  if (sanitized) return std::nullopt;
+  if (kSanitized) return std::nullopt;
   size_t pages = 0;
   std::ifstream("/proc/self/statm") >> pages;
   if (pages == 0) return std::nullopt;
@@ -147,7 +147,7 @@ std::optional<size_t> own_address_space() {
 }
 
 [[noreturn]] void fail(std::string_view how, std::string_view file) {
-  throw InputError(fmt::format("reading the file {}", how), file, remedy);
+  throw InputError(fmt::format("reading the file {}", how), file, kRemedy);
 }
 
 }  // namespace

@@ -25,10 +25,10 @@ namespace macadam {
 
 bool is_hdf5(std::span<const std::byte> bytes) {
   // The superblock lies at 0, or behind a user block of 512, 1024, 2048, ... bytes.
-  constexpr std::array<size_t, 4> places{0, 512, 1024, 2048};
-  constexpr std::string_view signature = "\x89HDF\r\n\x1a\n";
-  for (const size_t place : places) {
-    if (place < bytes.size() && text_of(bytes.subspan(place)).starts_with(signature)) return true;
+  constexpr std::array<size_t, 4> kPlaces{0, 512, 1024, 2048};
+  constexpr std::string_view kSignature = "\x89HDF\r\n\x1a\n";
+  for (const size_t place : kPlaces) {
+    if (place < bytes.size() && text_of(bytes.subspan(place)).starts_with(kSignature)) return true;
   }
   return false;
 }
@@ -47,7 +47,7 @@ std::unique_ptr<WeightFile> open_keras_hdf5(MappedFile, const std::filesystem::p
 
 namespace {
 
-constexpr size_t max_rank = 32;  // HDF5's own limit
+constexpr size_t kMaxRank = 32;  // HDF5's own limit
 
 /// Far more than Keras's files take: 100 MB are read in a tenth of a second.
 ConfinedLimits limits_for(size_t file_bytes) {
@@ -92,7 +92,7 @@ std::vector<WeightTensor> from_bytes(std::string_view answer, std::string_view f
     WeightTensor tensor;
     tensor.name = text_of(reader.take(reader.number<uint64_t>()));
     const auto dtype = reader.number<uint8_t>(), rank = reader.number<uint8_t>();
-    if (dtype > static_cast<uint8_t>(StoredType::f64) || rank > max_rank) fail();
+    if (dtype > static_cast<uint8_t>(StoredType::f64) || rank > kMaxRank) fail();
     tensor.dtype = StoredType{dtype};
     int64_t all = 1;
     for (uint8_t d = 0; d < rank; ++d) {

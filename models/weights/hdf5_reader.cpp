@@ -19,9 +19,9 @@ namespace macadam {
 
 namespace {
 
-constexpr size_t max_names = 1'000'000;
-constexpr size_t max_depth = 32;
-constexpr std::string_view save_again =
+constexpr size_t kMaxNames = 1'000'000;
+constexpr size_t kMaxDepth = 32;
+constexpr std::string_view kSaveAgain =
     "save the whole model with Keras's model.save('model.h5'), or the weights as .safetensors";
 
 /// Closes one of libhdf5's objects.
@@ -132,11 +132,11 @@ class KerasReader {
         throw InputError(
             "the HDF5 file has no Keras weights (no attribute layer_names at / or /model_weights, "
             "and no groups 'vars' of a .weights.h5)",
-            file_name_, save_again);
+            file_name_, kSaveAgain);
       }
     }
     if (content_.tensors.empty()) {
-      throw InputError("the layers of the HDF5 file have no weights", file_name_, save_again);
+      throw InputError("the layers of the HDF5 file have no weights", file_name_, kSaveAgain);
     }
     return std::move(content_);
   }
@@ -165,7 +165,7 @@ class KerasReader {
     for (const std::string& name : links_of(group, path)) {
       if (keras3_training_state(name)) continue;
       // Links may make circles.
-      if (depth >= max_depth || ++groups_ > max_names) damaged("too many groups", where(path));
+      if (depth >= kMaxDepth || ++groups_ > kMaxNames) damaged("too many groups", where(path));
       const Handle object = find_object(group, name);
       if (!object) damaged("a link that leads nowhere, or out of the file", where(path + name));
       if (!is_a(object, H5I_GROUP)) continue;
@@ -204,7 +204,7 @@ class KerasReader {
       throw InputError(
           fmt::format("what the {} variables of layer {} are cannot be told from their shapes",
                       variables.size(), quote(layer)),
-          where(group), save_again);
+          where(group), kSaveAgain);
     }
     for (size_t i = 0; i < variables.size(); ++i) {
       add(std::move(variables[i]), path + "vars", layer + "/" + kinds->at(i));
@@ -216,7 +216,7 @@ class KerasReader {
     std::vector<std::string> links;
     const auto append = [](hid_t, const char* name, const H5L_info_t*, void* list) -> herr_t {
       auto& all = *static_cast<std::vector<std::string>*>(list);
-      if (all.size() >= max_names) return -1;
+      if (all.size() >= kMaxNames) return -1;
       all.emplace_back(name);
       return 0;
     };
@@ -284,7 +284,7 @@ class KerasReader {
     if (kind == H5T_INTEGER && size == 2) return is_signed ? StoredType::i16 : StoredType::u16;
     if (kind == H5T_INTEGER && size == 4) return is_signed ? StoredType::i32 : StoredType::u32;
     if (kind == H5T_INTEGER && size == 8) return is_signed ? StoredType::i64 : StoredType::u64;
-    throw InputError("a tensor whose type cannot be weights", where(path), save_again);
+    throw InputError("a tensor whose type cannot be weights", where(path), kSaveAgain);
   }
 
   /// Long lists of names are cut into attributes NAME0, NAME1, ...: an attribute holds 64 KiB.
@@ -310,7 +310,7 @@ class KerasReader {
     // Layers without weights have an empty list, whose type is whatever NumPy made of it.
     if (count == 0) return;
     const Handle type(H5Aget_type(attribute.get()), H5Tclose);
-    if (count < 0 || static_cast<size_t>(count) > max_names - all.size() ||
+    if (count < 0 || static_cast<size_t>(count) > kMaxNames - all.size() ||
         H5Tget_class(type.get()) != H5T_STRING) {
       damaged("a list of names is damaged", where(name));
     }

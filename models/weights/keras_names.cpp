@@ -12,7 +12,7 @@ namespace macadam {
 namespace {
 
 /// Keras 1's names. Its running_std is a variance.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 4> old_kinds{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 4> kOldKinds{
     {{"W", "kernel"},
      {"b", "bias"},
      {"running_mean", "moving_mean"},
@@ -41,8 +41,8 @@ std::string kind_of(std::string_view group, std::string_view weight_name) {
   if (kind.size() > group.size() && kind.starts_with(group) && kind[group.size()] == '_') {
     kind.remove_prefix(group.size() + 1);
   }
-  const auto old = std::ranges::find(old_kinds, kind, &decltype(old_kinds)::value_type::first);
-  return std::string(old == old_kinds.end() ? kind : old->second);
+  const auto old = std::ranges::find(kOldKinds, kind, &decltype(kOldKinds)::value_type::first);
+  return std::string(old == kOldKinds.end() ? kind : old->second);
 }
 
 /// Sorts by the text, then by the number behind it, however long that is.

@@ -21,11 +21,11 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::string_view known_formats =
+constexpr std::string_view kKnownFormats =
     "name a .safetensors, .pth, .pt, .h5 or .npz file, or a folder of .npy files";
-constexpr std::string_view npy_suffix = ".npy";
-constexpr size_t max_files = 20'000;  // each takes one of the process's 65,530 mappings
-constexpr size_t tar_magic_place = 257;
+constexpr std::string_view kNpySuffix = ".npy";
+constexpr size_t kMaxFiles = 20'000;  // each takes one of the process's 65,530 mappings
+constexpr size_t kTarMagicPlace = 257;
 
 std::vector<WeightTensor> described(std::span<const NamedArray> arrays) {
   std::vector<WeightTensor> tensors;
@@ -71,8 +71,8 @@ std::vector<NamedArray> read_safetensors(std::span<const std::byte> bytes, std::
 std::vector<NamedArray> read_npz(const ZipArchive& archive, std::string_view file) {
   std::vector<NamedArray> arrays;
   for (const ZipArchive::Entry& entry : archive.entries()) {
-    if (!entry.name.ends_with(npy_suffix)) continue;
-    const auto name = entry.name.substr(0, entry.name.size() - npy_suffix.size());
+    if (!entry.name.ends_with(kNpySuffix)) continue;
+    const auto name = entry.name.substr(0, entry.name.size() - kNpySuffix.size());
     const auto where = fmt::format("{}: {}", file, quote(name));
     arrays.push_back({std::string(name), read_npy(archive.content(entry), where)});
   }
@@ -89,7 +89,7 @@ ParsedWeights parse_zip(std::span<const std::byte> bytes, std::string_view file)
   ParsedWeights weights{"NumPy archive", read_npz(archive, file)};
   if (weights.arrays.empty()) {
     throw InputError("a zip archive without weights (no data.pkl of torch.save, no .npy files)",
-                     file, known_formats);
+                     file, kKnownFormats);
   }
   return weights;
 }
@@ -100,26 +100,26 @@ ParsedWeights parse_zip(std::span<const std::byte> bytes, std::string_view file)
   const auto fail = [&](std::string_view what, std::string_view remedy) {
     throw InputError(what, file, remedy);
   };
-  if (text.empty()) fail("the file is empty", download_again);
+  if (text.empty()) fail("the file is empty", kDownloadAgain);
   refuse_git_lfs_pointer(bytes, file);
   if (text.starts_with("<!DOCTYPE") || text.starts_with("<!doctype") || text.starts_with("<html")) {
     fail("a web page in place of weights", "download the file itself from its page");
   }
-  if (text.size() > tar_magic_place && text.substr(tar_magic_place).starts_with("ustar")) {
+  if (text.size() > kTarMagicPlace && text.substr(kTarMagicPlace).starts_with("ustar")) {
     fail("PyTorch's tar format of 2016 is not supported",
          "load it in PyTorch (torch.load) and save the state_dict() again");
   }
   if (is_npy(bytes)) {
     fail("a single array without a name", "put it into a folder as NAME.npy and name the folder");
   }
-  throw InputError("the format of the weights is not known", file, known_formats);
+  throw InputError("the format of the weights is not known", file, kKnownFormats);
 }
 
 /// The .npy files below `folder`, sorted.
 std::vector<fs::path> find_npy_files(const fs::path& folder) {
-  const std::array extensions{npy_suffix};
+  const std::array extensions{kNpySuffix};
   FolderFiles found =
-      files_below(folder, {.extensions = extensions, .max_entries = 10 * max_files});
+      files_below(folder, {.extensions = extensions, .max_entries = 10 * kMaxFiles});
   if (!found.unusable.empty()) {
     const UnusableEntry& first = found.unusable.front();
     throw InputError(first.what, first.path.string(), "mend or remove it");
@@ -130,11 +130,11 @@ std::vector<fs::path> find_npy_files(const fs::path& folder) {
 }  // namespace
 
 ParsedWeights parse_weights(std::span<const std::byte> bytes, std::string_view file) {
-  constexpr auto pickle_begin = std::byte{0x80};
+  constexpr auto kPickleBegin = std::byte{0x80};
   ParsedWeights weights;
   if (is_zip(bytes)) {
     weights = parse_zip(bytes, file);
-  } else if (!bytes.empty() && bytes[0] == pickle_begin) {
+  } else if (!bytes.empty() && bytes[0] == kPickleBegin) {
     weights = {"PyTorch (before 1.6)", read_torch_legacy(bytes, file)};
   } else if (bytes.size() > sizeof(uint64_t) && bytes[sizeof(uint64_t)] == std::byte{'{'}) {
     weights = {"safetensors", read_safetensors(bytes, file)};
@@ -155,10 +155,10 @@ std::unique_ptr<WeightFile> open_mapped_weights(MappedFile file, const fs::path&
 std::unique_ptr<WeightFile> open_numpy_folder(const fs::path& folder) {
   const std::vector<fs::path> paths = find_npy_files(folder);
   if (paths.empty()) {
-    throw InputError("no .npy files in the folder", folder.string(), known_formats);
+    throw InputError("no .npy files in the folder", folder.string(), kKnownFormats);
   }
-  if (paths.size() > max_files) {
-    throw InputError(fmt::format("the folder has more than {} .npy files", max_files),
+  if (paths.size() > kMaxFiles) {
+    throw InputError(fmt::format("the folder has more than {} .npy files", kMaxFiles),
                      folder.string(), "name a folder that holds the weights alone");
   }
   std::vector<MappedFile> files;

@@ -15,27 +15,27 @@ namespace macadam {
 
 namespace {
 
-constexpr std::string_view signature = "\x93NUMPY";
-constexpr size_t max_header = 1 << 16;
+constexpr std::string_view kSignature = "\x93NUMPY";
+constexpr size_t kMaxHeader = 1 << 16;
 
 struct TypeRow {
   std::string_view description;
   StoredType type;
 };
 
-constexpr std::array<TypeRow, 13> types{{{"<f2", StoredType::f16},
-                                         {"<f4", StoredType::f32},
-                                         {"<f8", StoredType::f64},
-                                         {"|b1", StoredType::boolean},
-                                         {"|i1", StoredType::i8},
-                                         {"<i2", StoredType::i16},
-                                         {"<i4", StoredType::i32},
-                                         {"<i8", StoredType::i64},
-                                         {"|u1", StoredType::u8},
-                                         {"<u2", StoredType::u16},
-                                         {"<u4", StoredType::u32},
-                                         {"<u8", StoredType::u64},
-                                         {"<b1", StoredType::boolean}}};
+constexpr std::array<TypeRow, 13> kTypes{{{"<f2", StoredType::f16},
+                                          {"<f4", StoredType::f32},
+                                          {"<f8", StoredType::f64},
+                                          {"|b1", StoredType::boolean},
+                                          {"|i1", StoredType::i8},
+                                          {"<i2", StoredType::i16},
+                                          {"<i4", StoredType::i32},
+                                          {"<i8", StoredType::i64},
+                                          {"|u1", StoredType::u8},
+                                          {"<u2", StoredType::u16},
+                                          {"<u4", StoredType::u32},
+                                          {"<u8", StoredType::u64},
+                                          {"<b1", StoredType::boolean}}};
 
 struct Header {
   std::string_view description;
@@ -132,8 +132,8 @@ class HeaderReader {
 };
 
 StoredType type_of(std::string_view description, std::string_view where) {
-  const auto row = std::ranges::find(types, description, &TypeRow::description);
-  if (row != types.end()) return row->type;
+  const auto row = std::ranges::find(kTypes, description, &TypeRow::description);
+  if (row != kTypes.end()) return row->type;
   throw InputError(fmt::format("an array of type {} cannot be weights", quote(description, 20)),
                    where, "save it as array.astype('<f4')");
 }
@@ -147,18 +147,18 @@ std::vector<int64_t> fortran_strides(const TensorShape& shape) {
 
 }  // namespace
 
-bool is_npy(std::span<const std::byte> bytes) { return text_of(bytes).starts_with(signature); }
+bool is_npy(std::span<const std::byte> bytes) { return text_of(bytes).starts_with(kSignature); }
 
 StoredArray read_npy(std::span<const std::byte> bytes, std::string_view where) {
   ByteReader reader(bytes, where, "the header of an .npy file");
-  if (text_of(reader.take(signature.size())) != signature) {
+  if (text_of(reader.take(kSignature.size())) != kSignature) {
     throw InputError("not an .npy file", where, "save the array with numpy.save");
   }
   const auto version = reader.number<uint8_t>();
   reader.take(1);  // minor version
   if (version < 1 || version > 3) damaged("an unknown version of the .npy format", where);
   const size_t size = version == 1 ? reader.number<uint16_t>() : reader.number<uint32_t>();
-  if (size > max_header) damaged("the header of an .npy file is too long", where);
+  if (size > kMaxHeader) damaged("the header of an .npy file is too long", where);
   const Header header = HeaderReader(text_of(reader.take(size)), where).read();
   const StoredType type = type_of(header.description, where);
   const auto strides =

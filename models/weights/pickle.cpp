@@ -15,10 +15,10 @@ namespace {
 
 using Kind = PickleValue::Kind;
 
-constexpr size_t max_bytes = size_t{64} << 20;
-constexpr size_t max_values = 4'000'000;
-constexpr size_t storage_values = 4, tensor_values = 16;  // what these count, by their memory
-constexpr size_t max_rank = 16;
+constexpr size_t kMaxBytes = size_t{64} << 20;
+constexpr size_t kMaxValues = 4'000'000;
+constexpr size_t kStorageValues = 4, kTensorValues = 16;  // what these count, by their memory
+constexpr size_t kMaxRank = 16;
 
 /// The operations of protocols 2 to 5 (CPython's pickletools) that torch.save writes, and those
 /// that name a global or a foreign object, which are there to be refused by name.
@@ -77,10 +77,10 @@ enum class Op : uint8_t {
 class Machine {
  public:
   Machine(std::span<const std::byte> bytes, std::string_view file)
-      : bytes_(bytes.first(std::min(bytes.size(), max_bytes))),
+      : bytes_(bytes.first(std::min(bytes.size(), kMaxBytes))),
         file_(file),
         reader_(bytes_, file,
-                bytes.size() > max_bytes ? "the 64 MiB that a pickle may have" : "a pickle") {}
+                bytes.size() > kMaxBytes ? "the 64 MiB that a pickle may have" : "a pickle") {}
 
   Pickle run() {
     while (true) {
@@ -160,7 +160,7 @@ class Machine {
   // The stack.
 
   void push(PickleValue value) {
-    if (++values_ > max_values) fail("the pickle has more than 4 million values");
+    if (++values_ > kMaxValues) fail("the pickle has more than 4 million values");
     stack_.push_back(value);
   }
   /// The lowest place that operations may reach: below it lies what a mark protects.
@@ -241,7 +241,7 @@ class Machine {
   }
   std::vector<int64_t> integers(const PickleValue& value) const {
     const auto extents = tuple(value);
-    if (extents.size() > max_rank) fail("a tensor has more than 16 dimensions");
+    if (extents.size() > kMaxRank) fail("a tensor has more than 16 dimensions");
     std::vector<int64_t> numbers;
     for (const PickleValue& item : extents) numbers.push_back(integer(item));
     return numbers;
@@ -334,7 +334,7 @@ class Machine {
     const PickleStorage& storage = pickle_.storages[arguments[0].payload];
     const auto dtype = type ? type->dtype : storage.dtype;
     if (!dtype) fail("a tensor without a type");
-    values_ += tensor_values;
+    values_ += kTensorValues;
     pickle_.tensors.push_back({arguments[0].payload, *dtype, integer(arguments[1]),
                                integers(arguments[2]), integers(arguments[3])});
     push({Kind::tensor, 0, pickle_.tensors.size() - 1});
@@ -343,7 +343,7 @@ class Machine {
   /// A parameter is its tensor. Before PyTorch 0.2 it could be made first and filled by build().
   void push_parameter(std::span<const PickleValue> arguments) {
     if (arguments.empty()) {
-      values_ += tensor_values;
+      values_ += kTensorValues;
       pickle_.tensors.emplace_back();
       return push({Kind::tensor, 0, pickle_.tensors.size() - 1});
     }
@@ -387,7 +387,7 @@ class Machine {
       storage.view_offset = integer(view[1]);
       storage.view_count = integer(view[2]);
     }
-    values_ += storage_values;
+    values_ += kStorageValues;
     pickle_.storages.push_back(storage);
     push({Kind::storage, 0, pickle_.storages.size() - 1});
   }

@@ -20,7 +20,7 @@ struct Row {
   Kind kind;
 };
 
-constexpr std::array rows{
+constexpr std::array kRows{
     Row{"collections", "OrderedDict", Kind::ordered_dict},
     Row{"torch._utils", "_rebuild_tensor", Kind::rebuild_tensor},
     Row{"torch._utils", "_rebuild_tensor_v2", Kind::rebuild_tensor},
@@ -55,7 +55,7 @@ constexpr std::array rows{
 };
 
 /// Types of Python's own that hold plain values; Python 2 called their module __builtin__.
-constexpr std::array<std::string_view, 9> builtin_types{
+constexpr std::array<std::string_view, 9> kBuiltinTypes{
     "set", "frozenset", "dict", "list", "tuple", "int", "float", "complex", "bytearray"};
 
 struct TypeRow {
@@ -64,7 +64,7 @@ struct TypeRow {
   std::array<std::string_view, 2> dtypes;  // the names of torch's dtype
 };
 
-constexpr std::array types{
+constexpr std::array kTypes{
     TypeRow{"Float", StoredType::f32, {"float32", "float"}},
     TypeRow{"Half", StoredType::f16, {"float16", "half"}},
     TypeRow{"BFloat16", StoredType::bf16, {"bfloat16", "bfloat16"}},
@@ -80,14 +80,14 @@ constexpr std::array types{
     TypeRow{"", StoredType::u64, {"uint64", "uint64"}},
 };
 
-constexpr std::string_view storage_suffix = "Storage";
+constexpr std::string_view kStorageSuffix = "Storage";
 
 /// A name within one of torch's own modules: a storage class or a dtype.
 std::optional<PickleGlobal> find_type(std::string_view module, std::string_view name) {
   if (module != "torch" && module != "torch.cuda") return std::nullopt;
-  for (const TypeRow& row : types) {
+  for (const TypeRow& row : kTypes) {
     if (!row.name.empty() && name.starts_with(row.name) &&
-        name.substr(row.name.size()) == storage_suffix) {
+        name.substr(row.name.size()) == kStorageSuffix) {
       return PickleGlobal{Kind::storage_type, row.type};
     }
     if (module == "torch" && std::ranges::count(row.dtypes, name) > 0) {
@@ -99,17 +99,17 @@ std::optional<PickleGlobal> find_type(std::string_view module, std::string_view 
 
 /// Storage classes and dtypes of torch that are neither plain integers nor floating-point numbers.
 bool is_other_type(std::string_view module, std::string_view name) {
-  constexpr std::array<std::string_view, 6> dtypes{"float8", "float4", "complex",
-                                                   "qint",   "quint",  "bits"};
+  constexpr std::array<std::string_view, 6> kDtypes{"float8", "float4", "complex",
+                                                    "qint",   "quint",  "bits"};
   if (module != "torch" && module != "torch.cuda") return false;
-  return name.ends_with(storage_suffix) ||
-         std::ranges::any_of(dtypes, [&](auto dtype) { return name.starts_with(dtype); });
+  return name.ends_with(kStorageSuffix) ||
+         std::ranges::any_of(kDtypes, [&](auto dtype) { return name.starts_with(dtype); });
 }
 
 /// Classes are written with a capital letter, functions without; of Python's own modules everything
 /// counts as a function, because subprocess.Popen is one for this purpose.
 bool names_a_class(std::string_view module, std::string_view name) {
-  constexpr std::array<std::string_view, 26> python_modules{
+  constexpr std::array<std::string_view, 26> kPythonModules{
       "os",        "posix",   "nt",     "sys",      "subprocess",     "builtins", "__builtin__",
       "shutil",    "socket",  "ctypes", "runpy",    "importlib",      "code",     "pty",
       "commands",  "types",   "pickle", "_pickle",  "functools",      "operator", "webbrowser",
@@ -117,7 +117,7 @@ bool names_a_class(std::string_view module, std::string_view name) {
   const std::string_view top = module.substr(0, module.find('.'));
   const size_t last = name.rfind('.');
   const std::string_view simple = last == std::string_view::npos ? name : name.substr(last + 1);
-  return std::ranges::count(python_modules, top) == 0 && !simple.empty() && simple[0] >= 'A' &&
+  return std::ranges::count(kPythonModules, top) == 0 && !simple.empty() && simple[0] >= 'A' &&
          simple[0] <= 'Z';
 }
 
@@ -151,11 +151,11 @@ std::string_view public_module(std::string_view module) {
 
 PickleGlobal find_pickle_global(std::string_view module, std::string_view name,
                                 std::string_view file) {
-  for (const Row& row : rows) {
+  for (const Row& row : kRows) {
     if (row.module == module && row.name == name) return {row.kind, std::nullopt};
   }
   if ((module == "builtins" || module == "__builtin__") &&
-      std::ranges::count(builtin_types, name) > 0) {
+      std::ranges::count(kBuiltinTypes, name) > 0) {
     return {};
   }
   if (const auto type = find_type(module, name)) return *type;

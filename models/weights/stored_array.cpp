@@ -19,9 +19,9 @@ static_assert(std::endian::native == std::endian::little, "the formats are littl
 
 namespace {
 
-constexpr size_t max_rank = 16;
-constexpr size_t release_bytes = size_t{8} << 20;  // pages are given back in pieces of this size
-constexpr int64_t spare_elements = 1 << 20;
+constexpr size_t kMaxRank = 16;
+constexpr size_t kReleaseBytes = size_t{8} << 20;  // pages are given back in pieces of this size
+constexpr int64_t kSpareElements = 1 << 20;
 
 bool convertible(StoredType type) {
   return type != StoredType::f8_e4m3 && type != StoredType::f8_e5m2;
@@ -93,9 +93,9 @@ template <typename T>
 void read_as(const StoredArray& array, float* to, Pages pages) {
   const auto [extents, strides] = merged_loops(array);
   if (extents.size() == 1 && strides[0] == 1) {
-    constexpr auto piece = static_cast<int64_t>(release_bytes / sizeof(T));
-    for (int64_t first = 0; first < extents[0]; first += piece) {
-      const int64_t count = std::min(piece, extents[0] - first);
+    constexpr auto kPiece = static_cast<int64_t>(kReleaseBytes / sizeof(T));
+    for (int64_t first = 0; first < extents[0]; first += kPiece) {
+      const int64_t count = std::min(kPiece, extents[0] - first);
       const auto part = array.bytes.subspan(static_cast<size_t>(first) * sizeof(T),
                                             static_cast<size_t>(count) * sizeof(T));
       read_run<T>(part.data(), count, 1, to + first);
@@ -142,7 +142,7 @@ StoredArray stored_array(StoredType dtype, TensorShape shape, std::vector<int64_
                      "store them as F32, F16 or BF16");
   }
   if (shape.size() != strides.size()) damaged("a tensor's shape and strides do not match", where);
-  if (shape.size() > max_rank) damaged("a tensor has more than 16 dimensions", where);
+  if (shape.size() > kMaxRank) damaged("a tensor has more than 16 dimensions", where);
   bool fits = offset >= 0, empty = false;
   int64_t count = 1, last = 0;
   for (size_t d = 0; d < shape.size(); ++d) {
@@ -206,7 +206,7 @@ std::optional<std::span<const float>> view_array(const StoredArray& array) {
 
 void check_arrays(std::span<const NamedArray> arrays, size_t file_bytes, std::string_view file) {
   std::unordered_set<std::string_view> names;
-  int64_t room = spare_elements + 4 * static_cast<int64_t>(file_bytes);
+  int64_t room = kSpareElements + 4 * static_cast<int64_t>(file_bytes);
   for (const auto& [name, array] : arrays) {
     if (name.empty() || !is_utf8(name) || name.find('\0') != std::string::npos) {
       damaged(fmt::format("{} is no name for a tensor", quote(name)), file);

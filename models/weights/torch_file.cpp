@@ -17,9 +17,9 @@ namespace {
 
 using Kind = PickleValue::Kind;
 
-constexpr std::string_view object_name = "/data.pkl";
+constexpr std::string_view kObjectName = "/data.pkl";
 constexpr std::string_view magic("\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", 10);
-constexpr int64_t known_protocol = 1001;
+constexpr int64_t kKnownProtocol = 1001;
 
 void refuse_big_endian(std::string_view file) {
   throw InputError("the file was written by a big-endian machine", file,
@@ -53,8 +53,8 @@ std::span<const std::byte> storage_part(std::span<const std::byte> bytes,
 /// The folder of data.pkl. torch.save writes one, named after the file.
 std::optional<std::string_view> torch_folder(const ZipArchive& archive) {
   for (const ZipArchive::Entry& entry : archive.entries()) {
-    if (!entry.name.ends_with(object_name)) continue;
-    const auto folder = entry.name.substr(0, entry.name.size() - object_name.size());
+    if (!entry.name.ends_with(kObjectName)) continue;
+    const auto folder = entry.name.substr(0, entry.name.size() - kObjectName.size());
     if (!folder.empty() && folder.find('/') == std::string_view::npos) return folder;
   }
   return std::nullopt;
@@ -148,7 +148,7 @@ std::vector<NamedArray> read_torch_legacy(std::span<const std::byte> bytes, std:
   };
   const Pickle version = next();
   if (version.root.kind != Kind::integer ||
-      static_cast<int64_t>(version.root.payload) != known_protocol) {
+      static_cast<int64_t>(version.root.payload) != kKnownProtocol) {
     damaged("an unknown version of PyTorch's file format", file);
   }
   const Pickle system = next();

@@ -16,11 +16,11 @@ namespace {
 using Kind = PickleValue::Kind;
 
 /// Where training scripts put the weights, the usual names first.
-constexpr std::array<std::string_view, 10> weight_keys{
+constexpr std::array<std::string_view, 10> kWeightKeys{
     "state_dict", "model_state_dict", "model_state", "model",  "net",
     "network",    "params",           "weights",     "module", "model_ema"};
 
-constexpr std::string_view save_state_dict = "save model.state_dict() in PyTorch and use that file";
+constexpr std::string_view kSaveStateDict = "save model.state_dict() in PyTorch and use that file";
 
 /// Looks for the state dict.
 class Search {
@@ -29,23 +29,23 @@ class Search {
 
   PickleValue find() {
     if (pickle_.root.kind != Kind::dict) {
-      throw InputError("the file holds no dictionary of tensors", file_, save_state_dict);
+      throw InputError("the file holds no dictionary of tensors", file_, kSaveStateDict);
     }
-    const auto found = find_in(pickle_.root, max_depth);
-    if (!found) throw InputError("the file holds no named tensors", file_, save_state_dict);
+    const auto found = find_in(pickle_.root, kMaxDepth);
+    if (!found) throw InputError("the file holds no named tensors", file_, kSaveStateDict);
     return *found;
   }
 
  private:
-  static constexpr int max_depth = 4;
-  static constexpr size_t max_steps = 4'000'000;
+  static constexpr int kMaxDepth = 4;
+  static constexpr size_t kMaxSteps = 4'000'000;
 
   /// The entries with a text for a key.
   template <typename F>
   void each(const PickleValue& dict, F&& f) {
     const auto items = pickle_.contents(dict);
     for (size_t i = 0; i + 1 < items.size(); i += 2) {
-      if (++steps_ > max_steps) damaged("the checkpoint is nested too deeply", file_);
+      if (++steps_ > kMaxSteps) damaged("the checkpoint is nested too deeply", file_);
       if (items[i].kind == Kind::text) f(pickle_.text(items[i]), items[i + 1]);
     }
   }
@@ -53,14 +53,14 @@ class Search {
   /// The dictionary of tensors in or below `dict`, nothing if there is none.
   std::optional<PickleValue> find_in(const PickleValue& dict, int depth) {
     bool tensors = false;
-    std::array<std::optional<PickleValue>, weight_keys.size()> known;
+    std::array<std::optional<PickleValue>, kWeightKeys.size()> known;
     std::vector<std::pair<std::string_view, PickleValue>> inner;
     each(dict, [&](std::string_view key, const PickleValue& value) {
       tensors |= value.kind == Kind::tensor;
       if (value.kind != Kind::dict || depth == 0) return;
-      const auto place = std::ranges::find(weight_keys, key);
-      if (place != weight_keys.end()) {
-        known[static_cast<size_t>(place - weight_keys.begin())] = value;
+      const auto place = std::ranges::find(kWeightKeys, key);
+      if (place != kWeightKeys.end()) {
+        known[static_cast<size_t>(place - kWeightKeys.begin())] = value;
       } else if (!key.starts_with("optim")) {
         inner.emplace_back(key, value);
       }
@@ -114,16 +114,16 @@ std::vector<NamedArray> torch_state(const Pickle& pickle, const StorageBytes& st
 }
 
 void strip_common_prefixes(std::vector<NamedArray>& arrays) {
-  constexpr std::array<std::string_view, 3> prefixes{"module.", "_orig_mod.", "model."};
+  constexpr std::array<std::string_view, 3> kPrefixes{"module.", "_orig_mod.", "model."};
   const auto common = [&] {
-    return std::ranges::find_if(prefixes, [&](std::string_view prefix) {
+    return std::ranges::find_if(kPrefixes, [&](std::string_view prefix) {
       return std::ranges::all_of(arrays, [&](const NamedArray& array) {
         return array.name.size() > prefix.size() && array.name.starts_with(prefix);
       });
     });
   };
   if (arrays.empty()) return;
-  for (auto prefix = common(); prefix != prefixes.end(); prefix = common()) {
+  for (auto prefix = common(); prefix != kPrefixes.end(); prefix = common()) {
     for (NamedArray& array : arrays) array.name.erase(0, prefix->size());
   }
 }

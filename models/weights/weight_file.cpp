@@ -15,10 +15,10 @@ namespace macadam {
 
 namespace {
 
-constexpr uint32_t exponent_bits = 0x7f800000;
+constexpr uint32_t kExponentBits = 0x7f800000;
 
 bool non_finite(float value) {
-  return (std::bit_cast<uint32_t>(value) & exponent_bits) == exponent_bits;
+  return (std::bit_cast<uint32_t>(value) & kExponentBits) == kExponentBits;
 }
 
 }  // namespace
@@ -45,9 +45,9 @@ std::unique_ptr<WeightFile> open_weights(const std::filesystem::path& path) {
 }
 
 std::optional<size_t> first_non_finite(std::span<const float> values) {
-  constexpr size_t block = 4096;  // without a way out inside a block the loop is vectorised
-  for (size_t first = 0; first < values.size(); first += block) {
-    const auto part = values.subspan(first, std::min(block, values.size() - first));
+  constexpr size_t kBlock = 4096;  // without a way out inside a block the loop is vectorised
+  for (size_t first = 0; first < values.size(); first += kBlock) {
+    const auto part = values.subspan(first, std::min(kBlock, values.size() - first));
     bool found = false;
     for (const float value : part) found |= non_finite(value);
     if (!found) continue;

@@ -12,12 +12,12 @@ namespace macadam {
 
 namespace {
 
-constexpr uint32_t local_signature = 0x04034b50, central_signature = 0x02014b50,
-                   end_signature = 0x06054b50, end64_signature = 0x06064b50,
-                   locator64_signature = 0x07064b50;
-constexpr size_t end_size = 22, locator64_size = 20, max_comment = 0xffff;
-constexpr uint16_t zip64_field = 1;
-constexpr uint32_t in_zip64 = 0xffffffff;
+constexpr uint32_t kLocalSignature = 0x04034b50, kCentralSignature = 0x02014b50,
+                   kEndSignature = 0x06054b50, kEnd64Signature = 0x06064b50,
+                   kLocator64Signature = 0x07064b50;
+constexpr size_t kEndSize = 22, kLocator64Size = 20, kMaxComment = 0xffff;
+constexpr uint16_t kZip64Field = 1;
+constexpr uint32_t kInZip64 = 0xffffffff;
 
 /// Where the central directory lies.
 struct Directory {
@@ -32,13 +32,13 @@ uint32_t u32_at(std::span<const std::byte> bytes, size_t position) {
 
 /// The end record is the last one whose comment reaches the end of the file.
 std::optional<size_t> find_end(std::span<const std::byte> bytes) {
-  if (bytes.size() < end_size) return std::nullopt;
-  const size_t last = bytes.size() - end_size;
-  const size_t first = last > max_comment ? last - max_comment : 0;
+  if (bytes.size() < kEndSize) return std::nullopt;
+  const size_t last = bytes.size() - kEndSize;
+  const size_t first = last > kMaxComment ? last - kMaxComment : 0;
   for (size_t position = last + 1; position-- > first;) {
     uint16_t comment;
-    std::memcpy(&comment, bytes.data() + position + end_size - 2, sizeof comment);
-    if (u32_at(bytes, position) == end_signature && position + end_size + comment == bytes.size()) {
+    std::memcpy(&comment, bytes.data() + position + kEndSize - 2, sizeof comment);
+    if (u32_at(bytes, position) == kEndSignature && position + kEndSize + comment == bytes.size()) {
       return position;
     }
   }
@@ -46,12 +46,12 @@ std::optional<size_t> find_end(std::span<const std::byte> bytes) {
 }
 
 Directory read_directory64(std::span<const std::byte> bytes, size_t end, std::string_view file) {
-  ByteReader locator(bytes.subspan(end - locator64_size), file, "the zip archive's directory");
+  ByteReader locator(bytes.subspan(end - kLocator64Size), file, "the zip archive's directory");
   locator.take(8);
   const auto position = locator.number<uint64_t>();
   if (position > bytes.size()) damaged("the zip archive's directory lies outside the file", file);
   ByteReader record(bytes.subspan(position), file, "the zip archive's directory");
-  if (record.number<uint32_t>() != end64_signature) {
+  if (record.number<uint32_t>() != kEnd64Signature) {
     damaged("the zip archive has no zip64 end record where it should be", file);
   }
   record.take(20);  // size, versions, disks
@@ -66,7 +66,7 @@ Directory read_directory64(std::span<const std::byte> bytes, size_t end, std::st
 Directory read_directory(std::span<const std::byte> bytes, std::string_view file) {
   const auto end = find_end(bytes);
   if (!end) damaged("the zip archive has no end (the file is cut off, or goes on behind it)", file);
-  if (*end >= locator64_size && u32_at(bytes, *end - locator64_size) == locator64_signature) {
+  if (*end >= kLocator64Size && u32_at(bytes, *end - kLocator64Size) == kLocator64Signature) {
     return read_directory64(bytes, *end, file);
   }
   ByteReader record(bytes.subspan(*end), file, "the zip archive's directory");
@@ -91,17 +91,17 @@ void widen(Header& header, std::span<const std::byte> extra, std::string_view fi
   while (fields.left() >= 4) {
     const auto id = fields.number<uint16_t>();
     const auto content = fields.take(fields.number<uint16_t>());
-    if (id != zip64_field) continue;
+    if (id != kZip64Field) continue;
     ByteReader numbers(content, file, "a zip64 field of the zip archive");
     for (uint64_t* number : {&header.size, &header.stored_size, &header.local_offset}) {
-      if (*number == in_zip64) *number = numbers.number<uint64_t>();
+      if (*number == kInZip64) *number = numbers.number<uint64_t>();
     }
     return;
   }
 }
 
 Header read_header(ByteReader& reader, std::string_view file) {
-  if (reader.number<uint32_t>() != central_signature) {
+  if (reader.number<uint32_t>() != kCentralSignature) {
     damaged("the zip archive's directory has a damaged entry", file);
   }
   reader.take(4);  // versions
@@ -127,7 +127,7 @@ ZipArchive::Entry read_entry(const Header& header, std::span<const std::byte> by
   const auto where = fmt::format("{}: {}", file, quote(header.name));
   if (header.local_offset > bytes.size()) damaged("a part of the zip archive is missing", where);
   ByteReader local(bytes.subspan(header.local_offset), where, "a part of the zip archive");
-  if (local.number<uint32_t>() != local_signature) {
+  if (local.number<uint32_t>() != kLocalSignature) {
     damaged("a part of the zip archive is not where its directory says", where);
   }
   local.take(22);  // version, flags, method, time, CRC, sizes: the directory's are the ones to use
@@ -190,7 +190,7 @@ std::span<const std::byte> ZipArchive::content(const Entry& entry) const {
 
 bool is_zip(std::span<const std::byte> bytes) {
   return bytes.size() >= 4 &&
-         (u32_at(bytes, 0) == local_signature || u32_at(bytes, 0) == end_signature);
+         (u32_at(bytes, 0) == kLocalSignature || u32_at(bytes, 0) == kEndSignature);
 }
 
 }  // namespace macadam

@@ -13,7 +13,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-class InstructionSet : public testing::Test {
+class InstructionSet : public ::testing::Test {
  protected:
   InstructionSet() {
     run({"synth", "streets", "--images", "6", "--size", "64x32"});

@@ -361,7 +361,7 @@ TEST_F(Labels, OptionsWithoutEffectAreRefused) {
       {{"convert", model(), "x.safetensors", "--static"}, "--static"},
   };
   for (const Case& c : cases) {
-    SCOPED_TRACE(testing::PrintToString(c.words));
+    SCOPED_TRACE(::testing::PrintToString(c.words));
     expect_input_error(macadam(folder(), c.words), {c.option});
   }
   EXPECT_FALSE(fs::exists(folder() / "x"));

@@ -109,7 +109,7 @@ TEST_F(Predict, TheOfficialScriptFindsOneMaskForEachTruth) {
   }
 }
 
-TEST_F(Predict, ConfidenceIsAGreyPngBesideTheMask) {
+TEST_F(Predict, ConfidenceIsAGrayPngBesideTheMask) {
   put("sure/a.png");
   const ProgramResult result =
       predict({"sure", "-o", "sure", "--confidence", "--logits", "--tile", "--flip"});

@@ -38,14 +38,14 @@ TEST_F(Progress, OneRowAtEveryWidthAndNothingLeft) {
     while (program.read_more()) {
       const size_t lines = progress_lines(program.screen());
       seen += lines;
-      ASSERT_LE(lines, 1u) << testing::PrintToString(program.screen().lines());
+      ASSERT_LE(lines, 1u) << ::testing::PrintToString(program.screen().lines());
       ASSERT_TRUE(lines == 0 || program.screen().rows_of_line() == 1) << columns;
     }
     EXPECT_EQ(program.wait(), 0);
     EXPECT_GT(seen, 0u) << columns;
     // What stays is what has been said: the beginning, each epoch, the end.
     const std::vector<std::string> left = program.screen().lines();
-    ASSERT_EQ(left.size(), 4u) << columns << testing::PrintToString(left);
+    ASSERT_EQ(left.size(), 4u) << columns << ::testing::PrintToString(left);
     EXPECT_TRUE(left[0].starts_with("unet_mini with")) << left[0];
     EXPECT_TRUE(left[1].starts_with("epoch 1: ")) << left[1];
     EXPECT_TRUE(left[2].starts_with("epoch 2: ")) << left[2];
@@ -57,11 +57,11 @@ TEST_F(Progress, ATerminalThatChangesItsWidth) {
   TerminalProgram program(folder(), {"train", "run.toml", "name=resized", "epochs=500"}, 150);
   const auto expect_clean = [&] {
     const std::vector<std::string> lines = program.screen().lines();
-    EXPECT_LE(progress_lines(program.screen()), 1u) << testing::PrintToString(lines);
+    EXPECT_LE(progress_lines(program.screen()), 1u) << ::testing::PrintToString(lines);
     for (const std::string& line : lines) {
       EXPECT_TRUE(is_progress(line) || line.starts_with("unet_mini with") ||
                   line.starts_with("epoch ") || line.starts_with("interrupted; "))
-          << testing::PrintToString(lines);
+          << ::testing::PrintToString(lines);
     }
   };
   for (const size_t columns : {60u, 25u, 100u, 40u}) {

@@ -17,7 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-class Restart : public testing::Test {
+class Restart : public ::testing::Test {
  protected:
   Restart() {
     const ProgramResult synth =

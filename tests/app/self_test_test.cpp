@@ -29,7 +29,7 @@ class SelfTestCommand : public ::testing::Test {
   }
 
   ScratchFolder folder_;
-  testbed::Variable cache_{"MACADAM_CACHE", (folder_ / "cache").string()};
+  macadam::testing::Variable cache_{"MACADAM_CACHE", (folder_ / "cache").string()};
 };
 
 TEST_F(SelfTestCommand, SaysThatThisMachineIsRight) {
@@ -49,7 +49,7 @@ TEST_F(SelfTestCommand, SaysThatThisMachineIsRight) {
 
 /// The allowed instruction set is another machine.
 TEST_F(SelfTestCommand, IsOfTheAllowedInstructionSet) {
-  const testbed::Variable isa("ONEDNN_MAX_CPU_ISA", "AVX2");
+  const macadam::testing::Variable isa("ONEDNN_MAX_CPU_ISA", "AVX2");
   const ProgramResult result = run({"info", "--self-test"});
   EXPECT_EQ(result.exit_code, 0) << result.err;
   EXPECT_NE(result.out.find("(avx2), fp32:"), std::string::npos) << result.out;

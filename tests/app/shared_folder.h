@@ -15,7 +15,7 @@ namespace macadam {
 
 /// A suite whose tests work in one folder, which its SetUpTestSuite() fills.
 template <class Suite>
-class SharedFolder : public testing::Test {
+class SharedFolder : public ::testing::Test {
  protected:
   static void TearDownTestSuite() { scratch_.reset(); }
   /// Made when it is first asked for.

@@ -8,7 +8,7 @@
 #include "tests/base/temporary_folder.h"
 #include "tests/kernels/environment.h"
 
-namespace macadam::testbed {
+namespace macadam::testing {
 namespace {
 
 TEST(CacheFolder, FollowsTheEnvironment) {
@@ -52,4 +52,4 @@ TEST(CacheFile, IsReplacedOrLeftAsItWas) {
 }
 
 }  // namespace
-}  // namespace macadam::testbed
+}  // namespace macadam::testing

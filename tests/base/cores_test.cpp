@@ -16,7 +16,7 @@ namespace {
 namespace fs = std::filesystem;
 
 /// A made-up /proc/self/cgroup and /sys/fs/cgroup.
-class Cores : public testing::Test {
+class Cores : public ::testing::Test {
  protected:
   Cores() {
     std::string pattern = (fs::temp_directory_path() / "macadam_cores_XXXXXX").string();

@@ -26,7 +26,7 @@ using macadam::testing::TemporaryFolder;
 
 namespace {
 
-constexpr size_t any_size = 1 << 20;
+constexpr size_t kAnySize = 1 << 20;
 
 template <typename E, typename F>
 std::string message_of(F&& f) {
@@ -64,13 +64,13 @@ TEST(Files, WritesAndReplaces) {
   TemporaryFolder folder;
   const auto path = folder / "a.txt";
   write_file_atomically(path, "first");
-  EXPECT_EQ(read_file(path, any_size), "first");
+  EXPECT_EQ(read_file(path, kAnySize), "first");
   const std::string one = "sec", two = "ond";
   const std::array parts{std::as_bytes(std::span(one)), std::as_bytes(std::span(two))};
   write_file_atomically(path, parts);
-  EXPECT_EQ(read_file(path, any_size), "second");
+  EXPECT_EQ(read_file(path, kAnySize), "second");
   write_file_atomically(path, "");
-  EXPECT_EQ(read_file(path, any_size), "");
+  EXPECT_EQ(read_file(path, kAnySize), "");
   EXPECT_EQ(folder.entries(), std::vector<std::string>{"a.txt"});
 }
 
@@ -95,7 +95,7 @@ TEST(Files, FullDiskLeavesTheOldFileAndNoRemains) {
   }
   EXPECT_NE(message.find(path.string()), std::string::npos) << message;
   EXPECT_NE(message.find("limit"), std::string::npos) << message;
-  EXPECT_EQ(read_file(path, any_size), "old content");
+  EXPECT_EQ(read_file(path, kAnySize), "old content");
   EXPECT_EQ(folder.entries(), std::vector<std::string>{"model.bin"});
 }
 
@@ -130,7 +130,7 @@ TEST(Files, AnAtomicFileAppearsWhenItIsCommitted) {
   file.write_at(9, bytes("j"));
   EXPECT_FALSE(std::filesystem::exists(folder / "a"));
   file.commit();
-  EXPECT_EQ(read_file(folder / "a", any_size), std::string("abcdefg\0\0j", 10));
+  EXPECT_EQ(read_file(folder / "a", kAnySize), std::string("abcdefg\0\0j", 10));
   EXPECT_EQ(folder.entries(), std::vector<std::string>{"a"});
   EXPECT_THROW(file.write_at(0, bytes("x")), std::logic_error);
 }
@@ -141,7 +141,7 @@ TEST(Files, TheNextWriterClearsWhatAKilledOneLeft) {
   EXPECT_EQ(folder.entries().size(), 3u);
   write_file_atomically(folder / "a", "whole");
   EXPECT_EQ(folder.entries(), std::vector<std::string>{"a"});
-  EXPECT_EQ(read_file(folder / "a", any_size), "whole");
+  EXPECT_EQ(read_file(folder / "a", kAnySize), "whole");
 }
 
 TEST(Files, StaleTemporariesGoAndThoseInUseStay) {
@@ -155,7 +155,7 @@ TEST(Files, StaleTemporariesGoAndThoseInUseStay) {
   EXPECT_EQ(folder.entries().size(), 2u) << "the one in use, and what is called otherwise";
   write_file_atomically(folder / "a", "another writer of the same file");
   used.commit();
-  EXPECT_EQ(read_file(folder / "a", any_size), "x");
+  EXPECT_EQ(read_file(folder / "a", kAnySize), "x");
   EXPECT_EQ(folder.entries().size(), 2u);
   remove_stale_temporaries(folder / "missing");
 }
@@ -185,7 +185,7 @@ TEST(Files, LinksStayLinks) {
   std::filesystem::create_symlink("target", folder / "link");
   write_file_atomically(folder / "link", "new");
   EXPECT_TRUE(std::filesystem::is_symlink(folder / "link"));
-  EXPECT_EQ(read_file(folder / "target", any_size), "new");
+  EXPECT_EQ(read_file(folder / "target", kAnySize), "new");
 }
 
 TEST(Files, ReaderAlwaysSeesAWholeFile) {
@@ -200,7 +200,7 @@ TEST(Files, ReaderAlwaysSeesAWholeFile) {
     }
   });
   while (replaced < 100) {
-    const std::string seen = read_file(path, any_size);
+    const std::string seen = read_file(path, kAnySize);
     ASSERT_TRUE(seen == a || seen == b) << seen.size();
   }
 }
@@ -223,8 +223,8 @@ TEST(Files, PipesAndDevicesAreNotRead) {
   const std::string pipe = folder / "pipe";
   ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
   for (const std::string& path : {pipe, std::string("/dev/zero")}) {
-    for (const std::string& message : {message_of<InputError>([&] { read_file(path, any_size); }),
-                                       message_of<InputError>([&] { FileBytes(path, any_size); }),
+    for (const std::string& message : {message_of<InputError>([&] { read_file(path, kAnySize); }),
+                                       message_of<InputError>([&] { FileBytes(path, kAnySize); }),
                                        message_of<InputError>([&] { MappedFile{path}; })}) {
       EXPECT_NE(message.find("not a regular file"), std::string::npos) << message;
     }
@@ -236,12 +236,12 @@ TEST(Files, AppendedLinesAreWholeOrMissing) {
   const auto path = folder / "log.jsonl";
   append_line(path, "one");
   append_line(path, "two");
-  EXPECT_EQ(read_file(path, any_size), "one\ntwo\n");
+  EXPECT_EQ(read_file(path, kAnySize), "one\ntwo\n");
   {
     const FileSizeLimit limit(100);
     message_of<RunError>([&] { append_line(path, std::string(500, 'x')); });
   }
-  EXPECT_EQ(read_file(path, any_size), "one\ntwo\n");
+  EXPECT_EQ(read_file(path, kAnySize), "one\ntwo\n");
   EXPECT_THROW(append_line(path, "a\nb"), std::logic_error);
 }
 

@@ -212,7 +212,7 @@ TEST(AugmentProgram, EmptyProgramsCopy) {
         shape, [](AugmentBuilder&, int) {}, {}, 0);
 }
 
-class AugmentGeometry : public testing::TestWithParam<int> {};
+class AugmentGeometry : public ::testing::TestWithParam<int> {};
 
 TEST_P(AugmentGeometry, IsThatOfTheCpu) {
   Random random(static_cast<unsigned>(GetParam()) + 1);
@@ -222,9 +222,9 @@ TEST_P(AugmentGeometry, IsThatOfTheCpu) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Kinds, AugmentGeometry, testing::Range(0, 5));
+INSTANTIATE_TEST_SUITE_P(Kinds, AugmentGeometry, ::testing::Range(0, 5));
 
-class AugmentPixelOp : public testing::TestWithParam<int> {};
+class AugmentPixelOp : public ::testing::TestWithParam<int> {};
 
 TEST_P(AugmentPixelOp, IsThatOfTheCpu) {
   Random random(static_cast<unsigned>(GetParam()) + 11);
@@ -233,7 +233,7 @@ TEST_P(AugmentPixelOp, IsThatOfTheCpu) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Kinds, AugmentPixelOp, testing::Range(0, 8));
+INSTANTIATE_TEST_SUITE_P(Kinds, AugmentPixelOp, ::testing::Range(0, 8));
 
 TEST(AugmentProgram, EveryBoxIsThatOfTheCpu) {
   for (const int size : {3, 5, 7, 9, 15, 17, 31}) {

@@ -180,7 +180,7 @@ TEST_F(LargeShapes, Argmax) {
   }
 }
 
-TEST_F(LargeShapes, OptimiserStepsOverManySegments) {
+TEST_F(LargeShapes, OptimizerStepsOverManySegments) {
   // Segments of all lengths, gaps between them, more elements than one round of blocks.
   std::vector<ParameterSegment> segments;
   int64_t offset = 64;

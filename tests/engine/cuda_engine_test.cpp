@@ -303,7 +303,8 @@ class CudaPool : public CudaTest {
   }
 
   TemporaryFolder folder_;
-  testbed::Variable cache_;  // of kernels: the second pool runs those that the first has timed
+  macadam::testing::Variable
+      cache_;  // of kernels: the second pool runs those that the first has timed
 };
 
 TEST_F(CudaPool, TwoReplicasSeeWhatOneSees) {

@@ -36,7 +36,7 @@ def save(name, image, **options):
 
 
 def jpegs():
-    save("grey.jpg", photo().convert("L"), quality=90)
+    save("gray.jpg", photo().convert("L"), quality=90)
     save("444.jpg", photo(), quality=90, subsampling=0)
     save("422.jpg", photo(), quality=85, subsampling=1)
     save("420.jpg", photo(), quality=75, subsampling=2)
@@ -56,14 +56,14 @@ def jpegs():
 
 
 def pngs():
-    grey = photo().convert("L")
-    save("grey.png", grey)
-    save("grey_1.png", grey.point(lambda v: 255 * (v > 90), mode="1"))
-    save("grey_alpha.png", Image.merge("LA", (grey, grey.transpose(Image.FLIP_TOP_BOTTOM))))
+    gray = photo().convert("L")
+    save("gray.png", gray)
+    save("gray_1.png", gray.point(lambda v: 255 * (v > 90), mode="1"))
+    save("gray_alpha.png", Image.merge("LA", (gray, gray.transpose(Image.FLIP_TOP_BOTTOM))))
     save("rgb.png", photo(), optimize=True)
-    save("rgba.png", Image.merge("RGBA", (*photo().split(), grey)))
+    save("rgba.png", Image.merge("RGBA", (*photo().split(), gray)))
     save("rgb_transparent.png", photo(), transparency=photo().getpixel((5, 5)))
-    save("grey_transparent.png", grey, transparency=grey.getpixel((5, 5)))
+    save("gray_transparent.png", gray, transparency=gray.getpixel((5, 5)))
     for bits in (1, 2, 4, 8):
         colors = photo().quantize(2 ** bits if bits < 8 else 40)
         save("palette_%d.png" % bits, colors, bits=bits)
@@ -73,9 +73,9 @@ def pngs():
     deep = Image.new("I;16", (WIDTH, HEIGHT))
     for y in range(HEIGHT):
         for x in range(WIDTH):
-            deep.putpixel((x, y), 256 * grey.getpixel((x, y)) + (37 * x + 91 * y) % 256)
-    deep.save(FOLDER / "grey_16.png")
-    expected("grey_16.png", grey)
+            deep.putpixel((x, y), 256 * gray.getpixel((x, y)) + (37 * x + 91 * y) % 256)
+    deep.save(FOLDER / "gray_16.png")
+    expected("gray_16.png", gray)
 
 
 def bmps():

@@ -20,9 +20,9 @@ def pixels(count):
     """A column of random colours: half of them from the whole cube, a quarter of them nearly grey,
     a quarter with components of 0 and 255."""
     wide = random.randint(0, 256, (count // 2, 3))
-    grey = random.randint(0, 256, (count // 4, 1)) + random.randint(-3, 4, (count // 4, 3))
+    gray = random.randint(0, 256, (count // 4, 1)) + random.randint(-3, 4, (count // 4, 3))
     corners = random.choice([0, 1, 127, 128, 254, 255], (count // 4, 3))
-    column = np.concatenate([wide, grey, corners])
+    column = np.concatenate([wide, gray, corners])
     return np.clip(column, 0, 255).astype(np.uint8).reshape(-1, 1, 3)
 
 

@@ -14,10 +14,10 @@
 namespace macadam {
 namespace {
 
-using namespace test;
+using namespace macadam::testing;
 namespace fs = std::filesystem;
 
-constexpr int kGrey = 0, kRgb = 2, kPalette = 3, kGreyAlpha = 4, kRgba = 6;
+constexpr int kGray = 0, kRgb = 2, kPalette = 3, kGrayAlpha = 4, kRgba = 6;
 
 TEST(Image, PngRoundTrips) {
   const TemporaryFolder folder;
@@ -35,13 +35,13 @@ TEST(Image, PngRoundTrips) {
   EXPECT_FALSE(info.palette);
 }
 
-TEST(Image, GreyPhotoBecomesRgb) {
-  const Image grey = noise(4, 5, 1, 3);
-  const Image rgb = decode_rgb(encode_png(grey), "grey");
+TEST(Image, GrayPhotoBecomesRgb) {
+  const Image gray = noise(4, 5, 1, 3);
+  const Image rgb = decode_rgb(encode_png(gray), "grey");
   ASSERT_EQ(rgb.channels, 3);
   for (int y = 0; y < 4; ++y) {
     for (int x = 0; x < 5; ++x) {
-      for (int c = 0; c < 3; ++c) EXPECT_EQ(rgb.at(y, x)[c], *grey.at(y, x));
+      for (int c = 0; c < 3; ++c) EXPECT_EQ(rgb.at(y, x)[c], *gray.at(y, x));
     }
   }
 }
@@ -213,9 +213,9 @@ TEST(Image, ClaimedSizeIsRefusedBeforeAllocation) {
                      {"huge.png", "100000 x 100000", "32767"});
   expect_input_error([&] { read_rgb(folder / "huge.png"); }, {"100000 x 100000"});
   // Sides within the limit, but too many pixels.
-  expect_input_error([&] { decode_rgb(make_png(30'000, 30'000, 8, kGrey, {{0}}), "wide"); },
+  expect_input_error([&] { decode_rgb(make_png(30'000, 30'000, 8, kGray, {{0}}), "wide"); },
                      {"30000 x 30000", "268435456"});
-  expect_input_error([&] { decode_rgb(make_png(0xFFFFFFFF, 1, 8, kGrey, {{0}}), "long"); },
+  expect_input_error([&] { decode_rgb(make_png(0xFFFFFFFF, 1, 8, kGray, {{0}}), "long"); },
                      {"4294967295 x 1"});
 
   auto bmp = make_bmp(noise(2, 2, 3, 1));
@@ -285,7 +285,7 @@ TEST(Image, StreamLongerThanItsHeaderClaimsIsBounded) {
   // 4 MB of zeros, compressed to a few KB.
   const Image zeros(2000, 2000, 1);
   auto bomb = encode_png(zeros);
-  const auto honest = make_png(1, 1, 8, kGrey, {{0}});
+  const auto honest = make_png(1, 1, 8, kGray, {{0}});
   constexpr size_t kHeader = 33;
   std::copy_n(honest.begin(), kHeader, bomb.begin());  // now claims 1 x 1
   expect_input_error([&] { decode_rgb(bomb, "bomb.png"); },
@@ -301,35 +301,35 @@ TEST(Image, MasksThatWouldChangeTheIdsAreRefused) {
   refused(make_png(2, 1, 8, kPalette, {{0, 1}}, palette), "palette");
   refused(make_png(2, 1, 8, kRgb, {{7, 7, 7, 7, 7, 9}}), "[7, 7, 9] at x=1, y=0");
   refused(make_png(1, 1, 16, kRgb, {{0, 7, 0, 7, 0, 7}}), "16-bit");
-  refused(make_png(1, 1, 16, kGrey, {{0, 7}}), "16-bit");
+  refused(make_png(1, 1, 16, kGray, {{0, 7}}), "16-bit");
   refused(make_jpeg(noise(8, 8, 1, 1), 90), "JPEG");
   // The likely mistakes are named.
   refused(make_png(2, 1, 8, kPalette, {{0, 1}}, palette), "mask_format = \"indices\"");
   refused(make_png(2, 1, 8, kRgb, {{0, 1, 2, 3, 4, 5}}), "not its coloured picture");
-  EXPECT_EQ(decode_labels(make_png(2, 1, 8, kGrey, {{7, 33}}), "").pixels,
+  EXPECT_EQ(decode_labels(make_png(2, 1, 8, kGray, {{7, 33}}), "").pixels,
             (std::vector<uint8_t>{7, 33}));
   // As a photo, the palette's colours are what is wanted.
   EXPECT_EQ(decode_rgb(make_png(2, 1, 8, kPalette, {{0, 1}}, palette), "").pixels, palette);
 }
 
-TEST(Image, GreyMasksOfOtherKindsAreIds) {
+TEST(Image, GrayMasksOfOtherKindsAreIds) {
   const auto ids = [](const std::vector<uint8_t>& bytes) {
     return decode_labels(bytes, "").pixels;
   };
   using Ids = std::vector<uint8_t>;
-  EXPECT_EQ(ids(make_png(3, 1, 1, kGrey, {{0b01000000}})), (Ids{0, 1, 0}));
-  EXPECT_EQ(ids(make_png(3, 1, 2, kGrey, {{0b11010000}})), (Ids{3, 1, 0}));
-  EXPECT_EQ(ids(make_png(2, 1, 4, kGrey, {{0x2F}})), (Ids{2, 15}));
+  EXPECT_EQ(ids(make_png(3, 1, 1, kGray, {{0b01000000}})), (Ids{0, 1, 0}));
+  EXPECT_EQ(ids(make_png(3, 1, 2, kGray, {{0b11010000}})), (Ids{3, 1, 0}));
+  EXPECT_EQ(ids(make_png(2, 1, 4, kGray, {{0x2F}})), (Ids{2, 15}));
   EXPECT_EQ(ids(make_png(2, 1, 8, kRgb, {{7, 7, 7, 255, 255, 255}})), (Ids{7, 255}));
   EXPECT_EQ(ids(make_png(2, 1, 8, kRgba, {{7, 7, 7, 255, 0, 0, 0, 0}})), (Ids{7, 0}));
-  EXPECT_EQ(ids(make_png(2, 1, 8, kGreyAlpha, {{7, 255, 9, 255}})), (Ids{7, 9}));
+  EXPECT_EQ(ids(make_png(2, 1, 8, kGrayAlpha, {{7, 255, 9, 255}})), (Ids{7, 9}));
   // Interlaced, which stb_image decodes; of one pixel there is one pass.
   for (const int bits : {1, 2, 4, 8}) {
     const auto raw = static_cast<uint8_t>(1 << (8 - bits));  // 1 in the highest bits
     EXPECT_EQ(ids(make_png({.width = 1,
                             .height = 1,
                             .bits = bits,
-                            .color = kGrey,
+                            .color = kGray,
                             .interlace = 1,
                             .raw = {0, raw}})),
               (Ids{1}))
@@ -338,9 +338,9 @@ TEST(Image, GreyMasksOfOtherKindsAreIds) {
 }
 
 TEST(Image, InvalidPngHeadersAreErrors) {
-  EXPECT_THROW(probe_image(make_png(0, 4, 8, kGrey, {{0}}), ""), InputError);
+  EXPECT_THROW(probe_image(make_png(0, 4, 8, kGray, {{0}}), ""), InputError);
   EXPECT_THROW(probe_image(make_png(4, 4, 8, 5, {{0}}), ""), InputError);
-  EXPECT_THROW(decode_rgb(make_png(4, 4, 7, kGrey, {{0}}), ""), InputError);
+  EXPECT_THROW(decode_rgb(make_png(4, 4, 7, kGray, {{0}}), ""), InputError);
 }
 
 TEST(Image, WritingReplacesOrLeavesNothing) {

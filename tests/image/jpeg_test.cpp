@@ -11,7 +11,7 @@
 namespace macadam {
 namespace {
 
-using namespace test;
+using namespace macadam::testing;
 
 using Bytes = std::vector<uint8_t>;
 
@@ -102,7 +102,7 @@ TEST(Jpeg, FaultsThatCostNoPixelAreTakenWhereTheyAreAskedFor) {
 
 TEST(Jpeg, FaultsThatCostPixelsAreNeverTaken) {
   std::vector<Bytes> files{make_jpeg(noise(24, 24, 3, 1), 80)};
-  for (const char* name : {"progressive.jpg", "grey.jpg", "cmyk.jpg"}) {
+  for (const char* name : {"progressive.jpg", "gray.jpg", "cmyk.jpg"}) {
     files.push_back(get_bytes(MACADAM_SOURCE_DIR "/tests/golden/images/" + std::string(name)));
   }
   for (const Bytes& whole : files) {

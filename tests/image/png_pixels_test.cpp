@@ -11,10 +11,10 @@
 namespace macadam {
 namespace {
 
-using namespace test;
+using namespace macadam::testing;
 
-constexpr int kGrey = 0, kRgb = 2, kPalette = 3;
-constexpr std::array<int, 5> kColorOfSamples{-1, kGrey, 4, kRgb, 6};
+constexpr int kGray = 0, kRgb = 2, kPalette = 3;
+constexpr std::array<int, 5> kColorOfSamples{-1, kGray, 4, kRgb, 6};
 
 std::vector<uint8_t> filter_image(const Image& image, const std::vector<int>& filters) {
   const auto samples = static_cast<size_t>(image.channels);
@@ -62,7 +62,7 @@ TEST(Unfilter, EveryFilterEveryPixelSizeEveryWidth) {
   }
 }
 
-TEST(Unfilter, EveryTripleOfNeighboursHasItsPredictor) {
+TEST(Unfilter, EveryTripleOfNeighborsHasItsPredictor) {
   // Rows of (corner, above) over (left, zero): the last byte is the predictor itself. The low
   // bits vary most, so that ties are met; the high ones take every sign.
   const auto values = [](int step) {
@@ -151,7 +151,7 @@ TEST(PngPixels, StbReadsTheRest) {
   interlaced.raw = {0, 1, 2, 3, 0, 4, 5, 6, 0, 7, 8, 9, 10, 11, 12};
   EXPECT_EQ(decode_rgb(make_png(interlaced), "interlaced").pixels,
             (std::vector<uint8_t>{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}));
-  PngParts mask{.width = 2, .height = 2, .color = kGrey, .interlace = 1};
+  PngParts mask{.width = 2, .height = 2, .color = kGray, .interlace = 1};
   mask.raw = {0, 7, 0, 8, 0, 9, 10};
   EXPECT_EQ(decode_labels(make_png(mask), "mask").pixels, (std::vector<uint8_t>{7, 8, 9, 10}));
   // Its checksums are compared all the same.
@@ -160,9 +160,9 @@ TEST(PngPixels, StbReadsTheRest) {
   expect_input_error([&] { decode_rgb(damaged, "interlaced.png"); },
                      {"interlaced.png", "checksum"});
   // Shallow grey is spread over 0 to 255, deep grey keeps its high byte.
-  EXPECT_EQ(decode_rgb(make_png(3, 1, 2, kGrey, {{0x1B}}), "").pixels,
+  EXPECT_EQ(decode_rgb(make_png(3, 1, 2, kGray, {{0x1B}}), "").pixels,
             (std::vector<uint8_t>{0, 0, 0, 85, 85, 85, 170, 170, 170}));
-  EXPECT_EQ(decode_rgb(make_png(1, 1, 16, kGrey, {{0xAB, 0xCD}}), "").pixels,
+  EXPECT_EQ(decode_rgb(make_png(1, 1, 16, kGray, {{0xAB, 0xCD}}), "").pixels,
             (std::vector<uint8_t>(3, 0xAB)));
 }
 
@@ -170,7 +170,7 @@ TEST(PngPixels, DamageIsNamed) {
   const auto refused = [](const PngParts& parts, const std::string& why) {
     expect_input_error([&] { decode_rgb(make_png(parts), "bad.png"); }, {"bad.png", why});
   };
-  PngParts parts{.width = 2, .height = 2, .color = kGrey};
+  PngParts parts{.width = 2, .height = 2, .color = kGray};
   parts.raw = {0, 1, 2, 0, 3};
   refused(parts, "fewer pixels than its header claims");
   parts.raw = {0, 1, 2, 0, 3, 4, 5};

@@ -18,7 +18,7 @@
 namespace macadam {
 namespace {
 
-using namespace test;
+using namespace macadam::testing;
 
 #ifdef MACADAM_HAS_LIBPNG
 Image by_libpng(const std::vector<uint8_t>& file, int channels) {

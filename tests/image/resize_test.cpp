@@ -11,7 +11,7 @@
 namespace macadam {
 namespace {
 
-using namespace test;
+using namespace macadam::testing;
 
 /// Bilinear interpolation at half-pixel centres, in double, one output value at a time.
 double exact_bilinear(const Image& image, int height, int width, int y, int x, int c) {
@@ -52,7 +52,7 @@ TEST_P(Resize, BilinearIsWithinOneOfTheExactValue) {
   }
 }
 
-TEST_P(Resize, NearestTakesTheNearestCentre) {
+TEST_P(Resize, NearestTakesTheNearestCenter) {
   const auto [in_height, in_width, out_height, out_width] = GetParam();
   const Image image = noise(in_height, in_width, 1, 8);
   const Image resized = resize_nearest(image, out_height, out_width);

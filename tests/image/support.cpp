@@ -16,7 +16,7 @@
 #include "image/deflate.h"
 #include "image/stb.h"
 
-namespace macadam::test {
+namespace macadam::testing {
 
 namespace fs = std::filesystem;
 
@@ -233,4 +233,4 @@ void put_camvid(const fs::path& root, const std::string& split, int count, int h
   }
 }
 
-}  // namespace macadam::test
+}  // namespace macadam::testing

@@ -16,9 +16,7 @@
 #include "image/image.h"
 #include "tests/base/temporary_folder.h"
 
-namespace macadam::test {
-
-using macadam::testing::TemporaryFolder;
+namespace macadam::testing {
 
 /// Pseudo-random pixels, the same for the same seed.
 Image noise(int height, int width, int channels, uint32_t seed);
@@ -81,4 +79,4 @@ void expect_input_error(const std::function<void()>& action, const std::vector<s
 void put_camvid(const std::filesystem::path& root, const std::string& split, int count, int height,
                 int width, int ids = 12, uint32_t seed = 1);
 
-}  // namespace macadam::test
+}  // namespace macadam::testing

@@ -11,7 +11,7 @@
 #include "tests/kernels/augmenter.h"
 #include "tests/kernels/npy.h"
 
-namespace macadam::testbed {
+namespace macadam::testing {
 namespace {
 
 using Table = AugmentBuilder::Table;
@@ -43,14 +43,14 @@ class AugmentGolden : public AugmentingTest {
 
   /// Colours to within 2 levels but for one in a thousand; labels away from ties exactly.
   void check_warp(const std::string& name, const AugmentBuilder& program, NpyFile& file) {
-    const NpyArray colours = file.next(), compared = file.next(), labels = file.next(),
+    const NpyArray colors = file.next(), compared = file.next(), labels = file.next(),
                    plain = file.next();
     const Picture made = run(photo(), program);
     double squares = 0;
     int count = 0, far = 0;
     for (size_t i = 0; i < made.rgb.size(); ++i) {
       if (compared.values[i / 3] == 0) continue;
-      const double difference = made.rgb[i] - colours.values[i];
+      const double difference = made.rgb[i] - colors.values[i];
       squares += difference * difference;
       far += std::abs(difference) > 2 ? 1 : 0;
       ++count;
@@ -198,4 +198,4 @@ TEST_P(AugmentGolden, ElasticTransform) {
 }
 
 }  // namespace
-}  // namespace macadam::testbed
+}  // namespace macadam::testing

@@ -11,7 +11,7 @@
 
 #include "tests/kernels/augmenter.h"
 
-namespace macadam::testbed {
+namespace macadam::testing {
 namespace {
 
 using Kind = CoordinateMap::Kind;
@@ -78,7 +78,7 @@ TEST(AugmentBuilder, AMirrorMergesWithMatricesAndStandsBetweenOtherMaps) {
   EXPECT_EQ(three.header().map[2].value[0], 0.1f);
 }
 
-TEST(AugmentBuilder, NeighbouringTablesComposeExactly) {
+TEST(AugmentBuilder, NeighboringTablesComposeExactly) {
   AugmentBuilder builder(4, 8);
   const Table first = table_of(3, 7), second = table_of(5, -20);
   builder.table(first);
@@ -298,7 +298,7 @@ Batch mixed_batch() {
   return batch;
 }
 
-TEST_P(AugmentProgram, NormalisesInEveryLayout) {
+TEST_P(AugmentProgram, NormalizesInEveryLayout) {
   const Batch batch = mixed_batch();
   const Prepared bytes = augment(*backend_, batch.pictures, batch.programs);
   const Normalization usual{},
@@ -352,4 +352,4 @@ TEST(CpuAugmentProgram, HasTheSameBitsForAnyNumberOfThreads) {
 }
 
 }  // namespace
-}  // namespace macadam::testbed
+}  // namespace macadam::testing

@@ -7,7 +7,7 @@
 #include "kernels/reference/reference_ops.h"
 #include "tests/kernels/npy.h"
 
-namespace macadam::testbed {
+namespace macadam::testing {
 
 namespace {
 
@@ -238,4 +238,4 @@ void AugmentingTest::SetUp() {
   if (!backend_) GTEST_SKIP() << "no CUDA device";
 }
 
-}  // namespace macadam::testbed
+}  // namespace macadam::testing

@@ -12,7 +12,7 @@
 #include "kernels/augment_program.h"
 #include "tests/kernels/backends.h"
 
-namespace macadam::testbed {
+namespace macadam::testing {
 
 /// A byte image and its labels.
 struct Picture {
@@ -80,4 +80,4 @@ class AugmentingTest : public ::testing::TestWithParam<const char*> {
   Backend* backend_ = nullptr;
 };
 
-}  // namespace macadam::testbed
+}  // namespace macadam::testing

@@ -6,7 +6,7 @@
 #include "tests/emulator/emulated_ops.h"
 #endif
 
-namespace macadam::testbed {
+namespace macadam::testing {
 namespace {
 
 std::unique_ptr<Backend> make_backend(const std::string& name) {
@@ -30,4 +30,4 @@ Backend* find_backend(const std::string& name) {
   return entry->second.get();
 }
 
-}  // namespace macadam::testbed
+}  // namespace macadam::testing

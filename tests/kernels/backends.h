@@ -6,7 +6,7 @@
 
 #include "kernels/ops.h"
 
-namespace macadam::testbed {
+namespace macadam::testing {
 
 /// The ops of a backend and the stream that they work on.
 class Backend {
@@ -27,4 +27,4 @@ class Backend {
 /// build or machine lacks it. Each is made once in a process.
 Backend* find_backend(const std::string& name);
 
-}  // namespace macadam::testbed
+}  // namespace macadam::testing

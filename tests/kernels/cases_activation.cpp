@@ -3,7 +3,7 @@
 
 #include "tests/kernels/op_cases.h"
 
-namespace macadam::testbed {
+namespace macadam::testing {
 namespace {
 
 constexpr Activation kActivations[] = {Activation::relu,      Activation::relu6,
@@ -249,4 +249,4 @@ std::vector<OpCase> activation_cases() {
   return cases;
 }
 
-}  // namespace macadam::testbed
+}  // namespace macadam::testing

@@ -1,6 +1,6 @@
 #include "tests/kernels/op_cases.h"
 
-namespace macadam::testbed {
+namespace macadam::testing {
 namespace {
 
 const Normalization kCaffe{
@@ -73,4 +73,4 @@ std::vector<OpCase> augment_cases() {
   return cases;
 }
 
-}  // namespace macadam::testbed
+}  // namespace macadam::testing

@@ -1,6 +1,6 @@
 #include "tests/kernels/op_cases.h"
 
-namespace macadam::testbed {
+namespace macadam::testing {
 namespace {
 
 constexpr double kSumSlack = 4;  // sums over all pixels, in any order
@@ -186,4 +186,4 @@ std::vector<OpCase> channel_cases() {
   return cases;
 }
 
-}  // namespace macadam::testbed
+}  // namespace macadam::testing

@@ -3,7 +3,7 @@
 
 #include "tests/kernels/op_cases.h"
 
-namespace macadam::testbed {
+namespace macadam::testing {
 
 OpCase argmax(Shape scores, DType dtype, Variant variant, bool confident) {
   const auto prepare = [](Ops& ops) {
@@ -119,4 +119,4 @@ std::vector<OpCase> confusion_cases() {
   return cases;
 }
 
-}  // namespace macadam::testbed
+}  // namespace macadam::testing

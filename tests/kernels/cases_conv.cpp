@@ -4,7 +4,7 @@
 
 #include "tests/kernels/op_cases.h"
 
-namespace macadam::testbed {
+namespace macadam::testing {
 namespace {
 
 constexpr double kSumSlack = 2;  // sums of many products, in any order
@@ -290,4 +290,4 @@ std::vector<OpCase> conv_cases() {
   return cases;
 }
 
-}  // namespace macadam::testbed
+}  // namespace macadam::testing

@@ -4,7 +4,7 @@
 
 #include "tests/kernels/op_cases.h"
 
-namespace macadam::testbed {
+namespace macadam::testing {
 namespace {
 
 ConvDesc depthwise(Shape input, int size, int stride, Padding padding) {
@@ -80,4 +80,4 @@ std::vector<OpCase> depthwise_cases() {
   return cases;
 }
 
-}  // namespace macadam::testbed
+}  // namespace macadam::testing

@@ -3,7 +3,7 @@
 
 #include "tests/kernels/op_cases.h"
 
-namespace macadam::testbed {
+namespace macadam::testing {
 namespace {
 
 constexpr float kFactor = 0.17f;  // Inception-ResNet-v2's, of the first kind of block
@@ -177,4 +177,4 @@ std::vector<OpCase> elementwise_cases() {
   return cases;
 }
 
-}  // namespace macadam::testbed
+}  // namespace macadam::testing

@@ -2,7 +2,7 @@
 
 #include "tests/kernels/op_cases.h"
 
-namespace macadam::testbed {
+namespace macadam::testing {
 namespace {
 
 constexpr double kSumSlack = 4;  // sums over all pixels, in any order
@@ -210,4 +210,4 @@ std::vector<OpCase> epilogue_cases() {
   return cases;
 }
 
-}  // namespace macadam::testbed
+}  // namespace macadam::testing

@@ -3,7 +3,7 @@
 
 #include "tests/kernels/op_cases.h"
 
-namespace macadam::testbed {
+namespace macadam::testing {
 namespace {
 
 constexpr double kLossSlack = 8;  // exponentials and sums over all pixels in fp32
@@ -23,65 +23,62 @@ std::vector<LossCase> losses() {
   LossDesc ignore_class = make_loss({loss_term("ce"), loss_term("dice")});
   ignore_class.ignore = 2;
   return {
-      {.name = "one_pixel", .logits = {1, 1, 1, 3}, .desc = both, .labelled = 3},
-      {.name = "ce", .logits = {2, 3, 5, 8}, .desc = ce, .labelled = 8},
+      {.name = "one_pixel", .logits = {1, 1, 1, 3}, .desc = both, .labeled = 3},
+      {.name = "ce", .logits = {2, 3, 5, 8}, .desc = ce, .labeled = 8},
       {.name = "ce_weighted",
        .logits = {2, 5, 9, 11},
        .desc = ce,
        .class_weights = true,
-       .labelled = 11},
-      {.name = "ce_large", .logits = {2, 16, 32, 19}, .desc = ce, .labelled = 19},
-      {.name = "ce_extreme", .logits = {1, 5, 9, 8}, .desc = ce, .labelled = 8, .scale = 1000},
-      {.name = "dice", .logits = {1, 5, 9, 5}, .desc = dice, .labelled = 5},
-      {.name = "dice_absent_skip", .logits = {2, 5, 9, 8}, .desc = dice, .labelled = 4},
-      {.name = "dice_absent_zero", .logits = {2, 5, 9, 8}, .desc = dice_zero, .labelled = 4},
-      {.name = "dice_absent_suppress",
-       .logits = {2, 5, 9, 8},
-       .desc = dice_suppress,
-       .labelled = 4},
-      {.name = "both", .logits = {1, 17, 23, 12}, .desc = both, .labelled = 12},
-      {.name = "both_two_classes", .logits = {3, 5, 9, 2}, .desc = both, .labelled = 2},
+       .labeled = 11},
+      {.name = "ce_large", .logits = {2, 16, 32, 19}, .desc = ce, .labeled = 19},
+      {.name = "ce_extreme", .logits = {1, 5, 9, 8}, .desc = ce, .labeled = 8, .scale = 1000},
+      {.name = "dice", .logits = {1, 5, 9, 5}, .desc = dice, .labeled = 5},
+      {.name = "dice_absent_skip", .logits = {2, 5, 9, 8}, .desc = dice, .labeled = 4},
+      {.name = "dice_absent_zero", .logits = {2, 5, 9, 8}, .desc = dice_zero, .labeled = 4},
+      {.name = "dice_absent_suppress", .logits = {2, 5, 9, 8}, .desc = dice_suppress, .labeled = 4},
+      {.name = "both", .logits = {1, 17, 23, 12}, .desc = both, .labeled = 12},
+      {.name = "both_two_classes", .logits = {3, 5, 9, 2}, .desc = both, .labeled = 2},
       {.name = "smoothed_weighted",
        .logits = {2, 3, 5, 8},
        .desc = smoothed,
        .class_weights = true,
-       .labelled = 7},
-      {.name = "smoothed", .logits = {2, 16, 32, 31}, .desc = smoothed, .labelled = 31},
+       .labeled = 7},
+      {.name = "smoothed", .logits = {2, 16, 32, 31}, .desc = smoothed, .labeled = 31},
       {.name = "64_classes",
        .logits = {1, 5, 9, 64},
        .desc = smoothed,
        .class_weights = true,
-       .labelled = 64},
-      {.name = "33_classes", .logits = {1, 17, 23, 33}, .desc = both, .labelled = 30},
+       .labeled = 64},
+      {.name = "33_classes", .logits = {1, 17, 23, 33}, .desc = both, .labeled = 30},
       // More than one block of pixels, the last one incomplete.
-      {.name = "both_wide", .logits = {1, 3, 1023, 19}, .desc = both, .labelled = 19},
-      {.name = "both_many_pixels", .logits = {1, 67, 129, 8}, .desc = both, .labelled = 8},
+      {.name = "both_wide", .logits = {1, 3, 1023, 19}, .desc = both, .labeled = 19},
+      {.name = "both_many_pixels", .logits = {1, 67, 129, 8}, .desc = both, .labeled = 8},
       {.name = "smoothed_weighted_many_pixels",
        .logits = {3, 61, 71, 5},
        .desc = smoothed,
        .class_weights = true,
-       .labelled = 4},
+       .labeled = 4},
       {.name = "label_out_of_range",
        .logits = {2, 5, 9, 8},
        .desc = both,
-       .labelled = 8,
+       .labeled = 8,
        .other = 8},
       {.name = "scaled",
        .logits = {2, 5, 9, 11},
        .desc = both,
-       .labelled = 11,
+       .labeled = 11,
        .gradient_scale = 300},
-      {.name = "label_254", .logits = {2, 5, 9, 8}, .desc = both, .labelled = 8, .other = 254},
+      {.name = "label_254", .logits = {2, 5, 9, 8}, .desc = both, .labeled = 8, .other = 254},
       {.name = "most_terms",
        .logits = {2, 5, 9, 11},
        .desc = most,
        .class_weights = true,
-       .labelled = 9},
-      {.name = "most_terms_many_pixels", .logits = {1, 67, 129, 19}, .desc = most, .labelled = 17},
+       .labeled = 9},
+      {.name = "most_terms_many_pixels", .logits = {1, 67, 129, 19}, .desc = most, .labeled = 17},
       {.name = "ignored_class",
        .logits = {2, 5, 9, 5},
        .desc = ignore_class,
-       .labelled = 5,
+       .labeled = 5,
        .other = 2},
   };
 }
@@ -96,7 +93,7 @@ void add_terms(std::vector<LossCase>& cases) {
                   .logits = {2, 5, 9, 8},
                   .desc = make_loss({one.with_weight(1)}),
                   .class_weights = true,
-                  .labelled = 6};
+                  .labeled = 6};
     cases.push_back(loss);
     if (one.pixel) {
       loss.scale = 60;
@@ -178,7 +175,7 @@ OpCase segmentation_loss(const LossCase& loss, DType dtype, bool gradient, Varia
       .dtype = dtype,
       .operands = {output("values", {1, 1, 1, kLossValues}, DType::f32).loose(kLossSlack),
                    std::move(logits),
-                   input("labels", labels_shape, DType::u8, labels(loss.labelled, loss.other))},
+                   input("labels", labels_shape, DType::u8, labels(loss.labeled, loss.other))},
       .prepare = prepare,
       .forward = nullptr};
   if (loss.gradient_scale != 1)
@@ -213,4 +210,4 @@ std::vector<OpCase> loss_cases() {
   return cases;
 }
 
-}  // namespace macadam::testbed
+}  // namespace macadam::testing

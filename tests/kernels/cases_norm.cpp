@@ -1,6 +1,6 @@
 #include "tests/kernels/op_cases.h"
 
-namespace macadam::testbed {
+namespace macadam::testing {
 namespace {
 
 constexpr double kStatisticsSlack = 4;  // sums over all pixels, in any order
@@ -211,4 +211,4 @@ std::vector<OpCase> norm_cases() {
   return cases;
 }
 
-}  // namespace macadam::testbed
+}  // namespace macadam::testing

@@ -2,7 +2,7 @@
 
 #include "tests/kernels/op_cases.h"
 
-namespace macadam::testbed {
+namespace macadam::testing {
 namespace {
 
 Shape flat_shape(const std::vector<ParameterSegment>& segments) {
@@ -230,4 +230,4 @@ std::vector<OpCase> optim_cases() {
   return cases;
 }
 
-}  // namespace macadam::testbed
+}  // namespace macadam::testing

@@ -2,7 +2,7 @@
 
 #include "tests/kernels/op_cases.h"
 
-namespace macadam::testbed {
+namespace macadam::testing {
 namespace {
 
 struct PoolCase {
@@ -223,4 +223,4 @@ std::vector<OpCase> pool_cases() {
   return cases;
 }
 
-}  // namespace macadam::testbed
+}  // namespace macadam::testing

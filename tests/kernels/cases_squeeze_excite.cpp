@@ -2,7 +2,7 @@
 
 #include "tests/kernels/op_cases.h"
 
-namespace macadam::testbed {
+namespace macadam::testing {
 namespace {
 
 constexpr double kSumSlack = 4;  // sums of many products, in any order
@@ -121,4 +121,4 @@ std::vector<OpCase> squeeze_excite_cases() {
   return cases;
 }
 
-}  // namespace macadam::testbed
+}  // namespace macadam::testing

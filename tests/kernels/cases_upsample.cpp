@@ -4,7 +4,7 @@
 
 #include "tests/kernels/op_cases.h"
 
-namespace macadam::testbed {
+namespace macadam::testing {
 namespace {
 
 constexpr double kCoordinateSlack = 4;  // source coordinates in fp32
@@ -235,4 +235,4 @@ std::vector<OpCase> upsample_cases() {
   return cases;
 }
 
-}  // namespace macadam::testbed
+}  // namespace macadam::testing

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
-namespace macadam::testbed {
+namespace macadam::testing {
 namespace {
 
 /// Distance of neighbouring values, relative to the larger power of two below them.
@@ -95,4 +95,4 @@ std::string differences(const OpCase& op, const Values& got, const Values& want,
   return text;
 }
 
-}  // namespace macadam::testbed
+}  // namespace macadam::testing

@@ -6,7 +6,7 @@
 
 #include "tests/kernels/op_runner.h"
 
-namespace macadam::testbed {
+namespace macadam::testing {
 
 /// Of the normalised error |got - want| / |want|, both as Euclidean norms. Backends compute in
 /// fp32 and round once, so that 16-bit results differ from the reference in a few last bits only:
@@ -23,4 +23,4 @@ std::string difference(std::span<const double> got, std::span<const double> want
 /// `cuda` as close as Operand::on_cuda asks.
 std::string differences(const OpCase& op, const Values& got, const Values& want, bool cuda = false);
 
-}  // namespace macadam::testbed
+}  // namespace macadam::testing

@@ -9,7 +9,7 @@
 
 #include "kernels/reference/reference_ops.h"
 
-namespace macadam::testbed {
+namespace macadam::testing {
 namespace {
 
 ConvDesc convolution(const Shape& input, int out_channels, DType dtype = DType::f32) {
@@ -173,4 +173,4 @@ TEST(ConvCheck, SeesWhatIsWrittenOutside) {
 }
 
 }  // namespace
-}  // namespace macadam::testbed
+}  // namespace macadam::testing

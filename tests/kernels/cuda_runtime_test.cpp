@@ -19,7 +19,7 @@
 namespace macadam {
 namespace {
 
-constexpr Device gpu{DeviceKind::cuda, 0};
+constexpr Device kGpu{DeviceKind::cuda, 0};
 
 bool has_gpu() { return !cuda::list_devices().empty(); }
 
@@ -29,7 +29,7 @@ TEST(CudnnRuntime, WithoutAGpuCallsFailWithACauseAndARemedy) {
   EXPECT_THROW(parse_device("cuda"), InputError);
   EXPECT_EQ(parse_device("auto"), Device{});
   try {
-    Stream stream(gpu);
+    Stream stream(kGpu);
     FAIL() << "made a stream";
   } catch (const RunError& error) {
     const std::string text = error.what();
@@ -38,17 +38,17 @@ TEST(CudnnRuntime, WithoutAGpuCallsFailWithACauseAndARemedy) {
   }
 }
 
-class Cuda : public testing::Test {
+class Cuda : public ::testing::Test {
  protected:
   void SetUp() override {
     if (!has_gpu()) GTEST_SKIP() << "no CUDA device";
-    stream_.emplace(gpu);
+    stream_.emplace(kGpu);
   }
 
   Stream& stream() { return *stream_; }
 
   Buffer upload(const std::vector<float>& values) {
-    Buffer buffer(gpu, values.size() * sizeof(float));
+    Buffer buffer(kGpu, values.size() * sizeof(float));
     copy_bytes(stream(), buffer.data(), values.data(), buffer.bytes());
     stream().synchronize();
     return buffer;
@@ -82,7 +82,7 @@ TEST_F(Cuda, ARecordingThatThrowsLeavesTheStreamFitForUse) {
 
 TEST_F(Cuda, BytesReturnFromTheDevice) {
   const size_t bytes = 1000003;
-  Buffer pinned = Buffer::host_for(gpu, bytes), device(gpu, bytes);
+  Buffer pinned = Buffer::host_for(kGpu, bytes), device(kGpu, bytes);
   std::mt19937 random(1);
   for (size_t i = 0; i < bytes; ++i) pinned.data()[i] = static_cast<std::byte>(random());
   const std::vector<std::byte> sent(pinned.data(), pinned.data() + bytes);
@@ -93,13 +93,13 @@ TEST_F(Cuda, BytesReturnFromTheDevice) {
 }
 
 TEST_F(Cuda, EventsOrderTwoStreams) {
-  Stream other(gpu);
-  Buffer pinned = Buffer::host_for(gpu, 1 << 26), device(gpu, 1 << 26), back(gpu, 1 << 26);
+  Stream other(kGpu);
+  Buffer pinned = Buffer::host_for(kGpu, 1 << 26), device(kGpu, 1 << 26), back(kGpu, 1 << 26);
   std::memset(pinned.data(), 7, pinned.bytes());
   for (int round = 0; round < 5; ++round) {
     zero_bytes(stream(), device.data(), device.bytes());
     copy_bytes(stream(), device.data(), pinned.data(), device.bytes());
-    Event done(gpu);
+    Event done(kGpu);
     done.record(stream());
     other.wait(done);
     copy_bytes(other, back.data(), device.data(), back.bytes());
@@ -109,8 +109,8 @@ TEST_F(Cuda, EventsOrderTwoStreams) {
 }
 
 TEST_F(Cuda, TooMuchMemoryIsAnErrorAndLeavesTheDeviceUsable) {
-  EXPECT_THROW(Buffer(gpu, size_t{1} << 50), RunError);
-  EXPECT_NO_THROW(Buffer(gpu, 1024));
+  EXPECT_THROW(Buffer(kGpu, size_t{1} << 50), RunError);
+  EXPECT_NO_THROW(Buffer(kGpu, 1024));
 }
 
 /// A convolution with its memory, on random data.
@@ -121,7 +121,7 @@ struct BoundConv {
 
   void run() const {
     const auto dense = [&](const Buffer& data, const Shape& shape, DType dtype) {
-      return Tensor(data.data(), shape, dtype, gpu);
+      return Tensor(data.data(), shape, dtype, kGpu);
     };
     const Shape vector{1, 1, 1, desc.out_channels};
     const Tensor in = dense(x, desc.input, desc.dtype), out = dense(y, desc.output(), desc.dtype);
@@ -150,8 +150,8 @@ class CudaConv : public Cuda {
     bound.y = random(bound.desc.output());
     bound.dx = random(bound.desc.input);
     bound.dw = random(bound.desc.weights());
-    bound.packed = Buffer(gpu, bound.conv->packed_bytes());
-    bound.workspace = Buffer(gpu, bound.conv->workspace_bytes());
+    bound.packed = Buffer(kGpu, bound.conv->packed_bytes());
+    bound.workspace = Buffer(kGpu, bound.conv->workspace_bytes());
     return bound;
   }
   std::vector<std::vector<std::byte>> results(const BoundConv& bound) {

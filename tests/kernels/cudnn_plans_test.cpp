@@ -21,7 +21,7 @@
 namespace macadam {
 namespace {
 
-using testbed::described_h200;
+using macadam::testing::described_h200;
 
 /// The H200's description with the compute capability of another GPU, times 100.
 std::string device_of_capability(int version) {
@@ -57,7 +57,7 @@ std::vector<ConvDesc> unet_mini(int batch, int height, int width, DType dtype) {
   return list;
 }
 
-class CudnnPlans : public testing::TestWithParam<DType> {};
+class CudnnPlans : public ::testing::TestWithParam<DType> {};
 
 TEST_P(CudnnPlans, UnetMiniTrainsAndInfers) {
   const std::string device = described_h200();
@@ -90,7 +90,7 @@ TEST_P(CudnnPlans, UnetMiniTrainsAndInfers) {
               shapes, plans, fewest, static_cast<double>(largest_workspace) / (1 << 20));
 }
 
-INSTANTIATE_TEST_SUITE_P(Types, CudnnPlans, testing::Values(DType::bf16, DType::f16, DType::f32),
+INSTANTIATE_TEST_SUITE_P(Types, CudnnPlans, ::testing::Values(DType::bf16, DType::f16, DType::f32),
                          [](const auto& dtype) { return std::string(name_of(dtype.param)); });
 
 /// Plans instead of running; what it makes cannot be called.
@@ -122,7 +122,7 @@ TEST(CudnnPlanCheck, EveryCaseOfTheOpTableHasPlans) {
   const PlanningConvOps& conv = *planning;
   Ops ops;
   ops.conv = std::move(planning);
-  for (const testbed::OpCase& op : testbed::all_op_cases()) {
+  for (const macadam::testing::OpCase& op : macadam::testing::all_op_cases()) {
     if (!op.op.starts_with("conv_")) continue;
     EXPECT_NO_THROW(op.prepare(ops)) << op.full_name();
   }

@@ -25,8 +25,8 @@ namespace {
 using testing::TemporaryFolder;
 
 std::shared_ptr<const CudnnDevice> h200() {
-  static const auto device =
-      std::make_shared<const CudnnDevice>(CudnnDevice::described(testbed::described_h200()));
+  static const auto device = std::make_shared<const CudnnDevice>(
+      CudnnDevice::described(macadam::testing::described_h200()));
   return device;
 }
 
@@ -478,7 +478,7 @@ TEST(ConvTuner, DoesNotKeepAChoiceMadeForLackOfMemory) {
 TEST(CudaConvOps, FindTheChoicesOfAnEarlierRun) {
   if (list_devices().empty()) GTEST_SKIP() << "no CUDA device";
   const TemporaryFolder folder;
-  const testbed::Variable cache("MACADAM_CACHE", folder.path().string());
+  const macadam::testing::Variable cache("MACADAM_CACHE", folder.path().string());
   Stream stream(Device{DeviceKind::cuda, 0});
   const auto file = [&] {
     std::ifstream opened(folder.path() / folder.entries().at(0));

@@ -5,11 +5,11 @@
 #include <iterator>
 #include <string>
 
-namespace macadam::testbed {
+namespace macadam::testing {
 
 inline std::string described_h200() {
   std::ifstream file(MACADAM_SOURCE_DIR "/tests/golden/cudnn_device_h200.json");
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-}  // namespace macadam::testbed
+}  // namespace macadam::testing

@@ -5,7 +5,7 @@
 #include <optional>
 #include <string>
 
-namespace macadam::testbed {
+namespace macadam::testing {
 
 /// Sets or (without a value) removes an environment variable while it lives.
 class Variable {
@@ -30,4 +30,4 @@ class Variable {
   std::optional<std::string> before_;
 };
 
-}  // namespace macadam::testbed
+}  // namespace macadam::testing

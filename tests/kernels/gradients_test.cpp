@@ -7,7 +7,7 @@
 #include "tests/kernels/op_cases.h"
 #include "tests/kernels/op_runner.h"
 
-namespace macadam::testbed {
+namespace macadam::testing {
 namespace {
 
 constexpr int64_t kLargest = 20000;  // elements of all operands: larger cases add only time
@@ -141,4 +141,4 @@ TEST_P(Gradient, MatchesFiniteDifferences) {
 INSTANTIATE_TEST_SUITE_P(Reference, Gradient, ::testing::ValuesIn(trials()), name_of_trial);
 
 }  // namespace
-}  // namespace macadam::testbed
+}  // namespace macadam::testing

@@ -12,7 +12,7 @@
 #include "tests/kernels/op_cases.h"
 #include "tests/kernels/op_runner.h"
 
-namespace macadam::testbed {
+namespace macadam::testing {
 namespace {
 
 constexpr Shape kShape{2, 5, 9, 8};
@@ -31,7 +31,7 @@ double in_other_words(const LossTermCase& one, const Values& inputs) {
   const std::vector<double>& labels = inputs.at("labels");
   const std::vector<double>& weights = inputs.at("weights");
   constexpr size_t kClasses = kShape.c;
-  std::array<double, kClasses> intersection{}, predicted{}, labelled{};
+  std::array<double, kClasses> intersection{}, predicted{}, labeled{};
   double sum = 0, weight_sum = 0;
   for (size_t pixel = 0; pixel < labels.size(); ++pixel) {
     if (labels[pixel] >= kClasses) continue;
@@ -43,14 +43,14 @@ double in_other_words(const LossTermCase& one, const Values& inputs) {
     if (one.pixel) sum += weights[label] * one.pixel(p, label);
     weight_sum += weights[label];
     intersection[label] += p[label];
-    labelled[label] += 1;
+    labeled[label] += 1;
     for (size_t c = 0; c < kClasses; ++c) predicted[c] += p[c];
   }
   if (one.pixel) return sum / weight_sum;
   double present = 0;
   for (size_t c = 0; c < kClasses; ++c) {
-    if (labelled[c] == 0) continue;
-    sum += one.region(intersection[c], predicted[c], labelled[c]);
+    if (labeled[c] == 0) continue;
+    sum += one.region(intersection[c], predicted[c], labeled[c]);
     present += 1;
   }
   return sum / present;
@@ -62,7 +62,7 @@ TEST(LossTerms, AreWhatTheirCasesSay) {
                         .logits = kShape,
                         .desc = make_loss({one.with_weight(3)}),
                         .class_weights = true,
-                        .labelled = 6};
+                        .labeled = 6};
     const OpCase op = segmentation_loss(loss, DType::f32, false);
     const Values inputs = make_inputs(op);
     const std::vector<double> got = reference_results(op, inputs).at("values");
@@ -211,4 +211,4 @@ TEST_P(LossParts, AddUpToTheWhole) {
 }
 
 }  // namespace
-}  // namespace macadam::testbed
+}  // namespace macadam::testing

@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 
-namespace macadam::testbed {
+namespace macadam::testing {
 namespace {
 
 static_assert(std::endian::native == std::endian::little);
@@ -68,4 +68,4 @@ NpyFile augment_golden(const std::string& name) {
                  (name + ".npy"));
 }
 
-}  // namespace macadam::testbed
+}  // namespace macadam::testing

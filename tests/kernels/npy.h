@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-namespace macadam::testbed {
+namespace macadam::testing {
 
 struct NpyArray {
   std::vector<int> shape;
@@ -30,4 +30,4 @@ class NpyFile {
 /// tests/golden/augment/NAME.npy.
 NpyFile augment_golden(const std::string& name);
 
-}  // namespace macadam::testbed
+}  // namespace macadam::testing

@@ -10,7 +10,7 @@
 #include "kernels/conv_check.h"
 #include "kernels/cpu/cpu_ops.h"
 
-namespace macadam::testbed {
+namespace macadam::testing {
 namespace {
 
 constexpr ConvPass kPasses[]{ConvPass::forward, ConvPass::data_gradient, ConvPass::weight_gradient};
@@ -145,6 +145,6 @@ TEST_P(EveryWidth, IsExactAndStaysWithinItsBuffers) {
 }
 
 }  // namespace
-}  // namespace macadam::testbed
+}  // namespace macadam::testing
 
 #endif

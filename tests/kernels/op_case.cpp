@@ -4,7 +4,7 @@
 #include <cmath>
 #include <limits>
 
-namespace macadam::testbed {
+namespace macadam::testing {
 
 Operand input(std::string name, Shape shape, DType dtype, Fill fill) {
   return Operand{.name = std::move(name),
@@ -140,4 +140,4 @@ std::string suffix(Layout layout) {
   return "";
 }
 
-}  // namespace macadam::testbed
+}  // namespace macadam::testing

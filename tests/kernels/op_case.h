@@ -15,7 +15,7 @@
 
 #include "kernels/ops.h"
 
-namespace macadam::testbed {
+namespace macadam::testing {
 
 /// Fills the elements of an operand in dense NHWC order; they are rounded to its dtype afterwards.
 using Fill = std::function<void(std::span<double> values, std::mt19937& random)>;
@@ -168,4 +168,4 @@ Fill values(std::vector<double> list);
 Operand laid_out(Operand operand, Layout layout, int salt);
 std::string suffix(Layout layout);
 
-}  // namespace macadam::testbed
+}  // namespace macadam::testing

@@ -2,7 +2,7 @@
 
 #include <iterator>
 
-namespace macadam::testbed {
+namespace macadam::testing {
 
 std::vector<OpCase> all_op_cases() {
   std::vector<OpCase> all = depthwise_cases();
@@ -17,7 +17,7 @@ std::vector<OpCase> all_op_cases() {
 }
 
 std::string Variant::suffix() const {
-  return testbed::suffix(layout) + (in_place ? "_in_place" : "") +
+  return testing::suffix(layout) + (in_place ? "_in_place" : "") +
          (accumulate ? "_accumulate" : "");
 }
 
@@ -40,4 +40,4 @@ std::vector<ShapeVariant> element_shapes() {
           {{1, 17, 23, 31}, Layout::ragged_slices}};
 }
 
-}  // namespace macadam::testbed
+}  // namespace macadam::testing

@@ -9,7 +9,7 @@
 #include "kernels/ops.h"
 #include "tests/kernels/op_case.h"
 
-namespace macadam::testbed {
+namespace macadam::testing {
 
 /// Every case of every op.
 std::vector<OpCase> all_op_cases();
@@ -105,7 +105,7 @@ struct LossTermCase {
   const char* term;
   std::vector<float> parameters;
   std::function<double(std::span<const double> p, size_t label)> pixel = {};
-  std::function<double(double intersection, double predicted, double labelled)> region = {};
+  std::function<double(double intersection, double predicted, double labeled)> region = {};
 
   LossTerm with_weight(float weight) const { return loss_term(term, weight, parameters); }
 };
@@ -122,7 +122,7 @@ struct LossCase {
   Shape logits;
   LossDesc desc;
   bool class_weights = false;
-  int labelled = 1;
+  int labeled = 1;
   int other = 255;
   double scale = 2;  // standard deviation of the logits
   float gradient_scale = 1;
@@ -150,4 +150,4 @@ OpCase prepare_images(Shape images, DType dtype, bool flips, const Normalization
                       const std::string& name, Variant variant = {});
 OpCase prepare_labels(Shape labels, bool flips);
 
-}  // namespace macadam::testbed
+}  // namespace macadam::testing

@@ -13,7 +13,7 @@
 #include "tests/kernels/op_cases.h"
 #include "tests/kernels/op_runner.h"
 
-namespace macadam::testbed {
+namespace macadam::testing {
 namespace {
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
@@ -197,7 +197,7 @@ LossCase mixed_loss() {
           .logits = {2, 5, 9, 11},
           .desc = make_loss({loss_term("ce", 1, std::array{0.1f}), loss_term("dice")}),
           .class_weights = true,
-          .labelled = 11};
+          .labeled = 11};
 }
 
 TEST_P(OpProperty, LossWithoutAValidPixelIsZero) {
@@ -266,4 +266,4 @@ TEST(Dropout, ThresholdAndScaleAgree) {
 }
 
 }  // namespace
-}  // namespace macadam::testbed
+}  // namespace macadam::testing

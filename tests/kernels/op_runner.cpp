@@ -4,7 +4,7 @@
 
 #include "kernels/reference/reference_ops.h"
 
-namespace macadam::testbed {
+namespace macadam::testing {
 namespace {
 
 constexpr size_t kReferenceGuard = 256;  // nobody looks at these
@@ -190,4 +190,4 @@ Values reference_results(const OpCase& op, const Values& inputs) {
   return bound.results();
 }
 
-}  // namespace macadam::testbed
+}  // namespace macadam::testing

@@ -7,7 +7,7 @@
 
 #include "tests/kernels/op_case.h"
 
-namespace macadam::testbed {
+namespace macadam::testing {
 
 /// Values by operand name, dense NHWC order.
 using Values = std::map<std::string, std::vector<double>, std::less<>>;
@@ -62,4 +62,4 @@ class BoundOp {
 /// BoundOp run once on the reference backend.
 Values reference_results(const OpCase& op, const Values& inputs);
 
-}  // namespace macadam::testbed
+}  // namespace macadam::testing

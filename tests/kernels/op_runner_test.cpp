@@ -13,7 +13,7 @@
 #include "tests/kernels/compare.h"
 #include "tests/kernels/op_cases.h"
 
-namespace macadam::testbed {
+namespace macadam::testing {
 namespace {
 
 constexpr size_t kScratch = 64;  // bytes of workspace, and of packed weights
@@ -125,7 +125,7 @@ TEST(OpRunner, SeesAChangedInput) {
   EXPECT_NE(findings([](float* x, float*) { x[0] += 1; }).find("stray byte"), std::string::npos);
 }
 
-TEST(OpRunner, SeesAWriteToANeighbouringChannel) {
+TEST(OpRunner, SeesAWriteToANeighboringChannel) {
   EXPECT_NE(findings([](float*, float* y) { y[3] = 0; }).find("stray byte"), std::string::npos);
 }
 
@@ -138,7 +138,7 @@ TEST(OpRunner, SeesAWriteBeforeTheBeginning) {
   EXPECT_NE(findings([](float*, float* y) { y[-4] = 0; }).find("stray byte"), std::string::npos);
 }
 
-TEST(OpRunner, SeesSumsPastTheEndAndIntoNeighbours) {
+TEST(OpRunner, SeesSumsPastTheEndAndIntoNeighbors) {
   for (const int element : {7 * kStride - 3, 7 * kStride, 3, -4})
     EXPECT_NE(findings([=](float*, float* y) { y[element] += 1; }).find("stray byte"),
               std::string::npos)
@@ -189,4 +189,4 @@ TEST(Difference, NanAndInfinityMustMatch) {
 }
 
 }  // namespace
-}  // namespace macadam::testbed
+}  // namespace macadam::testing

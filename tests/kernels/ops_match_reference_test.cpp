@@ -8,7 +8,7 @@
 #include "tests/kernels/compare.h"
 #include "tests/kernels/op_cases.h"
 
-namespace macadam::testbed {
+namespace macadam::testing {
 namespace {
 
 const std::vector<OpCase>& table() {
@@ -119,4 +119,4 @@ TEST(OpTable, NamesAreUnique) {
 }
 
 }  // namespace
-}  // namespace macadam::testbed
+}  // namespace macadam::testing

@@ -16,13 +16,15 @@ namespace {
 
 using scalar::Rgb;
 
-testbed::NpyFile golden(const std::string& name) {
-  return testbed::augment_golden("pixel_" + name);
+macadam::testing::NpyFile golden(const std::string& name) {
+  return macadam::testing::augment_golden("pixel_" + name);
 }
 
-int at(const testbed::NpyArray& array, size_t i) { return static_cast<int>(array.values.at(i)); }
+int at(const macadam::testing::NpyArray& array, size_t i) {
+  return static_cast<int>(array.values.at(i));
+}
 
-Rgb pixel_at(const testbed::NpyArray& array, size_t i) {
+Rgb pixel_at(const macadam::testing::NpyArray& array, size_t i) {
   return {static_cast<uint8_t>(at(array, 3 * i)), static_cast<uint8_t>(at(array, 3 * i + 1)),
           static_cast<uint8_t>(at(array, 3 * i + 2))};
 }
@@ -179,7 +181,7 @@ double correlation(const std::vector<double>& a, const std::vector<double>& b, s
   return sum / static_cast<double>(a.size() - shift);
 }
 
-TEST(PixelOps, NormalsOfChannelsAndNeighboursAreIndependent) {
+TEST(PixelOps, NormalsOfChannelsAndNeighborsAreIndependent) {
   constexpr int kCount = 200000;
   const std::vector<double> r = normals(kCount, 0), g = normals(kCount, 1), b = normals(kCount, 2);
   const double most = 4 / std::sqrt(double{kCount});
@@ -202,18 +204,18 @@ TEST(PixelOps, LightnessIsThatOfOpenCv) {
   auto file = golden("lab");
   const auto pixels = file.next(), lightness = file.next(), changed = file.next(),
              expected = file.next();
-  Differences colours;
+  Differences colors;
   for (size_t i = 0; i < lightness.values.size(); ++i) {
     const Rgb pixel = pixel_at(pixels, i);
     ASSERT_EQ(scalar::lightness(pixel), at(lightness, i)) << i;
     const Rgb made = scalar::with_lightness(pixel, at(changed, i));
-    colours.add(difference(made, pixel_at(expected, i)));
+    colors.add(difference(made, pixel_at(expected, i)));
   }
-  EXPECT_EQ(colours.count, 512);
-  EXPECT_LE(colours.worst, 2);
+  EXPECT_EQ(colors.count, 512);
+  EXPECT_LE(colors.worst, 2);
 }
 
-class Clahe : public testing::TestWithParam<std::string> {};
+class Clahe : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(Clahe, IsThatOfOpenCv) {
   auto file = golden("clahe_" + GetParam());
@@ -247,7 +249,8 @@ TEST_P(Clahe, IsThatOfOpenCv) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(PixelOps, Clahe, testing::Values("whole", "odd", "one_axis", "unlimited"),
+INSTANTIATE_TEST_SUITE_P(PixelOps, Clahe,
+                         ::testing::Values("whole", "odd", "one_axis", "unlimited"),
                          [](const auto& each) { return each.param; });
 
 }  // namespace

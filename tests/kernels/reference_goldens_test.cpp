@@ -12,7 +12,7 @@
 #include "tests/kernels/npy.h"
 #include "tests/kernels/op_cases.h"
 
-namespace macadam::testbed {
+namespace macadam::testing {
 namespace {
 
 /// One of tests/golden/ops.
@@ -308,4 +308,4 @@ TEST(GoldenAdamW, ReferenceAgreesWithPyTorch) {
 }
 
 }  // namespace
-}  // namespace macadam::testbed
+}  // namespace macadam::testing

@@ -14,7 +14,7 @@
 #include "tests/base/temporary_folder.h"
 #include "tests/kernels/environment.h"
 
-namespace macadam::testbed {
+namespace macadam::testing {
 namespace {
 
 using testing::TemporaryFolder;
@@ -183,4 +183,4 @@ TEST(SelfTest, KnownFaultsKeepTrainingFromBeginning) {
 #endif
 
 }  // namespace
-}  // namespace macadam::testbed
+}  // namespace macadam::testing

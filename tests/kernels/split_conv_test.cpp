@@ -8,7 +8,7 @@
 #include "tests/kernels/compare.h"
 #include "tests/kernels/op_cases.h"
 
-namespace macadam::testbed {
+namespace macadam::testing {
 namespace {
 
 ConvDesc desc_of(int batch, DType dtype = DType::f32) {
@@ -98,4 +98,4 @@ TEST(SplitConvolution, RefusesPiecesOfAnotherBatch) {
 }
 
 }  // namespace
-}  // namespace macadam::testbed
+}  // namespace macadam::testing

@@ -13,7 +13,7 @@
 namespace macadam {
 namespace {
 
-using namespace test;
+using namespace macadam::testing;
 
 constexpr int kDraws = 20'000;
 
@@ -191,7 +191,7 @@ TEST(AugmentDraw, Tones) {
   EXPECT_LT(std::abs(correlation(alpha, beta)), 0.03);
 }
 
-TEST(AugmentDraw, Colours) {
+TEST(AugmentDraw, Colors) {
   const auto jitter = draws_of(ColorJitter{});
   expect_uniform(values_of(jitter, &ColorJitter::Drawn::brightness), 0.8, 1.2);
   expect_uniform(values_of(jitter, &ColorJitter::Drawn::contrast), 0.8, 1.2);

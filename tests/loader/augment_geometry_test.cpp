@@ -8,12 +8,12 @@
 namespace macadam {
 namespace {
 
-using namespace test;
+using namespace macadam::testing;
 
 /// Expects the golden file's labels wherever no position is close to the middle of two pixels.
 /// The file has been read up to its parameters.
-void expect_moved(const Program& program, testbed::NpyFile file) {
-  auto photo = testbed::augment_golden("photo");
+void expect_moved(const Program& program, macadam::testing::NpyFile file) {
+  auto photo = macadam::testing::augment_golden("photo");
   photo.next();
   const auto labels = photo.next();
   file.next();  // colours, and where they count
@@ -38,7 +38,7 @@ void expect_moved(const Program& program, testbed::NpyFile file) {
 
 TEST(AugmentGeometry, ShiftScaleRotate) {
   for (const char* name : {"warp_turned", "warp_grown", "warp_bordered"}) {
-    auto file = testbed::augment_golden(name);
+    auto file = macadam::testing::augment_golden(name);
     const auto drawn = file.next().values;
     ShiftScaleRotate t;
     if (std::string(name) == "warp_bordered") t.border.border = Border::constant;
@@ -47,7 +47,7 @@ TEST(AugmentGeometry, ShiftScaleRotate) {
 }
 
 TEST(AugmentGeometry, GridDistortion) {
-  auto file = testbed::augment_golden("warp_grid");
+  auto file = macadam::testing::augment_golden("warp_grid");
   const auto steps = file.next().values;
   expect_moved(program_of(GridDistortion{},
                           {{steps.begin(), steps.begin() + 6}, {steps.begin() + 6, steps.end()}}),
@@ -65,7 +65,7 @@ TEST(AugmentGeometry, AGridWithoutARestHasNoLastSegment) {
 
 TEST(AugmentGeometry, OpticalDistortion) {
   for (const char* name : {"warp_barrel", "warp_pincushion"}) {
-    auto file = testbed::augment_golden(name);
+    auto file = macadam::testing::augment_golden(name);
     const double k = file.next().values[0];
     expect_moved(program_of(OpticalDistortion{}, {k}), std::move(file));
   }
@@ -86,7 +86,7 @@ TEST(AugmentGeometry, InverseOfAMatrix) {
   EXPECT_EQ(inverse_affine({1, 2, 3, 2, 4, 5}), (std::array<float, 6>{}));
 }
 
-TEST(AugmentElastic, AffinePartHasTheOriginalsCentre) {
+TEST(AugmentElastic, AffinePartHasTheOriginalsCenter) {
   // cv2.invertAffineTransform(cv2.getAffineTransform(...)) of the original's points, 48 x 64.
   const std::array<double, 6> expected{0.71479856, 0.20422816, 0.5839649,
                                        0.14924366, 1.44923445, -17.54840293};

@@ -8,7 +8,7 @@
 namespace macadam {
 namespace {
 
-using namespace test;
+using namespace macadam::testing;
 
 void expect_refused(ParameterList entries, const std::vector<std::string>& parts) {
   std::vector<std::string> all = parts;

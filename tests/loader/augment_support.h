@@ -17,7 +17,7 @@
 #include "loader/augment/list.h"
 #include "tests/kernels/npy.h"
 
-namespace macadam::test {
+namespace macadam::testing {
 
 using Items = ParameterTable;
 
@@ -115,4 +115,4 @@ inline void expect_shares(const std::vector<int>& counts, const std::vector<doub
   EXPECT_LT(statistic, freedom + 5 * std::sqrt(2 * freedom) + 10);
 }
 
-}  // namespace macadam::test
+}  // namespace macadam::testing

@@ -6,7 +6,7 @@
 namespace macadam {
 namespace {
 
-using namespace test;
+using namespace macadam::testing;
 
 constexpr std::array<int, 11> kSome{0, 1, 7, 33, 64, 100, 128, 150, 200, 254, 255};
 
@@ -21,7 +21,7 @@ AugmentBuilder::Table table_of(const Program& program) {
 }
 
 /// Expects what a golden file holds for its case `index`: 256 x 3 bytes.
-void expect_table(const AugmentBuilder::Table& table, const testbed::NpyArray& expected,
+void expect_table(const AugmentBuilder::Table& table, const macadam::testing::NpyArray& expected,
                   size_t index) {
   for (size_t v = 0; v < 256; ++v) {
     for (size_t c = 0; c < 3; ++c) {
@@ -41,7 +41,7 @@ std::vector<int> some(const AugmentBuilder::Table& table) {
 
 ImageStatistics statistics_of_photo() {
   std::vector<uint8_t> bytes;
-  for (const double v : testbed::augment_golden("photo").next().values)
+  for (const double v : macadam::testing::augment_golden("photo").next().values)
     bytes.push_back(static_cast<uint8_t>(v));
   return statistics_of(bytes);
 }
@@ -55,7 +55,7 @@ Program program_with(const T& transform, const typename T::Drawn& drawn,
 }
 
 TEST(AugmentTone, BrightnessAndContrast) {
-  auto file = testbed::augment_golden("brightness_contrast");
+  auto file = macadam::testing::augment_golden("brightness_contrast");
   const auto cases = file.next(), expected = file.next();
   for (size_t i = 0; i < cases.values.size() / 2; ++i) {
     const double alpha = cases.values[2 * i], beta = cases.values[2 * i + 1];
@@ -85,7 +85,7 @@ TEST(AugmentTone, MeansFollowTheTablesBefore) {
 }
 
 TEST(AugmentTone, RgbShift) {
-  auto file = testbed::augment_golden("rgb_shift");
+  auto file = macadam::testing::augment_golden("rgb_shift");
   const auto cases = file.next(), expected = file.next();
   for (size_t i = 0; i < cases.values.size() / 3; ++i) {
     expect_table(table_of(program_of(RgbShift{}, {{cases.values[3 * i], cases.values[3 * i + 1],
@@ -95,7 +95,7 @@ TEST(AugmentTone, RgbShift) {
 }
 
 TEST(AugmentTone, Gamma) {
-  auto file = testbed::augment_golden("gamma");
+  auto file = macadam::testing::augment_golden("gamma");
   const auto cases = file.next(), expected = file.next();
   for (size_t i = 0; i < cases.values.size(); ++i) {
     expect_table(table_of(program_of(RandomGamma{}, {cases.values[i]})), expected, i);

@@ -10,7 +10,7 @@
 namespace macadam {
 namespace {
 
-using namespace test;
+using namespace macadam::testing;
 
 constexpr int kDraws = 5000;
 

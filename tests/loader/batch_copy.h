@@ -7,7 +7,7 @@
 
 #include "loader/loader.h"
 
-namespace macadam::test {
+namespace macadam::testing {
 
 struct BatchCopy {
   int64_t epoch, index;
@@ -66,4 +66,4 @@ inline std::vector<BatchCopy> read_epoch(Loader& loader, int64_t epoch, int64_t 
   return batches;
 }
 
-}  // namespace macadam::test
+}  // namespace macadam::testing

@@ -12,7 +12,7 @@
 namespace macadam {
 namespace {
 
-using namespace test;
+using namespace macadam::testing;
 
 using Severity = CheckIssue::Severity;
 
@@ -43,7 +43,7 @@ TEST(Check, ASoundDataSetHasNoIssuesAndCorrectCounts) {
   EXPECT_EQ(train.max_width, 4);
   EXPECT_EQ(train.classes, (std::vector<ClassFrequency>{{4, 1, 6}, {2, 1, 6}}));
   EXPECT_EQ(train.ignored_pixels, 2u);
-  EXPECT_EQ(train.labelled_pixels(), 6u);
+  EXPECT_EQ(train.labeled_pixels(), 6u);
   EXPECT_DOUBLE_EQ(train.share(0), 4.0 / 6);
   EXPECT_DOUBLE_EQ(train.mean[0], 0.5);
   EXPECT_DOUBLE_EQ(train.std[0], 0.5);

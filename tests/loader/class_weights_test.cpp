@@ -38,7 +38,7 @@ TEST(ClassWeights, EffectiveNumbersGrowWithImagesAndHaveAMeanOfOne) {
   EXPECT_EQ(weights[3], 0);
 }
 
-TEST(ClassWeights, NothingLabelledWeighsNothing) {
+TEST(ClassWeights, NothingLabeledWeighsNothing) {
   for (const auto weighting :
        {ClassWeighting::enet, ClassWeighting::median_frequency, ClassWeighting::effective_number}) {
     EXPECT_EQ(class_weights(weighting, {{}, {}}), (std::vector<double>{0, 0}));

@@ -11,7 +11,7 @@
 namespace macadam {
 namespace {
 
-using namespace test;
+using namespace macadam::testing;
 namespace fs = std::filesystem;
 
 // Finding files looks at names only, so these are empty.
@@ -199,13 +199,13 @@ TEST_F(VocFolder, AListedPhotoIsThere) {
   expect_input_error([&] { ids("val"); }, {"2007_000040", "JPEGImages", "val.txt, line 2"});
 }
 
-TEST_F(VocFolder, ATestListWithoutMasksIsUnlabelled) {
+TEST_F(VocFolder, ATestListWithoutMasksIsUnlabeled) {
   list("test", "2007_000042\n");
-  EXPECT_TRUE(is_unlabelled(scan_split(folder_.path(), "test")));
+  EXPECT_TRUE(is_unlabeled(scan_split(folder_.path(), "test")));
   list("test", "2007_000042\n2007_000033\n");
-  EXPECT_FALSE(is_unlabelled(scan_split(folder_.path(), "test")));
+  EXPECT_FALSE(is_unlabeled(scan_split(folder_.path(), "test")));
   list("val", "2007_000042\n");
-  EXPECT_FALSE(is_unlabelled(scan_split(folder_.path(), "val")));
+  EXPECT_FALSE(is_unlabeled(scan_split(folder_.path(), "val")));
 }
 
 TEST_F(VocFolder, DatasetTomlNamesLists) {

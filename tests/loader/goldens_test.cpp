@@ -13,7 +13,7 @@
 namespace macadam {
 namespace {
 
-using namespace test;
+using namespace macadam::testing;
 namespace fs = std::filesystem;
 
 const fs::path kFolder = fs::path(MACADAM_SOURCE_DIR) / "tests/golden/images";
@@ -50,7 +50,7 @@ INSTANTIATE_TEST_SUITE_P(Files, ImageGoldens, ::testing::ValuesIn(names()), test
 TEST(ImageGoldensAll, EveryKindIsThere) {
   const auto found = names();
   EXPECT_EQ(found.size(), 29u);
-  for (const char* name : {"420.jpg", "cmyk.jpg", "orientation8.jpg", "grey_16.png", "rgb.bmp"}) {
+  for (const char* name : {"420.jpg", "cmyk.jpg", "orientation8.jpg", "gray_16.png", "rgb.bmp"}) {
     EXPECT_TRUE(std::binary_search(found.begin(), found.end(), name)) << name;
   }
 }

@@ -10,7 +10,7 @@
 namespace macadam {
 namespace {
 
-using namespace test;
+using namespace macadam::testing;
 
 // The facts of cityscapesScripts helpers/labels.py for ids 0 to 33.
 struct CityscapesRow {

@@ -16,7 +16,7 @@
 namespace macadam {
 namespace {
 
-using namespace test;
+using namespace macadam::testing;
 namespace fs = std::filesystem;
 
 constexpr int kHeight = 24, kWidth = 36, kSamples = 13;

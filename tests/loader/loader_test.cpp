@@ -17,7 +17,7 @@
 namespace macadam {
 namespace {
 
-using namespace test;
+using namespace macadam::testing;
 namespace fs = std::filesystem;
 
 constexpr int kHeight = 12, kWidth = 18;

@@ -10,11 +10,11 @@
 namespace macadam {
 namespace {
 
-using namespace test;
+using namespace macadam::testing;
 
 using Bytes = std::vector<uint8_t>;
 
-constexpr int kGrey = 0, kRgb = 2, kPalette = 3, kRgba = 6;
+constexpr int kGray = 0, kRgb = 2, kPalette = 3, kRgba = 6;
 const Bytes kColors{128, 64, 128, 70, 70, 70, 0, 0, 0};
 
 MaskCoding street_colors() {
@@ -28,7 +28,7 @@ TEST(Mask, IndicesAreIds) {
             (Bytes{0, 2, 255}));
   EXPECT_EQ(decode_mask(make_png(3, 1, 4, kPalette, {{0x20, 0x10}}, kColors), "", coding).pixels,
             (Bytes{2, 0, 1}));
-  expect_input_error([&] { decode_mask(make_png(1, 1, 8, kGrey, {{7}}), "grey.png", coding); },
+  expect_input_error([&] { decode_mask(make_png(1, 1, 8, kGray, {{7}}), "grey.png", coding); },
                      {"grey.png", "mask_format = \"indices\"", "\"ids\""});
 }
 
@@ -53,7 +53,7 @@ TEST(Mask, ColorsStandForIds) {
         decode_mask(make_png(1, 2, 8, kRgb, {{70, 70, 70}, {1, 2, 3}}), "odd.png", coding);
       },
       {"odd.png", "[1, 2, 3]", "x=0, y=1", "ignore_colors"});
-  expect_input_error([&] { decode_mask(make_png(1, 1, 8, kGrey, {{7}}), "grey.png", coding); },
+  expect_input_error([&] { decode_mask(make_png(1, 1, 8, kGray, {{7}}), "grey.png", coding); },
                      {"grey.png", "\"colors\"", "\"ids\""});
   expect_input_error([&] { decode_mask(make_jpeg(noise(8, 8, 3, 1), 90), "a.jpg", coding); },
                      {"a.jpg", "PNG"});
@@ -115,7 +115,7 @@ color = [70, 70, 70]
   EXPECT_EQ(check_errors(), 0);
 }
 
-TEST_F(DescribedMasks, WithoutAFormatColoursAreRefused) {
+TEST_F(DescribedMasks, WithoutAFormatColorsAreRefused) {
   put("[[classes]]\nname = \"a\"\n", make_png(2, 2, 8, kPalette, {{0, 0}, {0, 0}}, kColors));
   expect_input_error([&] { labels(); }, {"x.png", "palette", "mask_format"});
   EXPECT_EQ(check_errors(), 1);

@@ -17,7 +17,7 @@
 namespace macadam {
 namespace {
 
-using namespace test;
+using namespace macadam::testing;
 
 TEST(RunLength, RoundTripsAndRefusesWhatDoesNotFit) {
   std::vector<uint8_t> labels(40'000, 7);

@@ -8,7 +8,7 @@
 namespace macadam {
 namespace {
 
-using namespace test;
+using namespace macadam::testing;
 
 TEST(StoredSample, LabelsKeepTheirSizeAndPhotosComeAsTheyAreLoaded) {
   const TemporaryFolder folder;

@@ -11,7 +11,7 @@
 namespace macadam {
 namespace {
 
-using namespace test;
+using namespace macadam::testing;
 
 constexpr int kHeight = 16, kWidth = 24, kBatch = 2, kSamples = 7, kClasses = 11;
 

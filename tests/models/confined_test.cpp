@@ -16,7 +16,7 @@
 namespace macadam {
 namespace {
 
-constexpr ConfinedLimits limits{size_t{256} << 20, 60, 60, 1 << 20};
+constexpr ConfinedLimits kLimits{size_t{256} << 20, 60, 60, 1 << 20};
 
 /// Expects one InputError that names the file and says `words`.
 void expect_failure(const std::function<std::string()>& work, const ConfinedLimits& allowed,
@@ -31,15 +31,15 @@ void expect_failure(const std::function<std::string()>& work, const ConfinedLimi
 }
 
 TEST(Confined, AnswersWhatTheWorkReturns) {
-  EXPECT_EQ(run_confined([] { return std::string("a\0b", 3); }, limits, "f"),
+  EXPECT_EQ(run_confined([] { return std::string("a\0b", 3); }, kLimits, "f"),
             std::string("a\0b", 3));
-  EXPECT_EQ(run_confined([] { return std::string(); }, limits, "f"), "");
-  EXPECT_EQ(run_confined([] { return std::string(1 << 19, 'x'); }, limits, "f").size(), 1u << 19);
+  EXPECT_EQ(run_confined([] { return std::string(); }, kLimits, "f"), "");
+  EXPECT_EQ(run_confined([] { return std::string(1 << 19, 'x'); }, kLimits, "f").size(), 1u << 19);
 }
 
 TEST(Confined, ErrorsOfTheWorkAreItsOwn) {
-  expect_failure([]() -> std::string { throw InputError("too odd", "some.h5", "mend it"); }, limits,
-                 "too odd: some.h5: mend it");
+  expect_failure([]() -> std::string { throw InputError("too odd", "some.h5", "mend it"); },
+                 kLimits, "too odd: some.h5: mend it");
 }
 
 TEST(Confined, ACrashIsAnError) {
@@ -51,9 +51,9 @@ TEST(Confined, ACrashIsAnError) {
         *nowhere = 1;
         return "";
       },
-      limits, "reading the file");
-  expect_failure([]() -> std::string { std::abort(); }, limits, "reading the file");
-  expect_failure([]() -> std::string { _exit(0); }, limits, "reading the file");
+      kLimits, "reading the file");
+  expect_failure([]() -> std::string { std::abort(); }, kLimits, "reading the file");
+  expect_failure([]() -> std::string { _exit(0); }, kLimits, "reading the file");
 }
 
 TEST(Confined, TimeIsLimited) {
@@ -61,10 +61,10 @@ TEST(Confined, TimeIsLimited) {
     volatile uint64_t turns = 0;
     for (;;) turns = turns + 1;
   };
-  ConfinedLimits little = limits;
+  ConfinedLimits little = kLimits;
   little.cpu_seconds = 1;
   expect_failure(spin, little, "more than 1 s");
-  little = limits;
+  little = kLimits;
   little.wall_seconds = 1;
   expect_failure(spin, little, "more than 1 s");
 }
@@ -73,12 +73,12 @@ TEST(Confined, MemoryIsLimited) {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   GTEST_SKIP() << "not under sanitizers";
 #else
-  expect_failure([] { return std::string(size_t{1} << 32, 'x'); }, limits, "256 MiB of memory");
+  expect_failure([] { return std::string(size_t{1} << 32, 'x'); }, kLimits, "256 MiB of memory");
 #endif
 }
 
 TEST(Confined, TheAnswerIsLimited) {
-  expect_failure([] { return std::string((1 << 20) + 1, 'x'); }, limits, "reading the file");
+  expect_failure([] { return std::string((1 << 20) + 1, 'x'); }, kLimits, "reading the file");
 }
 
 TEST(Confined, NothingOutsideCanBeReached) {
@@ -91,7 +91,7 @@ TEST(Confined, NothingOutsideCanBeReached) {
         if (dup(0) >= 0) names += "a descriptor ";
         return names;
       },
-      limits, "f");
+      kLimits, "f");
   EXPECT_EQ(reached, "");
 }
 
@@ -102,7 +102,7 @@ TEST(Confined, SharesMemory) {
         std::ranges::fill(memory.bytes(), std::byte{7});
         return std::string();
       },
-      limits, "f");
+      kLimits, "f");
   EXPECT_TRUE(std::ranges::all_of(memory.bytes(), [](std::byte b) { return b == std::byte{7}; }));
 }
 
@@ -112,7 +112,7 @@ TEST(Confined, WorksInAProcessWithThreads) {
 #pragma omp parallel for reduction(+ : sum) num_threads(4)
   for (int i = 0; i < 1000; ++i) sum += numbers[static_cast<size_t>(i)];
   const auto work = [&] { return std::string(static_cast<size_t>(sum), 'x'); };
-  for (int i = 0; i < 10; ++i) EXPECT_EQ(run_confined(work, limits, "f").size(), 1000u);
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(run_confined(work, kLimits, "f").size(), 1000u);
 }
 
 }  // namespace

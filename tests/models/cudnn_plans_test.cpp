@@ -84,7 +84,7 @@ Graph build(const NetworkEntry& entry, int batch, int height, int width) {
   return build_network({name, 19, {}}, {batch, height / m * m, width / m * m, 3});
 }
 
-class CudnnNetworkPlans : public testing::TestWithParam<DType> {};
+class CudnnNetworkPlans : public ::testing::TestWithParam<DType> {};
 
 TEST_P(CudnnNetworkPlans, EveryConvolutionTrainsAndInfers) {
   // A second plan for where the first does not run. More take long to find and prove no more.
@@ -113,7 +113,7 @@ TEST_P(CudnnNetworkPlans, EveryConvolutionTrainsAndInfers) {
     }
   }
 
-  const auto device = cuda::CudnnDevice::described(testbed::described_h200());
+  const auto device = cuda::CudnnDevice::described(macadam::testing::described_h200());
   size_t planned = 0, handwritten = 0, plans = 0, fewest = limit, largest = 0;
   std::string fewest_at, largest_at;
   for (const auto& [key, pass] : passes) {
@@ -151,7 +151,7 @@ TEST_P(CudnnNetworkPlans, EveryConvolutionTrainsAndInfers) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, CudnnNetworkPlans,
-                         testing::Values(DType::bf16, DType::f16, DType::f32),
+                         ::testing::Values(DType::bf16, DType::f16, DType::f32),
                          [](const auto& dtype) { return std::string(name_of(dtype.param)); });
 
 }  // namespace

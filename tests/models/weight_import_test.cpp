@@ -115,7 +115,7 @@ TEST_F(WeightImports, PrefixesOfOtherToolsAreSeenThrough) {
 TEST_F(WeightImports, AnotherClassCountStartsTheHeadAnew) {
   const NetworkSpec nineteen{"mobilenet_v2_unet", 19, {}};
   const WeightImport weights = load(tensors_of(nineteen, as_it_is));
-  EXPECT_EQ(weights.report().reinitialised,
+  EXPECT_EQ(weights.report().reinitialized,
             (std::vector<std::string>{"segmentation_head.0.weight", "segmentation_head.0.bias"}));
   EXPECT_TRUE(weights.report().missing.empty());
   EXPECT_TRUE(contains(weights.report().text(), "starts anew"));

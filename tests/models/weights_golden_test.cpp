@@ -108,7 +108,7 @@ TEST(TorchGolden, Parameters) {
 
 class TorchViews : public ::testing::TestWithParam<const char*> {};
 
-TEST_P(TorchViews, HonourStridesAndOffsets) {
+TEST_P(TorchViews, HonorStridesAndOffsets) {
   const auto file = open_weights(golden(GetParam()));
   ASSERT_EQ(file->tensors().size(), 9u);
   const std::vector<float> base = ramp(0, 24);

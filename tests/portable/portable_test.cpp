@@ -41,7 +41,7 @@ std::vector<Level> levels() {
 }
 
 /// A folder with a small street data set and a model trained on it, made once.
-class Portable : public testing::Test {
+class Portable : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
     scratch_ = std::make_unique<ScratchFolder>();

@@ -22,15 +22,15 @@ Image mask_of(int height, int width, std::vector<uint8_t> values) {
   return mask;
 }
 
-TEST(Picture, ColoursAMask) {
-  const Image coloured = colourise(mask_of(1, 3, {0, 1, 255}), kPalette);
-  EXPECT_EQ(coloured.channels, 3);
-  EXPECT_EQ(at(coloured, 0, 0), kPalette[0]);
-  EXPECT_EQ(at(coloured, 0, 1), kPalette[1]);
-  EXPECT_EQ(at(coloured, 0, 2), kIgnoredColour);
+TEST(Picture, ColorsAMask) {
+  const Image colored = colorize(mask_of(1, 3, {0, 1, 255}), kPalette);
+  EXPECT_EQ(colored.channels, 3);
+  EXPECT_EQ(at(colored, 0, 0), kPalette[0]);
+  EXPECT_EQ(at(colored, 0, 1), kPalette[1]);
+  EXPECT_EQ(at(colored, 0, 2), kIgnoredColor);
 }
 
-TEST(Picture, LaysColoursOverThePhoto) {
+TEST(Picture, LaysColorsOverThePhoto) {
   Image photo(1, 3, 3);
   photo.pixels = {100, 100, 100, 0, 0, 0, 7, 8, 9};
   const Image mask = mask_of(1, 3, {1, 1, 255});

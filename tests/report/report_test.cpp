@@ -77,11 +77,12 @@ bool contains(const std::string& text, const std::string& part) {
 }
 
 TEST(WellFormed, NoticesFaults) {
-  EXPECT_EQ(test::xml_fault("<!DOCTYPE html>\n<a b=\"c\"><d/>e &amp; \u2013</a>\n"), "");
+  EXPECT_EQ(macadam::testing::xml_fault("<!DOCTYPE html>\n<a b=\"c\"><d/>e &amp; \u2013</a>\n"),
+            "");
   for (const char* fault : {"<a>", "<a></b>", "<a b=c/>", "<a b=\"c/>", "<a>&</a>", "<a>&nbsp;</a>",
                             "<a/><b/>", "<a b=\"1\" b=\"2\"/>", "<a>\x01</a>", "<a>\xFF</a>",
                             "<a>\xC3</a>", "x<a/>", "", "<a b=\"<\"/>", "<a b=\"1\"c=\"2\"/>"}) {
-    EXPECT_NE(test::xml_fault(fault), "") << fault;
+    EXPECT_NE(macadam::testing::xml_fault(fault), "") << fault;
   }
 }
 
@@ -137,7 +138,7 @@ TEST(Ticks, AreRound) {
 
 TEST(Curves, DrawFiveLines) {
   const std::string svg = curves_svg(history(10), 4);
-  EXPECT_EQ(test::xml_fault(svg), "");
+  EXPECT_EQ(macadam::testing::xml_fault(svg), "");
   EXPECT_EQ(count(svg, "<polyline"), 5 + 5);  // and their legends
   EXPECT_EQ(count(svg, "<circle"), 50);
   for (const char* word :
@@ -149,7 +150,7 @@ TEST(Curves, DrawFiveLines) {
 
 TEST(Curves, AreEmptyBeforeTheFirstEpoch) {
   const std::string svg = curves_svg({});
-  EXPECT_EQ(test::xml_fault(svg), "");
+  EXPECT_EQ(macadam::testing::xml_fault(svg), "");
   EXPECT_TRUE(contains(svg, "No epoch"));
 }
 
@@ -158,14 +159,14 @@ TEST(Curves, LeaveOutWhatIsNotFinite) {
   records[2].val_loss = kNan;
   records[3].train_loss = std::numeric_limits<double>::infinity();
   std::string svg = curves_svg(records);
-  EXPECT_EQ(test::xml_fault(svg), "");
+  EXPECT_EQ(macadam::testing::xml_fault(svg), "");
   EXPECT_EQ(count(svg, "<circle"), 23);
   for (EpochRecord& r : records) {
     r.train_loss = r.val_loss = r.lr = kNan;
     for (Score& score : r.scores) score.value = kNan;
   }
   svg = curves_svg(records);
-  EXPECT_EQ(test::xml_fault(svg), "");
+  EXPECT_EQ(macadam::testing::xml_fault(svg), "");
   EXPECT_EQ(count(svg, "<circle"), 0);
   EXPECT_FALSE(std::regex_search(svg, std::regex("\"[^\"]*(nan|inf)[^\"]*\"")));
 }
@@ -175,7 +176,7 @@ TEST(Curves, ShowEveryScoreThatAnyEpochHas) {
   EXPECT_FALSE(contains(curves_svg(records), "boundary f1"));
   records[1].scores.push_back({"boundary_f1", 0.25});
   const std::string svg = curves_svg(records);
-  EXPECT_EQ(test::xml_fault(svg), "");
+  EXPECT_EQ(macadam::testing::xml_fault(svg), "");
   EXPECT_TRUE(contains(svg, "boundary f1  0.250"));
   EXPECT_TRUE(contains(svg, "mean Dice"));
 }
@@ -189,7 +190,7 @@ TEST(Curves, HoldOnToTheirFrame) {
       {record(7, 0.693, 0.693, 0.5, 0.5, 1e-3), record(9, 0.693, 0.693, 0.5, 0.5, 1e-3)});
   for (const auto& records : cases) {
     const std::string svg = curves_svg(records, records.back().epoch);
-    EXPECT_EQ(test::xml_fault(svg), "");
+    EXPECT_EQ(macadam::testing::xml_fault(svg), "");
     const std::regex coordinate("c[xy]=\"(-?[0-9.]+)\"");
     for (std::sregex_iterator i(svg.begin(), svg.end(), coordinate), end; i != end; ++i) {
       const double value = std::stod((*i)[1]);
@@ -204,7 +205,7 @@ TEST(Confusion, ShowsShares) {
   three.push_back({"car", {0, 0, 142}, 0.5, 0.6, 50});
   const std::vector<uint64_t> matrix = {750, 0, 250, 0, 0, 0, 1, 0, 9999};
   const std::string svg = confusion_svg(three, matrix);
-  EXPECT_EQ(test::xml_fault(svg), "");
+  EXPECT_EQ(macadam::testing::xml_fault(svg), "");
   EXPECT_TRUE(contains(svg, ">75.0<"));
   EXPECT_TRUE(contains(svg, ">25.0<"));
   EXPECT_TRUE(contains(svg, ">100<"));
@@ -218,19 +219,19 @@ TEST(Confusion, HoldsManyClassesAndNone) {
   for (size_t i = 0; i < many.size(); ++i) many[i].name = "class <" + std::to_string(i) + ">";
   std::vector<uint64_t> matrix(34 * 34, uint64_t{1} << 50);
   const std::string svg = confusion_svg(many, matrix);
-  EXPECT_EQ(test::xml_fault(svg), "");
+  EXPECT_EQ(macadam::testing::xml_fault(svg), "");
   const std::regex width("^<svg [^>]*width=\"([0-9]+)\"");
   std::smatch match;
   ASSERT_TRUE(std::regex_search(svg, match, width));
   EXPECT_LE(std::stoi(match[1]), 800);
-  EXPECT_EQ(test::xml_fault(confusion_svg({}, {})), "");
-  EXPECT_EQ(test::xml_fault(confusion_svg(many, std::vector<uint64_t>(34 * 34))), "");
+  EXPECT_EQ(macadam::testing::xml_fault(confusion_svg({}, {})), "");
+  EXPECT_EQ(macadam::testing::xml_fault(confusion_svg(many, std::vector<uint64_t>(34 * 34))), "");
   EXPECT_THROW(confusion_svg(many, std::vector<uint64_t>(3)), std::logic_error);
 }
 
 TEST(Report, IsOneWellFormedFile) {
   const std::string html = report_html(data());
-  EXPECT_EQ(test::xml_fault(html), "");
+  EXPECT_EQ(macadam::testing::xml_fault(html), "");
   EXPECT_EQ(count(html, "<img "), 4);
   EXPECT_EQ(count(html, "src=\"data:image/png;base64,"), 4);
   EXPECT_EQ(count(html, "<svg "), 2);
@@ -254,21 +255,21 @@ TEST(Report, EscapesWhatItIsGiven) {
       evil;
   d.classes[0].name = d.samples[0].name = evil;
   const std::string html = report_html(d);
-  EXPECT_EQ(test::xml_fault(html), "");
+  EXPECT_EQ(macadam::testing::xml_fault(html), "");
   EXPECT_FALSE(contains(html, "<script"));
   EXPECT_GE(count(html, "&lt;script&gt;"), 10);
 }
 
 TEST(Report, ManagesWithNothing) {
   ReportData d;
-  EXPECT_EQ(test::xml_fault(report_html(d)), "");
+  EXPECT_EQ(macadam::testing::xml_fault(report_html(d)), "");
   d.scores = {{"miou_present", kNan}, {"pixel_accuracy", kNan}};
   d.seconds = kNan;
   d.classes = classes();
   for (ClassScore& c : d.classes) c.iou = c.dice = kNan;
   d.history = {record(1, kNan, kNan, kNan, kNan, kNan)};
   const std::string html = report_html(d);
-  EXPECT_EQ(test::xml_fault(html), "");
+  EXPECT_EQ(macadam::testing::xml_fault(html), "");
   EXPECT_FALSE(contains(html, "nan"));
 }
 

@@ -4,7 +4,7 @@
 #include <set>
 #include <vector>
 
-namespace macadam::test {
+namespace macadam::testing {
 
 namespace {
 
@@ -151,4 +151,4 @@ class Judge {
 
 std::string xml_fault(std::string_view document) { return Judge(document).run(); }
 
-}  // namespace macadam::test
+}  // namespace macadam::testing

@@ -15,11 +15,11 @@ using namespace macadam;
 
 namespace {
 
-constexpr const char* file = "/data/runs/first.toml";
+constexpr const char* kFile = "/data/runs/first.toml";
 const std::string minimal = "network = \"unet_mini\"\ndataset = \"../streets\"\n";
 
 Config parse(const std::string& toml, const std::vector<std::string>& overrides = {}) {
-  return parse_config(toml, file, overrides);
+  return parse_config(toml, kFile, overrides);
 }
 
 /// The message of the InputError that the configuration causes.

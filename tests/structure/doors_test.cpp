@@ -62,8 +62,8 @@ const std::map<std::string, std::vector<std::string>> kVendorHeaders{
     {"nlohmann/",
      {"base/", "engine/infer/metrics.", "engine/model/", "engine/train/run_log.", "run/", "app/",
       "bench/", "models/onnx_export.cpp"}},
-    {"onnx/", {"models/onnx/serialise.cpp"}},
-    {"google/protobuf/", {"models/onnx/serialise.cpp"}},
+    {"onnx/", {"models/onnx/serialize.cpp"}},
+    {"google/protobuf/", {"models/onnx/serialize.cpp"}},
 };
 
 /// Headers that show a vendor's types, and who may include them.

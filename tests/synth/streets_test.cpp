@@ -106,13 +106,14 @@ std::map<std::string, uint64_t> hashes(const fs::path& folder) {
   std::map<std::string, uint64_t> result;
   for (const auto& entry : fs::recursive_directory_iterator(folder)) {
     if (!entry.is_regular_file()) continue;
-    result[fs::relative(entry.path(), folder).string()] = hash_of(test::get_bytes(entry.path()));
+    result[fs::relative(entry.path(), folder).string()] =
+        hash_of(macadam::testing::get_bytes(entry.path()));
   }
   return result;
 }
 
 TEST(WriteStreets, WritesTheCityscapesLayout) {
-  const test::TemporaryFolder folder;
+  const macadam::testing::TemporaryFolder folder;
   int calls = 0, last = 0;
   write_streets(folder / "s", small_options(), [&](int done, int total) {
     EXPECT_EQ(total, 5);
@@ -133,7 +134,7 @@ TEST(WriteStreets, WritesTheCityscapesLayout) {
 }
 
 TEST(WriteStreets, AnImageDoesNotDependOnTheCountOrTheThreads) {
-  const test::TemporaryFolder folder;
+  const macadam::testing::TemporaryFolder folder;
   write_streets(folder / "a", small_options());
   StreetsOptions more = small_options();
   more.train_images = 5;
@@ -148,23 +149,24 @@ TEST(WriteStreets, AnImageDoesNotDependOnTheCountOrTheThreads) {
 }
 
 TEST(WriteStreets, ReplacesItsOwnFolderAndNoOther) {
-  const test::TemporaryFolder folder;
+  const macadam::testing::TemporaryFolder folder;
   write_streets(folder / "s", small_options());
   StreetsOptions fewer = small_options();
   fewer.train_images = 1;
   fewer.val_images = 0;
   write_streets(folder / "s", fewer);
   EXPECT_EQ(hashes(folder / "s").size(), 3u);
-  test::put_text(folder / "mine" / "thesis.txt", "x");
-  test::expect_input_error([&] { write_streets(folder / "mine", small_options()); },
-                           {"mine", "not empty", "new folder"});
-  test::expect_input_error([&] { write_streets(folder / "mine/thesis.txt", small_options()); },
-                           {"thesis.txt", "not a folder"});
+  macadam::testing::put_text(folder / "mine" / "thesis.txt", "x");
+  macadam::testing::expect_input_error([&] { write_streets(folder / "mine", small_options()); },
+                                       {"mine", "not empty", "new folder"});
+  macadam::testing::expect_input_error(
+      [&] { write_streets(folder / "mine/thesis.txt", small_options()); },
+      {"thesis.txt", "not a folder"});
   EXPECT_EQ(hashes(folder / "mine").size(), 1u);
 }
 
 TEST(WriteStreets, OnlyAWholeSetSaysThatItIsOne) {
-  const test::TemporaryFolder folder;
+  const macadam::testing::TemporaryFolder folder;
   // There is no place for the last images any more.
   const auto hinder = [&](int, int) { fs::remove_all(folder / "s/leftImg8bit/val"); };
   const int threads = omp_get_max_threads();
@@ -180,14 +182,15 @@ TEST(WriteStreets, OnlyAWholeSetSaysThatItIsOne) {
 }
 
 TEST(WriteStreets, NamesAWrongOption) {
-  const test::TemporaryFolder folder;
+  const macadam::testing::TemporaryFolder folder;
   StreetsOptions options = small_options();
   options.height = 5000;
-  test::expect_input_error([&] { write_streets(folder / "s", options); },
-                           {"height", "5000", "4096"});
+  macadam::testing::expect_input_error([&] { write_streets(folder / "s", options); },
+                                       {"height", "5000", "4096"});
   options = small_options();
   options.train_images = options.val_images = 0;
-  test::expect_input_error([&] { write_streets(folder / "s", options); }, {"images", "0"});
+  macadam::testing::expect_input_error([&] { write_streets(folder / "s", options); },
+                                       {"images", "0"});
   EXPECT_FALSE(fs::exists(folder / "s"));
 }
 

@@ -8,11 +8,11 @@
 
 namespace macadam {
 
-constexpr int onnx_opset = 17;
-constexpr int onnx_ir_version = 8;  // the first with that opset
+constexpr int kOnnxOpset = 17;
+constexpr int kOnnxIrVersion = 8;  // the first with that opset
 
 /// The same bytes for the same model. Throws InputError naming `file` when the file would pass
 /// protobuf's 2 GiB, and when this build has no ONNX.
-std::string serialise(OnnxModel model, std::string_view file);
+std::string serialize(OnnxModel model, std::string_view file);
 
 }  // namespace macadam

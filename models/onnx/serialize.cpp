@@ -1,4 +1,4 @@
-#include "models/onnx/serialise.h"
+#include "models/onnx/serialize.h"
 
 #include "base/error.h"
 
@@ -76,10 +76,10 @@ void fill(::onnx::ValueInfoProto& proto, const OnnxValue& value) {
 
 }  // namespace
 
-std::string serialise(OnnxModel model, std::string_view file) {
+std::string serialize(OnnxModel model, std::string_view file) {
   ::onnx::ModelProto proto;
-  proto.set_ir_version(onnx_ir_version);
-  proto.add_opset_import()->set_version(onnx_opset);
+  proto.set_ir_version(kOnnxIrVersion);
+  proto.add_opset_import()->set_version(kOnnxOpset);
   proto.set_producer_name("macadam");
   proto.set_producer_version(model.producer_version);
   for (const auto& [key, value] : model.metadata) {
@@ -107,7 +107,7 @@ std::string serialise(OnnxModel model, std::string_view file) {
 
 namespace macadam {
 
-std::string serialise(OnnxModel, std::string_view file) {
+std::string serialize(OnnxModel, std::string_view file) {
   throw InputError("this build cannot write ONNX files", file,
                    "install libonnx-dev and libprotobuf-dev, and build macadam again");
 }

@@ -1,4 +1,4 @@
-#include "loader/augment/colour.h"
+#include "loader/augment/color.h"
 
 #include <fmt/format.h>
 
@@ -22,7 +22,7 @@ AugmentBuilder::Table double_table(double scale, double offset) {
 }
 
 /// Grey as OpenCV weighs it.
-double grey(const std::array<double, 3>& rgb) {
+double gray(const std::array<double, 3>& rgb) {
   return 0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2];
 }
 
@@ -63,7 +63,7 @@ void ColorJitter::write(const Drawn& drawn, const ImageStatistics& statistics,
     if (step == 0 && drawn.brightness != 1) {
       builder.table(double_table(drawn.brightness, 0));
     } else if (step == 1 && drawn.contrast != 1) {
-      const double mean = grey(channel_means(statistics, builder.last_table()));
+      const double mean = gray(channel_means(statistics, builder.last_table()));
       builder.table(drawn.contrast == 0
                         ? double_table(0, std::floor(mean + 0.5))
                         : double_table(drawn.contrast, mean * (1 - drawn.contrast)));
