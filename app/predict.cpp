@@ -14,6 +14,7 @@
 #include "app/console.h"
 #include "app/photo_list.h"
 #include "base/files.h"
+#include "base/round_up.h"
 #include "engine/infer/predictor.h"
 #include "engine/plan/precision.h"
 #include "image/image.h"
@@ -40,7 +41,7 @@ void write_npy(const fs::path& path, const std::vector<float>& values, int heigh
   std::string header =
       fmt::format("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, {}, {}), }}", height,
                   width, channels);
-  header.resize((10 + header.size() + 1 + 63) / 64 * 64 - 10 - 1, ' ');
+  header.resize(round_up(10 + header.size() + 1, 64) - 10 - 1, ' ');
   header += '\n';
   std::string start = "\x93NUMPY";
   start += '\x01';

@@ -259,21 +259,6 @@ void refuse_git_lfs_pointer(std::span<const std::byte> bytes, std::string_view n
   }
 }
 
-void append_line(const fs::path& path, std::string_view line) {
-  require(line.find('\n') == std::string_view::npos, "an appended line has no newline in it");
-  Descriptor file(::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666));
-  if (!file.valid()) throw write_error(path, errno);
-  struct stat before {};
-  if (::fstat(file.get(), &before) != 0) throw write_error(path, errno);
-  const std::string text = std::string(line) + "\n";
-  int code = write_all(file.get(), std::as_bytes(std::span(text)));
-  if (code != 0 && S_ISREG(before.st_mode) && ::ftruncate(file.get(), before.st_size) != 0) {
-    code = errno;
-  }
-  if (code == 0) code = file.close();
-  if (code != 0) throw write_error(path, code);
-}
-
 FileBytes::FileBytes(const fs::path& path, size_t max_bytes) {
   struct stat status {};
   const Descriptor file = open_regular(path, status);

@@ -59,10 +59,6 @@ std::string read_file(const std::filesystem::path& path, size_t max_bytes);
 /// LFS puts in its place. For readers that have not recognised what they were given.
 void refuse_git_lfs_pointer(std::span<const std::byte> bytes, std::string_view name);
 
-/// Adds `line` and a newline at the end of the file, which is created if missing. On failure
-/// (RunError) nothing of the line stays behind. Requires a line without newlines.
-void append_line(const std::filesystem::path& path, std::string_view line);
-
 /// A regular file's bytes, read when constructed: what happens to the file later does not matter.
 class FileBytes {
  public:

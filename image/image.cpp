@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/round_up.h"
 #include "image/bmp_runs.h"
 #include "image/exif.h"
 #include "image/jpeg.h"
@@ -36,7 +37,7 @@ void verify_bmp_size(std::span<const uint8_t> bytes, const ImageInfo& info, std:
   const bool old_form = little_endian(14, 4) == 12;
   const uint64_t bits_a_pixel = little_endian(old_form ? 24 : 28, 2);
   const uint64_t bits_a_row = bits_a_pixel * static_cast<uint64_t>(info.width);
-  const uint64_t stride = (bits_a_row + 31) / 32 * 4;
+  const uint64_t stride = round_up(bits_a_row, 32) / 8;
   const uint64_t rows = static_cast<uint64_t>(info.height);
   const uint64_t needed = little_endian(10, 4) + (rows - 1) * stride + (bits_a_row + 7) / 8;
   if (bytes.size() < needed) throw InputError("BMP file is truncated", name, kCopyAgain);

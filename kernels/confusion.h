@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "kernels/classes.h"
 #include "kernels/tensor.h"
 
 namespace macadam {
@@ -12,9 +13,9 @@ class ConfusionOps {
   virtual ~ConfusionOps() = default;
 
   /// classes[p] = index of the largest score of pixel p, the lowest index among equals; NaN counts
-  /// as the lowest score. classes: u8 NxHxWx1, dense; scores: floating point NxHxWxC, C <= 255.
-  /// confidence[p] = round(255 * the softmax probability of that class), 0 where all scores are
-  /// NaN; u8, as classes; null data: not wanted, and not computed.
+  /// as the lowest score. classes: u8 NxHxWx1, dense; scores: floating point NxHxWxC, C <=
+  /// kMaxClasses. confidence[p] = round(255 * the softmax probability of that class), 0 where all
+  /// scores are NaN; u8, as classes; null data: not wanted, and not computed.
   virtual void argmax(const Tensor& scores, const Tensor& classes, const Tensor& confidence) = 0;
   /// Sums of a pixel's class probabilities, with whatever weights, become logarithms of their
   /// shares (scalar::log_share): scores whose softmax is the mean. sums: f32 NxHxWxC, dense,

@@ -64,7 +64,8 @@ void check_loss(const LossDesc& desc, const Tensor& logits, const Tensor& labels
   const bool ascending =
       std::ranges::adjacent_find(used, std::greater_equal(), &LossTerm::kind) == used.end();
   require(!used.empty() && ascending, "a loss has terms in the order of their kinds");
-  require(logits.shape.c >= 1 && logits.shape.c <= kMaxLossClasses, "a loss has 1 to 64 classes");
+  require(logits.shape.c >= 1 && logits.shape.c <= kMaxLossClasses,
+          "a loss has 1 to kMaxLossClasses classes");
   require(labels.shape.c == 1 && labels.shape.pixels() == logits.shape.pixels(),
           "a loss has one label a pixel");
 }

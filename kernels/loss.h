@@ -8,6 +8,7 @@
 #include <span>
 #include <string_view>
 
+#include "kernels/classes.h"
 #include "kernels/scalar/loss_terms.h"
 #include "kernels/tensor.h"
 
@@ -34,8 +35,6 @@ constexpr int kMaxLossTerms = 4;
 constexpr int kMaxPixelTerms = scalar::PixelTerms<float>::kCount < kMaxLossTerms
                                    ? scalar::PixelTerms<float>::kCount
                                    : kMaxLossTerms;
-/// Classes at most.
-constexpr int kMaxLossClasses = 64;
 
 /// All terms there are; a LossTerm's `kind` is a place here.
 std::span<const LossTermInfo> loss_term_infos();
@@ -121,8 +120,8 @@ class LossSums {
 /// Throws std::logic_error unless the loss can be had of these.
 void check_loss(const LossDesc& desc, const Tensor& logits, const Tensor& labels);
 
-/// logits: NxHxWxC, C <= 64. labels: u8 NxHxWx1, each < C or equal to `ignore`; others count as
-/// ignored. class_weights: f32 {1,1,1,C} or null data (all 1).
+/// logits: NxHxWxC, C <= kMaxLossClasses. labels: u8 NxHxWx1, each < C or equal to `ignore`; others
+/// count as ignored. class_weights: f32 {1,1,1,C} or null data (all 1).
 class LossOps {
  public:
   virtual ~LossOps() = default;

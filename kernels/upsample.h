@@ -2,6 +2,7 @@
 // Spatial resizing between any two sizes. Backward passes gather (each input pixel sums its
 // outputs in a fixed order), so that they are deterministic. Tensors may be channel slices.
 
+#include "kernels/classes.h"
 #include "kernels/tensor.h"
 
 namespace macadam {
@@ -26,14 +27,14 @@ class UpsampleOps {
   virtual void bilinear(const Tensor& x, const Tensor& y) = 0;
   /// classes[p] = the index of the largest of the scores that bilinear() would give pixel p, the
   /// lowest index among equals; NaN counts as the lowest score. The scores at that size are never
-  /// stored. classes: u8 NxHxWx1, dense; x has at most 255 channels. confidence: as in
+  /// stored. classes: u8 NxHxWx1, dense; x has at most kMaxClasses channels. confidence: as in
   /// ConfusionOps::argmax.
   virtual void bilinear_argmax(const Tensor& x, const Tensor& classes,
                                const Tensor& confidence) = 0;
   /// sums[top + i, left + j] += weight(i, j) * softmax of the scores that bilinear() would give
   /// pixel (i, j) of a window of the place's size, or its mirror image (i, width - 1 - j). Those
-  /// scores are never stored. x: finite scores 1xhxwxC; sums: f32 1xHxWxC, dense. At most 255
-  /// classes; height and width at most 32767.
+  /// scores are never stored. x: finite scores 1xhxwxC; sums: f32 1xHxWxC, dense. At most
+  /// kMaxClasses classes; height and width at most 32767.
   virtual void bilinear_add_softmax(const Tensor& x, const WindowPlace& place,
                                     const Tensor& sums) = 0;
   virtual void bilinear_backward(const Tensor& dy, const Tensor& dx, bool accumulate) = 0;

@@ -14,12 +14,15 @@
 #include "base/files.h"
 #include "base/rgb.h"
 #include "base/text.h"
+#include "kernels/classes.h"
 
 namespace macadam {
 
 namespace {
 
 constexpr size_t kMaxFileBytes = size_t{1} << 20;
+/// Void may become one more.
+constexpr size_t kMostOwnClasses = kMaxClasses - 1;
 
 /// Colours for classes that name none: the customary ones of driving scenes, then repeated.
 constexpr std::array<Rgb, 16> kDefaultColors{{{128, 64, 128},
@@ -259,9 +262,10 @@ DatasetFile read_dataset_file(const std::filesystem::path& folder) {
       result.classes.push_back(read_class(reader, node, result.classes.size()));
     }
   }
-  if (result.ids == IdSpace::own && (result.classes.empty() || result.classes.size() > 254)) {
+  if (result.ids == IdSpace::own &&
+      (result.classes.empty() || result.classes.size() > kMostOwnClasses)) {
     throw InputError(fmt::format("{} classes", result.classes.size()), file.string(),
-                     "give 1 to 254 [[classes]] blocks");
+                     fmt::format("give 1 to {} [[classes]] blocks", kMostOwnClasses));
   }
   if (const toml::node* ignore = root.get("ignore")) {
     result.ignore = reader.bytes(*ignore, "ignore");

@@ -9,6 +9,7 @@
 
 #include "base/text.h"
 #include "engine/model/model_info.h"
+#include "kernels/classes.h"
 #include "models/encoder_unets.h"
 #include "models/keras_unets.h"
 #include "models/unet.h"
@@ -17,6 +18,9 @@
 namespace macadam {
 
 namespace {
+
+/// Labels of a classifier at most: no kernel holds all of its scores at once.
+constexpr int kMaxLabels = 65536;
 
 std::vector<NetworkEntry> all_networks() {
   std::vector<NetworkEntry> all{unet_mini(), unet()};
@@ -92,7 +96,7 @@ float float_option(const NetworkSpec& spec, const NetworkOption& option, float l
 
 Graph build_network(const NetworkSpec& spec, Shape input) {
   const NetworkEntry& entry = find_network(spec.name);
-  const int most = entry.task == Task::segmentation ? 64 : 65536;
+  const int most = entry.task == Task::segmentation ? kMaxLossClasses : kMaxLabels;
   if (spec.classes < 2 || spec.classes > most) {
     throw InputError(fmt::format("{} classes", spec.classes), spec.name,
                      fmt::format("the network takes 2 to {} classes", most));

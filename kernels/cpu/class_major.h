@@ -17,9 +17,6 @@ constexpr int kBlockPixels = 64;
 /// One class's values in a block.
 using ClassRow = float[kBlockPixels];
 
-/// Classes of a mask: a byte each, 255 being none.
-constexpr int kMostClasses = 255;
-
 /// Four bf16 of a pixel travel as one word: a quarter of the scalar loads and stores.
 constexpr int kWordClasses = 4;
 static_assert(std::endian::native == std::endian::little);

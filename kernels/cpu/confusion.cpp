@@ -4,6 +4,7 @@
 #include <array>
 #include <memory>
 
+#include "base/round_up.h"
 #include "kernels/cpu/argmax.h"
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/parallel.h"
@@ -50,7 +51,7 @@ void count_large(const uint8_t* predictions, const uint8_t* labels, int64_t pixe
 
 /// Of up to kBlockPixels pixels.
 void log_shares_block(float* sums, int pixels, int classes) {
-  alignas(64) ClassRow rows[kMostClasses];
+  alignas(64) ClassRow rows[kMaxClasses];
   alignas(64) ClassRow total{};
   to_class_major(sums, classes, pixels, classes, rows);
   for (int c = 0; c < classes; ++c) {
@@ -70,14 +71,15 @@ class CpuConfusionOps final : public ConfusionOps {
   void argmax(const Tensor& scores, const Tensor& classes, const Tensor& confidence) override {
     require(classes.shape.c == 1 && classes.shape.pixels() == scores.shape.pixels(),
             "argmax: one class a pixel");
-    require(scores.shape.c <= 255 && classes.dense(), "argmax: at most 255 classes, dense result");
+    require(scores.shape.c <= kMaxClasses && classes.dense(),
+            "argmax: at most 255 classes, dense result");
     uint8_t* const result = classes.as<uint8_t>();
     uint8_t* const sure = confidence.data == nullptr ? nullptr : confidence.as<uint8_t>();
     require(sure == nullptr || (confidence.shape == classes.shape && confidence.dense()),
             "argmax: confidence is as the classes");
     visit_cpu(scores.dtype, [&](auto type) {
       using T = decltype(type);
-      const int64_t chunk = ceil_div(kTaskElements / scores.shape.c, kBlockPixels) * kBlockPixels;
+      const int64_t chunk = round_up(kTaskElements / scores.shape.c, kBlockPixels);
       parallel_chunks(scores.shape.pixels(), chunk, [&](int64_t, int64_t begin, int64_t end) {
         for (int64_t p = begin; p < end; p += kBlockPixels) {
           const auto pixels = static_cast<int>(std::min<int64_t>(kBlockPixels, end - p));
@@ -90,9 +92,9 @@ class CpuConfusionOps final : public ConfusionOps {
 
   void log_shares(const Tensor& sums) override {
     const int classes = sums.shape.c;
-    require(classes <= kMostClasses && sums.dense(), "log shares: at most 255 classes, dense");
+    require(classes <= kMaxClasses && sums.dense(), "log shares: at most 255 classes, dense");
     auto* const values = sums.as<float>();
-    const int64_t chunk = ceil_div(kTaskElements / classes, kBlockPixels) * kBlockPixels;
+    const int64_t chunk = round_up(kTaskElements / classes, kBlockPixels);
     parallel_chunks(sums.shape.pixels(), chunk, [&](int64_t, int64_t begin, int64_t end) {
       for (int64_t p = begin; p < end; p += kBlockPixels) {
         const auto pixels = static_cast<int>(std::min<int64_t>(kBlockPixels, end - p));
@@ -105,7 +107,7 @@ class CpuConfusionOps final : public ConfusionOps {
              uint64_t* counts) override {
     require(predictions.shape == labels.shape && labels.shape.c == 1, "count: one class a pixel");
     require(predictions.dense() && labels.dense(), "count: tensors are dense");
-    require(classes > 0 && classes <= 255, "count: 1 to 255 classes");
+    require(classes > 0 && classes <= kMaxClasses, "count: 1 to 255 classes");
     const uint8_t *p = predictions.as<uint8_t>(), *l = labels.as<uint8_t>();
     const auto run = classes <= kSmallTable ? count_small : count_large;
     parallel_chunks(labels.shape.pixels(), kCountedPixels,

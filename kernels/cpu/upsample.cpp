@@ -274,7 +274,7 @@ void bilinear_sum(const Tensor& x, const WindowPlace& place, const Tensor& sums)
     const float row_weight = place.fades ? scalar::edge_weight(h, place.height) : 1.0f;
     float* const target = at<float>(sums, pixel_at(out, 0, place.top + h, place.left));
     const auto add = [&](int first, int columns, const float* values) {
-      alignas(64) ClassRow weighted[kMostClasses];
+      alignas(64) ClassRow weighted[kMaxClasses];
       alignas(64) ClassRow weights;
       for (int begin = 0; begin < columns; begin += kBlockPixels) {
         const int pixels = std::min(kBlockPixels, columns - begin), column = first + begin;
@@ -432,7 +432,7 @@ class CpuUpsampleOps final : public UpsampleOps {
 
   void bilinear_argmax(const Tensor& x, const Tensor& classes, const Tensor& confidence) override {
     require(classes.shape.c == 1 && classes.dense(), "bilinear argmax: one class a pixel, dense");
-    require(x.shape.c <= 255, "bilinear argmax: at most 255 classes");
+    require(x.shape.c <= kMaxClasses, "bilinear argmax: at most 255 classes");
     check(x.shape, {classes.shape.n, classes.shape.h, classes.shape.w, x.shape.c});
     uint8_t* const sure = confidence.data == nullptr ? nullptr : confidence.as<uint8_t>();
     require(sure == nullptr || (confidence.shape == classes.shape && confidence.dense()),
@@ -443,7 +443,7 @@ class CpuUpsampleOps final : public UpsampleOps {
   void bilinear_add_softmax(const Tensor& x, const WindowPlace& place,
                             const Tensor& sums) override {
     require(x.shape.n == 1 && sums.shape.n == 1 && sums.dense(), "one window, dense sums");
-    require(x.shape.c <= kMostClasses, "bilinear softmax: at most 255 classes");
+    require(x.shape.c <= kMaxClasses, "bilinear softmax: at most 255 classes");
     require(place.top >= 0 && place.left >= 0, "a window begins in the photo");
     check(x.shape, {1, place.height, place.width, sums.shape.c});
     require(sums.dtype == DType::f32, "sums are fp32");

@@ -135,7 +135,7 @@ class CudaConfusionOps final : public ConfusionOps {
   explicit CudaConfusionOps(Stream& stream) : stream_(stream) {}
 
   void argmax(const Tensor& scores, const Tensor& classes, const Tensor& confidence) override {
-    require(scores.shape.c <= 255, "at most 255 classes");
+    require(scores.shape.c <= kMaxClasses, "at most 255 classes");
     require(classes.shape.pixels() == scores.shape.pixels() && classes.shape.c == 1,
             "one class a pixel");
     uint8_t* const sure = confidence.data == nullptr ? nullptr : confidence.as<uint8_t>();
@@ -152,7 +152,7 @@ class CudaConfusionOps final : public ConfusionOps {
   }
 
   void log_shares(const Tensor& sums) override {
-    require(sums.shape.c <= 255 && sums.dense(), "at most 255 classes, dense");
+    require(sums.shape.c <= kMaxClasses && sums.dense(), "at most 255 classes, dense");
     const TileLayout layout = tile_layout(sums);
     launch(stream_, log_shares_kernel, blocks_for(layout.pixels, layout.tile), kTileThreads,
            tile_bytes(layout, DType::f32), view<float>(sums), contiguous_tiles(sums, layout),
@@ -162,7 +162,7 @@ class CudaConfusionOps final : public ConfusionOps {
   void count(const Tensor& predictions, const Tensor& labels, int classes,
              uint64_t* counts) override {
     require(predictions.shape == labels.shape && labels.shape.c == 1, "one label a pixel");
-    require(classes >= 1 && classes <= 255, "1 to 255 classes");
+    require(classes >= 1 && classes <= kMaxClasses, "1 to 255 classes");
     static_assert(sizeof(unsigned long long) == sizeof(uint64_t));
     const int64_t pixels = labels.shape.pixels();
     const unsigned blocks =

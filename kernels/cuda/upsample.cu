@@ -275,7 +275,7 @@ class CudaUpsampleOps final : public UpsampleOps {
 
   void bilinear_argmax(const Tensor& x, const Tensor& classes, const Tensor& confidence) override {
     require(classes.shape.c == 1 && classes.dense(), "bilinear argmax: one class a pixel, dense");
-    require(x.shape.c <= 255, "bilinear argmax: at most 255 classes");
+    require(x.shape.c <= kMaxClasses, "bilinear argmax: at most 255 classes");
     uint8_t* const sure = confidence.data == nullptr ? nullptr : confidence.as<uint8_t>();
     require(sure == nullptr || (confidence.shape == classes.shape && confidence.dense()),
             "confidence is as the classes");
@@ -296,7 +296,7 @@ class CudaUpsampleOps final : public UpsampleOps {
   void bilinear_add_softmax(const Tensor& x, const WindowPlace& place,
                             const Tensor& sums) override {
     require(x.shape.n == 1 && sums.shape.n == 1 && sums.dense(), "one window, dense sums");
-    require(x.shape.c <= 255, "bilinear softmax: at most 255 classes");
+    require(x.shape.c <= kMaxClasses, "bilinear softmax: at most 255 classes");
     require(place.top >= 0 && place.left >= 0, "a window begins in the photo");
     const Extents size = extents_of(x.shape, {1, place.height, place.width, sums.shape.c});
     const TileLayout layout = tile_layout(sums);

@@ -11,17 +11,19 @@
 #include <cstring>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "base/error.h"
-#include "tests/base/file_size_limit.h"
+#include "tests/base/full_disk.h"
 #include "tests/base/temporary_folder.h"
 
 using namespace macadam;
 using macadam::testing::FileSizeLimit;
+using macadam::testing::on_a_full_disk;
 using macadam::testing::TemporaryFolder;
 
 namespace {
@@ -99,12 +101,21 @@ TEST(Files, FullDiskLeavesTheOldFileAndNoRemains) {
   EXPECT_EQ(folder.entries(), std::vector<std::string>{"model.bin"});
 }
 
-TEST(Files, FullDeviceIsNamedWithItsRemedy) {
-  if (!std::filesystem::exists("/dev/full")) GTEST_SKIP() << "no /dev/full here";
-  const std::string message = message_of<RunError>([] { append_line("/dev/full", "line"); });
-  EXPECT_NE(message.find("No space left on device"), std::string::npos) << message;
-  EXPECT_NE(message.find("/dev/full"), std::string::npos) << message;
-  EXPECT_NE(message.find("free space"), std::string::npos) << message;
+TEST(Files, AFullDiskIsNamedWithItsRemedy) {
+  TemporaryFolder folder;
+  const auto path = folder / "model.bin";
+  const std::optional<std::string> seen = on_a_full_disk(folder.path(), [&] {
+    write_file_atomically(path, "old content");
+    std::string message =
+        message_of<RunError>([&] { write_file_atomically(path, std::string(1 << 20, 'x')); });
+    return message + "\n" + read_file(path, kAnySize) + "\n" +
+           std::to_string(folder.entries().size());
+  });
+  if (!seen) GTEST_SKIP() << "no disk can be mounted here";
+  EXPECT_NE(seen->find("No space left on device"), std::string::npos) << *seen;
+  EXPECT_NE(seen->find(path.string()), std::string::npos) << *seen;
+  EXPECT_NE(seen->find("free space"), std::string::npos) << *seen;
+  EXPECT_TRUE(seen->ends_with("\nold content\n1")) << *seen;
 }
 
 TEST(Files, MissingFolderAndFoldersAsTargetsAreErrors) {
@@ -229,20 +240,6 @@ TEST(Files, PipesAndDevicesAreNotRead) {
       EXPECT_NE(message.find("not a regular file"), std::string::npos) << message;
     }
   }
-}
-
-TEST(Files, AppendedLinesAreWholeOrMissing) {
-  TemporaryFolder folder;
-  const auto path = folder / "log.jsonl";
-  append_line(path, "one");
-  append_line(path, "two");
-  EXPECT_EQ(read_file(path, kAnySize), "one\ntwo\n");
-  {
-    const FileSizeLimit limit(100);
-    message_of<RunError>([&] { append_line(path, std::string(500, 'x')); });
-  }
-  EXPECT_EQ(read_file(path, kAnySize), "one\ntwo\n");
-  EXPECT_THROW(append_line(path, "a\nb"), std::logic_error);
 }
 
 TEST(Files, MappingShowsTheBytes) {

@@ -5,8 +5,10 @@
 #include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/error.h"
+#include "tests/base/full_disk.h"
 #include "tests/base/temporary_folder.h"
 
 using namespace macadam;
@@ -161,6 +163,31 @@ TEST(RunLog, AnOlderFileKeepsItsColumns) {
   ASSERT_EQ(lines.size(), 3u);
   EXPECT_EQ(lines[1], "1,2,0.5,7");
   EXPECT_EQ(lines[2], "2,4,0.375,nan");
+}
+
+TEST(RunLog, AFullDiskIsAnErrorAndCostsWholeLines) {
+  const TemporaryFolder folder;
+  std::optional<RunLog> log(std::in_place, folder.path(), 0, 0);
+  log->step(1, 0, 0.7, 1e-3);
+  log->flush();
+  const auto whole = lines_of(folder / "log.jsonl");
+  ASSERT_EQ(whole.size(), 1u);
+  {
+    const macadam::testing::FileSizeLimit limit(whole[0].size() + 20);
+    log->step(1, 1, 0.7, 1e-3);
+    std::string message;
+    try {
+      log->flush();
+    } catch (const RunError& error) {
+      message = error.what();
+    }
+    EXPECT_NE(message.find(folder.path().string()), std::string::npos) << message;
+    EXPECT_NE(message.find("free some space"), std::string::npos) << message;
+    log.reset();
+  }
+  EXPECT_EQ(lines_of(folder / "log.jsonl").size(), 2u) << "the disk took a part of the line";
+  RunLog(folder.path(), 0, 2).flush();
+  EXPECT_EQ(lines_of(folder / "log.jsonl"), whole);
 }
 
 TEST(RunLog, AFolderThatIsNotThereIsAnError) {

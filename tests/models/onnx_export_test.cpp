@@ -14,7 +14,7 @@
 #include "models/network.h"
 #include "models/onnx/layer_visit.h"
 #include "models/onnx/translate.h"
-#include "tests/base/file_size_limit.h"
+#include "tests/base/full_disk.h"
 #include "tests/base/temporary_folder.h"
 #include "tests/models/onnx_networks.h"
 
