@@ -1,5 +1,6 @@
 #include "loader/label_set.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <set>
@@ -172,6 +173,9 @@ TEST(LabelSet, BadCustomFilesAreNamed) {
                        parts);
   };
   expect_refused("", {"0 classes"});
+  std::string many;
+  for (int i = 0; i < 255; ++i) many += fmt::format("[[classes]]\nname = \"{}\"\n", i);
+  expect_refused(many, {"255 classes", "give 1 to 254"});
   expect_refused("[[classes]\n", {"line 1", "TOML"});
   expect_refused("[[clases]]\nname = \"a\"\n", {"clases", "\"classes\""});
   expect_refused("[[classes]]\nids = [1]\n", {"no name", "line 1"});
