@@ -40,15 +40,16 @@ class Batches {
 
   /// Samples in it.
   int next() {
-    BatchLease batch = loader_.next();
-    if (!batch) {
+    if (served_ == loader_.batches()) {
       loader_.start(++epoch_);
-      batch = loader_.next();
+      served_ = 0;
     }
-    prepare_batch(*ops_.augment, *batch, normalization_, scratch_,
+    const Batch& batch = loader_.next();
+    ++served_;
+    prepare_batch(*ops_.augment, batch, normalization_, scratch_,
                   Tensor(x_memory_.data(), shape_, dtype_),
                   Tensor(label_memory_.data(), {shape_.n, shape_.h, shape_.w, 1}, DType::u8));
-    return batch->n;
+    return batch.n;
   }
   DType dtype() const { return dtype_; }
 
@@ -61,7 +62,7 @@ class Batches {
   Ops ops_;
   Shape shape_;
   Buffer x_memory_, label_memory_, scratch_;
-  int64_t epoch_ = 0;
+  int64_t epoch_ = 0, served_ = 0;  // batches of the epoch
 };
 
 }  // namespace

@@ -32,23 +32,6 @@ std::vector<int> file_order(int count) {
 
 }  // namespace
 
-BatchLease::BatchLease(BatchLease&& other) noexcept
-    : ring_(std::move(other.ring_)), slot_(std::exchange(other.slot_, nullptr)) {}
-
-BatchLease& BatchLease::operator=(BatchLease&& other) noexcept {
-  if (this != &other) {
-    release();
-    ring_ = std::move(other.ring_);
-    slot_ = std::exchange(other.slot_, nullptr);
-  }
-  return *this;
-}
-
-void BatchLease::release() noexcept {
-  if (slot_) ring_->release(std::exchange(slot_, nullptr));
-  ring_.reset();
-}
-
 Loader::Loader(Dataset dataset, LabelSet labels, const LoaderOptions& options)
     : dataset_(std::move(dataset)),
       labels_(std::move(labels)),
@@ -73,7 +56,7 @@ Loader::Loader(Dataset dataset, LabelSet labels, const LoaderOptions& options)
     throw InputError(fmt::format("{} samples for {} ranks", count, options.ranks), where,
                      "use fewer ranks");
   }
-  steps_ = (used_samples_ + options.batch - 1) / options.batch;
+  batches_ = (used_samples_ + options.batch - 1) / options.batch;
   team_ = options.threads > 0 ? options.threads : usable_cores();
   pixels_ = static_cast<size_t>(options.height) * static_cast<size_t>(options.width);
   std::optional<AugmentLimits> limits;
@@ -84,8 +67,8 @@ Loader::Loader(Dataset dataset, LabelSet labels, const LoaderOptions& options)
                 !(options.augmentation->windows() || options.augmentation->needs_statistics()),
             "what is in a device cache is not looked at");
   }
-  ring_ = std::make_shared<Ring>(options.slots, options.batch, options.height, options.width,
-                                 options.device, limits);
+  ring_.emplace(options.slots, options.batch, options.height, options.width, options.device,
+                limits);
 }
 
 Loader::~Loader() { stop(); }
@@ -95,9 +78,10 @@ void Loader::stop() {
   if (producer_.joinable()) producer_.join();
 }
 
-void Loader::start(int64_t epoch, int64_t first_batch) {
-  require(first_batch >= 0 && first_batch <= steps_, "the first batch lies in the epoch");
+void Loader::start(int64_t epoch, int64_t first) {
+  require(first >= 0 && first <= batches_, "the first batch lies in the epoch");
   stop();
+  give_back();
   const auto count = static_cast<int>(dataset_.samples.size());
   epoch_ = epoch;
   order_ =
@@ -106,8 +90,9 @@ void Loader::start(int64_t epoch, int64_t first_batch) {
   {
     const std::lock_guard lock(stats_mutex_);
     stats_ = {};
+    cache_hits_ = 0;
   }
-  ring_->open(epoch, first_batch, used_samples_);
+  ring_->open(epoch, first, used_samples_);
   producer_ = std::thread([this] { produce(); });
 }
 
@@ -150,7 +135,7 @@ void Loader::load(const Ring::Ticket& ticket) {
   const std::lock_guard lock(stats_mutex_);
   stats_.load_seconds += seconds_since(begin);
   ++stats_.samples;
-  stats_.cache_hits += hit ? 1 : 0;
+  cache_hits_ += hit ? 1 : 0;
 }
 
 bool Loader::fill(int index, std::span<uint8_t> image, std::span<uint8_t> labels) {
@@ -229,19 +214,35 @@ void Loader::pad(Slot& slot) const {
   std::fill_n(slot.samples.begin() + static_cast<ptrdiff_t>(valid), missing, -1);
 }
 
-BatchLease Loader::next() {
-  const auto begin = Clock::now();
-  Slot* slot = ring_->pop();
-  const std::lock_guard lock(stats_mutex_);
-  stats_.wait_seconds += seconds_since(begin);
-  return slot ? BatchLease(ring_, slot) : BatchLease();
+void Loader::give_back() {
+  if (taken_ != nullptr) ring_->release(std::exchange(taken_, nullptr));
 }
 
-LoaderStats Loader::stats() const {
+const Batch& Loader::next() {
+  give_back();
+  const auto begin = Clock::now();
+  taken_ = ring_->pop();
+  require(taken_ != nullptr, "a batch is left in the epoch");
   const std::lock_guard lock(stats_mutex_);
-  LoaderStats stats = stats_;
+  stats_.wait_seconds += seconds_since(begin);
+  return taken_->batch;
+}
+
+SourceStats Loader::stats() const {
+  const std::lock_guard lock(stats_mutex_);
+  SourceStats stats = stats_;
   stats.ready = ring_->ready();
   return stats;
+}
+
+int64_t Loader::cache_hits() const {
+  const std::lock_guard lock(stats_mutex_);
+  return cache_hits_;
+}
+
+std::string Loader::sample_name(int index) const {
+  const bool known = index >= 0 && static_cast<size_t>(index) < dataset_.samples.size();
+  return known ? sample(index).image.string() : "padding";
 }
 
 }  // namespace macadam

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -42,60 +43,40 @@ struct LoaderOptions {
   std::function<void(const std::string&)> on_fault;
 };
 
-/// A batch in use. Its slot goes back to the loader when the lease ends; empty after the epoch.
-class BatchLease {
- public:
-  BatchLease() = default;
-  BatchLease(std::shared_ptr<Ring> ring, Slot* slot) : ring_(std::move(ring)), slot_(slot) {}
-  BatchLease(BatchLease&& other) noexcept;
-  BatchLease& operator=(BatchLease&& other) noexcept;
-  ~BatchLease() { release(); }
-
-  explicit operator bool() const { return slot_ != nullptr; }
-  const Batch& operator*() const { return slot_->batch; }
-  const Batch* operator->() const { return &slot_->batch; }
-  void release() noexcept;
-
- private:
-  std::shared_ptr<Ring> ring_;
-  Slot* slot_ = nullptr;
-};
-
-struct LoaderStats : SourceStats {
-  int64_t cache_hits = 0;  // samples copied from the cache, or left to the device's
-};
-
 /// Batches of a split, in an order and with an augmentation that depend on nothing but the options'
 /// seed and the epoch: the same bytes for any number of threads, and after starting at any batch.
-class Loader {
+class Loader final : public BatchSource {
  public:
   /// Allocates the ring. Throws InputError when the split has no samples, or with drop_last fewer
   /// than a batch a rank. Requires positive sizes, batch and slots, 0 <= rank <
   /// ranks, and no device cache beside an augmentation that draws windows or needs statistics.
   Loader(Dataset dataset, LabelSet labels, const LoaderOptions& options);
-  ~Loader();
+  ~Loader() override;
   Loader(const Loader&) = delete;
   Loader& operator=(const Loader&) = delete;
 
-  /// Batches in an epoch.
-  int64_t steps() const { return steps_; }
+  int64_t batches() const override { return batches_; }
   const Dataset& dataset() const { return dataset_; }
   const LabelSet& labels() const { return labels_; }
   const LoaderOptions& options() const { return options_; }
 
-  /// Begins to produce `epoch` from batch `first_batch` on (at most steps()), abandoning what was
-  /// produced before. Calling it before the consumer is ready hides the time of the first batch.
-  void start(int64_t epoch, int64_t first_batch = 0);
+  /// Requires first <= batches(). Calling it before the consumer is ready hides the time of the
+  /// first batch.
+  void start(int64_t epoch, int64_t first) override;
+  void start(int64_t epoch) { start(epoch, 0); }
 
-  /// The next batch; an empty lease after the last one. At most slots - 1 leases may be held.
   /// Throws the InputError or RunError of a sample that cannot be loaded, in its batch's turn:
   /// unreadable file, mask of another size than the photo, id that the label set does not know.
-  BatchLease next();
+  const Batch& next() override;
 
-  LoaderStats stats() const;
+  SourceStats stats() const override;
+  /// Samples since start() that were copied from the cache, or left to the device's.
+  int64_t cache_hits() const;
+  std::string sample_name(int sample) const override;
 
  private:
   void stop();
+  void give_back();
   void produce();
   void load(const Ring::Ticket& ticket);
   /// Brings a sample to its place in a slot. Returns whether it was in the cache.
@@ -112,8 +93,9 @@ class Loader {
   int team_ = 1;
   size_t pixels_ = 0;      // of one sample
   bool programs_ = false;  // the augmentation is more than flips
-  int64_t used_samples_ = 0, steps_ = 0;
-  std::shared_ptr<Ring> ring_;
+  int64_t used_samples_ = 0, batches_ = 0;
+  std::optional<Ring> ring_;
+  Slot* taken_ = nullptr;  // of the batch that next() gave last
   SampleCache cache_;
   std::mutex told_mutex_;
   std::set<int> told_;  // samples whose fault was told
@@ -122,7 +104,8 @@ class Loader {
   std::vector<int> order_;
   std::thread producer_;
   mutable std::mutex stats_mutex_;
-  LoaderStats stats_;
+  SourceStats stats_;
+  int64_t cache_hits_ = 0;
 };
 
 }  // namespace macadam

@@ -124,7 +124,7 @@ Slot* Ring::pop() {
   return slot;
 }
 
-int Ring::ready() {
+int Ring::ready() const {
   const std::lock_guard lock(mutex_);
   return static_cast<int>(ready_.size());
 }

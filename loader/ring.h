@@ -64,7 +64,7 @@ class Ring {
   /// Gives a slot of pop() back to the producers.
   void release(Slot* slot);
   /// Batches that pop() would return at once.
-  int ready();
+  int ready() const;
 
  private:
   Slot* take_free_slot();
@@ -72,7 +72,7 @@ class Ring {
   const int batch_;
   std::vector<Slot> slots_;
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable producers_, consumer_;
   std::vector<Slot*> free_;
   std::deque<Slot*> filling_, ready_;  // in the order of the epoch

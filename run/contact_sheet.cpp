@@ -53,7 +53,7 @@ void write_contact_sheets(const Dataset& dataset, const LabelSet& labels,
     for (int64_t epoch = -1; epoch < kEpochs; ++epoch) {
       Loader& loader = epoch < 0 ? plain : augmented;
       loader.start(std::max<int64_t>(epoch, 0), index);
-      const DecodedSample seen = viewer.view(*loader.next());
+      const DecodedSample seen = viewer.view(loader.next());
       const std::string title = epoch < 0 ? "photo" : fmt::format("epoch {}", epoch + 1);
       const Image photo = reduce(seen.photo, kTileWidth);
       masks.push_back(reduce(seen.labels, kTileWidth));

@@ -8,7 +8,6 @@
 #include "engine/infer/predictor.h"
 #include "image/resize.h"
 #include "loader/cityscapes_scores.h"
-#include "loader/loader_source.h"
 #include "loader/sample_reader.h"
 #include "run/label_sets.h"
 
@@ -99,8 +98,7 @@ Evaluation score(LoadedModel& model, Loader& loader, Stream& stream, Ops& ops, D
   Evaluator evaluator = at_size_of(model.info(), model.file(), [&] {
     return Evaluator(graph, model.parameters(), stream, ops, options);
   });
-  LoaderSource source(loader);
-  return *evaluate(evaluator, source, samples, [&](int64_t done, int64_t total) {
+  return *evaluate(evaluator, loader, samples, [&](int64_t done, int64_t total) {
     observer.on_progress(work, done, total);
     return true;
   });

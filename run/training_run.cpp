@@ -8,7 +8,6 @@
 #include "base/files.h"
 #include "engine/plan/precision.h"
 #include "kernels/self_test.h"
-#include "loader/loader_source.h"
 #include "models/conversion.h"
 #include "models/loaded_model.h"
 #include "run/loader_options.h"
@@ -176,10 +175,8 @@ class TrainingRun::Impl {
         run_(check_run(std::move(config), options, observer)),
         graph_(make_graph(run_.config, labels().classes(), options.resume, weights_)),
         loading_(run_, observer),
-        train_loader_(run_.data.train, labels(), loading_.train),
-        val_loader_(run_.data.val, run_.data.val_labels, loading_.val),
-        train_(train_loader_),
-        val_(val_loader_),
+        train_(run_.data.train, labels(), loading_.train),
+        val_(run_.data.val, run_.data.val_labels, loading_.val),
         trainer_options_(trainer_options(run_, loading_.cache, train_.batches(), options.profile)),
         stream_(run_.device.device),
         ops_(make_ops(stream_)),
@@ -246,15 +243,14 @@ class TrainingRun::Impl {
     std::optional<Evaluation> again;
     if (!trainer_->best_evaluation()) {
       LoadedModel model(best, stream_);
-      again = score(model, val_loader_, stream_, ops_, run_.dtype, kReportSamples,
+      again = score(model, val_, stream_, ops_, run_.dtype, kReportSamples,
                     "scoring the best epoch", observer_);
     }
     const RunSummary summary{.device = run_.device,
                              .dtype = run_.dtype,
                              .parameters = static_cast<uint64_t>(graph_.parameter_count()),
                              .best_epoch = trainer_->best_epoch()};
-    write_run_report(run_.config, val_loader_, summary,
-                     again ? *again : *trainer_->best_evaluation());
+    write_run_report(run_.config, val_, summary, again ? *again : *trainer_->best_evaluation());
   }
 
   TestScores score_test_split(const Dataset& test) {
@@ -277,8 +273,7 @@ class TrainingRun::Impl {
   std::optional<WeightImport> weights_;  // until they are in the parameters
   Graph graph_;
   Loading loading_;
-  Loader train_loader_, val_loader_;
-  LoaderSource train_, val_;
+  Loader train_, val_;
   TrainerOptions trainer_options_;
   Stream stream_;
   Ops ops_;

@@ -62,7 +62,7 @@ inline LoaderOptions small_options() {
 inline std::vector<BatchCopy> read_epoch(Loader& loader, int64_t epoch, int64_t first = 0) {
   std::vector<BatchCopy> batches;
   loader.start(epoch, first);
-  while (const auto batch = loader.next()) batches.emplace_back(*batch);
+  for (int64_t i = first; i < loader.batches(); ++i) batches.emplace_back(loader.next());
   return batches;
 }
 

@@ -83,7 +83,7 @@ TEST_F(AugmentedLoader, TheSameBytesForAnyThreadsAndCacheAndAfterAnyStart) {
         for (size_t epoch = 0; epoch < expected.size(); ++epoch) {
           EXPECT_EQ(read_epoch(loader, static_cast<int64_t>(epoch)), expected[epoch]);
           if (epoch > 0 && cache > 0) {
-            EXPECT_GT(loader.stats().cache_hits, 0);
+            EXPECT_GT(loader.cache_hits(), 0);
           }
         }
         const auto rest = read_epoch(loader, 2, 2);
@@ -123,7 +123,7 @@ TEST_F(AugmentedLoader, RanksShareEveryBatchOfTrainingAndSeeTheSameSamples) {
   whole.batch = 6;
   whole.drop_last = true;
   Loader all = make(whole);
-  ASSERT_EQ(all.steps(), 2);
+  ASSERT_EQ(all.batches(), 2);
   for (const int ranks : {2, 3}) {
     std::vector<std::vector<BatchCopy>> shares;
     for (int rank = 0; rank < ranks; ++rank) {
@@ -132,7 +132,7 @@ TEST_F(AugmentedLoader, RanksShareEveryBatchOfTrainingAndSeeTheSameSamples) {
       share.rank = rank;
       share.ranks = ranks;
       Loader loader = make(share);
-      ASSERT_EQ(loader.steps(), 2);
+      ASSERT_EQ(loader.batches(), 2);
       shares.push_back(read_epoch(loader, 1));
     }
     const std::vector<BatchCopy> expected = read_epoch(all, 1);

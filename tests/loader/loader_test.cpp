@@ -43,7 +43,7 @@ class LoaderTest : public ::testing::Test {
 
 TEST_F(LoaderTest, EvaluationReadsEverySampleInOrderAndPadsTheLastBatch) {
   Loader loader = make(small_options());
-  EXPECT_EQ(loader.steps(), 3);
+  EXPECT_EQ(loader.batches(), 3);
   const auto batches = read_epoch(loader, 0);
   ASSERT_EQ(batches.size(), 3u);
   const LabelSet labels = make_label_set("camvid11");
@@ -72,7 +72,7 @@ TEST_F(LoaderTest, EvaluationReadsEverySampleInOrderAndPadsTheLastBatch) {
                           [](uint8_t value) { return value == 0; }));
   EXPECT_TRUE(std::all_of(last.labels.begin() + 3 * 140, last.labels.end(),
                           [](uint8_t value) { return value == kIgnore; }));
-  EXPECT_FALSE(loader.next());
+  EXPECT_THROW(loader.next(), std::logic_error);
 }
 
 TEST_F(LoaderTest, TheSameBytesForAnyThreadsSlotsAndCache) {
@@ -97,7 +97,7 @@ TEST_F(LoaderTest, TheSameBytesForAnyThreadsSlotsAndCache) {
         for (size_t epoch = 0; epoch < expected.size(); ++epoch) {
           EXPECT_EQ(read_epoch(loader, static_cast<int64_t>(epoch)), expected[epoch]);
           const auto hits = static_cast<int64_t>(std::min<size_t>(cached, kSamples));
-          EXPECT_EQ(loader.stats().cache_hits, epoch == 0 ? 0 : hits);
+          EXPECT_EQ(loader.cache_hits(), epoch == 0 ? 0 : hits);
           EXPECT_EQ(loader.stats().samples, kSamples);
         }
       }
@@ -112,7 +112,7 @@ TEST_F(LoaderTest, StartsAtAnyBatchOfAnyEpoch) {
       std::make_shared<const Augmentation>(default_augmentation(), ImageSize{10, 14});
   Loader loader = make(options);
   const auto whole = read_epoch(loader, 5);
-  for (int64_t first = 0; first <= loader.steps(); ++first) {
+  for (int64_t first = 0; first <= loader.batches(); ++first) {
     Loader resumed = make(options);
     const auto rest = read_epoch(resumed, 5, first);
     ASSERT_EQ(rest.size(), whole.size() - static_cast<size_t>(first));
@@ -125,7 +125,7 @@ TEST_F(LoaderTest, DropLastLeavesOutThePartialBatch) {
   options.drop_last = true;
   options.shuffle = true;
   Loader loader = make(options);
-  EXPECT_EQ(loader.steps(), 2);
+  EXPECT_EQ(loader.batches(), 2);
   std::set<int> seen;
   for (const Copy& batch : read_epoch(loader, 0)) {
     EXPECT_EQ(batch.n, 4);
@@ -137,47 +137,56 @@ TEST_F(LoaderTest, DropLastLeavesOutThePartialBatch) {
   expect_input_error([&] { make(options); }, {"11 samples", "batch of 12", "train"});
 }
 
-TEST_F(LoaderTest, ARestartAbandonsTheEpochAndKeepsLeasedSlots) {
-  Loader loader = make(small_options());
-  loader.start(0);
-  const BatchLease held = loader.next();
-  const Copy before(*held);
-  for (int64_t epoch = 1; epoch < 6; ++epoch) {
-    loader.start(epoch);
-    EXPECT_EQ(loader.next()->epoch, epoch);
+TEST_F(LoaderTest, ARestartAbandonsTheEpoch) {
+  for (const int slots : {1, 3}) {
+    LoaderOptions options = small_options();
+    options.slots = slots;
+    Loader loader = make(options);
+    for (int64_t epoch = 0; epoch < 6; ++epoch) {
+      loader.start(epoch);
+      for (int64_t i = 0; i < epoch % 3; ++i) {
+        const Batch& batch = loader.next();
+        EXPECT_EQ(batch.epoch, epoch);
+        EXPECT_EQ(batch.index, i);
+      }
+    }
+    EXPECT_EQ(read_epoch(loader, 6).size(), 3u);
   }
-  EXPECT_EQ(Copy(*held), before);
 }
 
-TEST_F(LoaderTest, ShutsDownInMidEpochAndOutlivesItsLoader) {
+TEST_F(LoaderTest, ShutsDownInMidEpoch) {
   LoaderOptions options = small_options();
   options.slots = 2;
-  BatchLease kept;
   for (int repeat = 0; repeat < 20; ++repeat) {
     Loader loader = make(options);
     if (repeat % 4 == 0) continue;
     loader.start(0);
-    if (repeat % 4 == 1) continue;
-    kept = loader.next();
+    for (int i = 1; i < repeat % 4; ++i) EXPECT_EQ(loader.next().n, 4);
   }
-  EXPECT_EQ(kept->n, 4);
 }
 
-TEST_F(LoaderTest, ProducersWaitForFreeSlots) {
+TEST_F(LoaderTest, ABatchStaysWhileTheNextOneIsMade) {
   LoaderOptions options = small_options();
   options.slots = 2;
   options.batch = 2;
   Loader loader = make(options);
+  const std::vector<Copy> expected = read_epoch(loader, 0);
   loader.start(0);
-  const BatchLease first = loader.next();
-  // With one slot leased, one batch more can be made, and no other.
+  const Batch& first = loader.next();
+  // With one slot in use, one batch more can be made, and no other.
   for (int i = 0; i < 200 && loader.stats().samples < 4; ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
   std::this_thread::sleep_for(std::chrono::milliseconds(20));
   EXPECT_EQ(loader.stats().samples, 4);
-  const BatchLease second = loader.next();
-  EXPECT_THROW(loader.next(), std::logic_error) << "all slots are leased: waiting would not end";
+  EXPECT_EQ(Copy(first), expected[0]);
+  EXPECT_EQ(Copy(loader.next()), expected[1]);
+}
+
+TEST_F(LoaderTest, NamesItsSamples) {
+  const Loader loader = make(small_options());
+  EXPECT_EQ(loader.sample_name(9), photo(9).string());
+  EXPECT_EQ(loader.sample_name(-1), "padding");
 }
 
 TEST_F(LoaderTest, CountsWaiting) {
@@ -191,7 +200,7 @@ TEST_F(LoaderTest, CountsWaiting) {
 
 TEST_F(LoaderTest, BeforeTheFirstStartThereIsNoBatch) {
   Loader loader = make(small_options());
-  EXPECT_FALSE(loader.next());
+  EXPECT_THROW(loader.next(), std::logic_error);
 }
 
 /// Reads until the error; returns the number of batches before it.
@@ -200,7 +209,7 @@ int batches_before_error(Loader& loader, const std::vector<std::string>& parts) 
   loader.start(0);
   expect_input_error(
       [&] {
-        while (loader.next()) ++count;
+        for (; count < loader.batches(); ++count) loader.next();
       },
       parts);
   expect_input_error([&] { loader.next(); }, parts);  // and it stays that way
@@ -280,7 +289,7 @@ TEST_F(LoaderTest, JpegsAreReducedUnlessToldNotTo) {
   const auto first_image = [&] {
     Loader loader = make(options);
     loader.start(0);
-    return Copy(*loader.next()).images;
+    return Copy(loader.next()).images;
   };
   // A quarter is exactly what the network sees, and nothing is left to resize.
   EXPECT_EQ(first_image(), read_rgb(photo(0), {}, {10, 14}).pixels);

@@ -79,8 +79,7 @@ class DescribedMasks : public ::testing::Test {
     options.threads = 1;
     Loader loader(open_dataset(folder_.path(), "train"), set, options);
     loader.start(0);
-    const BatchLease batch = loader.next();
-    const auto* first = batch->labels.as<uint8_t>();
+    const auto* first = loader.next().labels.as<uint8_t>();
     return {first, first + 4};
   }
   int64_t check_errors() {

@@ -53,12 +53,13 @@ std::vector<uint8_t> batches_of(const std::filesystem::path& root, const std::st
   Loader loader(open_dataset(root, split), labels, options);
   loader.start(3);
   std::vector<uint8_t> bytes;
-  while (const BatchLease batch = loader.next()) {
-    for (const Tensor* part : {&batch->images, &batch->labels}) {
+  for (int64_t i = 0; i < loader.batches(); ++i) {
+    const Batch& batch = loader.next();
+    for (const Tensor* part : {&batch.images, &batch.labels}) {
       const auto* first = static_cast<const uint8_t*>(part->data);
       bytes.insert(bytes.end(), first, first + part->shape.elements());
     }
-    bytes.insert(bytes.end(), batch->flips, batch->flips + options.batch);
+    bytes.insert(bytes.end(), batch.flips, batch.flips + options.batch);
   }
   return bytes;
 }

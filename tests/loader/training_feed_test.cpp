@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/train/training_step.h"
-#include "loader/loader_source.h"
+#include "loader/loader.h"
 #include "tests/engine/small_networks.h"
 #include "tests/image/support.h"
 #include "tests/loader/augment_support.h"
@@ -43,15 +43,14 @@ class TrainingFeed : public ::testing::Test {
         ImageSize{kHeight, kWidth});
     options.device_cache = fit > 0 ? &cache : nullptr;
     Loader loader(open_dataset(folder_.path(), "train"), make_label_set("camvid11"), options);
-    LoaderSource source(loader);
     TrainingStepOptions step_options;
     step_options.cache = fit > 0 ? &cache : nullptr;
     TrainingStep step(graph, parameters, stream, ops, step_options);
     std::vector<float> all;
     for (int64_t epoch = 0; epoch < 2; ++epoch) {
-      source.start(epoch, epoch == 0 ? first : 0);
-      for (int64_t i = epoch == 0 ? first : 0; i < source.batches(); ++i) {
-        step.run(source.next(), all.size(), 0.01f);
+      loader.start(epoch, epoch == 0 ? first : 0);
+      for (int64_t i = epoch == 0 ? first : 0; i < loader.batches(); ++i) {
+        step.run(loader.next(), all.size(), 0.01f);
         all.push_back(step.finish()->loss.total);
       }
     }
