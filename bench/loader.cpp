@@ -46,7 +46,7 @@ class Batches {
     }
     const Batch& batch = loader_.next();
     ++served_;
-    prepare_batch(*ops_.augment, batch, normalization_, scratch_,
+    prepare_batch(stream_, *ops_.augment, batch, normalization_, scratch_,
                   Tensor(x_memory_.data(), shape_, dtype_),
                   Tensor(label_memory_.data(), {shape_.n, shape_.h, shape_.w, 1}, DType::u8));
     return batch.n;

@@ -504,25 +504,16 @@ void Table::add_augment() {
   const std::vector<Channels> inputs = stored_channels({3}, kPaddedImages);
   for (const Channels channels : inputs) {
     for (const bool flip : {false, true}) {
-      add_pointwise(
-          fmt::format("prepare_images{}/flip:{:d}", channels.suffix(), flip),
-          [=, shape = image(3), dtype = dtype_](Workbench& w) {
-            const std::vector<uint8_t> each(static_cast<size_t>(shape.n), flip ? 1 : 0);
-            const uint8_t* flips = w.copy_of(std::span<const uint8_t>(each));
-            const Tensor images = w.integers(shape, 256);
-            const Tensor x = w.padded(shape, dtype, channels.stored);
-            return Call{[=, &ops = w.ops()] { ops.augment->prepare_images(images, flips, {}, x); },
-                        images.bytes() + x.whole().bytes()};
-          });
+      add_pointwise(fmt::format("prepare_images{}/flip:{:d}", channels.suffix(), flip),
+                    [=, shape = image(3), dtype = dtype_](Workbench& w) {
+                      const Tensor images = w.integers(shape, 256);
+                      const Tensor x = w.padded(shape, dtype, channels.stored);
+                      return Call{
+                          [=, &ops = w.ops()] { ops.augment->prepare_images(images, flip, {}, x); },
+                          images.bytes() + x.whole().bytes()};
+                    });
     }
   }
-  add_pointwise("prepare_labels", [=, shape = image(1)](Workbench& w) {
-    const std::vector<uint8_t> each(static_cast<size_t>(shape.n), 1);
-    const uint8_t* flips = w.copy_of(std::span<const uint8_t>(each));
-    const Tensor labels = w.integers(shape, 8), out = w.integers(shape, 8);
-    return Call{[=, &ops = w.ops()] { ops.augment->prepare_labels(labels, flips, out); },
-                2 * labels.bytes()};
-  });
   using List = AugmentList;
   const std::pair<const char*, List> lists[] = {
       {"plain", List::plain}, {"half", List::half}, {"full", List::full}};

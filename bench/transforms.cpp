@@ -90,7 +90,6 @@ class Samples {
       : augmentation_(augmentation),
         source_(source),
         seen_(source),
-        programs_needed_(!augmentation.flips_only()),
         programs_(augmentation.limits().bytes) {}
 
   Batch next() {
@@ -103,11 +102,6 @@ class Samples {
     batch.n = 1;
     batch.images = Tensor(seen_.photo.pixels.data(), {1, height, width, 3}, DType::u8);
     batch.labels = Tensor(seen_.labels.pixels.data(), {1, height, width, 1}, DType::u8);
-    if (!programs_needed_) {
-      flip_ = augmentation_.flips(kSeed, 0, sample) ? 1 : 0;
-      batch.flips = &flip_;
-      return batch;
-    }
     augmentation_.write_program(kSeed, 0, sample, seen_.photo.pixels, programs_);
     batch.programs = {programs_.data(), augmentation_.limits()};
     return batch;
@@ -117,8 +111,6 @@ class Samples {
   const Augmentation& augmentation_;
   const DecodedSample& source_;
   DecodedSample seen_;
-  bool programs_needed_;
-  uint8_t flip_ = 0;
   std::vector<std::byte> programs_;
   int sample_ = 0;
 };
@@ -134,7 +126,7 @@ class Preparation {
         labels_(Device{}, static_cast<size_t>(shape_.pixels())) {}
 
   void run(const Batch& batch) {
-    prepare_batch(*ops_.augment, batch, Normalization{}, scratch_,
+    prepare_batch(stream_, *ops_.augment, batch, Normalization{}, scratch_,
                   Tensor(x_.data(), shape_, DType::f32),
                   Tensor(labels_.data(), {1, shape_.h, shape_.w, 1}, DType::u8));
   }

@@ -1,5 +1,5 @@
 #pragma once
-// From decoded bytes to what the network reads: flip, or a whole program of transforms, and
+// From decoded bytes to what the network reads: a program of transforms, or none, and
 // normalisation.
 
 #include <array>
@@ -25,13 +25,10 @@ class AugmentOps {
  public:
   virtual ~AugmentOps() = default;
 
-  /// images: u8 NxHxWx3, RGB. flips: N bytes in device memory, non-zero mirrors that sample
-  /// left-right; null mirrors none. x: floating point, shape of images; its spare channels stay as
-  /// they are or become 0.
-  virtual void prepare_images(const Tensor& images, const uint8_t* flips,
+  /// images: u8 NxHxWx3, RGB. mirrored: left and right change places in all of them. x: floating
+  /// point, shape of images; its spare channels stay as they are or become 0.
+  virtual void prepare_images(const Tensor& images, bool mirrored,
                               const Normalization& normalization, const Tensor& x) = 0;
-  /// labels, out: u8 NxHxWx1, not the same memory.
-  virtual void prepare_labels(const Tensor& labels, const uint8_t* flips, const Tensor& out) = 0;
 
   /// Carries out one program a sample; image and label move by the same positions, the label to the
   /// nearest pixel. images: u8 NxHxWx3, RGB; labels: u8 NxHxWx1. programs and scratch lie in device

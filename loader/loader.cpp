@@ -61,7 +61,7 @@ Loader::Loader(Dataset dataset, LabelSet labels, const LoaderOptions& options)
   pixels_ = static_cast<size_t>(options.height) * static_cast<size_t>(options.width);
   std::optional<AugmentLimits> limits;
   if (options.augmentation) {
-    programs_ = !options.augmentation->flips_only();
+    programs_ = !options.augmentation->list().empty();
     if (programs_) limits = options.augmentation->limits();
     require(options.device_cache == nullptr ||
                 !(options.augmentation->windows() || options.augmentation->needs_statistics()),
@@ -188,12 +188,7 @@ void Loader::tell(int index, const std::string& fault) {
 }
 
 void Loader::augment(Slot& slot, size_t position, int index) {
-  if (!programs_) {
-    const bool flip =
-        options_.augmentation && options_.augmentation->flips(options_.seed, epoch_, index);
-    slot.flips[position] = flip ? 1 : 0;
-    return;
-  }
+  if (!programs_) return;
   const size_t bytes = slot.batch.programs.limits.bytes;
   options_.augmentation->write_program(options_.seed, epoch_, index,
                                        {slot.images + position * 3 * pixels_, 3 * pixels_},
@@ -205,7 +200,6 @@ void Loader::pad(Slot& slot) const {
   const size_t missing = static_cast<size_t>(options_.batch) - valid;
   std::fill_n(slot.images + valid * 3 * pixels_, missing * 3 * pixels_, uint8_t{0});
   std::fill_n(slot.labels + valid * pixels_, missing * pixels_, kIgnore);
-  std::fill_n(slot.flips + valid, missing, uint8_t{0});
   std::fill_n(slot.cached.begin() + static_cast<ptrdiff_t>(valid), missing, uint8_t{0});
   const size_t bytes = slot.batch.programs.limits.bytes;
   for (size_t i = valid; programs_ && i < valid + missing; ++i) {

@@ -92,7 +92,7 @@ class Loader final : public BatchSource {
   LoaderOptions options_;
   int team_ = 1;
   size_t pixels_ = 0;      // of one sample
-  bool programs_ = false;  // the augmentation is more than flips
+  bool programs_ = false;  // there is something to augment
   int64_t used_samples_ = 0, batches_ = 0;
   std::optional<Ring> ring_;
   Slot* taken_ = nullptr;  // of the batch that next() gave last

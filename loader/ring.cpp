@@ -16,20 +16,14 @@ Ring::Ring(int slots, int batch, int height, int width, Device device,
   const size_t program_bytes = limits ? static_cast<size_t>(batch) * limits->bytes : 0;
   for (Slot& slot : slots_) {
     // Programs first: they are aligned.
-    slot.memory = Buffer::host_for(
-        device, program_bytes + image_bytes + label_bytes + static_cast<size_t>(batch));
+    slot.memory = Buffer::host_for(device, program_bytes + image_bytes + label_bytes);
     slot.programs = slot.memory.data();
     slot.images = reinterpret_cast<uint8_t*>(slot.programs + program_bytes);
     slot.labels = slot.images + image_bytes;
-    slot.flips = slot.labels + label_bytes;
     slot.samples.resize(static_cast<size_t>(batch));
     slot.batch.images = Tensor(slot.images, image_shape, DType::u8);
     slot.batch.labels = Tensor(slot.labels, label_shape, DType::u8);
-    if (limits) {
-      slot.batch.programs = {slot.programs, *limits};
-    } else {
-      slot.batch.flips = slot.flips;
-    }
+    if (limits) slot.batch.programs = {slot.programs, *limits};
     slot.cached.resize(static_cast<size_t>(batch));
     slot.batch.cached = slot.cached.data();
     slot.batch.samples = slot.samples;

@@ -20,7 +20,6 @@ struct Slot {
   Batch batch;
   uint8_t* images = nullptr;
   uint8_t* labels = nullptr;
-  uint8_t* flips = nullptr;
   std::byte* programs = nullptr;
   std::vector<int> samples;
   std::vector<uint8_t> cached;
@@ -33,7 +32,7 @@ struct Slot {
 class Ring {
  public:
   /// `slots` >= 1 slots for batches of `batch` images of height x width, in memory that `device`
-  /// copies from without staging. With `limits`, for programs in the place of flips.
+  /// copies from without staging. With `limits`, for programs too.
   Ring(int slots, int batch, int height, int width, Device device,
        const std::optional<AugmentLimits>& limits = {});
 

@@ -17,7 +17,7 @@ DecodedSample BatchViewer::view(const Batch& batch) {
   DecodedSample seen{Image(shape_.h, shape_.w, 3), Image(shape_.h, shape_.w, 1)};
   const Tensor x(x_.data(), shape_, DType::f32);
   const Tensor labels(seen.labels.pixels.data(), {1, shape_.h, shape_.w, 1}, DType::u8);
-  prepare_batch(*ops_.augment, batch, bytes, scratch_, x, labels);
+  prepare_batch(stream_, *ops_.augment, batch, bytes, scratch_, x, labels);
   std::ranges::transform(x_, seen.photo.pixels.begin(),
                          [](float v) { return static_cast<uint8_t>(v + 0.5f); });
   return seen;

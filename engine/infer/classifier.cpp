@@ -36,7 +36,7 @@ Classifier::Classifier(const Graph& graph, Parameters& parameters, Stream& strea
   require(scores.h == batch_.h && scores.w == batch_.w, "the network scores every pixel");
   const Device device = stream.device();
   const auto values = static_cast<size_t>(batch_.elements());
-  const auto pixels = static_cast<size_t>(batch_.pixels()), places = static_cast<size_t>(batch_.n);
+  const auto pixels = static_cast<size_t>(batch_.pixels());
   host_images_ = Buffer::host_for(device, values);
   host_classes_ = Buffer::host_for(device, pixels);
   if (options.confidence) host_confidence_ = Buffer::host_for(device, pixels);
@@ -46,17 +46,13 @@ Classifier::Classifier(const Graph& graph, Parameters& parameters, Stream& strea
     device_classes_ = Buffer(device, pixels);
     if (options.confidence) device_confidence_ = Buffer(device, pixels);
   }
-  mirrors_ = Buffer(device, places);
-  const Buffer ones = Buffer::host_for(device, places);
-  std::memset(ones.data(), 1, places);
-  copy_bytes(stream, mirrors_.data(), ones.data(), places);
   plan_.pack_weights();
   stream.synchronize();  // other streams may read the weights from now on
 }
 
 size_t Classifier::bytes() const {
   return plan_.memory().arena + host_images_.bytes() + host_classes_.bytes() +
-         host_confidence_.bytes() + mirrors_.bytes();
+         host_confidence_.bytes();
 }
 
 void Classifier::put(int place, const PhotoView& photo, int top, int left) {
@@ -108,9 +104,7 @@ void Classifier::upload() {
 }
 
 void Classifier::forward(bool mirrored) {
-  const auto* mirrors = reinterpret_cast<const uint8_t*>(mirrors_.data());
-  ops_.augment->prepare_images(images(), mirrored ? mirrors : nullptr, options_.normalization,
-                               plan_.input());
+  ops_.augment->prepare_images(images(), mirrored, options_.normalization, plan_.input());
   plan_.forward();
 }
 

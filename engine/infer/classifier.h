@@ -89,7 +89,6 @@ class Classifier {
   Buffer host_images_, host_classes_, host_confidence_;
   // Empty where the device's memory is the host's.
   Buffer device_images_, device_classes_, device_confidence_;
-  Buffer mirrors_;  // a byte an image, none zero
   Event uploaded_;
   Replay classifying_, scoring_, scoring_mirrored_;
 };

@@ -12,17 +12,16 @@ namespace macadam {
 /// A view of one filled slot of the loader's ring. The memory is pinned when the loader serves a
 /// CUDA device, and stays valid and unchanged until the slot is released.
 /// A last batch that is not full is padded to the same shapes: images 0, labels 255 (ignored),
-/// flips 0, samples -1, and programs that change nothing.
+/// samples -1, and programs that change nothing.
 struct Batch {
   int64_t epoch = 0;
   int64_t index = 0;  // position in the epoch
   int n = 0;          // valid samples, at most images.shape.n
 
-  Tensor images;                   // u8 NxHxWx3, RGB
-  Tensor labels;                   // u8 NxHxWx1, train labels of the label set, 255 = ignore
-  const uint8_t* flips = nullptr;  // N bytes: non-zero mirrors that sample left-right
-  AugmentPrograms programs;        // or N programs, which mirror too; flips are null then
-  std::span<const int> samples;    // N indices into the data set's split
+  Tensor images;                 // u8 NxHxWx3, RGB
+  Tensor labels;                 // u8 NxHxWx1, train labels of the label set, 255 = ignore
+  AugmentPrograms programs;      // N of them, or none
+  std::span<const int> samples;  // N indices into the data set's split
   /// N bytes, or none: non-zero says that the sample is to be had from the device's cache, and not
   /// here.
   const uint8_t* cached = nullptr;

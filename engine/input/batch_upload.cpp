@@ -17,8 +17,9 @@ size_t program_bytes(const Batch& batch) {
 
 }  // namespace
 
-void prepare_batch(AugmentOps& ops, const Batch& batch, const Normalization& normalization,
-                   Buffer& scratch, const Tensor& x, const Tensor& labels) {
+void prepare_batch(Stream& stream, AugmentOps& ops, const Batch& batch,
+                   const Normalization& normalization, Buffer& scratch, const Tensor& x,
+                   const Tensor& labels) {
   if (batch.programs.data != nullptr) {
     require(batch.labels.data != nullptr && labels.data != nullptr, "programs move labels too");
     make_room(scratch, x.device, augment_scratch_bytes(x.shape, batch.programs.limits));
@@ -26,9 +27,9 @@ void prepare_batch(AugmentOps& ops, const Batch& batch, const Normalization& nor
                 labels);
     return;
   }
-  ops.prepare_images(batch.images, batch.flips, normalization, x);
+  ops.prepare_images(batch.images, false, normalization, x);
   if (batch.labels.data != nullptr && labels.data != nullptr) {
-    ops.prepare_labels(batch.labels, batch.flips, labels);
+    copy_bytes(stream, labels.data, batch.labels.data, batch.labels.bytes());
   }
 }
 
@@ -53,7 +54,6 @@ BatchUpload::BatchUpload(Plan& plan, Stream& stream, const Normalization& normal
   const Shape images = plan.input().shape;
   images_ = Buffer(device, static_cast<size_t>(images.elements()));
   labels_ = Buffer(device, static_cast<size_t>(images.pixels()));
-  flips_ = Buffer(device, static_cast<size_t>(images.n));
 }
 
 void BatchUpload::upload_samples(const Batch& batch) {
@@ -93,10 +93,6 @@ Batch BatchUpload::upload(const Batch& batch) {
       copy_bytes(own_stream_, labels_.data(), batch.labels.data, batch.labels.bytes());
     }
   }
-  if (batch.flips != nullptr) {
-    copy_bytes(own_stream_, flips_.data(), batch.flips, flips_.bytes());
-    here.flips = reinterpret_cast<const uint8_t*>(flips_.data());
-  }
   if (const size_t bytes = program_bytes(batch); bytes > 0) {
     make_room(programs_, device, bytes);
     copy_bytes(own_stream_, programs_.data(), batch.programs.data, bytes);
@@ -113,7 +109,7 @@ void BatchUpload::run(const Batch& batch) {
   const Batch here = copies_ ? upload(batch) : batch;
   uploaded_.record(own_stream_);
   own_stream_.wait(read_[static_cast<size_t>(input_)]);
-  prepare_batch(*augment_, here, normalization_, scratch_, plan_.input(input_),
+  prepare_batch(own_stream_, *augment_, here, normalization_, scratch_, plan_.input(input_),
                 plan_.labels(input_));
   prepared_.record(own_stream_);
   stream_.wait(prepared_);

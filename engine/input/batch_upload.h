@@ -11,11 +11,12 @@
 
 namespace macadam {
 
-/// Fills x, and `labels` unless that is null, from a batch in the memory of x's device: programs or
-/// flips, then normalisation. `scratch` grows to what programs need. Requires labels beside
-/// programs.
-void prepare_batch(AugmentOps& ops, const Batch& batch, const Normalization& normalization,
-                   Buffer& scratch, const Tensor& x, const Tensor& labels);
+/// Fills x, and `labels` unless that is null, from a batch in the memory of x's device, on the
+/// stream of `ops`: programs, if there are any, then normalisation. `scratch` grows to what
+/// programs need. Requires labels beside programs.
+void prepare_batch(Stream& stream, AugmentOps& ops, const Batch& batch,
+                   const Normalization& normalization, Buffer& scratch, const Tensor& x,
+                   const Tensor& labels);
 
 /// Uploads and prepares batches on a stream of its own, beside the step that reads the one before.
 class BatchUpload {
@@ -43,8 +44,8 @@ class BatchUpload {
   const bool copies_;
   Stream own_stream_;
   std::unique_ptr<AugmentOps> augment_;
-  Buffer images_, labels_, flips_, programs_;  // on the device; unused where batches are there
-  Buffer scratch_;                             // of programs; empty until the first of them
+  Buffer images_, labels_, programs_;  // on the device; unused where batches are there
+  Buffer scratch_;                     // of programs; empty until the first of them
   Event uploaded_, prepared_;
   std::vector<Event> read_;  // by input of the plan
   int input_ = 0;            // of the batch before

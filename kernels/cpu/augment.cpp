@@ -1,4 +1,4 @@
-// Flip and normalisation of decoded images on the CPU.
+// Normalisation of decoded images on the CPU.
 
 #include <algorithm>
 #include <array>
@@ -25,16 +25,16 @@ void gather_bgr(const uint8_t* from, int step, int pixels, uint8_t* to) {
 
 /// One image row, `width` pixels.
 template <typename T>
-void normalize_row(const uint8_t* row, int width, bool flip, bool bgr, const RepeatedAffine& affine,
-                   const Tensor& x, int64_t first_pixel) {
+void normalize_row(const uint8_t* row, int width, bool mirrored, bool bgr,
+                   const RepeatedAffine& affine, const Tensor& x, int64_t first_pixel) {
   for (int begin = 0; begin < width; begin += kNormalizedPixels) {
     const int pixels = std::min(kNormalizedPixels, width - begin);
     const uint8_t* bytes = row + 3 * begin;
     std::array<uint8_t, kNormalizedBytes> gathered;
-    if (flip || bgr) {
-      const uint8_t* first = flip ? row + 3 * (width - 1 - begin) : bytes;
+    if (mirrored || bgr) {
+      const uint8_t* first = mirrored ? row + 3 * (width - 1 - begin) : bytes;
       if (bgr) {
-        gather_bgr(first, flip ? -3 : 3, pixels, gathered.data());
+        gather_bgr(first, mirrored ? -3 : 3, pixels, gathered.data());
       } else {
         reverse_pixels(first, pixels, gathered.data());
       }
@@ -53,8 +53,8 @@ void normalize_row(const uint8_t* row, int width, bool flip, bool bgr, const Rep
 
 class CpuAugmentOps final : public AugmentOps {
  public:
-  void prepare_images(const Tensor& images, const uint8_t* flips,
-                      const Normalization& normalization, const Tensor& x) override {
+  void prepare_images(const Tensor& images, bool mirrored, const Normalization& normalization,
+                      const Tensor& x) override {
     const Shape& s = images.shape;
     require(s == x.shape && s.c == 3, "prepare_images: NxHxWx3 on both sides");
     require(images.dense(), "prepare_images: images are dense");
@@ -62,26 +62,9 @@ class CpuAugmentOps final : public AugmentOps {
     const RepeatedAffine affine(normalization);
     visit_cpu(x.dtype, [&](auto type) {
       parallel_items(int64_t{s.n} * s.h, s.w * 3, [&](int64_t row) {
-        const bool flip = flips != nullptr && flips[row / s.h] != 0;
-        normalize_row<decltype(type)>(bytes + row * s.w * 3, s.w, flip, normalization.bgr, affine,
-                                      x, row * s.w);
+        normalize_row<decltype(type)>(bytes + row * s.w * 3, s.w, mirrored, normalization.bgr,
+                                      affine, x, row * s.w);
       });
-    });
-  }
-
-  void prepare_labels(const Tensor& labels, const uint8_t* flips, const Tensor& out) override {
-    const Shape& s = labels.shape;
-    require(s == out.shape && s.c == 1, "prepare_labels: NxHxWx1 on both sides");
-    require(labels.dense() && out.dense(), "prepare_labels: tensors are dense");
-    const uint8_t* from = labels.as<uint8_t>();
-    uint8_t* to = out.as<uint8_t>();
-    parallel_items(int64_t{s.n} * s.h, s.w, [&](int64_t row) {
-      const uint8_t* source = from + row * s.w;
-      if (flips != nullptr && flips[row / s.h] != 0) {
-        std::reverse_copy(source, source + s.w, to + row * s.w);
-      } else {
-        std::copy_n(source, s.w, to + row * s.w);
-      }
     });
   }
 

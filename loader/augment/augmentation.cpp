@@ -96,16 +96,6 @@ class Drawing {
 Augmentation::Augmentation(AugmentList list, ImageSize size)
     : list_(std::move(list)), size_(size), limits_(cost_of(list_, size).limits()) {}
 
-bool Augmentation::flips_only() const {
-  return list_.empty() ||
-         (list_.size() == 1 && std::holds_alternative<HorizontalFlip>(list_[0].transform));
-}
-
-bool Augmentation::flips(uint64_t seed, int64_t epoch, int index) const {
-  require(flips_only(), "an augmentation that only mirrors");
-  return !list_.empty() && Sample{seed, epoch, index}.stream(0).chance(list_[0].p);
-}
-
 bool Augmentation::windows() const {
   return std::ranges::any_of(list_, [](const AugmentEntry& entry) {
     return std::holds_alternative<RandomCrop>(entry.transform);

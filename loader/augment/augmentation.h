@@ -19,11 +19,6 @@ class Augmentation {
 
   const AugmentList& list() const { return list_; }
 
-  /// True when all there is to draw is whether a sample is mirrored: no programs are needed.
-  bool flips_only() const;
-  /// Whether the sample is mirrored, as draw() would have it. Requires flips_only().
-  bool flips(uint64_t seed, int64_t epoch, int sample) const;
-
   /// What the programs hold at most.
   const AugmentLimits& limits() const { return limits_; }
 

@@ -278,7 +278,7 @@ TEST_F(CudaTraining, TheSameBatchTwiceIsThatBatch) {
 
 // ---- batches on their way to the device
 
-enum class Feed : uint8_t { plain, flips, programs };
+enum class Feed : uint8_t { plain, programs };
 
 class CudaBatches : public CudaTest, public ::testing::WithParamInterface<Feed> {
  protected:
@@ -308,7 +308,6 @@ class CudaBatches : public CudaTest, public ::testing::WithParamInterface<Feed> 
       for (int64_t i = 0; i < source.batches(); ++i) {
         Batch batch = source.next();
         std::vector<std::byte> programs(static_cast<size_t>(kBatch.n) * kProgramLimits.bytes);
-        if (GetParam() != Feed::flips) batch.flips = nullptr;
         if (GetParam() == Feed::programs) batch.programs = write_programs(batch, programs);
         const std::vector<uint8_t> cached = take_out(batch, cache);
         batch.cached = cached.data();
@@ -358,11 +357,9 @@ TEST_P(CudaBatches, MayBeOverwrittenAndCachedAndChangeNoLoss) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(, CudaBatches, ::testing::Values(Feed::plain, Feed::flips, Feed::programs),
+INSTANTIATE_TEST_SUITE_P(, CudaBatches, ::testing::Values(Feed::plain, Feed::programs),
                          [](const auto& tested) {
-                           return std::string(tested.param == Feed::plain   ? "Plain"
-                                              : tested.param == Feed::flips ? "Flips"
-                                                                            : "Programs");
+                           return std::string(tested.param == Feed::plain ? "Plain" : "Programs");
                          });
 
 }  // namespace

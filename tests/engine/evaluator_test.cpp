@@ -53,8 +53,8 @@ TEST_F(EvaluatorTest, CountsWhatTheOracleCounts) {
   for (int64_t i = 0; i < source_.batches(); ++i) {
     const Batch& batch = source_.next();
     evaluator.add(batch);
-    ops_.augment->prepare_images(batch.images, batch.flips, options_.normalization, oracle.input());
-    ops_.augment->prepare_labels(batch.labels, batch.flips, oracle.labels());
+    ops_.augment->prepare_images(batch.images, false, options_.normalization, oracle.input());
+    std::copy_n(batch.labels.as<uint8_t>(), batch.labels.bytes(), oracle.labels().as<uint8_t>());
     oracle.forward({});
     const LossValues loss = oracle.loss(options_.loss, {});
     loss_sum += static_cast<double>(loss.total * loss.valid_pixels);

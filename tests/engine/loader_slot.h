@@ -48,8 +48,7 @@ class LoaderSlot {
   LoaderSlot(Device device, const Shape& images)
       : pixels_(static_cast<size_t>(images.pixels())),
         samples_(static_cast<size_t>(images.n)),
-        memory_(
-            Buffer::host_for(device, samples_ * kProgramLimits.bytes + 4 * pixels_ + samples_)) {}
+        memory_(Buffer::host_for(device, samples_ * kProgramLimits.bytes + 4 * pixels_)) {}
 
   /// A copy of the batch in here; with its programs, if it has any.
   Batch fill(const Batch& batch) {
@@ -58,10 +57,6 @@ class LoaderSlot {
     std::memcpy(labels(), batch.labels.data, pixels_);
     here.images.data = images();
     here.labels.data = labels();
-    if (batch.flips != nullptr) {
-      std::memcpy(flips(), batch.flips, samples_);
-      here.flips = reinterpret_cast<const uint8_t*>(flips());
-    }
     if (batch.programs.data != nullptr) {
       require(batch.programs.limits == kProgramLimits, "programs of program()");
       std::memcpy(programs(), batch.programs.data, samples_ * kProgramLimits.bytes);
@@ -74,7 +69,6 @@ class LoaderSlot {
   void refill() {
     std::memset(images(), 0x5A, 3 * pixels_);
     std::memset(labels(), 0, pixels_);
-    std::memset(flips(), 1, samples_);
     for (size_t i = 0; i < samples_; ++i) {
       AugmentBuilder(1, 1).write({programs() + i * kProgramLimits.bytes, kProgramLimits.bytes});
     }
@@ -84,7 +78,6 @@ class LoaderSlot {
   std::byte* programs() const { return memory_.data(); }
   std::byte* images() const { return programs() + samples_ * kProgramLimits.bytes; }
   std::byte* labels() const { return images() + 3 * pixels_; }
-  std::byte* flips() const { return labels() + pixels_; }
 
   size_t pixels_, samples_;
   Buffer memory_;

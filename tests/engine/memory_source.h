@@ -23,7 +23,6 @@ class MemorySource final : public BatchSource {
         shape_(batch),
         images_(static_cast<size_t>(batch.elements())),
         labels_(static_cast<size_t>(batch.pixels())),
-        flips_(static_cast<size_t>(batch.n)),
         indices_(static_cast<size_t>(batch.n)) {
     require(batch.c == 3, "RGB images");
   }
@@ -56,7 +55,6 @@ class MemorySource final : public BatchSource {
     batch_.index = next_++;
     batch_.images = Tensor(images_.data(), shape_, DType::u8);
     batch_.labels = Tensor(labels_.data(), {shape_.n, shape_.h, shape_.w, 1}, DType::u8);
-    batch_.flips = flips_.data();
     batch_.samples = indices_;
     ++served_;
     return batch_;
@@ -83,11 +81,12 @@ class MemorySource final : public BatchSource {
     uint8_t* image = images_.data() + slot * pixels * 3;
     uint8_t* label = labels_.data() + slot * pixels;
     const auto stream = seed_ + 1000u + 31u * static_cast<uint32_t>(sample);
-    flips_[static_cast<size_t>(slot)] = sample >= 0 && hashed(stream, 0) % 2 == 1;
+    const bool mirrored = hashed(stream, 0) % 2 == 1;
     for (int y = 0; y < shape_.h; ++y) {
       for (int x = 0; x < shape_.w; ++x) {
         const int tile = y / kTile * 64 + x / kTile;
-        const int pixel = y * shape_.w + x;
+        const auto drawn = static_cast<uint32_t>(y * shape_.w + x);
+        const int pixel = y * shape_.w + (mirrored ? shape_.w - 1 - x : x);
         if (sample < 0) {
           label[pixel] = 255;
           std::fill_n(image + pixel * 3, 3, uint8_t{0});
@@ -98,7 +97,7 @@ class MemorySource final : public BatchSource {
             hashed(stream + 2, static_cast<uint32_t>(tile)) % static_cast<uint32_t>(classes_);
         label[pixel] = kind == 8 || unlabelled ? 255 : static_cast<uint8_t>(shown);
         for (uint32_t c = 0; c < 3; ++c) {
-          const uint32_t noise = hashed(stream + 3, static_cast<uint32_t>(pixel) * 3 + c) % 32;
+          const uint32_t noise = hashed(stream + 3, drawn * 3 + c) % 32;
           image[static_cast<uint32_t>(pixel) * 3 + c] =
               static_cast<uint8_t>(hashed(99, shown * 3 + c) % 224 + noise);
         }
@@ -109,7 +108,7 @@ class MemorySource final : public BatchSource {
   int samples_, classes_;
   uint32_t seed_;
   Shape shape_;
-  std::vector<uint8_t> images_, labels_, flips_;
+  std::vector<uint8_t> images_, labels_;
   std::vector<int> indices_, order_;
   Batch batch_;
   int64_t epoch_ = 0, next_ = 0, served_ = 0;

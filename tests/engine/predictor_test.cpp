@@ -48,9 +48,8 @@ class PredictorTest : public ::testing::TestWithParam<bool> {
   /// The oracle's scores of a photo of the window's size.
   std::vector<float> scores_of(const std::vector<uint8_t>& rgb) {
     NaiveNetwork oracle(graph_, parameters_, false, 0);
-    const uint8_t no_flip = 0;
     const Tensor image(const_cast<uint8_t*>(rgb.data()), kWindow, DType::u8);
-    ops_.augment->prepare_images(image, &no_flip, options_.normalization, oracle.input());
+    ops_.augment->prepare_images(image, false, options_.normalization, oracle.input());
     oracle.forward({});
     const auto* first = oracle.output().as<float>();
     return {first, first + oracle.output().shape.elements()};

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 
 #include "tests/engine/cpu_dtypes.h"
 #include "tests/engine/small_training.h"
@@ -144,15 +145,21 @@ TEST(TrainingStep, DecaysConvolutionWeightsAlone) {
   }
 }
 
-TEST(TrainingStep, MirrorsTheFlippedSamples) {
-  const std::vector<uint8_t> flips{1, 0, 0, 1}, none{0, 0, 0, 0};
+TEST(TrainingStep, ProgramsMirrorTheirSamples) {
+  const std::vector<bool> mirrored{true, false, false, true};
   Training plain(step_options(), 0), flipped(step_options(), 0), by_hand(step_options(), 0);
-  plain.batch.flips = by_hand.batch.flips = none.data();
-  flipped.batch.flips = flips.data();
+  const AugmentLimits limits{.bytes = AugmentBuilder(kInput.h, kInput.w).bytes()};
+  std::vector<std::byte> programs(mirrored.size() * limits.bytes);
+  for (size_t i = 0; i < mirrored.size(); ++i) {
+    AugmentBuilder program(kInput.h, kInput.w);
+    if (mirrored[i]) program.mirror();
+    program.write(std::span(programs).subspan(i * limits.bytes, limits.bytes));
+  }
+  flipped.batch.programs = {programs.data(), limits};
   for (const Tensor& t : {by_hand.batch.images, by_hand.batch.labels}) {
     const int width = t.shape.w, channels = t.shape.c;
     for (int row = 0; row < t.shape.n * t.shape.h; ++row) {
-      if (flips[static_cast<size_t>(row / t.shape.h)] == 0) continue;
+      if (!mirrored[static_cast<size_t>(row / t.shape.h)]) continue;
       uint8_t* pixels = t.as<uint8_t>() + row * width * channels;
       for (int x = 0; x < width / 2; ++x) {
         std::swap_ranges(pixels + x * channels, pixels + (x + 1) * channels,
@@ -255,7 +262,6 @@ TEST(TrainingStep, TwoHalfBatchesAreAWholeOne) {
                DType::u8);
     batch.labels = Tensor(labels + static_cast<int64_t>(i) * half.pixels(),
                           {half.n, half.h, half.w, 1}, DType::u8);
-    batch.flips = whole.batch.flips + i * static_cast<size_t>(half.n);
   }
   options.optimizer.accumulate = 2;
   const Graph graph = small_unet(half, kClasses, 0);

@@ -146,8 +146,7 @@ OpCase adamw(const OptimCase& optim, const AdamWDesc& desc);
 /// Gradients are whole numbers, so that every order of summation gives the same norm.
 OpCase examine(const OptimCase& optim, const ExamineDesc& desc, const Fill& gradients);
 
-OpCase prepare_images(Shape images, DType dtype, bool flips, const Normalization& normalization,
+OpCase prepare_images(Shape images, DType dtype, bool mirrored, const Normalization& normalization,
                       const std::string& name, Variant variant = {});
-OpCase prepare_labels(Shape labels, bool flips);
 
 }  // namespace macadam::testing

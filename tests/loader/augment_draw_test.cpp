@@ -334,24 +334,20 @@ TEST(AugmentDraw, ProbabilitiesAndWeights) {
   expect_shares(last, {0.85, 0.15});
 }
 
-TEST(AugmentDraw, AFlipAloneIsDrawnAsInALongerList) {
-  EXPECT_TRUE(Augmentation({}, kSize).flips_only());
-  EXPECT_FALSE(Augmentation({}, kSize).flips(1, 2, 3));
-  EXPECT_FALSE(Augmentation(parse({entry("RandomCrop")}), kSize).flips_only());
-  EXPECT_FALSE(Augmentation(parse({entry("Blur")}), kSize).flips_only());
+TEST(AugmentDraw, AFlipAloneIsDrawnAsInALongerListAndResamplesNothing) {
   const ParameterValue flip = entry("HorizontalFlip", {{"p", value(0.3)}});
   const Augmentation alone(parse({flip}), kSize);
   const Augmentation longer(parse({flip, entry("GaussNoise")}), kSize);
-  ASSERT_TRUE(alone.flips_only());
-  ASSERT_FALSE(longer.flips_only());
-  EXPECT_THROW(longer.flips(3, 2, 0), std::logic_error);
   int flips = 0;
   for (int sample = 0; sample < 10'000; ++sample) {
-    const bool flipped = alone.flips(3, 2, sample);
-    flips += flipped ? 1 : 0;
-    AugmentBuilder builder(kSize.height, kSize.width);
-    longer.draw(3, 2, sample, nullptr, builder);
-    ASSERT_EQ(Program(builder).header.mirror, flipped ? 1 : 0);
+    AugmentBuilder one(kSize.height, kSize.width), other(kSize.height, kSize.width);
+    alone.draw(3, 2, sample, nullptr, one);
+    longer.draw(3, 2, sample, nullptr, other);
+    const Program program(one);
+    flips += program.header.mirror;
+    ASSERT_EQ(Program(other).header.mirror, program.header.mirror);
+    ASSERT_EQ(program.header.maps, 0);
+    ASSERT_EQ(program.ops(), 0);
   }
   EXPECT_NEAR(flips, 3000, 5 * 46);  // five standard deviations
 }

@@ -12,7 +12,7 @@ namespace macadam::testing {
 struct BatchCopy {
   int64_t epoch, index;
   int n;
-  std::vector<uint8_t> images, labels, flips, cached;
+  std::vector<uint8_t> images, labels, cached;
   std::vector<std::byte> programs;
   std::vector<int> samples;
 
@@ -22,7 +22,6 @@ struct BatchCopy {
         n(batch.n),
         images(bytes_of(batch.images.as<uint8_t>(), batch.images.bytes())),
         labels(bytes_of(batch.labels.as<uint8_t>(), batch.labels.bytes())),
-        flips(bytes_of(batch.flips, batch.samples.size())),
         cached(bytes_of(batch.cached, batch.samples.size())),
         programs(bytes_of(batch.programs.data, batch.samples.size() * batch.programs.limits.bytes)),
         samples(batch.samples.begin(), batch.samples.end()) {}

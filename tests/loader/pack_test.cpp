@@ -59,7 +59,9 @@ std::vector<uint8_t> batches_of(const std::filesystem::path& root, const std::st
       const auto* first = static_cast<const uint8_t*>(part->data);
       bytes.insert(bytes.end(), first, first + part->shape.elements());
     }
-    bytes.insert(bytes.end(), batch.flips, batch.flips + options.batch);
+    const auto* programs = reinterpret_cast<const uint8_t*>(batch.programs.data);
+    bytes.insert(bytes.end(), programs,
+                 programs + batch.programs.limits.bytes * batch.samples.size());
   }
   return bytes;
 }

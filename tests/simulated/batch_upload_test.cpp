@@ -49,7 +49,6 @@ std::vector<float> scores(Device device, DType dtype, int inputs, bool programs)
   for (uint32_t i = 0; i < kBatches; ++i) {
     Batch batch = source.next();
     if (programs) {
-      batch.flips = nullptr;
       batch.programs = {written.data(), kProgramLimits};
       for (uint32_t n = 0; n < 2; ++n) {
         program(2 * i + n, kBatch.h, kBatch.w)
@@ -90,7 +89,7 @@ TEST_P(SimulatedBatchUpload, KeepsManyBatchesApart) {
 }
 
 INSTANTIATE_TEST_SUITE_P(, SimulatedBatchUpload, ::testing::Bool(), [](const auto& tested) {
-  return std::string(tested.param ? "Programs" : "Flips");
+  return std::string(tested.param ? "Programs" : "Plain");
 });
 
 }  // namespace

@@ -25,7 +25,6 @@ struct Case {
   const char* name;
   Network network = {"unet", unet_with_dropout};
   DType dtype = DType::f32;
-  bool flips = false;
   bool programs = false;
   int cached = 0;  // samples that the device's cache has room for
   int accumulate = 1;
@@ -62,7 +61,6 @@ class Feed {
       source_.start(source_.served() / source_.batches(), 0);
     }
     Batch batch = source_.next();
-    if (!wanted_.flips || wanted_.programs) batch.flips = nullptr;
     if (wanted_.programs) {
       for (size_t i = 0; i < batch.samples.size(); ++i) {
         const auto key = static_cast<uint32_t>(batch.samples[i] + 7 * batch.epoch);
@@ -168,17 +166,16 @@ TEST_P(SimulatedTraining, HasOneResultAndItIsTheCpus) {
 
 INSTANTIATE_TEST_SUITE_P(
     , SimulatedTraining,
-    ::testing::Values(Case{.name = "Plain", .schedules = 12}, Case{.name = "Flips", .flips = true},
+    ::testing::Values(Case{.name = "Plain", .schedules = 12},
                       Case{.name = "Programs", .programs = true, .schedules = 12},
-                      Case{.name = "Cached", .flips = true, .cached = 4},
+                      Case{.name = "Cached", .cached = 4},
                       Case{.name = "CachedPrograms", .programs = true, .cached = kSamples},
                       Case{.name = "Accumulated", .programs = true, .accumulate = 2},
-                      Case{.name = "Frozen", .flips = true, .freezes = true},
+                      Case{.name = "Frozen", .freezes = true},
                       Case{.name = "Marked", .programs = true, .marks = true},
                       Case{.name = "PaddedBf16",
                            .network = {"unet", plain_unet},
                            .dtype = DType::bf16,
-                           .flips = true,
                            .tolerance = 0.2},
                       Case{.name = "EfficientNet",
                            .network = {"efficientnet", small_efficientnet},
