@@ -65,21 +65,10 @@ ImageInfo jpeg_info(const JpegHeader& header, int orientation) {
   return info;
 }
 
-/// The largest of 1, 2, 4 and 8 by which the photo can be divided and still be large enough.
-int jpeg_reduction(const ImageInfo& info, const DecodeOptions& options) {
-  if (options.min_height <= 0 || options.min_width <= 0) return 1;
-  int reduction = 8;
-  while (reduction > 1 && ((info.height + reduction - 1) / reduction < options.min_height ||
-                           (info.width + reduction - 1) / reduction < options.min_width)) {
-    reduction /= 2;
-  }
-  return reduction;
-}
-
 Image decode_whole_jpeg(std::span<const uint8_t> bytes, const ImageInfo& info,
                         std::string_view name, const DecodeOptions& options) {
   std::string oddity;
-  Image image = decode_jpeg(bytes, jpeg_reduction(info, options), name, oddity);
+  Image image = decode_jpeg(bytes, reduction_of(info, options), name, oddity);
   if (oddity.empty()) return image;
   const std::string what = fmt::format("JPEG file has a fault that costs no pixel ({})", oddity);
   if (options.fault == nullptr) {
@@ -109,6 +98,18 @@ Image decode_other(std::span<const uint8_t> bytes, const ImageInfo& info, std::s
 }
 
 }  // namespace
+
+int reduction_of(const ImageInfo& info, const DecodeOptions& options) {
+  if (info.format != ImageFormat::jpeg || options.min_height <= 0 || options.min_width <= 0) {
+    return 1;
+  }
+  int reduction = 8;
+  while (reduction > 1 && ((info.height + reduction - 1) / reduction < options.min_height ||
+                           (info.width + reduction - 1) / reduction < options.min_width)) {
+    reduction /= 2;
+  }
+  return reduction;
+}
 
 void check_limits(int64_t height, int64_t width, std::string_view name, const ImageLimits& limits) {
   if (width <= limits.max_side && height <= limits.max_side &&

@@ -72,6 +72,9 @@ struct DecodeOptions {
   std::string* fault = nullptr;
 };
 
+/// By what decode_rgb divides the sides of such an image, rounding up: 1, 2, 4 or 8.
+int reduction_of(const ImageInfo& info, const DecodeOptions& options);
+
 /// Reads the header of encoded `bytes`; `name` (usually the path) stands in errors.
 /// Throws InputError when the bytes are empty, of another format, damaged, or claim more than
 /// `limits` allow.

@@ -93,18 +93,25 @@ void Pack::read_labels(const PackRecord& record, std::span<uint8_t> out) const {
   require_unchanged();
 }
 
+std::string Pack::name_of(const PackRecord& record) const {
+  return fmt::format("{}, {}", path_.string(), record.image);
+}
+
+ImageInfo Pack::photo_info(const PackRecord& record) const {
+  const int height = static_cast<int>(record.height), width = static_cast<int>(record.width);
+  if (index_.photos == PhotoCoding::raw) return {.height = height, .width = width, .channels = 3};
+  const ImageInfo info = probe_image(bytes(record).first(record.photo_size), name_of(record));
+  if (info.height != height || info.width != width) fail(record, "a photo of another size");
+  return info;
+}
+
 Image Pack::photo(const PackRecord& record, const DecodeOptions& options) const {
   const auto bytes = photo_bytes(record);
-  const int height = static_cast<int>(record.height), width = static_cast<int>(record.width);
-  if (index_.photos == PhotoCoding::raw) {
-    Image image(height, width, 3);
-    std::copy(bytes.begin(), bytes.end(), image.pixels.begin());
-    return image;
-  }
-  const std::string name = fmt::format("{}, {}", path_.string(), record.image);
-  const ImageInfo info = probe_image(bytes, name);
-  if (info.height != height || info.width != width) fail(record, "a photo of another size");
-  return decode_rgb(bytes, name, {}, options);
+  const ImageInfo info = photo_info(record);
+  if (index_.photos != PhotoCoding::raw) return decode_rgb(bytes, name_of(record), {}, options);
+  Image image(info.height, info.width, 3);
+  std::copy(bytes.begin(), bytes.end(), image.pixels.begin());
+  return image;
 }
 
 Image Pack::labels(const PackRecord& record) const {

@@ -34,6 +34,8 @@ class Pack {
 
   /// The photo at its stored size, or, as JPEG, reduced as `options` allow.
   Image photo(const PackRecord& record, const DecodeOptions& options = {}) const;
+  /// What the photo's header claims; of raw bytes, a PNG's.
+  ImageInfo photo_info(const PackRecord& record) const;
   /// The train labels at their stored size, 1 channel.
   Image labels(const PackRecord& record) const;
   /// Both at height x width, as load_sample makes them of files. At the stored size raw bytes are
@@ -43,6 +45,7 @@ class Pack {
 
  private:
   [[noreturn]] void fail(const PackRecord& record, std::string_view what) const;
+  std::string name_of(const PackRecord& record) const;
   void require_unchanged() const;
   std::span<const uint8_t> bytes(const PackRecord& record) const;
   std::span<const uint8_t> photo_bytes(const PackRecord& record) const;

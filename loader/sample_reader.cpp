@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <string>
 #include <utility>
 
@@ -23,10 +24,11 @@ struct SampleFiles {
   Image mask;
   ImageFile photo;
   std::string name;  // of the photo
+  ImageInfo info;
 
   SampleFiles(const Sample& sample, const MaskCoding& masks)
       : mask(read_mask(sample.mask, masks)), photo(sample.image), name(sample.image.string()) {
-    const ImageInfo info = probe_image(photo.bytes(), name);
+    info = probe_image(photo.bytes(), name);
     if (mask.height == info.height && mask.width == info.width) return;
     const bool turned = info.orientation != 1 && mask.height == info.width;
     throw InputError(fmt::format("mask has {} x {} pixels, its photo {} x {}", mask.width,
@@ -82,24 +84,34 @@ StoredSample::StoredSample(const Sample& sample, const MaskCoding& masks, const 
   if (sample.pack) {
     check_label_set(*sample.pack, label_set);
     labels_ = sample.pack->labels(*sample.record);
+    info_ = sample.pack->photo_info(*sample.record);
     return;
   }
   SampleFiles files(sample, masks);
   labels_ = Image(files.mask.height, files.mask.width, 1);
   labels_of(files.mask, sample, label_set, labels_.height, labels_.width, labels_.pixels);
   ids_ = std::move(files.mask);
+  info_ = files.info;
   photo_ = std::make_unique<ImageFile>(std::move(files.photo));
 }
 
-Image StoredSample::photo_at(int height, int width, bool reduced_decoding,
-                             std::string* fault) const {
-  DecodeOptions options;
-  if (reduced_decoding) options = {height, width};
-  options.fault = fault;
-  Image photo = photo_ ? decode_rgb(photo_->bytes(), sample_.image.string(), {}, options)
-                       : sample_.pack->photo(*sample_.record, options);
-  if (photo.height == height && photo.width == width) return photo;
-  return resize_bilinear(photo, height, width);
+std::vector<Image> StoredSample::photos_at(std::span<const ImageSize> sizes,
+                                           std::string* fault) const {
+  std::map<int, Image> decoded;  // by reduction
+  std::vector<Image> photos;
+  photos.reserve(sizes.size());
+  for (const auto& [height, width] : sizes) {
+    const DecodeOptions options{height, width, fault};
+    const auto [found, is_new] = decoded.try_emplace(reduction_of(info_, options));
+    Image& photo = found->second;
+    if (is_new) {
+      photo = photo_ ? decode_rgb(photo_->bytes(), sample_.image.string(), {}, options)
+                     : sample_.pack->photo(*sample_.record, options);
+    }
+    const bool same = photo.height == height && photo.width == width;
+    photos.push_back(same ? photo : resize_bilinear(photo, height, width));
+  }
+  return photos;
 }
 
 }  // namespace macadam

@@ -5,8 +5,10 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "image/image.h"
+#include "loader/augment/parameters.h"
 #include "loader/dataset.h"
 #include "loader/label_set.h"
 
@@ -43,13 +45,15 @@ class StoredSample {
   const Image& labels() const { return labels_; }
   /// The ids that the mask file holds. Empty (height 0) for a pack, which keeps train labels alone.
   const Image& ids() const { return ids_; }
-  /// The photo as load_sample makes it; at labels()' size it is the photo itself.
-  Image photo_at(int height, int width, bool reduced_decoding = true,
-                 std::string* fault = nullptr) const;
+  /// The photo at each of the sizes as load_sample makes it with reduced decoding; at labels()'
+  /// size it is the photo itself. It is decoded once, but a JPEG once for each reduction.
+  std::vector<Image> photos_at(std::span<const ImageSize> sizes,
+                               std::string* fault = nullptr) const;
 
  private:
   const Sample& sample_;
   Image labels_, ids_;
+  ImageInfo info_;                    // of the photo
   std::unique_ptr<ImageFile> photo_;  // null for a pack
 };
 

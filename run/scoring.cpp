@@ -52,10 +52,11 @@ std::vector<Graph> graphs_of(const LoadedModel& model, const PhotoScoring& scori
 /// What the predictor is shown of a photo: it at every scale. `fault`: as in DecodeOptions.
 std::vector<Image> views_of(const StoredSample& sample, const std::vector<Graph>& graphs,
                             const PhotoScoring& scoring, std::string* fault) {
-  std::vector<Image> views;
   if (scoring.tile) {
+    std::vector<Image> views;
     const Image& labels = sample.labels();
-    const Image photo = sample.photo_at(labels.height, labels.width, true, fault);
+    const ImageSize whole{labels.height, labels.width};
+    const Image photo = std::move(sample.photos_at({&whole, 1}, fault).front());
     for (const double scale : scoring.scales) {
       views.push_back(scale == 1 ? photo
                                  : resize_bilinear(photo, scaled(scale, photo.height),
@@ -63,11 +64,12 @@ std::vector<Image> views_of(const StoredSample& sample, const std::vector<Graph>
     }
     return views;
   }
+  std::vector<ImageSize> sizes;
   for (const Graph& graph : graphs) {
     const Shape& size = graph.shape(graph.output());
-    views.push_back(sample.photo_at(size.h, size.w, true, fault));
+    sizes.push_back({size.h, size.w});
   }
-  return views;
+  return sample.photos_at(sizes, fault);
 }
 
 void count(std::span<const uint8_t> labels, std::span<const uint8_t> predictions,
