@@ -502,9 +502,9 @@ TEST(Config, KeysWithoutEffectAreRefused) {
   expect_complaint("loss = \"ce\"\ndice_smooth = 1", {"'dice_smooth' has no effect"});
   expect_complaint("focal_gamma = 1", {"'focal_gamma' has no effect", "focal in the loss"});
   expect_complaint("loss = \"jaccard\"\nclass_weights = [1, 2]",
-                   {"'class_weights' has no effect", "ce or focal in the loss"});
+                   {"'class_weights' has no effect", "ce or focal", " in the loss"});
   expect_complaint("loss = \"focal\"\ndice_absent = \"zero\"",
-                   {"'dice_absent' has no effect", "dice or jaccard or tversky in the loss"});
+                   {"'dice_absent' has no effect", "dice or jaccard", " in the loss"});
   expect_complaint("loss = \"dice\"\nlabel_smoothing = 0.1", {"'label_smoothing'"});
   expect_complaint("schedule = \"constant\"\nmin_lr = 0.0001", {"'min_lr' has no effect"});
   expect_override_complaint("momentum=0.8", {"'momentum' has no effect", "'momentum=0.8'"});
@@ -603,12 +603,15 @@ TEST(LossExpression, MistakesAreNamed) {
         "ce + ce", "hinge", "ce - dice", "1e999*ce", "ce + focal + dice + jaccard + tversky"}) {
     EXPECT_THROW(parse_loss(wrong, "first.toml:3"), InputError) << wrong;
   }
+  std::string names;
+  for (const LossTermInfo& info : loss_term_infos()) {
+    names += std::string(names.empty() ? "" : ", ") + info.name;
+  }
   try {
     parse_loss("ce + dise", "first.toml:3");
     FAIL() << "accepted";
   } catch (const InputError& error) {
-    EXPECT_STREQ(error.what(),
-                 "unknown loss 'dise': first.toml:3: did you mean 'dice'? "
-                 "(valid: ce, focal, dice, jaccard, tversky)");
+    EXPECT_EQ(error.what(),
+              "unknown loss 'dise': first.toml:3: did you mean 'dice'? (valid: " + names + ")");
   }
 }
