@@ -110,9 +110,9 @@ Graph build_network(const NetworkSpec& spec, Shape input) {
           known.empty() ? "it takes none" : fmt::format("did you mean '{}'?", nearest(key, known)));
     }
   }
-  if (input.h > max_model_extent || input.w > max_model_extent) {
+  if (input.h > kMaxModelExtent || input.w > kMaxModelExtent) {
     throw InputError(fmt::format("images of {}x{} (height x width)", input.h, input.w), "size",
-                     fmt::format("use at most {} pixels a side", max_model_extent));
+                     fmt::format("use at most {} pixels a side", kMaxModelExtent));
   }
   const int m = entry.size_multiple, least = std::max(m, entry.minimum_size);
   if (input.h < least || input.w < least || input.h % m != 0 || input.w % m != 0) {

@@ -16,10 +16,10 @@ namespace macadam {
 
 namespace {
 
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 double ratio(uint64_t part, uint64_t whole) {
-  return whole == 0 ? nan : static_cast<double>(part) / static_cast<double>(whole);
+  return whole == 0 ? kNan : static_cast<double>(part) / static_cast<double>(whole);
 }
 
 double mean(std::span<const ClassMetrics> classes, double ClassMetrics::*value, AbsentRule absent) {
@@ -35,7 +35,7 @@ double mean(std::span<const ClassMetrics> classes, double ClassMetrics::*value, 
     }
     ++count;
   }
-  return count == 0 ? nan : sum / count;
+  return count == 0 ? kNan : sum / count;
 }
 
 std::vector<std::string> printable_names(std::span<const std::string> names) {
@@ -159,11 +159,11 @@ std::string confusion_table(const ConfusionMatrix& matrix,
                             std::span<const std::string> class_names) {
   require(class_names.size() == static_cast<size_t>(matrix.classes()), "one name a class");
   const std::vector<std::string> names = printable_names(class_names);
-  constexpr size_t cell = 7;  // "100.00" and a space
+  constexpr size_t kCell = 7;  // "100.00" and a space
   const size_t width = widest(names, std::string_view("label \\ %").size());
   std::string table = pad_right("label \\ %", width);
   for (const std::string& name : names) {
-    table += "  " + pad_left(name, std::max(cell, text_width(name)));
+    table += "  " + pad_left(name, std::max(kCell, text_width(name)));
   }
   for (int label = 0; label < matrix.classes(); ++label) {
     table += "\n" + pad_right(names[static_cast<size_t>(label)], width);
@@ -172,7 +172,7 @@ std::string confusion_table(const ConfusionMatrix& matrix,
     for (int p = 0; p < matrix.classes(); ++p) {
       const double share = ratio(matrix.at(label, p), row);
       const std::string text = std::isnan(share) ? "-" : fmt::format("{:.2f}", 100 * share);
-      table += "  " + pad_left(text, std::max(cell, text_width(names[static_cast<size_t>(p)])));
+      table += "  " + pad_left(text, std::max(kCell, text_width(names[static_cast<size_t>(p)])));
     }
   }
   return table + "\n";

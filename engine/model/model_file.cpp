@@ -14,12 +14,12 @@ namespace macadam {
 
 namespace {
 
-constexpr const char* info_key = "macadam";
-constexpr std::string_view optimizer_prefix = "optimizer.";
-constexpr size_t names_shown = 3;
+constexpr const char* kInfoKey = "macadam";
+constexpr std::string_view kOptimizerPrefix = "optimizer.";
+constexpr size_t kNamesShown = 3;
 
 Model model_of(const SafetensorsContent& content, std::string_view file, ModelPart part) {
-  const auto description = content.metadata.find(info_key);
+  const auto description = content.metadata.find(kInfoKey);
   if (description == content.metadata.end()) {
     throw InputError("the file holds weights but not a Macadam model", file,
                      "turn it into one with macadam convert");
@@ -27,7 +27,7 @@ Model model_of(const SafetensorsContent& content, std::string_view file, ModelPa
   Model model;
   model.info = parse_model_info(description->second, file);
   for (const auto& [name, stored] : content.tensors) {
-    const bool of_optimizer = name.starts_with(optimizer_prefix);
+    const bool of_optimizer = name.starts_with(kOptimizerPrefix);
     if (of_optimizer && part == ModelPart::parameters) continue;
     ModelTensor tensor{stored.shape, to_floats(stored, file, name)};
     if (!std::ranges::all_of(tensor.values, [](float v) { return std::isfinite(v); })) {
@@ -35,7 +35,7 @@ Model model_of(const SafetensorsContent& content, std::string_view file, ModelPa
                        "use an earlier model, or train again with a lower lr");
     }
     if (of_optimizer) {
-      model.optimizer.emplace(name.substr(optimizer_prefix.size()), std::move(tensor));
+      model.optimizer.emplace(name.substr(kOptimizerPrefix.size()), std::move(tensor));
     } else {
       model.parameters.emplace(name, std::move(tensor));
     }
@@ -48,9 +48,9 @@ void describe(std::vector<std::string>& lines, std::string_view what, const std:
               Describe&& one) {
   if (items.empty()) return;
   std::vector<std::string> shown;
-  for (size_t i = 0; i < std::min(items.size(), names_shown); ++i) shown.push_back(one(items[i]));
+  for (size_t i = 0; i < std::min(items.size(), kNamesShown); ++i) shown.push_back(one(items[i]));
   std::string line = fmt::format("{} {}", what, joined(shown));
-  if (items.size() > names_shown) line += fmt::format(" and {} more", items.size() - names_shown);
+  if (items.size() > kNamesShown) line += fmt::format(" and {} more", items.size() - kNamesShown);
   lines.push_back(std::move(line));
 }
 
@@ -93,12 +93,12 @@ void save_model(const std::filesystem::path& path, const ModelInfo& info,
                    StoredTensor{StoredType::f32, tensor.shape, std::as_bytes(tensor.values)});
   };
   for (const auto& [name, tensor] : parameters) {
-    require(!name.starts_with(optimizer_prefix), "no parameter is called optimizer.*");
+    require(!name.starts_with(kOptimizerPrefix), "no parameter is called optimizer.*");
     add(name, tensor);
   }
-  for (const auto& [name, tensor] : optimizer) add(std::string(optimizer_prefix) + name, tensor);
+  for (const auto& [name, tensor] : optimizer) add(std::string(kOptimizerPrefix) + name, tensor);
   // "format": PyTorch's tools ask for it.
-  write_safetensors(path, stored, {{"format", "pt"}, {info_key, to_json(info)}});
+  write_safetensors(path, stored, {{"format", "pt"}, {kInfoKey, to_json(info)}});
 }
 
 std::string ParameterDifference::text() const {

@@ -13,6 +13,7 @@
 #include "base/json_text.h"
 #include "base/rgb.h"
 #include "base/text.h"
+#include "kernels/classes.h"
 
 namespace macadam {
 
@@ -20,19 +21,18 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr size_t max_json_bytes = 1 << 20;
-constexpr int max_json_depth = 4;
-constexpr int max_classes = 255;  // a mask is 8 bits a pixel and 255 means ignore
+constexpr size_t kMaxJsonBytes = 1 << 20;
+constexpr int kMaxJsonDepth = 4;
 
 /// Parses JSON without duplicate keys or deep nesting.
 Json strict_json(std::string_view text, std::string_view file) {
   const auto fail = [&](std::string_view what) {
     throw InputError(what, file, "save the model again");
   };
-  if (text.size() > max_json_bytes) fail("the description of the model is too long");
+  if (text.size() > kMaxJsonBytes) fail("the description of the model is too long");
   std::vector<std::set<std::string>> keys;
   const auto check = [&](int depth, Json::parse_event_t event, Json& parsed) {
-    if (depth > max_json_depth) fail("the description of the model is nested too deeply");
+    if (depth > kMaxJsonDepth) fail("the description of the model is nested too deeply");
     if (event == Json::parse_event_t::object_start) {
       keys.emplace_back();
     } else if (event == Json::parse_event_t::object_end) {
@@ -199,7 +199,7 @@ class Fields {
 }  // namespace
 
 std::string to_json(const ModelInfo& info) {
-  const Json json = {{"format_version", model_format_version},
+  const Json json = {{"format_version", kModelFormatVersion},
                      {"macadam_version", info.macadam_version},
                      {"network", info.network},
                      {"network_options", info.network_options},
@@ -227,11 +227,11 @@ std::string to_json(const ModelInfo& info) {
 ModelInfo parse_model_info(std::string_view json, std::string_view file) {
   const Json root = strict_json(json, file);
   const Fields fields(root, file);
-  constexpr int64_t any = std::numeric_limits<int64_t>::max();
-  const int64_t version = fields.integer("format_version", 1, any);
-  if (version > model_format_version) {
+  constexpr int64_t kAny = std::numeric_limits<int64_t>::max();
+  const int64_t version = fields.integer("format_version", 1, kAny);
+  if (version > kModelFormatVersion) {
     throw InputError(fmt::format("the model has format version {}, this program reads up to {}",
-                                 version, model_format_version),
+                                 version, kModelFormatVersion),
                      file, "update macadam");
   }
   ModelInfo info;
@@ -243,8 +243,8 @@ ModelInfo parse_model_info(std::string_view json, std::string_view file) {
   info.inverse_ids = fields.bytes("inverse_ids");
   info.label_set = fields.text("label_set");
   info.void_is_class = fields.boolean("void_is_class");
-  info.height = static_cast<int>(fields.integer("height", 1, max_model_extent));
-  info.width = static_cast<int>(fields.integer("width", 1, max_model_extent));
+  info.height = static_cast<int>(fields.integer("height", 1, kMaxModelExtent));
+  info.width = static_cast<int>(fields.integer("width", 1, kMaxModelExtent));
   info.normalization.mean = fields.triple("mean", std::numeric_limits<float>::lowest());
   info.normalization.std = fields.triple("std", 0);
   if (version >= 2) {  // before, every network read R, G, B from 0 to 1
@@ -253,13 +253,14 @@ ModelInfo parse_model_info(std::string_view json, std::string_view file) {
   }
   info.precision = fields.text("precision");
   info.seed = fields.unsigned_integer("seed");
-  info.epoch = fields.integer("epoch", 0, any);
-  info.step = fields.integer("step", 0, any);
+  info.epoch = fields.integer("epoch", 0, kAny);
+  info.step = fields.integer("step", 0, kAny);
   info.metrics = fields.numbers("metrics");
   info.progress = fields.numbers("progress");
 
   const size_t classes = info.class_names.size();
-  if (classes == 0 || classes > max_classes) fields.fail("class_names", "1 to 255 names");
+  if (classes == 0 || classes > kMaxClasses)
+    fields.fail("class_names", fmt::format("1 to {} names", kMaxClasses));
   if (info.palette.size() != classes) fields.fail("palette", "one colour a class");
   if (info.inverse_ids.size() != classes) fields.fail("inverse_ids", "one id a class");
   return info;

@@ -19,10 +19,10 @@ using NetworkOptions = std::map<std::string, std::string>;
 
 /// The layout of the JSON object that this program writes; it reads all up to it.
 /// 2: "range" and "bgr", which version 1 did not say: 1 and false.
-constexpr int model_format_version = 2;
+constexpr int kModelFormatVersion = 2;
 
 /// The highest and widest image that networks take: resizing is exact up to it.
-constexpr int max_model_extent = 32767;
+constexpr int kMaxModelExtent = 32767;
 
 struct ModelInfo {
   std::string macadam_version;  // of the program that wrote the file

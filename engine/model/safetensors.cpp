@@ -21,12 +21,12 @@ static_assert(std::endian::native == std::endian::little, "the format is little-
 
 namespace {
 
-constexpr size_t length_bytes = 8;
-constexpr uint64_t max_header_bytes = 100'000'000;
-constexpr size_t max_rank = 16;
-constexpr size_t data_alignment = 64;
-constexpr std::string_view metadata_key = "__metadata__";
-constexpr std::string_view damaged = "copy or download the file again";
+constexpr size_t kLengthBytes = 8;
+constexpr uint64_t kMaxHeaderBytes = 100'000'000;
+constexpr size_t kMaxRank = 16;
+constexpr size_t kDataAlignment = 64;
+constexpr std::string_view kMetadataKey = "__metadata__";
+constexpr std::string_view kDamaged = "copy or download the file again";
 
 struct TypeRow {
   StoredType type;
@@ -34,7 +34,7 @@ struct TypeRow {
   size_t size;
 };
 
-constexpr std::array<TypeRow, 15> type_rows{{{StoredType::boolean, "BOOL", 1},
+constexpr std::array<TypeRow, 15> kTypeRows{{{StoredType::boolean, "BOOL", 1},
                                              {StoredType::u8, "U8", 1},
                                              {StoredType::i8, "I8", 1},
                                              {StoredType::f8_e4m3, "F8_E4M3", 1},
@@ -50,11 +50,11 @@ constexpr std::array<TypeRow, 15> type_rows{{{StoredType::boolean, "BOOL", 1},
                                              {StoredType::i64, "I64", 8},
                                              {StoredType::f64, "F64", 8}}};
 
-const TypeRow& row_of(StoredType type) { return type_rows.at(static_cast<size_t>(type)); }
+const TypeRow& row_of(StoredType type) { return kTypeRows.at(static_cast<size_t>(type)); }
 
 std::optional<StoredType> type_named(std::string_view name) {
-  const auto row = std::ranges::find(type_rows, name, &TypeRow::name);
-  if (row == type_rows.end()) return std::nullopt;
+  const auto row = std::ranges::find(kTypeRows, name, &TypeRow::name);
+  if (row == kTypeRows.end()) return std::nullopt;
   return row->type;
 }
 
@@ -84,7 +84,7 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
   bool key(string_t& name) override {
     if (place_ == Place::root) {
       name_ = name;
-      if (name == metadata_key ? std::exchange(has_metadata_, true) : entries.contains(name)) {
+      if (name == kMetadataKey ? std::exchange(has_metadata_, true) : entries.contains(name)) {
         fail("a name occurs twice in the header");
       }
     } else if (place_ == Place::metadata) {
@@ -100,7 +100,7 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
     if (place_ == Place::file) {
       place_ = Place::root;
     } else if (place_ == Place::root) {
-      place_ = name_ == metadata_key ? Place::metadata : Place::tensor;
+      place_ = name_ == kMetadataKey ? Place::metadata : Place::tensor;
       if (place_ == Place::tensor) entry_ = &entries[name_];
     } else {
       unexpected();
@@ -134,7 +134,7 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
 
   bool number_unsigned(number_unsigned_t value) override {
     if (place_ != Place::numbers) unexpected();
-    if (numbers_->size() == max_rank) fail(fmt::format("{} has too many numbers", key_));
+    if (numbers_->size() == kMaxRank) fail(fmt::format("{} has too many numbers", key_));
     numbers_->push_back(value);
     return true;
   }
@@ -160,8 +160,8 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
 
   bool parse_error(std::size_t position, const std::string&,
                    const nlohmann::detail::exception&) override {
-    throw InputError(fmt::format("the header is not JSON (byte {})", length_bytes + position),
-                     file_, damaged);
+    throw InputError(fmt::format("the header is not JSON (byte {})", kLengthBytes + position),
+                     file_, kDamaged);
   }
 
  private:
@@ -169,7 +169,7 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
 
   [[noreturn]] void fail(std::string_view what) const {
     throw InputError(what, name_.empty() ? file_ : fmt::format("{}: {}", file_, quote(name_)),
-                     damaged);
+                     kDamaged);
   }
   bool unexpected() const { fail("the header holds a value that the format does not know"); }
 
@@ -190,24 +190,24 @@ StoredTensor checked_tensor(const Entry& entry, std::span<const std::byte> data,
   for (const uint64_t extent : *entry.shape) {
     if (size) size = product(*size, extent);
     if (!size || !std::in_range<int64_t>(extent)) {
-      throw InputError("the shape is too large for any file", where, damaged);
+      throw InputError("the shape is too large for any file", where, kDamaged);
     }
     tensor.shape.push_back(static_cast<int64_t>(extent));
   }
   if (entry.offsets->size() != 2) {
-    throw InputError("data_offsets is not a pair", where, damaged);
+    throw InputError("data_offsets is not a pair", where, kDamaged);
   }
   const uint64_t begin = entry.offsets->at(0), end = entry.offsets->at(1);
   if (begin > end || end > data.size()) {
     throw InputError(
         fmt::format("the data of a tensor lies outside the file (bytes {} to {} of {})", begin, end,
                     data.size()),
-        where, damaged);
+        where, kDamaged);
   }
   if (end - begin != static_cast<uint64_t>(*size)) {
     throw InputError(fmt::format("a tensor of type {} and shape {} needs {} bytes, not {}",
                                  name_of(tensor.type), text_of(tensor.shape), *size, end - begin),
-                     where, damaged);
+                     where, kDamaged);
   }
   tensor.data = data.subspan(begin, end - begin);
   return tensor;
@@ -227,13 +227,14 @@ void check_contiguous(const std::map<std::string, StoredTensor>& tensors,
     if (place.data() != next) {
       throw InputError(
           place.data() < next ? "tensors overlap" : "a hole before the data of a tensor",
-          fmt::format("{}: {}", file, quote(*name)), damaged);
+          fmt::format("{}: {}", file, quote(*name)), kDamaged);
     }
     next = place.data() + place.size();
   }
   const auto unused = data.data() + data.size() - next;
   if (unused != 0) {
-    throw InputError(fmt::format("{} bytes at the end belong to no tensor", unused), file, damaged);
+    throw InputError(fmt::format("{} bytes at the end belong to no tensor", unused), file,
+                     kDamaged);
   }
 }
 
@@ -272,23 +273,22 @@ std::string text_of(const TensorShape& shape) {
 }
 
 SafetensorsContent parse_safetensors(std::span<const std::byte> bytes, std::string_view file) {
-  const auto fail = [&](std::string_view what) { throw InputError(what, file, damaged); };
+  const auto fail = [&](std::string_view what) { throw InputError(what, file, kDamaged); };
   const auto foreign = [&] {
     refuse_git_lfs_pointer(bytes, file);
     throw InputError("not a safetensors file", file, "name a .safetensors file");
   };
-  if (bytes.size() < length_bytes + 2) foreign();
+  if (bytes.size() < kLengthBytes + 2) foreign();
   uint64_t header_bytes = 0;
-  std::memcpy(&header_bytes, bytes.data(), length_bytes);
-  const auto header_begin = reinterpret_cast<const char*>(bytes.data() + length_bytes);
+  std::memcpy(&header_bytes, bytes.data(), kLengthBytes);
+  const auto header_begin = reinterpret_cast<const char*>(bytes.data() + kLengthBytes);
   if (*header_begin != '{') foreign();
-  if (header_bytes > max_header_bytes) {
-    fail(
-        fmt::format("a header of {} bytes (the format allows {})", header_bytes, max_header_bytes));
+  if (header_bytes > kMaxHeaderBytes) {
+    fail(fmt::format("a header of {} bytes (the format allows {})", header_bytes, kMaxHeaderBytes));
   }
-  if (header_bytes > bytes.size() - length_bytes) {
+  if (header_bytes > bytes.size() - kLengthBytes) {
     fail(fmt::format("the file ends inside its header ({} of {} bytes are there)",
-                     bytes.size() - length_bytes, header_bytes));
+                     bytes.size() - kLengthBytes, header_bytes));
   }
   const std::string_view header(header_begin, header_bytes);
   // The JSON library takes a zero byte for the end of the text.
@@ -296,7 +296,7 @@ SafetensorsContent parse_safetensors(std::span<const std::byte> bytes, std::stri
 
   HeaderReader reader(file);
   nlohmann::json::sax_parse(header, &reader);
-  const auto data = bytes.subspan(length_bytes + header_bytes);
+  const auto data = bytes.subspan(kLengthBytes + header_bytes);
   SafetensorsContent content;
   content.metadata = std::move(reader.metadata);
   for (const auto& [name, entry] : reader.entries) {
@@ -316,8 +316,8 @@ void write_safetensors(const std::filesystem::path& path,
   // Wide elements first: then every tensor begins at a multiple of its element without padding.
   std::vector<std::pair<const std::string*, const StoredTensor*>> order;
   for (const auto& [name, tensor] : tensors) {
-    require(name != metadata_key, "a tensor is not named __metadata__");
-    require(tensor.shape.size() <= max_rank, "a stored tensor has at most 16 dimensions");
+    require(name != kMetadataKey, "a tensor is not named __metadata__");
+    require(tensor.shape.size() <= kMaxRank, "a stored tensor has at most 16 dimensions");
     require(
         static_cast<size_t>(elements(tensor.shape)) * size_of(tensor.type) == tensor.data.size(),
         "the data of a tensor matches its shape");
@@ -327,7 +327,7 @@ void write_safetensors(const std::filesystem::path& path,
                            [](const auto& item) { return size_of(item.second->type); });
 
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
-  if (!metadata.empty()) header[std::string(metadata_key)] = metadata;
+  if (!metadata.empty()) header[std::string(kMetadataKey)] = metadata;
   uint64_t offset = 0;
   std::vector<std::span<const std::byte>> parts(2);
   for (const auto& [name, tensor] : order) {
@@ -341,9 +341,9 @@ void write_safetensors(const std::filesystem::path& path,
   }
   std::string text = exact_json_text(header, "a name or a text of the model is not UTF-8",
                                      path.string(), "rename the classes or the run");
-  const size_t used = length_bytes + text.size();
-  text.append((data_alignment - used % data_alignment) % data_alignment, ' ');
-  require(text.size() <= max_header_bytes, "a header has at most 100 MB");
+  const size_t used = kLengthBytes + text.size();
+  text.append((kDataAlignment - used % kDataAlignment) % kDataAlignment, ' ');
+  require(text.size() <= kMaxHeaderBytes, "a header has at most 100 MB");
   const uint64_t header_bytes = text.size();
   parts[0] = std::as_bytes(std::span(&header_bytes, 1));
   parts[1] = std::as_bytes(std::span(text));

@@ -155,12 +155,12 @@ std::vector<EpochRecord> read_results(const std::filesystem::path& file) {
 RunLog::RunLog(const std::filesystem::path& folder, int64_t epoch, int64_t step)
     : log_path_(folder / "log.jsonl"), results_path_(folder / "results.csv") {
   // Lines that a crash or a full disk left in pieces go as well.
-  constexpr int64_t never = std::numeric_limits<int64_t>::max();
+  constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
   filter_lines(log_path_, [&](const std::string& line) {
     const auto entry = nlohmann::json::parse(line, nullptr, false);
     if (!entry.is_object() || !entry.contains("event")) return false;
-    if (entry["event"] == "step") return integer_in(entry, "step", never) < step;
-    return integer_in(entry, "epoch", never) <= epoch;
+    if (entry["event"] == "step") return integer_in(entry, "step", kNever) < step;
+    return integer_in(entry, "epoch", kNever) <= epoch;
   });
   filter_lines(results_path_, [&](const std::string& line) {
     if (epoch > 0 && columns_.empty() && line.starts_with("epoch,")) {

@@ -188,6 +188,14 @@ TEST_F(Labels, ASplitWithoutLabelsOrWithOneRareMask) {
   expect_input_error(train("one"), {"road", "the only class"});
 }
 
+TEST_F(Labels, MoreClassesThanALossHoldsAreRefused) {
+  std::string toml;
+  for (int i = 0; i < 65; ++i) toml += "[[classes]]\nname = \"class " + std::to_string(i) + "\"\n";
+  put_plain("many", toml, halves(0, 64));
+  expect_input_error(train("many"), {"65 classes", "unet_mini", "2 to 64 classes"});
+  EXPECT_FALSE(fs::exists(folder() / "runs/x"));
+}
+
 TEST_F(Labels, EvalSaysThatASplitShowsOneClassOrNone) {
   const auto warning_of = [](const ProgramResult& result) {
     std::string found;

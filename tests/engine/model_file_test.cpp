@@ -131,7 +131,7 @@ TEST(ModelInfo, ValuesAreBounded) {
 }
 
 TEST(ModelInfo, NewerFormatAsksForAnUpdate) {
-  const std::string message = info_complaint(with("format_version", model_format_version + 1));
+  const std::string message = info_complaint(with("format_version", kModelFormatVersion + 1));
   EXPECT_NE(message.find("update macadam"), std::string::npos) << message;
 }
 
