@@ -21,10 +21,19 @@ install_missing() {
       "${missing[@]}" >/dev/null
 }
 
+# Boost 1.81 or later: Debian 12 has it beside its default, 1.74.
+boost_package() {
+  if grep -qx 'VERSION_ID="12"' /etc/os-release && grep -qx 'ID=debian' /etc/os-release; then
+    echo libboost1.81-dev
+  else
+    echo libboost-dev
+  fi
+}
+
 install_packages() {
   local wanted=(g++ cmake ninja-build ccache libfmt-dev libcli11-dev libtomlplusplus-dev
     nlohmann-json3-dev libstb-dev libjpeg-dev libdeflate-dev libdnnl-dev libhdf5-dev libonnx-dev
-    libprotobuf-dev)
+    libprotobuf-dev "$(boost_package)")
   if [[ $1 == test ]]; then
     wanted+=(libgtest-dev libbenchmark-dev libpng-dev python3 clang libomp-dev libclang-rt-dev
       clang-format clang-tidy)

@@ -2,6 +2,7 @@
 
 #include <libdeflate.h>
 
+#include <algorithm>
 #include <memory>
 #include <new>
 
@@ -38,6 +39,32 @@ InflateResult inflate_zlib(std::span<const uint8_t> stream, std::span<uint8_t> o
     case LIBDEFLATE_BAD_DATA: break;
   }
   return InflateResult::damaged;
+}
+
+InflateResult unpack(std::span<const uint8_t> stream, PackedFormat format, size_t limit,
+                     std::string& out) {
+  const std::unique_ptr<libdeflate_decompressor, decltype(&libdeflate_free_decompressor)> inflater(
+      libdeflate_alloc_decompressor(), &libdeflate_free_decompressor);
+  if (!inflater) throw std::bad_alloc();
+  const auto inflate = format == PackedFormat::gzip ? &libdeflate_gzip_decompress_ex
+                                                    : &libdeflate_zlib_decompress_ex;
+  constexpr size_t kGuess = 4;  // times as large as packed
+  for (size_t room = std::min(limit, kGuess * stream.size() + 1);;
+       room = std::min(limit, 2 * room)) {
+    out.clear();  // nothing to copy when it grows
+    out.resize(room);
+    size_t read = 0, written = 0;
+    switch (
+        inflate(inflater.get(), stream.data(), stream.size(), out.data(), room, &read, &written)) {
+      case LIBDEFLATE_SUCCESS:
+        out.resize(written);
+        return read == stream.size() ? InflateResult::exact : InflateResult::damaged;
+      case LIBDEFLATE_INSUFFICIENT_SPACE:
+        if (room == limit) return InflateResult::too_long;
+        break;
+      default: return InflateResult::damaged;
+    }
+  }
 }
 
 }  // namespace macadam

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 
 namespace macadam {
 
@@ -26,5 +27,12 @@ size_t deflate_zlib(std::span<const uint8_t> bytes, int level, std::span<uint8_t
 
 /// Inflates a zlib stream into `out`, and no further. Bytes behind the stream are passed over.
 InflateResult inflate_zlib(std::span<const uint8_t> stream, std::span<uint8_t> out);
+
+enum class PackedFormat : uint8_t { zlib, gzip };
+
+/// Inflates a whole stream of unknown length to `out`; at most `limit` bytes, else too_long, and
+/// then no more than twice that is ever held. Bytes behind the stream are `damaged`.
+InflateResult unpack(std::span<const uint8_t> stream, PackedFormat format, size_t limit,
+                     std::string& out);
 
 }  // namespace macadam

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/files.h"
+#include "base/rgb.h"
 
 namespace macadam {
 
@@ -123,6 +124,10 @@ class ImageFile {
 /// A PNG of 1 (grey), 3 (RGB) or 4 (RGBA) channels; the same bytes for the same pixels. Requires a
 /// non-empty image of less than 2 GiB.
 std::vector<uint8_t> encode_png(const Image& image);
+
+/// The same of 1 channel of indices into a palette of 1 to 256 colors. Requires that it has them
+/// all.
+std::vector<uint8_t> encode_png(const Image& indices, std::span<const Rgb> palette);
 
 /// Writes `image` as a PNG, completely or not at all (base/files.h).
 void write_png(const std::filesystem::path& path, const Image& image);

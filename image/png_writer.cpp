@@ -47,11 +47,9 @@ int level_for(uint64_t magnitudes, size_t bytes) {
   return magnitudes < bytes / 2 ? kThorough : kFast;
 }
 
-}  // namespace
-
-std::vector<uint8_t> encode_png(const Image& image) {
+/// A PNG of that color type; the palette is empty but for PngColor::palette.
+std::vector<uint8_t> encode(const Image& image, PngColor color, std::span<const Rgb> palette) {
   require(image.height > 0 && image.width > 0, "the image is not empty");
-  const PngColor color = color_of(image.channels);
   const auto rows = static_cast<size_t>(image.height);
   const size_t row_bytes = static_cast<size_t>(image.width) * static_cast<size_t>(image.channels);
   std::vector<uint8_t> filtered(rows * (row_bytes + 1));
@@ -60,7 +58,9 @@ std::vector<uint8_t> encode_png(const Image& image) {
   constexpr size_t kFrame = kLength + kType + kChecksum;
   const size_t bound = deflate_bound(filtered.size());
   require(bound < size_t{1} << 31, "the pixels fit into a chunk");
-  std::vector<uint8_t> file(kPngSignature.size() + 3 * kFrame + kHeaderData + bound);
+  const size_t palette_bytes = 3 * palette.size();
+  std::vector<uint8_t> file(kPngSignature.size() + 4 * kFrame + kHeaderData + palette_bytes +
+                            bound);
   uint8_t* chunk = std::copy(kPngSignature.begin(), kPngSignature.end(), file.data());
   uint8_t* const header = chunk + kLength + kType;
   store(static_cast<uint32_t>(image.width), header);
@@ -68,12 +68,31 @@ std::vector<uint8_t> encode_png(const Image& image) {
   header[8] = 8;  // bits a sample; what follows the colour is 0: deflate, filters, not interlaced
   header[9] = static_cast<uint8_t>(color);
   chunk = finish_chunk(chunk, "IHDR", kHeaderData);
+  if (!palette.empty()) {
+    uint8_t* entry = chunk + kLength + kType;
+    for (const Rgb& rgb : palette) entry = std::ranges::copy(rgb, entry).out;
+    chunk = finish_chunk(chunk, "PLTE", palette_bytes);
+  }
   const size_t size = deflate_zlib(filtered, level_for(magnitudes, filtered.size()),
                                    {chunk + kLength + kType, bound});
   chunk = finish_chunk(chunk, "IDAT", size);
   chunk = finish_chunk(chunk, "IEND", 0);
   file.resize(static_cast<size_t>(chunk - file.data()));
   return file;
+}
+
+}  // namespace
+
+std::vector<uint8_t> encode_png(const Image& image) {
+  return encode(image, color_of(image.channels), {});
+}
+
+std::vector<uint8_t> encode_png(const Image& indices, std::span<const Rgb> palette) {
+  require(indices.channels == 1, "indices have 1 channel");
+  require(!palette.empty() && palette.size() <= 256, "a palette has 1 to 256 colors");
+  require(std::ranges::all_of(indices.pixels, [&](uint8_t i) { return i < palette.size(); }),
+          "the palette has the color of each index");
+  return encode(indices, PngColor::palette, palette);
 }
 
 }  // namespace macadam

@@ -1,10 +1,16 @@
 #include "engine/infer/predictor.h"
 
 #include <algorithm>
+#include <array>
+#include <functional>
+#include <set>
 
 namespace macadam {
 
 namespace {
+
+/// A graph for several images has at most so many.
+constexpr size_t kMostTogether = 64;
 
 /// The windows of one axis of a photo: they begin every half window, the last one flush with the
 /// end.
@@ -51,11 +57,13 @@ Predictor::Predictor(std::span<const Graph> graphs, Parameters& parameters, Stre
       classifiers_.push_back(std::move(made));
       continue;
     }
-    require(first != nullptr && several_ == nullptr, "one graph for several images, not the first");
+    require(first != nullptr, "the first graph is for one image");
+    require(made->shape().n <= static_cast<int>(kMostTogether), "at most 64 images at once");
     const Shape &one = classifiers_.front()->shape(), &many = made->shape();
-    require(one.h == many.h && one.w == many.w, "several windows are of the first graph's size");
-    several_ = std::move(made);
+    require(one.h == many.h && one.w == many.w, "several images are of the first graph's size");
+    several_.push_back(std::move(made));
   }
+  std::ranges::sort(several_, {}, [](const auto& classifier) { return classifier->shape().n; });
   classes_ = classifiers_.front()->plan().output().shape.c;
 }
 
@@ -71,17 +79,37 @@ Classifier* Predictor::classifier_of(const PhotoView& view) const {
   return nullptr;
 }
 
+size_t Predictor::bytes() const {
+  size_t sum = 0;
+  std::set<const Buffer*> packed;
+  for (const auto* list : {&classifiers_, &several_}) {
+    for (const auto& classifier : *list) {
+      sum += classifier->bytes();
+      for (const auto& buffer : classifier->plan().packed()) packed.insert(buffer.get());
+    }
+  }
+  for (const Buffer* buffer : packed) sum += buffer->bytes();
+  return sum;
+}
+
 Tensor Predictor::sums_in(Buffer& buffer, int height, int width) {
   const Tensor sums = tensor_in(buffer, {1, height, width, classes_}, DType::f32, stream_.device());
   zero_bytes(stream_, sums.data, sums.bytes());
   return sums;
 }
 
-Tensor Predictor::scores_at_once(Classifier& classifier, const PhotoView& view) {
-  classifier.put(0, view);
-  classifier.upload();
-  const Tensor& scores = classifier.score(false);
-  const Shape full{1, view.height, view.width, classes_};
+Classifier& Predictor::classifier_for(int left) const {
+  Classifier* best = classifiers_.front().get();
+  for (const auto& classifier : several_) {
+    // Half a batch takes about as long as a whole one.
+    if (2 * left > classifier->shape().n) best = classifier.get();
+  }
+  return left > 1 ? *best : *classifiers_.front();
+}
+
+Tensor Predictor::full_scores(Classifier& classifier, int place) {
+  const Tensor scores = classifier.scores(place);
+  const Shape full{1, classifier.shape().h, classifier.shape().w, classes_};
   if (scores.shape == full) return scores;
   const Tensor resized = tensor_in(window_scores_, full, DType::f32, stream_.device());
   ops_.upsample->bilinear(scores, resized);
@@ -89,7 +117,7 @@ Tensor Predictor::scores_at_once(Classifier& classifier, const PhotoView& view) 
 }
 
 int Predictor::add_windows(Classifier& classifier, const PhotoView& view, int first, int end,
-                           const Tensor& sums) {
+                           bool flip, const Tensor& sums) {
   const Shape& window = classifier.shape();
   const WindowStarts rows(view.height, window.h), columns(view.width, window.w);
   const int count = std::min(window.n, end - first);
@@ -107,7 +135,7 @@ int Predictor::add_windows(Classifier& classifier, const PhotoView& view, int fi
   }
   classifier.upload();
   for (const bool mirrored : {false, true}) {
-    if (mirrored && !options_.flip) break;
+    if (mirrored && !flip) break;
     classifier.score(mirrored);
     for (int i = 0; i < count; ++i) {
       WindowPlace place = place_of(i);
@@ -118,49 +146,51 @@ int Predictor::add_windows(Classifier& classifier, const PhotoView& view, int fi
   return first + count;
 }
 
-Tensor Predictor::blend_windows(const PhotoView& view) {
+Tensor Predictor::blend_windows(const PhotoView& view, bool flip) {
   Classifier* const whole = classifier_of(view);
   Classifier& one = whole != nullptr ? *whole : *classifiers_.front();
   const Tensor sums = sums_in(view_sums_, view.height, view.width);
   const int windows = WindowStarts(view.height, one.shape().h).count() *
                       WindowStarts(view.width, one.shape().w).count();
   for (int next = 0; next < windows;) {
-    // Half a batch takes about as long as a whole one.
-    const bool together = several_ != nullptr && 2 * (windows - next) > several_->shape().n;
-    next = add_windows(together && windows > 1 ? *several_ : one, view, next, windows, sums);
+    next = add_windows(windows > 1 ? classifier_for(windows - next) : one, view, next, windows,
+                       flip, sums);
   }
   return sums;
 }
 
-Predictor::Scores Predictor::scores_of(const PhotoView& view) {
+Predictor::Scores Predictor::scores_of(const PhotoView& view, bool flip) {
   Classifier* const whole = classifier_of(view);
-  if (whole != nullptr && !options_.flip) return {scores_at_once(*whole, view), false};
-  return {blend_windows(view), true};
+  if (whole == nullptr || flip) return {blend_windows(view, flip), true};
+  whole->put(0, view);
+  whole->upload();
+  whole->score(false);
+  return {full_scores(*whole, 0), false};
 }
 
-Tensor Predictor::add_views(std::span<const PhotoView> views, int height, int width) {
+Tensor Predictor::add_views(std::span<const PhotoView> views, int height, int width, bool flip) {
   const Tensor sums = sums_in(photo_sums_, height, width);
   for (const PhotoView& view : views) {
-    const Scores scores = scores_of(view);
+    const Scores scores = scores_of(view, flip);
     if (scores.sums) ops_.confusion->log_shares(scores.values);
     ops_.upsample->bilinear_add_softmax(scores.values, {.height = height, .width = width}, sums);
   }
   return sums;
 }
 
-void Predictor::choose(const Scores& from, bool keep_scores, Prediction& prediction) {
+void Predictor::choose(const Scores& from, const PredictionWishes& wishes, Prediction& prediction) {
   const Device device = stream_.device();
   const Shape shape{1, prediction.height, prediction.width, classes_};
   const Shape mask{1, shape.h, shape.w, 1};
   const Tensor classes = tensor_in(mask_, mask, DType::u8, device);
   Tensor confidence;
-  if (options_.confidence) confidence = tensor_in(confidence_, mask, DType::u8, device);
+  if (wishes.confidence) confidence = tensor_in(confidence_, mask, DType::u8, device);
   Tensor scores = from.values;
   // The largest of the sums has the largest logarithm too.
-  if (from.sums && (keep_scores || options_.confidence || scores.shape != shape)) {
+  if (from.sums && (wishes.scores || wishes.confidence || scores.shape != shape)) {
     ops_.confusion->log_shares(scores);
   }
-  if (keep_scores) {
+  if (wishes.scores) {
     const Tensor resized = tensor_in(resized_, shape, DType::f32, device);
     ops_.upsample->bilinear(scores, resized);
     scores = resized;
@@ -171,40 +201,98 @@ void Predictor::choose(const Scores& from, bool keep_scores, Prediction& predict
     ops_.upsample->bilinear_argmax(scores, classes, confidence);
   }
   copy_bytes(stream_, prediction.classes.data(), classes.data, classes.bytes());
-  if (options_.confidence) {
+  if (wishes.confidence) {
     copy_bytes(stream_, prediction.confidence.data(), confidence.data, confidence.bytes());
   }
-  if (keep_scores) {
+  if (wishes.scores) {
     copy_bytes(stream_, prediction.scores.data(), scores.data, scores.bytes());
   }
   stream_.synchronize();
 }
 
+void Predictor::prepare(Prediction& prediction, int height, int width,
+                        const PredictionWishes& wishes) const {
+  require(height > 0 && width > 0, "sizes are positive");
+  require(!wishes.confidence || options_.confidence, "confidence from a predictor that gives it");
+  const auto pixels = static_cast<size_t>(height) * static_cast<size_t>(width);
+  prediction.height = height;
+  prediction.width = width;
+  prediction.classes.resize(pixels);
+  prediction.confidence.resize(wishes.confidence ? pixels : 0);
+  prediction.scores.resize(wishes.scores ? pixels * static_cast<size_t>(classes_) : 0);
+}
+
+bool Predictor::chooses(const Classifier& classifier, const PredictionTask& task) {
+  return !task.wishes.scores && task.height == classifier.shape().h &&
+         task.width == classifier.shape().w;
+}
+
+void Predictor::run_together(Classifier& classifier, std::span<const PredictionTask* const> tasks) {
+  if (std::ranges::all_of(tasks, [&](const auto* task) { return chooses(classifier, *task); })) {
+    std::array<InferenceImage, kMostTogether> images;
+    for (size_t i = 0; i < tasks.size(); ++i) {
+      const PhotoView& view = tasks[i]->view;
+      images.at(i) = {view.height, view.width, view.rgb, tasks[i]->prediction->classes,
+                      tasks[i]->prediction->confidence};
+    }
+    classifier.run(std::span(images).first(tasks.size()));
+    return;
+  }
+  for (size_t i = 0; i < tasks.size(); ++i) classifier.put(static_cast<int>(i), tasks[i]->view);
+  classifier.upload();
+  classifier.score(false);
+  for (size_t i = 0; i < tasks.size(); ++i) {
+    choose({full_scores(classifier, static_cast<int>(i)), false}, tasks[i]->wishes,
+           *tasks[i]->prediction);
+  }
+}
+
+void Predictor::run(std::span<const PredictionTask> tasks) {
+  const Shape& size = classifiers_.front()->shape();
+  std::array<const PredictionTask*, kMostTogether> together{};
+  size_t next = 0;
+  const auto alone = [&](const PredictionTask& task) {
+    return task.wishes.flip || task.view.height != size.h || task.view.width != size.w;
+  };
+  auto left = static_cast<int>(std::ranges::count_if(tasks, std::not_fn(alone)));
+  Classifier* classifier = &classifier_for(left);
+  for (const PredictionTask& task : tasks) {
+    require(task.prediction != nullptr, "a prediction has memory");
+    if (alone(task)) {
+      run({&task.view, 1}, task.height, task.width, task.wishes, *task.prediction);
+      continue;
+    }
+    prepare(*task.prediction, task.height, task.width, task.wishes);
+    together.at(next++) = &task;
+    --left;
+    if (left > 0 && next < static_cast<size_t>(classifier->shape().n)) continue;
+    run_together(*classifier, std::span(together).first(next));
+    next = 0;
+    classifier = &classifier_for(left);
+  }
+}
+
+void Predictor::run(std::span<const PhotoView> views, int out_height, int out_width,
+                    const PredictionWishes& wishes, Prediction& prediction) {
+  require(!views.empty(), "a photo has a view");
+  prepare(prediction, out_height, out_width, wishes);
+  if (views.size() > 1) {
+    choose({add_views(views, out_height, out_width, wishes.flip), true}, wishes, prediction);
+    return;
+  }
+  Classifier* const whole = classifier_of(views.front());
+  if (whole == nullptr || wishes.flip) {
+    choose(scores_of(views.front(), wishes.flip), wishes, prediction);
+    return;
+  }
+  const PredictionTask task{views.front(), out_height, out_width, wishes, &prediction};
+  const std::array tasks{&task};
+  run_together(*whole, tasks);
+}
+
 void Predictor::run(std::span<const PhotoView> views, int out_height, int out_width,
                     bool keep_scores, Prediction& prediction) {
-  require(!views.empty(), "a photo has a view");
-  require(out_height > 0 && out_width > 0, "sizes are positive");
-  const auto pixels = static_cast<size_t>(out_height) * static_cast<size_t>(out_width);
-  prediction.height = out_height;
-  prediction.width = out_width;
-  prediction.classes.resize(pixels);
-  prediction.confidence.resize(options_.confidence ? pixels : 0);
-  prediction.scores.resize(keep_scores ? pixels * static_cast<size_t>(classes_) : 0);
-  if (views.size() > 1) {
-    choose({add_views(views, out_height, out_width), true}, keep_scores, prediction);
-    return;
-  }
-  const PhotoView& view = views.front();
-  Classifier* const whole = classifier_of(view);
-  // One up-sampling can be done together with the choice of the class, two cannot.
-  if (whole != nullptr && !options_.flip && !keep_scores && out_height == view.height &&
-      out_width == view.width) {
-    const InferenceImage image{view.height, view.width, view.rgb, prediction.classes,
-                               prediction.confidence};
-    whole->run({&image, 1});
-    return;
-  }
-  choose(scores_of(view), keep_scores, prediction);
+  run(views, out_height, out_width, {options_.flip, options_.confidence, keep_scores}, prediction);
 }
 
 Prediction Predictor::run(std::span<const PhotoView> views, int out_height, int out_width,

@@ -18,6 +18,13 @@ struct PredictorOptions {
   bool confidence = false;  // Prediction::confidence is wanted
 };
 
+/// What one prediction is to have, whatever the options say of all.
+struct PredictionWishes {
+  bool flip = false;
+  bool confidence = false;  // requires that of PredictorOptions
+  bool scores = false;      // Prediction::scores
+};
+
 struct Prediction {
   int height = 0, width = 0;
   std::vector<uint8_t> classes;  // height x width
@@ -27,6 +34,14 @@ struct Prediction {
   std::vector<float> scores;  // height x width x C; empty unless asked for
 };
 
+/// A photo of a batch, and what becomes of it.
+struct PredictionTask {
+  PhotoView view;
+  int height = 0, width = 0;  // of the mask
+  PredictionWishes wishes;
+  Prediction* prediction = nullptr;  // not null; its memory serves again
+};
+
 /// How many windows of height x width a network should see at once: as many as come to the pixels
 /// of one image of 1024 x 2048 on a GPU, of 512 x 1024 on a CPU, but 1 to 8.
 int windows_at_once(Device device, int height, int width);
@@ -34,8 +49,9 @@ int windows_at_once(Device device, int height, int width);
 class Predictor {
  public:
   /// `graphs`: a network in one or more sizes, for one image each; all have the same parameters and
-  /// pack them once. One more, of the first's size, may be for several images: it sees so many
-  /// windows at once. `parameters`, `stream` and `ops` outlive it. Requires at least one graph.
+  /// pack them once. More, of the first's size, may be for several images: they see so many
+  /// windows, or photos, at once (at most 64). `parameters`, `stream` and `ops` outlive it.
+  /// Requires at least one graph.
   Predictor(std::span<const Graph> graphs, Parameters& parameters, Stream& stream, Ops& ops,
             const PredictorOptions& options);
   /// The same for one size.
@@ -53,11 +69,20 @@ class Predictor {
   /// least one view.
   void run(std::span<const PhotoView> views, int out_height, int out_width, bool keep_scores,
            Prediction& prediction);
+  /// The same with wishes of its own.
+  void run(std::span<const PhotoView> views, int out_height, int out_width,
+           const PredictionWishes& wishes, Prediction& prediction);
+  /// Photos of one view each, those of the first graph's size that are not to be flipped together
+  /// as far as there are graphs for several images. Each has the prediction that it has alone.
+  void run(std::span<const PredictionTask> tasks);
   /// The same in new memory.
   Prediction run(std::span<const PhotoView> views, int out_height, int out_width, bool keep_scores);
   /// The same for one view.
   Prediction run(std::span<const uint8_t> rgb, int height, int width, int out_height, int out_width,
                  bool keep_scores);
+
+  /// On the device: the networks and, once, their packed weights. Without Parameters.
+  size_t bytes() const;
 
  private:
   /// Sums of probabilities, or scores whose softmax they are.
@@ -68,29 +93,39 @@ class Predictor {
 
   /// The network that sees all of the view at once, or null.
   Classifier* classifier_of(const PhotoView& view) const;
-  /// Scores of a view of the network's size, at that size.
-  Tensor scores_at_once(Classifier& classifier, const PhotoView& view);
+  /// The network that takes the most of `left` images of the first graph's size without more than
+  /// half of its places empty; the one for a single image when there is no other.
+  Classifier& classifier_for(int left) const;
+  /// Scores of the image at `place`, of what the classifier has been shown, at the network's size.
+  Tensor full_scores(Classifier& classifier, int place);
   /// Sums over the windows that cover the view, at its size.
-  Tensor blend_windows(const PhotoView& view);
+  Tensor blend_windows(const PhotoView& view, bool flip);
   /// Adds the windows from number `first` of blend_windows() on, as many as `classifier` takes.
   /// Gives the number after them.
-  int add_windows(Classifier& classifier, const PhotoView& view, int first, int end,
+  int add_windows(Classifier& classifier, const PhotoView& view, int first, int end, bool flip,
                   const Tensor& sums);
   /// Scores of a view, at its own size.
-  Scores scores_of(const PhotoView& view);
+  Scores scores_of(const PhotoView& view, bool flip);
   /// Sums over the views at that size.
-  Tensor add_views(std::span<const PhotoView> views, int height, int width);
+  Tensor add_views(std::span<const PhotoView> views, int height, int width, bool flip);
+  /// Makes memory for what is wished for.
+  void prepare(Prediction& prediction, int height, int width, const PredictionWishes& wishes) const;
+  /// Whether the classifier can choose the classes itself: one up-sampling can be done together
+  /// with that, two cannot.
+  static bool chooses(const Classifier& classifier, const PredictionTask& task);
+  /// Tasks that one classifier sees at once.
+  void run_together(Classifier& classifier, std::span<const PredictionTask* const> tasks);
   /// Zeros.
   Tensor sums_in(Buffer& buffer, int height, int width);
   /// The mask of a photo, from scores of any size.
-  void choose(const Scores& scores, bool keep_scores, Prediction& prediction);
+  void choose(const Scores& scores, const PredictionWishes& wishes, Prediction& prediction);
 
   Stream& stream_;
   Ops& ops_;
   PredictorOptions options_;
   int classes_ = 0;
   std::vector<std::unique_ptr<Classifier>> classifiers_;  // for one image each
-  std::unique_ptr<Classifier> several_;                   // for several windows, or null
+  std::vector<std::unique_ptr<Classifier>> several_;      // for more, the fewest first
   // They grow with the photos.
   Buffer window_scores_;  // up-sampled
   Buffer view_sums_, photo_sums_;

@@ -80,7 +80,10 @@ Model parse_model(std::span<const std::byte> bytes, std::string_view file, Model
 }
 
 Model load_model(const std::filesystem::path& path, ModelPart part) {
-  const MappedFile file(path);
+  // Read, not mapped: a server reads files that may be overwritten meanwhile, and what is cut short
+  // under a mapping ends the process.
+  constexpr size_t kMostBytes = size_t{1} << 40;
+  const FileBytes file(path, kMostBytes);
   return parse_model(file.bytes(), path.string(), part);
 }
 

@@ -1,0 +1,102 @@
+#include "server/api/answer_formats.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "base/json_text.h"
+#include "report/picture.h"
+#include "server/api/coco_rle.h"
+#include "server/http/message.h"
+
+namespace macadam {
+
+namespace {
+
+std::string text_of(const std::vector<uint8_t>& bytes) { return {bytes.begin(), bytes.end()}; }
+
+Image plane_of(const Prediction& prediction, std::span<const uint8_t> values) {
+  Image plane(prediction.height, prediction.width, 1);
+  std::ranges::copy(values, plane.pixels.begin());
+  return plane;
+}
+
+/// The color of each value that a mask may have.
+std::vector<Rgb> palette_of_values(const ModelInfo& info, bool label_ids) {
+  if (!label_ids) return info.palette;
+  std::vector<Rgb> palette(256, Rgb{0, 0, 0});
+  for (size_t c = 0; c < info.palette.size(); ++c)
+    palette[info.inverse_ids.at(c)] = info.palette[c];
+  return palette;
+}
+
+std::string rle_json(const Prediction& prediction, const ModelInfo& info, bool label_ids) {
+  nlohmann::ordered_json regions = nlohmann::ordered_json::array();
+  for (size_t c = 0; c < info.class_names.size(); ++c) {
+    const CocoRegion region = coco_region(prediction.classes, prediction.height, prediction.width,
+                                          static_cast<uint8_t>(c));
+    if (region.area == 0) continue;
+    regions.push_back(
+        {{"category_id", label_ids ? info.inverse_ids.at(c) : c},
+         {"name", info.class_names[c]},
+         {"area", region.area},
+         {"bbox", {region.left, region.top, region.width, region.height}},
+         {"segmentation",
+          {{"size", {prediction.height, prediction.width}}, {"counts", region.counts}}}});
+  }
+  return json_text(nlohmann::ordered_json{
+      {"height", prediction.height}, {"width", prediction.width}, {"regions", std::move(regions)}});
+}
+
+}  // namespace
+
+std::string_view media_type(AnswerFormat format) {
+  switch (format) {
+    case AnswerFormat::rle: return "application/json";
+    case AnswerFormat::raw: return "application/octet-stream";
+    default: return "image/png";
+  }
+}
+
+std::optional<AnswerFormat> accepted_format(std::string_view accept) {
+  if (accept.empty()) return AnswerFormat::png;
+  while (!accept.empty()) {
+    const size_t comma = accept.find(',');
+    std::string_view type = accept.substr(0, comma);
+    accept.remove_prefix(comma == std::string_view::npos ? accept.size() : comma + 1);
+    type = type.substr(0, type.find(';'));
+    const size_t first = type.find_first_not_of(' ');
+    if (first == std::string_view::npos) continue;
+    type = type.substr(first, type.find_last_not_of(' ') - first + 1);
+    if (same_field(type, "application/json")) return AnswerFormat::rle;
+    if (same_field(type, "application/octet-stream")) return AnswerFormat::raw;
+    if (same_field(type, "image/png") || same_field(type, "image/*") || type == "*/*" ||
+        same_field(type, "multipart/mixed") || same_field(type, "multipart/*")) {
+      return AnswerFormat::png;
+    }
+  }
+  return std::nullopt;
+}
+
+std::string encode_mask(AnswerFormat format, const Prediction& prediction, const Image& photo,
+                        const ModelInfo& info, bool label_ids) {
+  if (format == AnswerFormat::rle) return rle_json(prediction, info, label_ids);
+  Image plane = plane_of(prediction, prediction.classes);
+  if (format == AnswerFormat::color) return text_of(encode_png(colourise(plane, info.palette)));
+  if (format == AnswerFormat::overlay) {
+    return text_of(encode_png(overlay(photo, plane, info.palette)));
+  }
+  if (label_ids) {
+    for (uint8_t& pixel : plane.pixels) pixel = info.inverse_ids.at(pixel);
+  }
+  if (format == AnswerFormat::raw) return {plane.pixels.begin(), plane.pixels.end()};
+  return text_of(encode_png(plane, palette_of_values(info, label_ids)));
+}
+
+std::string encode_confidence(const Prediction& prediction) {
+  return text_of(encode_png(plane_of(prediction, prediction.confidence)));
+}
+
+}  // namespace macadam

@@ -1,0 +1,268 @@
+// The photos of a data set, their masks, and what a model makes of them: /v1/images.
+
+#include "server/service/gallery.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "engine/infer/metrics.h"
+#include "image/jpeg_writer.h"
+#include "report/picture.h"
+#include "server/api/answer_formats.h"
+#include "server/api/api.h"
+
+namespace macadam {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr int kLargestPage = 1000, kPage = 100;
+constexpr int kLargestThumbnail = 1024, kThumbnail = 320;
+constexpr int kThumbnailQuality = 85;
+
+const GalleryItem& item_of(const ApiContext& context, const Call& call) {
+  const GalleryItem* const item = context.gallery->find(call.path("id"));
+  if (item == nullptr) throw HttpError(404, "there is no image of this id");
+  return *item;
+}
+
+/// Answers 304 when the client has what the tag names.
+bool answer_unchanged(Call& call, const std::string& tag) {
+  const std::string quoted = fmt::format("\"{}\"", tag);
+  const std::string_view known = call.request().field("If-None-Match").value_or("");
+  if (known != "*" && known.find(quoted) == std::string_view::npos) return false;
+  HttpResponse response;
+  response.status = 304;
+  response.fields = {{"ETag", quoted}, {"Cache-Control", "no-cache"}};
+  call.answer(std::move(response));
+  return true;
+}
+
+/// Clients ask each time whether it is still so: that costs no body.
+void answer_tagged(Call& call, const std::string& tag, std::string type, std::string body) {
+  HttpResponse response;
+  response.content_type = std::move(type);
+  response.body = std::move(body);
+  response.fields = {{"ETag", fmt::format("\"{}\"", tag)},
+                     {"Cache-Control", "no-cache"},
+                     {"X-Content-Type-Options", "nosniff"}};
+  call.answer(std::move(response));
+}
+
+/// Runs `work` on the pool; what is wrong with a file of the gallery is the server's affair, and
+/// its path goes to the log alone.
+void on_pool(const ApiContext& context, const std::shared_ptr<Call>& call,
+             std::function<void()> work) {
+  context.segmentation.post([&context, call, work = std::move(work)] {
+    answer_errors(context, *call, [&] {
+      try {
+        work();
+      } catch (const InputError& error) {
+        throw RunError("a file of the gallery cannot be used", error.what(), "");
+      }
+    });
+  });
+}
+
+void list_images(const ApiContext& context, Call& call) {
+  const Gallery& gallery = *context.gallery;
+  const std::string_view split = call.parameter("split");
+  if (!split.empty() && std::ranges::find(gallery.splits(), split) == gallery.splits().end()) {
+    throw HttpError(404, "there is no split of this name");
+  }
+  const auto limit = static_cast<size_t>(call.number("limit", 1, kLargestPage, kPage));
+  const auto offset = static_cast<size_t>(call.number("offset", 0, INT32_MAX, 0));
+  size_t count = 0;
+  Json images = Json::array();
+  for (const GalleryItem& item : gallery.items()) {
+    if (!split.empty() && item.split != split) continue;
+    if (count++ < offset || images.size() == limit) continue;
+    images.push_back({{"id", item.id}, {"split", item.split}, {"labelled", item.labelled}});
+  }
+  call.answer(json_response({{"dataset", gallery.name()},
+                             {"splits", gallery.splits()},
+                             {"count", count},
+                             {"offset", offset},
+                             {"images", std::move(images)}}));
+}
+
+void give_photo(const ApiContext& context, const std::shared_ptr<Call>& call) {
+  const GalleryItem& item = item_of(context, *call);
+  if (answer_unchanged(*call, item.photo_tag)) return;
+  on_pool(context, call, [call, &item] {
+    PhotoFile file = Gallery::file(item);
+    answer_tagged(*call, item.photo_tag, std::move(file.content_type), std::move(file.bytes));
+  });
+}
+
+void give_thumbnail(const ApiContext& context, const std::shared_ptr<Call>& call) {
+  const GalleryItem& item = item_of(context, *call);
+  const auto width = static_cast<int>(call->number("width", 16, kLargestThumbnail, kThumbnail));
+  const std::string tag = fmt::format("{}-t{}", item.photo_tag, width);
+  if (answer_unchanged(*call, tag)) return;
+  on_pool(context, call, [call, &item, width, tag] {
+    const Image photo = Gallery::photo(item, {1, width, nullptr}, {});
+    const auto jpeg = encode_jpeg(reduce(photo, width), kThumbnailQuality);
+    answer_tagged(*call, tag, "image/jpeg", {jpeg.begin(), jpeg.end()});
+  });
+}
+
+std::shared_ptr<ServedModel> model_of_call(const ApiContext& context, Call& call) {
+  auto model = model_of(context, call.parameter("model"));
+  call.model = fmt::format("{}:{}", model->name(), model->version());
+  return model;
+}
+
+void require_labelled(const GalleryItem& item) {
+  if (!item.labelled) throw HttpError(404, "this image has no mask");
+}
+
+void give_mask(const ApiContext& context, const std::shared_ptr<Call>& call) {
+  const GalleryItem& item = item_of(context, *call);
+  require_labelled(item);
+  const auto model = model_of_call(context, *call);
+  const std::string tag = fmt::format("{}-{}", item.tag, model->digest());
+  if (answer_unchanged(*call, tag)) return;
+  on_pool(context, call, [&context, call, &item, model, tag] {
+    std::vector<Rgb> palette = model->info().palette;
+    palette.resize(256, kIgnoredColour);
+    const auto png = encode_png(context.gallery->labels(item, model->info()), palette);
+    answer_tagged(*call, tag, "image/png", {png.begin(), png.end()});
+  });
+}
+
+/// Begins the prediction of an item; `then` answers.
+void predict(const ApiContext& context, const std::shared_ptr<Call>& call, const GalleryItem& item,
+             const std::shared_ptr<ServedModel>& model, bool shown,
+             std::function<void(SegmentationResult&)> then) {
+  SegmentationRequest request;
+  request.model = model;
+  request.deadline = call->received() + context.options.deadline;
+  request.abandoned = [call] { return call->abandoned(); };
+  request.decode = [&item, model, shown](const ImageLimits& limits) {
+    try {
+      return Gallery::decode(item, {model->info().height, model->info().width, false, shown},
+                             limits);
+    } catch (const InputError& error) {
+      throw RunError("a photo of the gallery cannot be used", error.what(), "");
+    }
+  };
+  context.segmentation.run(std::move(request), [&context, call, model, then = std::move(then)](
+                                                   SegmentationResult& result) {
+    answer_errors(context, *call, [&] {
+      require_done(context, result);
+      try {
+        then(result);
+      } catch (const InputError& error) {
+        throw RunError("a mask of the gallery cannot be used", error.what(), "");
+      }
+      context.monitor.segmented(*model, result, {});
+    });
+  });
+}
+
+void give_prediction(const ApiContext& context, const std::shared_ptr<Call>& call) {
+  const GalleryItem& item = item_of(context, *call);
+  const auto model = model_of_call(context, *call);
+  const std::string name = call->choice("format", kAnswerFormats);
+  const auto format =
+      static_cast<AnswerFormat>(std::ranges::find(kAnswerFormats, name) - kAnswerFormats.begin());
+  const std::string tag = fmt::format("{}-{}-{}", item.photo_tag, model->digest(), name);
+  if (answer_unchanged(*call, tag)) return;
+  predict(context, call, item, model, format == AnswerFormat::overlay,
+          [call, model, format, tag](SegmentationResult& result) {
+            answer_tagged(
+                *call, tag, std::string(media_type(format)),
+                encode_mask(format, result.prediction, result.photo.whole, model->info(), false));
+          });
+}
+
+void give_metrics(const ApiContext& context, const std::shared_ptr<Call>& call) {
+  const GalleryItem& item = item_of(context, *call);
+  require_labelled(item);
+  const auto model = model_of_call(context, *call);
+  const std::string tag = fmt::format("{}-{}", item.tag, model->digest());
+  if (answer_unchanged(*call, tag)) return;
+  predict(context, call, item, model, false,
+          [&context, call, &item, model, tag](SegmentationResult& result) {
+            const Image labels = context.gallery->labels(item, model->info());
+            const Prediction& prediction = result.prediction;
+            if (labels.height != prediction.height || labels.width != prediction.width) {
+              throw HttpError(404, "this image's mask has another size");
+            }
+            ConfusionMatrix matrix(model->classes());
+            for (size_t p = 0; p < labels.pixels.size(); ++p) {
+              if (labels.pixels[p] < model->classes()) {
+                matrix.add(labels.pixels[p], prediction.classes[p]);
+              }
+            }
+            const auto metrics = compute_metrics(matrix, AbsentRule::drop);
+            Json iou = Json::object();
+            for (size_t c = 0; c < metrics.classes.size(); ++c) {
+              iou[model->info().class_names[c]] = json_number(metrics.classes[c].iou);
+            }
+            Json rows = Json::array();
+            for (int label = 0; label < matrix.classes(); ++label) {
+              Json row = Json::array();
+              for (int c = 0; c < matrix.classes(); ++c) row.push_back(matrix.at(label, c));
+              rows.push_back(std::move(row));
+            }
+            const Json body{{"id", item.id},
+                            {"model", model->name()},
+                            {"pixel_accuracy", json_number(metrics.pixel_accuracy().value)},
+                            {"miou", json_number(metrics.mean_iou().value)},
+                            {"iou", std::move(iou)},
+                            {"confusion", std::move(rows)}};
+            HttpResponse response = json_response(body);
+            answer_tagged(*call, tag, std::move(response.content_type), std::move(response.body));
+          });
+}
+
+}  // namespace
+
+void add_gallery_routes(Router& router, const ApiContext& context) {
+  const auto add = [&](const char* pattern, const char* summary,
+                       std::vector<RouteParameter> parameters, std::vector<std::string> gives,
+                       bool works, auto handle) {
+    Route route;
+    route.method = "GET";
+    route.pattern = pattern;
+    route.summary = summary;
+    route.parameters = std::move(parameters);
+    route.gives = std::move(gives);
+    route.works = works;
+    route.handle = [&context, handle](const std::shared_ptr<Call>& call) { handle(context, call); };
+    router.add(std::move(route));
+  };
+  const Json text{{"type", "string"}};
+  const auto number = [](int low, int high, int otherwise) {
+    return Json{{"type", "integer"}, {"minimum", low}, {"maximum", high}, {"default", otherwise}};
+  };
+  const RouteParameter model{"model", text, "Another model than the first"};
+  add("/v1/images", "The photos of the gallery, in a fixed order",
+      {{"offset", number(0, INT32_MAX, 0), "How many to pass over"},
+       {"limit", number(1, kLargestPage, kPage), "How many to give at most"},
+       {"split", text, "Of one split alone"}},
+      {"application/json"}, false,
+      [](const ApiContext& c, const std::shared_ptr<Call>& call) { list_images(c, *call); });
+  add("/v1/images/{id}", "A photo as it is", {}, {"image/png", "image/jpeg", "image/bmp"}, false,
+      give_photo);
+  add("/v1/images/{id}/thumbnail", "A photo, reduced",
+      {{"width", number(16, kLargestThumbnail, kThumbnail), "At most so wide"}}, {"image/jpeg"},
+      false, give_thumbnail);
+  add("/v1/images/{id}/mask", "The labels of a photo, as numbers of the model's classes; 255: none",
+      {model}, {"image/png"}, false, give_mask);
+  add("/v1/images/{id}/prediction", "What a model makes of a photo",
+      {model,
+       {"format", Json{{"type", "string"}, {"enum", kAnswerFormats}, {"default", "png"}},
+        "As of /v1/segment"}},
+      {"image/png", "application/json", "application/octet-stream"}, true, give_prediction);
+  add("/v1/images/{id}/metrics", "A prediction compared with the labels", {model},
+      {"application/json"}, true, give_metrics);
+}
+
+}  // namespace macadam

@@ -1,0 +1,77 @@
+// Whether the server lives and is ready, and what it has done: /v2/health, /metrics.
+
+#include <nlohmann/json.hpp>
+
+#include "server/api/api.h"
+
+namespace macadam {
+
+namespace {
+
+void answer_metrics(const ApiContext& context, Call& call) {
+  MetricsPage page;
+  context.monitor.write(page);
+  context.more_metrics(page);
+  page.metric("macadam_waiting_photos", "gauge", "Photos that wait for the network.");
+  page.value({}, static_cast<uint64_t>(context.segmentation.waiting()));
+  page.metric("macadam_ready", "gauge", "1 while new requests are welcome.");
+  page.value({}, uint64_t{context.ready() ? 1U : 0U});
+  const auto models = context.models.all();
+  page.metric("macadam_model_info", "gauge", "The files that are served.");
+  for (const auto& model : models) {
+    page.value({{"model", model->name()},
+                {"version", model->version()},
+                {"network", model->info().network},
+                {"precision", std::string(model->precision())},
+                {"digest", model->digest()}},
+               uint64_t{1});
+  }
+  page.metric("macadam_model_bytes", "gauge", "Memory of a model on its device.");
+  for (const auto& model : models) {
+    page.value({{"model", model->name()}, {"version", model->version()}},
+               static_cast<uint64_t>(model->bytes()));
+  }
+  HttpResponse response;
+  response.content_type = "text/plain; version=0.0.4; charset=utf-8";
+  response.body = page.text();
+  call.answer(std::move(response));
+}
+
+Route get(std::string pattern, std::string summary, std::string gives) {
+  Route route;
+  route.method = "GET";
+  route.pattern = std::move(pattern);
+  route.summary = std::move(summary);
+  route.gives = {std::move(gives)};
+  return route;
+}
+
+}  // namespace
+
+void add_health_routes(Router& router, const ApiContext& context) {
+  Route live = get("/v2/health/live", "Whether the server runs", "application/json");
+  live.open = true;
+  live.handle = [](const std::shared_ptr<Call>& call) {
+    call->answer(json_response({{"live", true}}));
+  };
+  router.add(std::move(live));
+
+  Route ready = get("/v2/health/ready",
+                    "Whether all models are loaded and warm, and new requests "
+                    "are welcome: 503 otherwise",
+                    "application/json");
+  ready.open = true;
+  ready.handle = [&context](const std::shared_ptr<Call>& call) {
+    const bool yes = context.ready();
+    call->answer(json_response({{"ready", yes}}, yes ? 200 : 503));
+  };
+  router.add(std::move(ready));
+
+  Route metrics = get("/metrics", "Counts and times for Prometheus", "text/plain");
+  metrics.handle = [&context](const std::shared_ptr<Call>& call) {
+    answer_metrics(context, *call);
+  };
+  router.add(std::move(metrics));
+}
+
+}  // namespace macadam

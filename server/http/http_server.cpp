@@ -1,0 +1,497 @@
+#include "server/http/http_server.h"
+
+#include <fmt/format.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <array>
+#include <boost/asio/dispatch.hpp>
+#include <boost/asio/generic/stream_protocol.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/strand.hpp>
+#include <boost/asio/write.hpp>
+#include <cerrno>
+#include <condition_variable>
+#include <mutex>
+#include <set>
+#include <thread>
+#include <vector>
+
+#include "base/error.h"
+#include "base/text.h"
+
+namespace macadam {
+
+namespace asio = boost::asio;
+using boost::system::error_code;
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+namespace {
+
+/// Sockets of any family.
+using Socket = asio::generic::stream_protocol::socket;
+
+constexpr size_t kReadBytes = size_t{64} << 10;
+/// How long, and how much, a connection is read on after an answer that came before the end of the
+/// request: a client that still sends would otherwise find the connection reset and lose the
+/// answer.
+constexpr milliseconds kDrainTime{2000};
+constexpr size_t kDrainBytes = size_t{256} << 20;
+
+/// The connections that there are.
+class Register {
+ public:
+  using Stop = std::function<void()>;
+
+  /// Whether there is room for one more, which is counted then.
+  bool enter(size_t limit) {
+    const std::lock_guard lock(mutex_);
+    if (count_ >= limit) return false;
+    ++count_;
+    return true;
+  }
+  void leave() {
+    const std::lock_guard lock(mutex_);
+    if (--count_ == 0) empty_.notify_all();
+  }
+  size_t count() const {
+    const std::lock_guard lock(mutex_);
+    return count_;
+  }
+  bool wait_until_empty(milliseconds time) {
+    std::unique_lock lock(mutex_);
+    return empty_.wait_for(lock, time, [this] { return count_ == 0; });
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::condition_variable empty_;
+  size_t count_ = 0;
+};
+
+/// What the connections of a server share.
+struct Shared {
+  Shared(const HttpServerOptions& options_, HttpHandler& handler_)
+      : options(options_), handler(handler_), budget(options_.body_budget) {}
+
+  HttpServerOptions options;
+  HttpHandler& handler;
+  BodyBudget budget;
+  Register connections;
+  std::atomic<bool> stopping = false;
+};
+
+/// One client: requests one after the other. All of its work runs on one strand.
+class Connection : public std::enable_shared_from_this<Connection> {
+ public:
+  Connection(Socket socket, std::shared_ptr<Shared> shared)
+      : socket_(std::move(socket)),
+        shared_(std::move(shared)),
+        deadline_(socket_.get_executor()),
+        buffer_(kReadBytes) {}
+  ~Connection() { shared_->connections.leave(); }
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  void start() {
+    asio::dispatch(socket_.get_executor(), [self = shared_from_this()] { self->begin(); });
+  }
+
+  /// Ends when nothing is unanswered.
+  void stop() {
+    asio::post(socket_.get_executor(), [self = shared_from_this()] {
+      if (self->phase_ == Phase::idle) self->close();
+    });
+  }
+
+ private:
+  class Pending;
+
+  enum class Phase : uint8_t { idle, reading, handling, writing, draining };
+
+  void begin() {
+    if (shared_->stopping) return close();
+    parser_.emplace(shared_->options.limits, shared_->budget);
+    head_seen_ = false;
+    enter(Phase::idle, shared_->options.idle_time);
+    if (filled_ > 0) {
+      feed();
+    } else {
+      read();
+    }
+  }
+
+  void enter(Phase phase, milliseconds time) {
+    phase_ = phase;
+    deadline_.expires_after(time);
+    deadline_.async_wait([self = weak_from_this()](const error_code& error) {
+      if (error) return;
+      if (const auto connection = self.lock()) connection->expire();
+    });
+  }
+
+  /// The client was too slow.
+  void expire() {
+    if (deadline_.expiry() > steady_clock::now()) return;  // it was set anew in the meantime
+    if (phase_ == Phase::reading) {
+      answer_fault({408, "the request took too long to arrive"});
+    } else if (phase_ != Phase::handling) {
+      close();
+    }
+  }
+
+  void read() {
+    socket_.async_read_some(asio::buffer(buffer_.data() + filled_, buffer_.size() - filled_),
+                            [self = shared_from_this()](const error_code& error, size_t count) {
+                              // What still arrives after an answer is drain()'s.
+                              if (self->phase_ != Phase::idle && self->phase_ != Phase::reading)
+                                return;
+                              if (error) return self->close();
+                              self->filled_ += count;
+                              self->feed();
+                            });
+  }
+
+  /// Gives the parser what has come.
+  void feed() {
+    if (phase_ == Phase::idle) enter(Phase::reading, shared_->options.request_time);
+    const size_t taken = parser_->take({buffer_.data(), filled_});
+    std::copy(buffer_.begin() + static_cast<ptrdiff_t>(taken),
+              buffer_.begin() + static_cast<ptrdiff_t>(filled_), buffer_.begin());
+    filled_ -= taken;
+    if (parser_->fault()) return answer_fault(*parser_->fault());
+    if (parser_->head_done() && !head_seen_) {
+      head_seen_ = true;
+      if (auto answer = shared_->handler.refuse(parser_->request())) {
+        return write(std::move(*answer), parser_->done() && parser_->request().keep_alive);
+      }
+      if (parser_->expects_continue() && !parser_->done() && filled_ == 0) return invite();
+    }
+    if (parser_->done()) return hand_over();
+    if (filled_ == buffer_.size()) return answer_fault({400, "a line of the body is too long"});
+    read();
+  }
+
+  /// "100 Continue".
+  void invite() {
+    static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
+    asio::async_write(socket_, asio::buffer(kContinue),
+                      [self = shared_from_this()](const error_code& error, size_t) {
+                        if (self->phase_ != Phase::reading) return;
+                        if (error) return self->close();
+                        self->read();
+                      });
+  }
+
+  void answer_fault(const RequestFault& fault) {
+    write(shared_->handler.answer_fault(fault), false);
+  }
+
+  void hand_over();
+  /// Notices a client that leaves before its answer.
+  void watch(const std::shared_ptr<Pending>& pending);
+
+  void write(HttpResponse response, bool keep_alive) {
+    keep_alive = keep_alive && !shared_->stopping;
+    head_ = response_head(response, keep_alive);
+    body_ = std::move(response.body);
+    if (!parser_ || parser_->request().method == "HEAD") body_.clear();
+    enter(Phase::writing, shared_->options.response_time);
+    const std::array<asio::const_buffer, 2> parts{asio::buffer(head_), asio::buffer(body_)};
+    asio::async_write(socket_, parts,
+                      [self = shared_from_this(), keep_alive](const error_code& error, size_t) {
+                        std::string().swap(self->body_);
+                        if (self->phase_ != Phase::writing) return;
+                        if (error) return self->close();
+                        if (keep_alive) return self->begin();
+                        self->finish();
+                      });
+  }
+
+  /// Ends the connection so that the client can read the answer.
+  void finish() {
+    parser_.reset();
+    error_code ignored;
+    socket_.shutdown(Socket::shutdown_send, ignored);
+    enter(Phase::draining, kDrainTime);
+    drain();
+  }
+
+  void drain() {
+    socket_.async_read_some(asio::buffer(buffer_),
+                            [self = shared_from_this()](const error_code& error, size_t count) {
+                              self->drained_ += count;
+                              if (error || self->drained_ > kDrainBytes) return self->close();
+                              self->drain();
+                            });
+  }
+
+  void close() {
+    error_code ignored;
+    deadline_.cancel();
+    socket_.close(ignored);
+  }
+
+  Socket socket_;
+  std::shared_ptr<Shared> shared_;
+  asio::steady_timer deadline_;
+  std::vector<char> buffer_;
+  size_t filled_ = 0, drained_ = 0;
+  Phase phase_ = Phase::idle;
+  std::optional<RequestParser> parser_;
+  bool head_seen_ = false;
+  std::string head_, body_;  // of the answer
+};
+
+/// A request in the hands of the handler.
+class Connection::Pending : public Exchange {
+ public:
+  Pending(HttpRequest request, std::shared_ptr<Connection> connection)
+      : Exchange(std::move(request)), connection_(std::move(connection)) {}
+  ~Pending() override {
+    if (!answered_) {
+      send(connection_->shared_->handler.answer_fault({500, "the request could not be answered"}));
+    }
+  }
+  Pending(const Pending&) = delete;
+  Pending& operator=(const Pending&) = delete;
+
+  void respond(HttpResponse response) override {
+    if (!answered_.exchange(true)) send(std::move(response));
+  }
+  /// The client is gone: an answer is dropped.
+  void leave() { abandon(); }
+  bool answered() const { return answered_; }
+
+ private:
+  void send(HttpResponse response) {
+    asio::dispatch(connection_->socket_.get_executor(),
+                   [connection = connection_, keep_alive = request().keep_alive,
+                    response = std::move(response)]() mutable {
+                     if (connection->phase_ != Phase::handling) return;  // it has left
+                     connection->write(std::move(response), keep_alive);
+                   });
+  }
+
+  std::shared_ptr<Connection> connection_;
+  std::atomic<bool> answered_ = false;
+};
+
+void Connection::hand_over() {
+  phase_ = Phase::handling;
+  deadline_.cancel();
+  // The parser stays until the answer: it holds the body's share of the budget.
+  HttpRequest request = std::move(parser_->request());
+  parser_->request().method = request.method;  // for write()
+  const auto pending = std::make_shared<Pending>(std::move(request), shared_from_this());
+  if (filled_ == 0) watch(pending);
+  shared_->handler.handle(pending);
+}
+
+void Connection::watch(const std::shared_ptr<Pending>& pending) {
+  socket_.async_wait(
+      Socket::wait_read,
+      [self = shared_from_this(), watched = std::weak_ptr(pending)](const error_code& error) {
+        const auto waiting = watched.lock();
+        if (error || !waiting || waiting->answered()) return;
+        char byte = 0;
+        const auto peeked =
+            ::recv(self->socket_.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+        // More bytes are the next request, which has time.
+        if (peeked > 0 || (peeked < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))) return;
+        waiting->leave();
+        self->phase_ = Phase::draining;
+        self->close();
+      });
+}
+
+std::string quoted_address(const std::string& host, int port) {
+  return quote(fmt::format("{}:{}", host, port));
+}
+
+}  // namespace
+
+class HttpServer::Impl {
+ public:
+  Impl(const HttpServerOptions& options, HttpHandler& handler)
+      : shared_(std::make_shared<Shared>(options, handler)) {
+    require(options.limits.head_bytes < kReadBytes, "a head fits into the buffer");
+  }
+
+  ~Impl() {
+    stop();
+    context_.stop();
+    threads_.clear();
+    for (const auto& path : paths_) {
+      std::error_code ignored;
+      std::filesystem::remove(path, ignored);
+    }
+  }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+
+  int listen(const std::string& host, int port) {
+    error_code error;
+    asio::ip::tcp::resolver resolver(context_);
+    const auto found = resolver.resolve(host, std::to_string(port), error);
+    if (error || found.empty()) {
+      throw InputError("there is no such host", quote(host), "give an address, as 127.0.0.1");
+    }
+    const asio::ip::tcp::endpoint endpoint = *found.begin();
+    asio::ip::tcp::acceptor acceptor(context_);
+    acceptor.open(endpoint.protocol(), error);
+    if (!error) acceptor.set_option(asio::ip::tcp::acceptor::reuse_address(true), error);
+    if (!error) acceptor.bind(endpoint, error);
+    if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
+    if (error) {
+      throw InputError(fmt::format("cannot listen ({})", error.message()),
+                       quoted_address(host, port), "choose another --port or --host");
+    }
+    const int bound = acceptor.local_endpoint().port();
+    tcp_.push_back(std::move(acceptor));
+    return bound;
+  }
+
+  void listen(const std::filesystem::path& path) {
+    namespace local = asio::local;
+    error_code error;
+    struct stat status {};
+    if (::lstat(path.c_str(), &status) == 0) {
+      if (!S_ISSOCK(status.st_mode)) {
+        throw InputError("something that is not a socket has this name", quote(path.string()),
+                         "choose another --unix path");
+      }
+      local::stream_protocol::socket trial(context_);
+      trial.connect(local::stream_protocol::endpoint(path.string()), error);
+      if (!error) {
+        throw InputError("somebody listens on this socket", quote(path.string()),
+                         "choose another --unix path, or end the other server");
+      }
+      std::error_code ignored;
+      std::filesystem::remove(path, ignored);  // a killed server left it behind
+    }
+    constexpr size_t kLongest = 107;  // of sockaddr_un
+    if (path.string().size() > kLongest) {
+      throw InputError("a socket's path has at most 107 bytes", quote(path.string()),
+                       "choose a shorter --unix path");
+    }
+    local::stream_protocol::acceptor acceptor(context_);
+    acceptor.open(local::stream_protocol(), error);
+    if (!error) acceptor.bind(local::stream_protocol::endpoint(path.string()), error);
+    if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
+    if (error) {
+      throw InputError(fmt::format("cannot listen ({})", error.message()), quote(path.string()),
+                       "choose another --unix path");
+    }
+    paths_.push_back(path);
+    unix_.push_back(std::move(acceptor));
+  }
+
+  void start() {
+    for (auto& acceptor : tcp_) accept(acceptor);
+    for (auto& acceptor : unix_) accept(acceptor);
+    for (int i = 0; i < shared_->options.threads; ++i) {
+      threads_.emplace_back([this] { run(); });
+    }
+  }
+
+  void stop() {
+    shared_->stopping = true;
+    asio::post(context_, [this] {
+      const std::lock_guard lock(mutex_);
+      error_code ignored;
+      for (auto& acceptor : tcp_) acceptor.close(ignored);
+      for (auto& acceptor : unix_) acceptor.close(ignored);
+      for (const auto& weak : alive_) {
+        if (const auto connection = weak.lock()) connection->stop();
+      }
+    });
+  }
+
+  bool wait_until_idle(milliseconds time) { return shared_->connections.wait_until_empty(time); }
+  size_t connections() const { return shared_->connections.count(); }
+
+ private:
+  void run() {
+    for (;;) {
+      try {
+        context_.run();
+        return;
+      } catch (const std::exception&) {
+        // For want of memory, say: it has cost one connection its answer, and no other.
+      }
+    }
+  }
+
+  template <typename Acceptor>
+  void accept(Acceptor& acceptor) {
+    acceptor.async_accept(asio::any_io_executor(asio::make_strand(context_)),
+                          [this, &acceptor](const error_code& error, auto socket) {
+                            if (shared_->stopping || error == asio::error::operation_aborted)
+                              return;
+                            if (error) return retry(acceptor);
+                            take(std::move(socket));
+                            accept(acceptor);
+                          });
+  }
+
+  /// The process has no descriptors left, or the client was gone already.
+  template <typename Acceptor>
+  void retry(Acceptor& acceptor) {
+    const auto timer = std::make_shared<asio::steady_timer>(context_, milliseconds(50));
+    timer->async_wait([this, timer, &acceptor](const error_code&) {
+      if (!shared_->stopping) accept(acceptor);
+    });
+  }
+
+  template <typename AnySocket>
+  void take(AnySocket socket) {
+    error_code ignored;
+    if constexpr (std::is_same_v<typename AnySocket::protocol_type, asio::ip::tcp>) {
+      socket.set_option(asio::ip::tcp::no_delay(true), ignored);
+    }
+    if (!shared_->connections.enter(shared_->options.connections)) {
+      const HttpResponse answer =
+          shared_->handler.answer_fault({503, "the server has too many connections"});
+      const std::string text = response_head(answer, false) + answer.body;
+      socket.non_blocking(true, ignored);
+      socket.write_some(asio::buffer(text), ignored);
+      return;
+    }
+    auto connection = std::make_shared<Connection>(Socket(std::move(socket)), shared_);
+    {
+      const std::lock_guard lock(mutex_);
+      std::erase_if(alive_, [](const auto& weak) { return weak.expired(); });
+      alive_.push_back(connection);
+    }
+    connection->start();
+  }
+
+  std::shared_ptr<Shared> shared_;
+  asio::io_context context_;
+  std::vector<asio::ip::tcp::acceptor> tcp_;
+  std::vector<asio::local::stream_protocol::acceptor> unix_;
+  std::vector<std::filesystem::path> paths_;  // of Unix sockets
+  std::mutex mutex_;
+  std::vector<std::weak_ptr<Connection>> alive_;
+  std::vector<std::jthread> threads_;
+};
+
+HttpServer::HttpServer(const HttpServerOptions& options, HttpHandler& handler)
+    : impl_(std::make_unique<Impl>(options, handler)) {}
+HttpServer::~HttpServer() = default;
+
+int HttpServer::listen(const std::string& host, int port) { return impl_->listen(host, port); }
+void HttpServer::listen(const std::filesystem::path& path) { impl_->listen(path); }
+void HttpServer::start() { impl_->start(); }
+void HttpServer::stop() { impl_->stop(); }
+bool HttpServer::wait_until_idle(milliseconds time) { return impl_->wait_until_idle(time); }
+size_t HttpServer::connections() const { return impl_->connections(); }
+
+}  // namespace macadam

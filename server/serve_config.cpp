@@ -1,0 +1,115 @@
+#include "server/serve_config.h"
+
+#include <fmt/format.h>
+
+#include "base/field_reader.h"
+#include "base/files.h"
+#include "base/toml.h"
+#include "run/config_source.h"
+
+namespace macadam {
+
+namespace {
+
+constexpr size_t kMostFileBytes = size_t{1} << 20;
+constexpr double kDay = 86'400;
+
+}  // namespace
+
+void describe(Fields& fields, ServeConfig& config) {
+  fields.section("What is served");
+  fields.visit({"models",
+                "Model files or folders of runs, each with [NAME[:VERSION]=] before it; "
+                "those of the command line replace them"},
+               {"a list of strings",
+                [&](const GivenValue& given) {
+                  config.models.clear();
+                  for (const GivenValue& item : given.items()) config.models.push_back(item.text());
+                },
+                [&] {
+                  ParameterList list;
+                  for (const std::string& model : config.models) list.push_back({model});
+                  return ParameterValue{list};
+                }});
+  fields.path({"gallery", "A data set whose photos are shown"}, config.gallery);
+
+  fields.section("Where");
+  fields.text({"host", "The address to listen at; 0.0.0.0 is every one of this machine"},
+              config.host);
+  fields.integer({"port", "0: one that is free"}, config.port, 0, 65'535);
+  fields.path({"unix_socket", "Listen at this path instead of an address"}, config.unix_socket);
+  fields.path({"token_file",
+               "A file with the token that clients send as \"Authorization: Bearer "
+               "TOKEN\"; without it everybody may call"},
+              config.token_file);
+  fields.path({"log", "A file that the log is added to; without it, standard error"}, config.log);
+
+  fields.section("The network");
+  fields.text({"device", "auto, cpu, cuda or cuda:N"}, config.device);
+  fields.text({"precision", "auto, fp32, bf16 or fp16"}, config.precision);
+  fields.integer({"replicas", "Batches that run at once"}, config.replicas, 1, 64);
+  fields.integer({"max_batch", "Photos that the network sees together, at most"}, config.max_batch,
+                 1, 64);
+  fields.number({"max_delay_ms", "How long a photo waits for others to make a batch"},
+                config.max_delay_ms, 0, 1000);
+  fields.integer({"threads", "Cores for the network and for decoding; 0: all"}, config.threads, 0,
+                 1024);
+  fields.integer({"memory_limit_mb", "Of a model, on its device; 0: none"}, config.memory_limit_mb,
+                 0, 1 << 20);
+
+  fields.section("Limits");
+  fields.integer(
+      {"queue", "Requests for predictions that are accepted and not answered; more: 503"},
+      config.queue, 1, 100'000);
+  fields.integer({"deadline_ms", "A photo that waits longer for the network is not predicted: 503"},
+                 config.deadline_ms, 1, 3'600'000);
+  fields.integer({"max_body_mb", "Of a request, also when it is unpacked: 413"}, config.max_body_mb,
+                 1, 4096);
+  fields.number({"max_megapixels", "Of a photo: 400"}, config.max_megapixels, 0.01, 1024);
+  fields.integer({"connections", "At once; more: 503"}, config.connections, 1, 1 << 20);
+  fields.integer({"io_threads", "For all connections together"}, config.io_threads, 1, 64);
+  fields.number({"idle_seconds", "A connection without a request is closed then"},
+                config.idle_seconds, 0.01, kDay);
+  fields.number({"request_seconds", "From a request's first byte to its last: 408"},
+                config.request_seconds, 0.01, kDay);
+  fields.number({"response_seconds", "For a client to take its answer"}, config.response_seconds,
+                0.01, kDay);
+
+  fields.section("The end");
+  fields.number({"grace_seconds", "After SIGTERM the server is not ready, but goes on so long"},
+                config.grace_seconds, 0, kDay);
+  fields.number({"drain_seconds", "Then requests that are not answered have so long"},
+                config.drain_seconds, 0, kDay);
+}
+
+ServeConfig load_serve_config(const std::filesystem::path& file,
+                              std::span<const std::string> overrides) {
+  ParameterTable table;
+  if (!file.empty()) table = parse_toml(read_file(file, kMostFileBytes), file.string());
+  table = with_overrides(std::move(table), overrides);
+  FieldReader reader(
+      table, {"'", "'", file.empty() ? "the command line" : file.string(), file.parent_path()});
+  ServeConfig config;
+  describe(reader, config);
+  reject_unknown(reader);
+  return config;
+}
+
+std::string serve_keys_markdown() {
+  ServeConfig defaults;
+  FieldList list;
+  describe(list, defaults);
+  std::string text, section;
+  for (const DescribedField& field : list.fields()) {
+    if (field.section != section) {
+      section = field.section;
+      text += fmt::format("\n### {}\n\n| key | type | default | meaning |\n|---|---|---|---|\n",
+                          section);
+    }
+    text += fmt::format("| `{}` | {} | `{}` | {} |\n", field.field.key, field.type,
+                        toml_text(field.value), field.field.meaning);
+  }
+  return text;
+}
+
+}  // namespace macadam

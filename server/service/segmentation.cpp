@@ -1,0 +1,124 @@
+#include "server/service/segmentation.h"
+
+#include <vector>
+
+#include "base/error.h"
+
+namespace macadam {
+
+namespace {
+
+uint64_t count_of(std::chrono::nanoseconds time) { return static_cast<uint64_t>(time.count()); }
+
+void add(ModelStatistics::Sum& sum, std::chrono::nanoseconds time) {
+  ++sum.count;
+  sum.nanoseconds += count_of(time);
+}
+
+}  // namespace
+
+class Segmentation::PhotoJob : public Job {
+ public:
+  PhotoJob(SegmentationRequest request, DecodedPhoto photo, std::chrono::nanoseconds decode,
+           WorkerPool& pool, Then then)
+      : request_(std::move(request)), pool_(pool), then_(std::move(then)) {
+    result_.photo = std::move(photo);
+    result_.decode = decode;
+    deadline = request_.deadline;
+    // Windows and mirror images are many images each: nobody should wait for them.
+    if (!request_.tile && !request_.wishes.flip) group = request_.model.get();
+  }
+
+  bool abandoned() const override { return request_.abandoned && request_.abandoned(); }
+
+  ServedModel& model() const { return *request_.model; }
+
+  PredictionTask task() {
+    return {result_.photo.seen(), result_.photo.height, result_.photo.width, request_.wishes,
+            &result_.prediction};
+  }
+
+  void ended() override {
+    result_.end = end;
+    result_.fault = std::move(fault);
+    result_.batch = batch;
+    if (end == JobEnd::done || end == JobEnd::failed) {
+      result_.queue = begun - queued;
+      result_.infer = finished - begun;
+    }
+    model().count([&](ModelStatistics& statistics) {
+      const auto whole = result_.decode + result_.queue + result_.infer;
+      add(end == JobEnd::done ? statistics.success : statistics.failure, whole);
+      if (end != JobEnd::done) return;
+      add(statistics.decode, result_.decode);
+      add(statistics.queue, result_.queue);
+      add(statistics.infer, result_.infer);
+    });
+    const auto shared = std::make_shared<SegmentationResult>(std::move(result_));
+    const auto finish = [shared, then = std::move(then_)] { then(*shared); };
+    if (end == JobEnd::stopped) {
+      finish();  // the pool ends too
+    } else {
+      pool_.post(finish);
+    }
+  }
+
+ private:
+  SegmentationRequest request_;
+  WorkerPool& pool_;
+  Then then_;
+  SegmentationResult result_;
+};
+
+Segmentation::Segmentation(const SegmentationOptions& options)
+    : options_(options),
+      pool_(std::make_unique<WorkerPool>(options.threads)),
+      batcher_(std::make_unique<Batcher>(options.batches, run_batch)) {}
+
+Segmentation::~Segmentation() {
+  pool_->stop();  // nothing is decoded any more
+  batcher_.reset();
+}
+
+void Segmentation::run_batch(int replica, std::span<Job* const> jobs) {
+  std::vector<PredictionTask> tasks;
+  for (Job* const job : jobs) tasks.push_back(static_cast<PhotoJob*>(job)->task());
+  ServedModel& model = static_cast<PhotoJob*>(jobs.front())->model();
+  const auto begun = Clock::now();
+  model.run(replica, tasks);
+  model.count_batch(static_cast<int>(jobs.size()), count_of(Clock::now() - begun));
+}
+
+void Segmentation::decode(SegmentationRequest request, const Then& then) {
+  SegmentationResult result;
+  const auto begun = Clock::now();
+  if (request.deadline <= begun) {
+    result.end = JobEnd::expired;
+  } else if (request.abandoned && request.abandoned()) {
+    result.end = JobEnd::abandoned;
+  } else {
+    try {
+      DecodedPhoto photo = request.decode(options_.limits);
+      batcher_->submit(std::make_unique<PhotoJob>(std::move(request), std::move(photo),
+                                                  Clock::now() - begun, *pool_, then));
+      return;
+    } catch (...) {
+      result.end = JobEnd::failed;
+      result.photo_fault = std::current_exception();
+    }
+  }
+  if (request.model) {
+    request.model->count(
+        [&](ModelStatistics& statistics) { add(statistics.failure, Clock::now() - begun); });
+  }
+  then(result);
+}
+
+void Segmentation::run(SegmentationRequest request, Then then) {
+  require(request.model != nullptr, "a photo has a model");
+  pool_->post([this, request = std::move(request), then = std::move(then)]() mutable {
+    decode(std::move(request), then);
+  });
+}
+
+}  // namespace macadam

@@ -1,0 +1,75 @@
+#pragma once
+// From an encoded photo to a mask, through the stages that overlap: decoding on threads of its own,
+// the network in batches, and whatever is done with the mask on the same threads as decoding.
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "image/image.h"
+#include "run/photo.h"
+#include "server/service/batcher.h"
+#include "server/service/served_model.h"
+#include "server/service/worker_pool.h"
+
+namespace macadam {
+
+struct SegmentationOptions {
+  BatcherOptions batches;
+  int threads = 2;     // that decode and encode
+  ImageLimits limits;  // of photos
+};
+
+/// What is wanted of one photo.
+struct SegmentationRequest {
+  std::shared_ptr<ServedModel> model;
+  std::string name;  // of the photo, in errors
+  /// Gives the photo; throws InputError or HttpError when it cannot be had. Called on a thread of
+  /// the pool.
+  std::function<DecodedPhoto(const ImageLimits&)> decode;
+  PredictionWishes wishes;
+  bool tile = false;
+  Clock::time_point deadline = Clock::time_point::max();
+  std::function<bool()> abandoned;
+};
+
+struct SegmentationResult {
+  JobEnd end = JobEnd::stopped;
+  /// What was wrong: with the photo, which is the client's affair, or else with this program.
+  std::exception_ptr photo_fault;
+  std::string fault;
+  DecodedPhoto photo;
+  Prediction prediction;
+  std::chrono::nanoseconds decode{0}, queue{0}, infer{0};
+  int batch = 0;  // photos that the network saw together
+};
+
+class Segmentation {
+ public:
+  explicit Segmentation(const SegmentationOptions& options);
+  /// What waits ends as `stopped`.
+  ~Segmentation();
+
+  using Then = std::function<void(SegmentationResult&)>;
+  /// Begins, and calls `then` once when it has ended, on a thread of the pool (or on the calling
+  /// one when this ends); `then` must not throw.
+  void run(SegmentationRequest request, Then then);
+  /// Runs other work on the threads of the pool.
+  void post(std::function<void()> work) { pool_->post(std::move(work)); }
+  /// Photos that wait for a network.
+  size_t waiting() const { return batcher_->waiting(); }
+
+ private:
+  class PhotoJob;
+
+  static void run_batch(int replica, std::span<Job* const> jobs);
+  void decode(SegmentationRequest request, const Then& then);
+
+  const SegmentationOptions options_;
+  std::unique_ptr<WorkerPool> pool_;
+  std::unique_ptr<Batcher> batcher_;
+};
+
+}  // namespace macadam
