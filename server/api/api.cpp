@@ -60,11 +60,7 @@ Api::Api(ModelRegistry& models, Segmentation& segmentation, Monitor& monitor,
                options_,
                router_,
                [this] { return ready(); },
-               [this](MetricsPage& page) {
-                 page.metric("macadam_working_requests", "gauge",
-                             "Requests for predictions that are not answered yet.");
-                 page.value({}, static_cast<uint64_t>(std::max(0, working())));
-               }},
+               [this] { return working(); }},
       ids_((uint64_t{std::random_device{}()} << 32) | std::random_device{}()) {
   add_health_routes(router_, context_);
   add_segment_routes(router_, context_);
@@ -98,12 +94,7 @@ std::optional<HttpResponse> Api::refuse(const HttpRequest& head) {
         !same_field(coding, "deflate")) {
       throw HttpError(415, "a body is sent as it is, or as gzip or deflate");
     }
-    if (!match.route->works) return std::nullopt;
-    if (leaving_) {
-      monitor_.rejected(Rejection::stopping);
-      throw HttpError(503, "the server is about to end");
-    }
-    if (working_ >= options_.queue) {
+    if (match.route->works && working_ >= options_.queue) {
       monitor_.rejected(Rejection::queue_full);
       throw HttpError(503, "the server has as many requests as it takes, try again");
     }
@@ -173,6 +164,7 @@ void Api::count(const Call& call, const HttpResponse& response) {
 
 HttpResponse Api::answer_fault(const RequestFault& fault) {
   monitor_.rejected(Rejection::fault);
+  monitor_.log("refused", {{"status", fault.status}, {"what", fault.reason}});
   return error_response(fault.status, fault.reason);
 }
 

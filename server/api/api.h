@@ -25,16 +25,16 @@ struct ApiOptions {
   std::string token;                           // clients send it as "Bearer ..."; empty: none
 };
 
-/// What the routes work with. All but the gallery are there.
+/// What the routes work with.
 struct ApiContext {
   ModelRegistry& models;
   Segmentation& segmentation;
   Monitor& monitor;
-  const Gallery* gallery;
+  const Gallery* gallery;  // may be null
   const ApiOptions& options;
   const Router& router;
-  std::function<bool()> ready;                     // whether new requests are welcome
-  std::function<void(MetricsPage&)> more_metrics;  // what only the server knows
+  std::function<bool()> ready;   // whether new requests are welcome
+  std::function<int()> working;  // calls that work and are not answered
 };
 
 class Api : public HttpHandler {

@@ -1,5 +1,6 @@
 // Whether the server lives and is ready, and what it has done: /v2/health, /metrics.
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "server/api/api.h"
@@ -11,7 +12,9 @@ namespace {
 void answer_metrics(const ApiContext& context, Call& call) {
   MetricsPage page;
   context.monitor.write(page);
-  context.more_metrics(page);
+  page.metric("macadam_working_requests", "gauge",
+              "Requests for predictions that are not answered yet.");
+  page.value({}, static_cast<uint64_t>(std::max(0, context.working())));
   page.metric("macadam_waiting_photos", "gauge", "Photos that wait for the network.");
   page.value({}, static_cast<uint64_t>(context.segmentation.waiting()));
   page.metric("macadam_ready", "gauge", "1 while new requests are welcome.");

@@ -120,7 +120,11 @@ class RequestParser::Impl : public http::basic_parser<true> {
     if (request.count("Host") != 1 && (modern_ || request.count("Host") > 1)) {
       return refuse({400, "a request names its Host once"}, error);
     }
-    if (request.count("Content-Length") > 1 || request.count("Transfer-Encoding") > 1) {
+    // Beast would take "3, 3", too.
+    const bool one_number =
+        request.field("Content-Length").value_or("").find(',') == std::string_view::npos;
+    if (!one_number || request.count("Content-Length") > 1 ||
+        request.count("Transfer-Encoding") > 1) {
       return refuse({400, "a body's length is said once"}, error);
     }
     if (const auto coding = request.field("Transfer-Encoding")) {

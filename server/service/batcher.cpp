@@ -154,7 +154,11 @@ void Batcher::run(int replica, Jobs& batch) {
 }
 
 void Batcher::work(int replica) {
-  for (Jobs batch = take(); !batch.empty(); batch = take()) run(replica, batch);
+  for (;;) {
+    Jobs batch = take();  // gone before the next is waited for: it holds connections
+    if (batch.empty()) return;
+    run(replica, batch);
+  }
 }
 
 }  // namespace macadam
