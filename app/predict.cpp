@@ -18,10 +18,9 @@
 #include "engine/infer/predictor.h"
 #include "engine/plan/precision.h"
 #include "image/image.h"
-#include "image/resize.h"
 #include "models/loaded_model.h"
 #include "report/picture.h"
-#include "run/loader_options.h"
+#include "run/photo.h"
 
 namespace macadam {
 
@@ -137,41 +136,10 @@ class ResultFolders {
   ResultKinds kinds_;
 };
 
-/// A photo as it was read.
-struct DecodedPhoto {
-  int height = 0, width = 0;  // of the whole photo
-  Image whole;                // empty where nobody looks at it
-  Image at_network_size;      // empty with --tile, which looks at the whole photo
-  std::string fault;          // as in DecodeOptions
-
-  PhotoView seen() const {
-    const Image& image = at_network_size.pixels.empty() ? whole : at_network_size;
-    return {image.pixels, image.height, image.width};
-  }
-};
-
-/// At the network's size a photo is decoded as for training: a JPEG much larger than that comes
-/// reduced from its decoder. Only one that is to be laid under its mask, too, is decoded twice.
 DecodedPhoto decode(const fs::path& file, const PredictOptions& options, const ModelInfo& model) {
   const ImageFile bytes(file);
-  const std::string name = file.string();
-  const ImageInfo info = probe_image(bytes.bytes(), name);
-  DecodedPhoto photo;
-  photo.height = info.height;
-  photo.width = info.width;
-  const auto read = [&](int min_height, int min_width) {
-    return decode_rgb(bytes.bytes(), name, {}, {min_height, min_width, &photo.fault});
-  };
-  const bool reduced = !options.tile && info.format == ImageFormat::jpeg &&
-                       info.height >= 2 * model.height && info.width >= 2 * model.width;
-  if (options.tile || options.overlay || !reduced) photo.whole = read(0, 0);
-  if (reduced) {
-    photo.at_network_size =
-        resize_bilinear(read(model.height, model.width), model.height, model.width);
-  } else if (!options.tile) {
-    photo.at_network_size = resize_bilinear(photo.whole, model.height, model.width);
-  }
-  return photo;
+  return decode_photo(bytes.bytes(), file.string(),
+                      {model.height, model.width, options.tile, options.overlay});
 }
 
 void write_results(const ResultFolders& folders, const PredictOptions& options,

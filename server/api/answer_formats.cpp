@@ -84,7 +84,7 @@ std::string encode_mask(AnswerFormat format, const Prediction& prediction, const
                         const ModelInfo& info, bool label_ids) {
   if (format == AnswerFormat::rle) return rle_json(prediction, info, label_ids);
   Image plane = plane_of(prediction, prediction.classes);
-  if (format == AnswerFormat::color) return text_of(encode_png(colourise(plane, info.palette)));
+  if (format == AnswerFormat::color) return text_of(encode_png(colorize(plane, info.palette)));
   if (format == AnswerFormat::overlay) {
     return text_of(encode_png(overlay(photo, plane, info.palette)));
   }

@@ -129,7 +129,7 @@ void give_mask(const ApiContext& context, const std::shared_ptr<Call>& call) {
   if (answer_unchanged(*call, tag)) return;
   on_pool(context, call, [&context, call, &item, model, tag] {
     std::vector<Rgb> palette = model->info().palette;
-    palette.resize(256, kIgnoredColour);
+    palette.resize(256, kIgnoredColor);
     const auto png = encode_png(context.gallery->labels(item, model->info()), palette);
     answer_tagged(*call, tag, "image/png", {png.begin(), png.end()});
   });

@@ -30,7 +30,6 @@ bool has_folded_line(std::string_view head) {
 RequestFault fault_of(const error_code& error) {
   if (error == http::error::header_limit) return {431, "the request's head is too large"};
   if (error == http::error::body_limit) return {413, "the body is too large"};
-  if (error == http::error::bad_version) return {505, "this server speaks HTTP/1.0 and HTTP/1.1"};
   if (error == http::error::bad_transfer_encoding) {
     return {400, "a body has either a Content-Length or the transfer encoding chunked"};
   }
@@ -65,6 +64,10 @@ class RequestParser::Impl : public http::basic_parser<true> {
       const size_t put_now = put({bytes.data() + taken, bytes.size() - taken}, error);
       taken += put_now;
       if (error == http::error::need_more) break;
+      if (error == http::error::bad_version &&
+          bytes.substr(0, bytes.find('\n')).find("HTTP/1.") == std::string_view::npos) {
+        refuse({505, "this server speaks HTTP/1.0 and HTTP/1.1"});
+      }
       if (error && !fault_) fault_ = fault_of(error);
     }
     return taken;

@@ -232,7 +232,7 @@ TEST_F(Life, ATokenIsAskedForAndNeverTold) {
 
 TEST_F(Life, MoreThanTheQueueIsToldSoAtOnce) {
   Served served(folder(), {"m.safetensors", "--queue", "2", "--max-batch", "1"});
-  const std::string photo = png_photo(400, 800);
+  const std::string photo = png_photo(100, 200);
   std::atomic<int> done = 0, refused = 0, others = 0;
   std::vector<std::thread> clients;
   for (int i = 0; i < 12; ++i) {
