@@ -23,6 +23,7 @@ namespace {
 struct ServeOptions {
   std::vector<std::string> models;
   std::string file;
+  bool keys = false;
   /// By key, what the command line says.
   std::map<std::string, std::optional<std::string>> values;
 };
@@ -66,6 +67,7 @@ std::string option_of(std::string_view key) {
 }
 
 void serve(const ServeOptions& options) {
+  if (options.keys) return print("{}", Lines{serve_keys_markdown()});
   std::vector<std::string> overrides;
   for (const auto& [key, value] : options.values) {
     if (value) overrides.push_back(key + "=" + *value);
@@ -88,6 +90,7 @@ void add_serve(CommandLine& line) {
                  "Model files or folders of runs, [NAME[:VERSION]=]PATH; the first answers where "
                  "none is named");
   command.option("--config", &options->file, "A TOML file of the options below");
+  command.flag("--keys", options->keys, "Print the options as keys of the file, in Markdown");
   ServeConfig defaults;
   FieldList fields;
   describe(fields, defaults);

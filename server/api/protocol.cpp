@@ -46,7 +46,9 @@ Json metadata_of(const ApiContext& context, const ServedModel& model) {
           {"platform", "macadam"},
           {"inputs", list(described_inputs(model.info()))},
           {"outputs", list(described_outputs(model.info()))},
-          {"properties", {{"metadata", python_metadata(model.info())}}}};
+          {"properties",
+           {{"metadata", python_metadata(model.info())},
+            {"alternative_inputs", alternative_inputs()}}}};
 }
 
 /// As Triton's clients ask for it: dimensions without the batch.
@@ -57,9 +59,7 @@ Json config_of(const ServedModel& model) {
       const std::string type = tensor.type == TensorType::bytes
                                    ? "TYPE_STRING"
                                    : fmt::format("TYPE_{}", name_of(tensor.type));
-      Json entry{{"name", tensor.name}, {"data_type", type}, {"dims", tensor.dims}};
-      if (tensor.optional) entry["optional"] = true;
-      entries.push_back(std::move(entry));
+      entries.push_back({{"name", tensor.name}, {"data_type", type}, {"dims", tensor.dims}});
     }
     return entries;
   };

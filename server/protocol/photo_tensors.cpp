@@ -92,16 +92,19 @@ Image image_of_bytes(const InputTensor& input, int i, int height, int width) {
 }  // namespace
 
 std::vector<TensorDescription> described_inputs(const ModelInfo& info) {
-  return {{std::string(kImages), TensorType::fp32, {3, info.height, info.width}, false},
-          {std::string(kPhoto), TensorType::uint8, {-1, -1, 3}, true},
-          {std::string(kEncoded), TensorType::bytes, {1}, true}};
+  return {{std::string(kImages), TensorType::fp32, {3, info.height, info.width}}};
+}
+
+std::string alternative_inputs() {
+  return fmt::format("{} UINT8 [-1,-1,-1,3] or {} BYTES [-1,1] in the place of {}", kPhoto,
+                     kEncoded, kImages);
 }
 
 std::vector<TensorDescription> described_outputs(const ModelInfo& info) {
   const auto classes = static_cast<int64_t>(info.class_names.size());
-  return {{std::string(kScoresOutput), TensorType::fp32, {classes, -1, -1}, false},
-          {std::string(kMaskOutput), TensorType::uint8, {-1, -1}, false},
-          {std::string(kConfidenceOutput), TensorType::uint8, {-1, -1}, false}};
+  return {{std::string(kScoresOutput), TensorType::fp32, {classes, -1, -1}},
+          {std::string(kMaskOutput), TensorType::uint8, {-1, -1}},
+          {std::string(kConfidenceOutput), TensorType::uint8, {-1, -1}}};
 }
 
 std::string python_metadata(const ModelInfo& info) {

@@ -19,12 +19,16 @@ struct TensorDescription {
   std::string name;
   TensorType type = TensorType::fp32;
   std::vector<int64_t> dims;  // without the batch; -1: any
-  bool optional = false;
 };
 
-/// One of them is given: "images", N x 3 x height x width of the network, RGB from 0 to 1; "photo",
-/// N x height x width x 3 bytes of any size; "encoded", N PNGs or JPEGs.
+/// "images", N x 3 x height x width of the network, RGB from 0 to 1. Two others may be given in its
+/// place: "photo", N x height x width x 3 bytes of any size; "encoded", N PNGs or JPEGs. Clients
+/// that fill all inputs that a model has (perf_analyzer, ultralytics) would give them too, so that
+/// they are told of in alternative_inputs() alone.
 std::vector<TensorDescription> described_inputs(const ModelInfo& info);
+
+/// Those others, in words.
+std::string alternative_inputs();
 
 inline constexpr std::string_view kScoresOutput = "scores", kMaskOutput = "mask",
                                   kConfidenceOutput = "confidence";
