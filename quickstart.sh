@@ -65,4 +65,6 @@ Then try
   build/release/macadam info unet_mini --train       layers, memory, implementations
   build/release/macadam train quickstart.toml name=sgd optimizer=sgd
   build/release/macadam train my.toml                your photos: see README.md
+  build/release/macadam serve runs/quickstart --gallery streets      the network over HTTP:
+    curl --data-binary @PHOTO.png "localhost:8080/v1/segment?format=color" -o mask.png
 END

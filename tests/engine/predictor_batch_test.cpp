@@ -1,0 +1,96 @@
+// Photos that a predictor sees together have the masks that they have alone, bit for bit.
+
+#include <gtest/gtest.h>
+
+#include "engine/infer/predictor.h"
+#include "tests/engine/cpu_dtypes.h"
+#include "tests/engine/hashed.h"
+#include "tests/engine/small_networks.h"
+
+using namespace macadam;
+using namespace macadam::testing;
+
+namespace {
+
+constexpr int kHeight = 16, kWidth = 24, kClasses = 5, kPhotos = 7;
+
+struct Case {
+  DType dtype;
+  bool half;
+};
+
+class PredictorBatch : public ::testing::TestWithParam<Case> {
+ protected:
+  static Graph graph(int batch) {
+    const Shape input{batch, kHeight, kWidth, 3};
+    return GetParam().half ? half_scores(input, kClasses) : small_resnet(input, kClasses);
+  }
+
+  static std::vector<uint8_t> photo(uint32_t seed, int height = kHeight, int width = kWidth) {
+    std::vector<uint8_t> rgb(static_cast<size_t>(height * width * 3));
+    for (size_t i = 0; i < rgb.size(); ++i) {
+      rgb[i] = static_cast<uint8_t>(hashed(seed, static_cast<uint32_t>(i)) >> 24);
+    }
+    return rgb;
+  }
+
+  Stream stream_;
+  Ops ops_ = make_ops(stream_);
+  Parameters parameters_{graph(1).parameters(), stream_, false};
+};
+
+TEST_P(PredictorBatch, GivesEachWhatItHasAlone) {
+  set_hashed_values(parameters_);
+  const PredictorOptions options{.dtype = GetParam().dtype, .confidence = true};
+  const std::vector<Graph> graphs{graph(1), graph(4), graph(2)};
+  Predictor together(graphs, parameters_, stream_, ops_, options);
+  Predictor alone(graph(1), parameters_, stream_, ops_, options);
+  std::vector<std::vector<uint8_t>> photos;
+  for (int i = 0; i < kPhotos; ++i) photos.push_back(photo(static_cast<uint32_t>(i)));
+  photos.push_back(photo(99, 20, 31));  // of another size: windows
+  for (const bool resized : {false, true}) {
+    for (size_t count = 1; count <= photos.size(); ++count) {
+      std::vector<Prediction> made(count);
+      std::vector<PredictionTask> tasks;
+      for (size_t i = 0; i < count; ++i) {
+        const bool windows = i == kPhotos;
+        const PhotoView view{photos[i], windows ? 20 : kHeight, windows ? 31 : kWidth};
+        const int height = resized ? 9 + static_cast<int>(i) : view.height;
+        const PredictionWishes wishes{
+            .flip = i == 3, .confidence = i % 2 == 0, .scores = resized && i == 5};
+        tasks.push_back({view, height, view.width, wishes, &made[i]});
+      }
+      together.run(tasks);
+      for (size_t i = 0; i < count; ++i) {
+        Prediction expected;
+        alone.run({&tasks[i].view, 1}, tasks[i].height, tasks[i].width, tasks[i].wishes, expected);
+        EXPECT_EQ(made[i].classes, expected.classes) << i << " of " << count;
+        EXPECT_EQ(made[i].confidence, expected.confidence) << i << " of " << count;
+        EXPECT_EQ(made[i].scores, expected.scores) << i << " of " << count;
+        EXPECT_EQ(made[i].confidence.empty(), i % 2 != 0);
+      }
+    }
+  }
+}
+
+TEST_P(PredictorBatch, MemoryIsThatOfItsNetworks) {
+  const Predictor one(graph(1), parameters_, stream_, ops_, {.dtype = GetParam().dtype});
+  const std::vector<Graph> graphs{graph(1), graph(8)};
+  const Predictor more(graphs, parameters_, stream_, ops_, {.dtype = GetParam().dtype});
+  EXPECT_GT(one.bytes(), 0u);
+  EXPECT_GT(more.bytes(), 5 * one.bytes() / 2);
+}
+
+std::vector<Case> cases() {
+  std::vector<Case> all;
+  for (const DType dtype : cpu_dtypes()) {
+    for (const bool half : {false, true}) all.push_back({dtype, half});
+  }
+  return all;
+}
+
+INSTANTIATE_TEST_SUITE_P(, PredictorBatch, ::testing::ValuesIn(cases()), [](const auto& trial) {
+  return std::string(name_of(trial.param.dtype)) + (trial.param.half ? "Half" : "Resnet");
+});
+
+}  // namespace
