@@ -41,7 +41,7 @@ class PredictorBatch : public ::testing::TestWithParam<Case> {
 
 TEST_P(PredictorBatch, GivesEachWhatItHasAlone) {
   set_hashed_values(parameters_);
-  const PredictorOptions options{.dtype = GetParam().dtype, .confidence = true};
+  const PredictorOptions options{GetParam().dtype, {}, false, true};
   const std::vector<Graph> graphs{graph(1), graph(4), graph(2)};
   Predictor together(graphs, parameters_, stream_, ops_, options);
   Predictor alone(graph(1), parameters_, stream_, ops_, options);
@@ -74,9 +74,9 @@ TEST_P(PredictorBatch, GivesEachWhatItHasAlone) {
 }
 
 TEST_P(PredictorBatch, MemoryIsThatOfItsNetworks) {
-  const Predictor one(graph(1), parameters_, stream_, ops_, {.dtype = GetParam().dtype});
+  const Predictor one(graph(1), parameters_, stream_, ops_, {GetParam().dtype, {}, false, false});
   const std::vector<Graph> graphs{graph(1), graph(8)};
-  const Predictor more(graphs, parameters_, stream_, ops_, {.dtype = GetParam().dtype});
+  const Predictor more(graphs, parameters_, stream_, ops_, {GetParam().dtype, {}, false, false});
   EXPECT_GT(one.bytes(), 0u);
   EXPECT_GT(more.bytes(), 5 * one.bytes() / 2);
 }
