@@ -88,7 +88,7 @@ class Clients(unittest.TestCase):
         self.assertEqual(run(curl, "-sf", "-H", "Content-Encoding: gzip", "--data-binary",
                              f"@{self.folder}/photo.gz", self.url + "/v1/segment?format=raw").stdout,
                          self.mask)
-#RFC 9110 : it asks for HTTP / 2 and goes on with HTTP / 1.1.
+        # RFC 9110: it asks for HTTP/2 and goes on with HTTP/1.1.
         run(curl, "-sf", "--http2", self.url + "/v2/health/live")
 
     def test_example_in_cpp(self):
@@ -186,13 +186,15 @@ class Clients(unittest.TestCase):
         proxy = subprocess.Popen([nginx, "-c", str(self.folder / "nginx.conf"), "-p",
                                   str(self.folder)], stderr=subprocess.DEVNULL)
         try:
-            time
-.sleep(1) raw = run(program("curl"), "-skf", "--data-binary", f "@{self.photo}",
-                    f "https://localhost:{port}/v1/segment?format=raw")
-                    .stdout self.assertEqual(raw, self.mask) finally
-    : proxy.terminate() proxy.wait(20)
+            time.sleep(1)
+            raw = run(program("curl"), "-skf", "--data-binary", f"@{self.photo}",
+                      f"https://localhost:{port}/v1/segment?format=raw").stdout
+            self.assertEqual(raw, self.mask)
+        finally:
+            proxy.terminate()
+            proxy.wait(20)
 
-          if __name__
-                == "__main__"
-    : os.environ.setdefault("OMP_WAIT_POLICY",
-                            "passive") unittest.main(argv = sys.argv[:1], verbosity = 2)
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    unittest.main(argv=sys.argv[:1], verbosity=2)
