@@ -70,14 +70,17 @@ class Layer {
   /// Which implementation runs, for people.
   virtual std::string implementation() const { return {}; }
 
-  /// Rewrites parameters for the device; called after every change of them.
-  virtual void pack(const Bindings& bindings, void* workspace) {
-    static_cast<void>(bindings);
+  /// Rewrites the node's parameters (fp32) for the device; called after every change of them.
+  virtual void pack(std::span<const Tensor> parameters, void* packed, void* workspace) {
+    static_cast<void>(parameters);
+    static_cast<void>(packed);
     static_cast<void>(workspace);
   }
   /// The casts that pack() consists of, where it does nothing else; else none.
-  virtual std::vector<Convolution::Cast> pack_casts(const Bindings& bindings) const {
-    static_cast<void>(bindings);
+  virtual std::vector<Convolution::Cast> pack_casts(std::span<const Tensor> parameters,
+                                                    void* packed) const {
+    static_cast<void>(parameters);
+    static_cast<void>(packed);
     return {};
   }
   virtual void forward(const Bindings& bindings) = 0;

@@ -9,11 +9,11 @@ namespace macadam {
 
 namespace {
 
-PlanOptions plan_options(DType dtype, const Plan* weights_of) {
+PlanOptions plan_options(DType dtype, PackedWeights& weights) {
   PlanOptions options;
   options.mode = Mode::infer;
   options.dtype = dtype;
-  options.weights_of = weights_of;
+  options.weights = &weights;
   return options;
 }
 
@@ -23,13 +23,13 @@ size_t pixels_of(int height, int width) {
 
 }  // namespace
 
-Classifier::Classifier(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
-                       const ClassifierOptions& options, const Plan* weights_of)
+Classifier::Classifier(const Graph& graph, Parameters& parameters, PackedWeights& weights,
+                       Stream& stream, Ops& ops, const ClassifierOptions& options)
     : stream_(stream),
       ops_(ops),
       options_(options),
       plan_(without_last_upsampling(graph), parameters, stream, ops,
-            plan_options(options.dtype, weights_of)),
+            plan_options(options.dtype, weights)),
       batch_(plan_.input().shape),
       uploaded_(stream.device()) {
   const Shape scores = graph.shape(graph.output());

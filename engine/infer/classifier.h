@@ -34,10 +34,10 @@ struct ClassifierOptions {
 
 class Classifier {
  public:
-  /// `graph` decides batch and size and scores every pixel. `weights_of`: PlanOptions::weights_of.
-  /// Packs what weights it does not share. `parameters`, `stream` and `ops` outlive it.
-  Classifier(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
-             const ClassifierOptions& options, const Plan* weights_of = nullptr);
+  /// `graph` decides batch and size and scores every pixel. `weights`: PlanOptions::weights; what
+  /// was not packed before is when this returns. `parameters`, `stream` and `ops` outlive it.
+  Classifier(const Graph& graph, Parameters& parameters, PackedWeights& weights, Stream& stream,
+             Ops& ops, const ClassifierOptions& options);
 
   /// Writes each photo's classes; returns when they are there. A photo smaller than the network's
   /// input is continued to the right and below by its edge pixels, and its mask is cut back. The

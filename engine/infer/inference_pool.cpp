@@ -81,7 +81,8 @@ InferencePool::InferencePool(GraphBuilder build, Parameters& parameters, Device 
     : build_(std::move(build)),
       parameters_(parameters),
       device_(device),
-      options_(std::move(options)) {
+      options_(std::move(options)),
+      weights_(parameters, options_.dtype, device) {
   require(options_.replicas > 0, "at least one replica");
   if (options_.buckets.empty()) {
     throw InputError("no image size to serve", "buckets", "name at least one");
@@ -128,7 +129,7 @@ size_t InferencePool::packed_bytes() const {
   std::set<const Buffer*> buffers;
   size_t sum = 0;
   for_each_plan([&](const Replica&, size_t, const Entry& entry) {
-    for (const auto& buffer : entry.classifier->plan().packed()) {
+    for (const auto& buffer : entry.classifier->plan().weights().memory()) {
       if (buffers.insert(buffer.get()).second) sum += buffer->bytes();
     }
   });
@@ -162,33 +163,12 @@ std::vector<std::unique_ptr<Classifier>> InferencePool::take_surplus() {
   return surplus;
 }
 
-InferencePool::Entry* InferencePool::donor_for(const Shape& bucket) {
-  Entry* found = nullptr;
-  for_each_plan([&](const Replica&, size_t, Entry& entry) {
-    if (found == nullptr || entry.classifier->plan().input().shape == bucket) found = &entry;
-  });
-  return found;
-}
-
 std::unique_ptr<Classifier> InferencePool::make(Replica& replica, const Shape& bucket) {
-  Entry* donor = nullptr;
-  {
-    const std::lock_guard lock(mutex_);
-    donor = donor_for(bucket);
-    if (donor != nullptr) ++donor->users;
-  }
-  const auto release = [&](const Classifier*) {
-    const std::lock_guard lock(mutex_);
-    --donor->users;
-  };
-  const std::unique_ptr<const Classifier, decltype(release)> kept(
-      donor == nullptr ? nullptr : donor->classifier.get(), release);
   auto made = std::make_unique<Classifier>(
-      build_(bucket), parameters_, replica.stream, replica.ops,
-      ClassifierOptions{options_.dtype, options_.normalization, options_.confidence},
-      kept == nullptr ? nullptr : &kept->plan());
+      build_(bucket), parameters_, weights_, replica.stream, replica.ops,
+      ClassifierOptions{options_.dtype, options_.normalization, options_.confidence});
   size_t alone = made->bytes();
-  for (const auto& buffer : made->plan().packed()) alone += buffer->bytes();
+  for (const auto& buffer : made->plan().weights().memory()) alone += buffer->bytes();
   if (options_.memory_limit > 0 && alone > options_.memory_limit) {
     constexpr double mib = 1048576;
     throw InputError(

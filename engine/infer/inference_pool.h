@@ -86,13 +86,12 @@ class InferencePool {
   void for_each_plan(const Visit& visit) const;
   /// Takes out what is above the limit, for the caller to destroy without the mutex.
   std::vector<std::unique_ptr<Classifier>> take_surplus();
-  /// A plan to share weights with, if possible one of this bucket; null: none yet.
-  Entry* donor_for(const Shape& bucket);
 
   const GraphBuilder build_;
   Parameters& parameters_;
   const Device device_;
   const InferencePoolOptions options_;
+  PackedWeights weights_;  // asked with making_ held
   std::vector<std::unique_ptr<Replica>> replicas_;
 
   /// Held while a plan is made and in its first two runs, the second of which records a graph.

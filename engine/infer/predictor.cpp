@@ -46,18 +46,20 @@ int windows_at_once(Device device, int height, int width) {
 
 Predictor::Predictor(std::span<const Graph> graphs, Parameters& parameters, Stream& stream,
                      Ops& ops, const PredictorOptions& options)
-    : stream_(stream), ops_(ops), options_(options) {
+    : stream_(stream),
+      ops_(ops),
+      options_(options),
+      weights_(parameters, options.dtype, stream.device()) {
   require(!graphs.empty(), "a predictor has a graph");
   for (const Graph& graph : graphs) {
-    const Plan* first = classifiers_.empty() ? nullptr : &classifiers_.front()->plan();
     auto made = std::make_unique<Classifier>(
-        graph, parameters, stream, ops,
-        ClassifierOptions{options.dtype, options.normalization, options.confidence}, first);
+        graph, parameters, weights_, stream, ops,
+        ClassifierOptions{options.dtype, options.normalization, options.confidence});
     if (made->shape().n == 1) {
       classifiers_.push_back(std::move(made));
       continue;
     }
-    require(first != nullptr, "the first graph is for one image");
+    require(!classifiers_.empty(), "the first graph is for one image");
     require(made->shape().n <= static_cast<int>(kMostTogether), "at most 64 images at once");
     const Shape &one = classifiers_.front()->shape(), &many = made->shape();
     require(one.h == many.h && one.w == many.w, "several images are of the first graph's size");
@@ -85,7 +87,7 @@ size_t Predictor::bytes() const {
   for (const auto* list : {&classifiers_, &several_}) {
     for (const auto& classifier : *list) {
       sum += classifier->bytes();
-      for (const auto& buffer : classifier->plan().packed()) packed.insert(buffer.get());
+      for (const auto& buffer : classifier->plan().weights().memory()) packed.insert(buffer.get());
     }
   }
   for (const Buffer* buffer : packed) sum += buffer->bytes();

@@ -123,6 +123,7 @@ class Predictor {
   Stream& stream_;
   Ops& ops_;
   PredictorOptions options_;
+  PackedWeights weights_;
   int classes_ = 0;
   std::vector<std::unique_ptr<Classifier>> classifiers_;  // for one image each
   std::vector<std::unique_ptr<Classifier>> several_;      // for more, the fewest first

@@ -12,7 +12,7 @@ size_t index(Value v) { return static_cast<size_t>(v.id); }
 /// of node 0..N-1), N+1 (loss), N+2..2N+1 (backward of node N-1..0).
 class LayoutBuilder {
  public:
-  LayoutBuilder(const Graph& graph, const std::vector<const Layer*>& layers,
+  LayoutBuilder(const Graph& graph, std::span<const std::shared_ptr<Layer>> layers,
                 const LayoutOptions& options)
       : graph_(graph), layers_(layers), options_(options), nodes_(graph.nodes().size()) {
     const auto values = static_cast<size_t>(graph.values());
@@ -226,7 +226,7 @@ class LayoutBuilder {
   }
 
   const Graph& graph_;
-  const std::vector<const Layer*>& layers_;
+  std::span<const std::shared_ptr<Layer>> layers_;
   const LayoutOptions& options_;
   size_t nodes_;
   std::vector<int> readers_;
@@ -258,7 +258,7 @@ std::vector<bool> values_requiring_gradient(const Graph& graph,
   return required;
 }
 
-PlanLayout lay_out(const Graph& graph, const std::vector<const Layer*>& layers,
+PlanLayout lay_out(const Graph& graph, std::span<const std::shared_ptr<Layer>> layers,
                    const LayoutOptions& options) {
   return LayoutBuilder(graph, layers, options).build();
 }

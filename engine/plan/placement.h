@@ -2,7 +2,8 @@
 // Decides where every tensor of a plan lives: which values share memory, when each is alive, and
 // its offset in the arena.
 
-#include <optional>
+#include <memory>
+#include <span>
 #include <vector>
 
 #include "engine/graph/graph.h"
@@ -57,7 +58,7 @@ std::vector<bool> values_requiring_gradient(const Graph& graph,
 /// `layers` are the compiled layers of graph.nodes(), in order. A padded input (see pad_channels)
 /// has its memory to itself: what lies between its pixels stays as it was when the plan was made.
 /// So has each of several inputs: one is written while another is read.
-PlanLayout lay_out(const Graph& graph, const std::vector<const Layer*>& layers,
+PlanLayout lay_out(const Graph& graph, std::span<const std::shared_ptr<Layer>> layers,
                    const LayoutOptions& options);
 
 }  // namespace macadam

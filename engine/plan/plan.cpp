@@ -1,7 +1,6 @@
 #include "engine/plan/plan.h"
 
 #include <algorithm>
-#include <set>
 
 #include "base/round_up.h"
 #include "engine/graph/rewrite.h"
@@ -65,10 +64,7 @@ class Arena {
 
 Plan::Plan(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
            const PlanOptions& options)
-    : ops_(ops),
-      parameters_(&parameters),
-      options_(options),
-      graph_(rewrite(graph, options, stream.device())) {
+    : ops_(ops), options_(options), graph_(rewrite(graph, options, stream.device())) {
   require(graph.output().id >= 0, "the graph has an output");
   require(parameters.size() == graph.parameters().size(), "parameters of this graph");
   const bool training = options.mode == Mode::train;
@@ -76,10 +72,7 @@ Plan::Plan(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
 
   const std::vector<bool> learns = parameters_requiring_gradient(graph_, options.frozen);
   const std::vector<bool> requires_gradient = values_requiring_gradient(graph_, learns);
-  std::vector<const Layer*> layers;
-  std::vector<size_t> packed_offsets;   // by step, of weights of its own
-  std::vector<void*> packed_elsewhere;  // by step; null: weights of its own
-  size_t pack_workspace = 0;
+  std::vector<std::shared_ptr<Layer>> layers;
   for (const Node& node : graph_.nodes()) {
     const bool input_gradient = training && requires_gradient[index(node.inputs[0])];
     const bool parameter_gradients =
@@ -92,17 +85,16 @@ Plan::Plan(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
                       {},
                       parameter_gradients,
                       is_joined(node)});
-    layers.push_back(steps_.back().layer.get());
-    const Step* other = options.weights_of == nullptr
-                            ? nullptr
-                            : options.weights_of->step_packing(node, *layers.back());
-    steps_.back().shared = other != nullptr;
-    packed_elsewhere.push_back(other == nullptr ? nullptr : other->forward.packed);
-    packed_offsets.push_back(memory_.packed);
-    if (other != nullptr) continue;
-    memory_.packed += round_up(layers.back()->packed_bytes(), kMemoryAlignment);
-    pack_workspace = std::max(pack_workspace, layers.back()->pack_workspace());
+    layers.push_back(steps_.back().layer);
   }
+  const Device device = stream.device();
+  require(options.weights == nullptr ||
+              (!training && options.weights->are_of(parameters, options.dtype, device)),
+          "weights of the plan's parameters, dtype and device, for inference");
+  PackedWeights alone(parameters, options.dtype, device);
+  weights_ =
+      (options.weights == nullptr ? alone : *options.weights).request(graph_, layers, stream);
+  memory_.packed = weights_->own_bytes();
 
   const Shape scores = graph_.shape(graph_.output());
   LayoutOptions layout_options;
@@ -110,7 +102,7 @@ Plan::Plan(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
   layout_options.inputs = options.inputs.value_or(training && stream.device().is_cuda() ? 2 : 1);
   layout_options.requires_gradient = requires_gradient;
   layout_options.element_bytes = size_of(options.dtype);
-  layout_options.pack_workspace_bytes = pack_workspace;
+  layout_options.pack_workspace_bytes = weights_->workspace_bytes();
   if (options.loss) {
     layout_options.labels_bytes = static_cast<size_t>(scores.pixels());
     layout_options.loss_workspace_bytes = ops.loss->workspace_bytes(scores);
@@ -120,24 +112,7 @@ Plan::Plan(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
   memory_.arena = placement.arena;
   memory_.peak = placement.peak;
 
-  const Device device = stream.device();
   arena_ = Buffer(device, memory_.arena);
-  if (options.weights_of != nullptr) {
-    const Plan& other = *options.weights_of;
-    require(other.options_.mode == options.mode && other.options_.dtype == options.dtype &&
-                other.input().device == device && other.parameters_ == &parameters,
-            "weights of a plan of the same network");
-    std::set<std::shared_ptr<const Buffer>> read;
-    for (const void* weights : packed_elsewhere) {
-      if (weights != nullptr) read.insert(other.buffer_of(weights));
-    }
-    packed_.assign(read.begin(), read.end());
-  }
-  const Buffer* own = nullptr;
-  if (memory_.packed > 0) {
-    packed_.push_back(std::make_shared<const Buffer>(device, memory_.packed));
-    own = packed_.back().get();
-  }
   const Arena arena(arena_.data(), placement, options.dtype, device);
 
   for (size_t i = 0; i < steps_.size(); ++i) {
@@ -162,14 +137,12 @@ Plan::Plan(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
     }
     b.only_pooled = layout.only_pooled[i];
     b.saved = arena.block(layout.saved[i]);
-    b.packed = packed_elsewhere[i];
-    if (!steps_[i].shared && own != nullptr) b.packed = own->data() + packed_offsets[i];
+    b.packed = weights_->of(i);
     b.workspace = arena.block(layout.forward_workspace[i]);
     steps_[i].forward = b;
     b.workspace = arena.block(layout.backward_workspace[i]);
     steps_[i].backward = std::move(b);
   }
-  collect_casts(stream);
   narrow_weight_gradients(stream);
   for (size_t i = 0; i < layout.inputs.size(); ++i) {
     inputs_.push_back({arena.tensor(layout.inputs[i], graph_, graph_.input()), {}});
@@ -201,46 +174,29 @@ bool lies_inside(const Tensor& part, const Tensor& whole) {
 
 }  // namespace
 
-bool Plan::Step::runs(Pass pass) const {
+bool Plan::runs(Pass pass, size_t position) const {
+  const Step& step = steps_[position];
   switch (pass) {
-    case Pass::pack: return layer->packed_bytes() > 0 && !cast && !shared;
+    case Pass::pack: return weights_->packs(position);
     case Pass::forward: return true;
-    case Pass::backward: return backward.output_gradient.data != nullptr && !joined;
+    case Pass::backward: return step.backward.output_gradient.data != nullptr && !step.joined;
   }
   throw std::logic_error("requirement violated: a pass");
 }
 
-const Plan::Casts& Plan::casts_of(Pass pass) const {
-  return pass == Pass::pack ? pack_casts_ : gradient_casts_;
+const CastList& Plan::casts_of(Pass pass) const {
+  return pass == Pass::pack ? weights_->casts() : gradient_casts_;
 }
 
 template <typename Visit>
 void Plan::for_each_call(Pass pass, const Visit& visit) const {
-  if (pass == Pass::pack && pack_casts_.count > 0) visit(kCasts);
+  const bool casts = pass != Pass::forward && !casts_of(pass).empty();
+  if (pass == Pass::pack && casts) visit(kCasts);
   for (size_t k = 0; k < steps_.size(); ++k) {
     const size_t i = pass == Pass::backward ? steps_.size() - 1 - k : k;
-    if (steps_[i].runs(pass)) visit(i);
+    if (runs(pass, i)) visit(i);
   }
-  if (pass == Pass::backward && gradient_casts_.count > 0) visit(kCasts);
-}
-
-const Plan::Step* Plan::step_packing(const Node& node, const Layer& layer) const {
-  if (layer.packed_bytes() == 0) return nullptr;
-  for (size_t i = 0; i < steps_.size(); ++i) {
-    // Nodes of one network are known by their parameters, whatever the image size adds or drops.
-    if (graph_.nodes()[i].parameters == node.parameters && layer.packs_like(*steps_[i].layer)) {
-      return &steps_[i];
-    }
-  }
-  return nullptr;
-}
-
-const std::shared_ptr<const Buffer>& Plan::buffer_of(const void* weights) const {
-  const auto* at = static_cast<const std::byte*>(weights);
-  for (const std::shared_ptr<const Buffer>& buffer : packed_) {
-    if (at >= buffer->data() && at < buffer->data() + buffer->bytes()) return buffer;
-  }
-  throw std::logic_error("requirement violated: weights that this plan reads");
+  if (pass == Pass::backward && casts) visit(kCasts);
 }
 
 void Plan::use_input(int which) {
@@ -254,36 +210,6 @@ void Plan::use_input(int which) {
     }
   }
   input_in_use_ = which;
-}
-
-Plan::Casts::Casts(const std::vector<CastSegment>& list, Stream& stream)
-    : segments(stream.device(), list.size() * sizeof(CastSegment)), count(list.size()) {
-  if (list.empty()) return;
-  vectors = list.back().first + list.back().vectors();
-  copy_bytes(stream, segments.data(), list.data(), segments.bytes());
-  stream.synchronize();  // `list` may die then
-}
-
-namespace {
-
-void append(std::vector<CastSegment>& list, const void* from, void* to, int64_t count) {
-  const int64_t first = list.empty() ? 0 : list.back().first + list.back().vectors();
-  list.push_back({from, to, count, first});
-}
-
-}  // namespace
-
-void Plan::collect_casts(Stream& stream) {
-  std::vector<CastSegment> list;
-  for (Step& step : steps_) {
-    if (step.shared) continue;
-    for (const Convolution::Cast& cast : step.layer->pack_casts(step.forward)) {
-      require(cast.to.dtype == options_.dtype, "weights are cast to the plan's dtype");
-      append(list, cast.from.data, cast.to.data, cast.from.shape.elements());
-      step.cast = true;
-    }
-  }
-  pack_casts_ = Casts(list, stream);
 }
 
 void Plan::narrow_weight_gradients(Stream& stream) {
@@ -301,31 +227,28 @@ void Plan::narrow_weight_gradients(Stream& stream) {
   }
   narrow_gradients_ = Buffer(stream.device(), all);
   memory_.packed += all;
-  std::vector<CastSegment> list;
+  std::vector<Convolution::Cast> casts;
   std::byte* at = narrow_gradients_.data();
   for (Step& step : steps_) {
     if (!narrows(step)) continue;
     require(step.layer->weight_gradient_dtype() == options_.dtype, "gradients of the plan's dtype");
     Tensor& gradient = step.backward.parameter_gradients[0];
     const Tensor narrow(at, gradient.shape, options_.dtype, stream.device());
-    append(list, narrow.data, gradient.data, gradient.shape.elements());
+    casts.push_back({narrow, gradient});
     at += bytes(gradient);
     gradient = narrow;
   }
-  gradient_casts_ = Casts(list, stream);
+  gradient_casts_ = CastList(casts, stream);
 }
 
 void Plan::run_call(Pass pass, size_t position) {
   if (position == kCasts) {
-    const Casts& casts = casts_of(pass);
-    const bool narrows = pass == Pass::pack;
-    ops_.elementwise->cast_all(casts.all(), narrows ? DType::f32 : options_.dtype,
-                               narrows ? options_.dtype : DType::f32, casts.vectors);
+    casts_of(pass).run(*ops_.elementwise);
     return;
   }
   const Step& step = steps_[position];
   switch (pass) {
-    case Pass::pack: step.layer->pack(step.forward, pack_workspace_); return;
+    case Pass::pack: weights_->pack(position, pack_workspace_); return;
     case Pass::forward: step.layer->forward(step.forward); return;
     case Pass::backward: step.layer->backward(step.backward); return;
   }
@@ -355,8 +278,7 @@ void Plan::backward(Timeline* timeline) {
 
 PlanCall Plan::call(Pass pass, size_t position) const {
   if (position == kCasts) {
-    const auto element = static_cast<int64_t>(sizeof(float) + size_of(options_.dtype));
-    return {"", "cast", -1, 0, casts_of(pass).vectors * CastSegment::kVector * element};
+    return {"", "cast", -1, 0, casts_of(pass).bytes()};
   }
   const Step& step = steps_[position];
   const Node& node = graph_.nodes()[position];

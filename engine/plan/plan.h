@@ -11,6 +11,7 @@
 
 #include "engine/graph/graph.h"
 #include "engine/graph/layer.h"
+#include "engine/plan/packed_weights.h"
 #include "engine/plan/parameters.h"
 #include "kernels/device.h"
 #include "kernels/ops.h"
@@ -20,19 +21,16 @@ namespace macadam {
 
 enum class Mode : uint8_t { train, infer };
 
-class Plan;
-
 struct PlanOptions {
   Mode mode = Mode::infer;
   DType dtype = DType::f32;          // of activations and their gradients
   std::optional<LossDesc> loss;      // train: required; infer: set it to measure a validation loss
   uint64_t seed = 0;                 // of dropout
   const StepState* state = nullptr;  // device memory; train only
-  /// A plan of the same network, parameters, dtype, mode and device, whose packed weights this one
-  /// reads instead of packing its own: replicas on several streams, and other batch and image
-  /// sizes. Layers whose packed layout is not the same for both sizes (Layer::packs_like) keep
-  /// their own. It may be destroyed first: the weights that are read here stay.
-  const Plan* weights_of = nullptr;
+  /// Asked once for packed weights, so that plans share them: replicas on several streams, and
+  /// other batch and image sizes. Of the plan's parameters, dtype and device. Null: the plan shares
+  /// none. Inference only.
+  PackedWeights* weights = nullptr;
   /// By parameter; empty: none. No gradient is computed for these, nor through what only they make.
   std::vector<bool> frozen;
   /// Whether tensors are padded for tensor cores (pad_channels in rewrite.h); none: on CUDA, in 16
@@ -47,8 +45,8 @@ struct PlanOptions {
 struct PlanMemory {
   size_t arena = 0;   // activations, gradients, workspaces
   size_t peak = 0;    // the most bytes of those alive at once: the arena's lower bound
-  size_t packed = 0;  // weights in the device's layout, without those of another plan; and the
-                      // gradients of weights that are cast to fp32 at the end of a backward pass
+  size_t packed = 0;  // weights in the device's layout, without those that another plan packs; and
+                      // the gradients of weights that are cast to fp32 after a backward pass
 };
 
 /// One line of `macadam info`.
@@ -92,8 +90,9 @@ class Plan {
 
   // With a timeline, each of the three marks it after every call of calls().
 
-  /// Rewrites the parameters for the device, but for those that PlanOptions::weights_of packs. Call
-  /// after every change of them, while no plan that reads them runs.
+  /// Rewrites the parameters for the device, but for those that were another plan's to pack
+  /// (PlanOptions::weights). Call after every change of them, while no plan that reads them
+  /// runs. Its scratch lies in the arena: output() is gone then, and what lies in an only input().
   void pack_weights(Timeline* timeline = nullptr);
   void forward(Timeline* timeline = nullptr);
   /// Loss of output() against labels(); in train mode its gradient too. `values`: device memory;
@@ -104,8 +103,7 @@ class Plan {
   void backward(Timeline* timeline = nullptr);
 
   const PlanMemory& memory() const { return memory_; }
-  /// The packed weights that are read, own and others': the same pointers in plans that share.
-  const std::vector<std::shared_ptr<const Buffer>>& packed() const { return packed_; }
+  const PlanWeights& weights() const { return *weights_; }
   std::vector<PlanLayer> layers() const;
   /// What a pass consists of, in the order in which it runs.
   std::vector<PlanCall> calls(Pass pass) const;
@@ -113,35 +111,20 @@ class Plan {
  private:
   struct Step {
     std::string name;
-    std::unique_ptr<Layer> layer;
+    std::shared_ptr<Layer> layer;
     Bindings forward, backward;  // they differ in the workspace
     bool learns = false;         // some parameter gets a gradient
     bool joined = false;         // its gradient is taken by the layer before
-    bool shared = false;         // packed by another plan
-    bool cast = false;           // packed by casts_
-
-    /// Whether the pass has anything to do here.
-    bool runs(Pass pass) const;
   };
 
   struct Input {
     Tensor images, labels;
   };
 
-  /// Casts that are one launch.
-  struct Casts {
-    Buffer segments;  // CastSegments
-    size_t count = 0;
-    int64_t vectors = 0;
-
-    Casts() = default;
-    Casts(const std::vector<CastSegment>& list, Stream& stream);
-    std::span<const CastSegment> all() const {
-      return {reinterpret_cast<const CastSegment*>(segments.data()), count};
-    }
-  };
-  /// The casts that are a call of the pass.
-  const Casts& casts_of(Pass pass) const;
+  /// The casts that are a call of the pass, if there are any.
+  const CastList& casts_of(Pass pass) const;
+  /// Whether the pass has anything to do at a position in steps_.
+  bool runs(Pass pass, size_t position) const;
 
   /// Runs a pass, or lists it: visit(position in steps_), or kCasts for casts_of(pass).
   template <typename Visit>
@@ -150,24 +133,17 @@ class Plan {
   void run(Pass pass, Timeline* timeline);
   void run_call(Pass pass, size_t position);
   PlanCall call(Pass pass, size_t position) const;
-  /// The step that packs this node's weights as `layer` reads them; null: none.
-  const Step* step_packing(const Node& node, const Layer& layer) const;
-  /// The buffer of packed_ that `weights` lie in.
-  const std::shared_ptr<const Buffer>& buffer_of(const void* weights) const;
-  void collect_casts(Stream& stream);
   /// Gives the layers that make their weights' gradients in the plan's dtype memory for them.
   void narrow_weight_gradients(Stream& stream);
 
   Ops& ops_;
-  const Parameters* parameters_;  // to know plans of one network by
   PlanOptions options_;
   Graph graph_;
   std::vector<Step> steps_;
   Buffer arena_;
-  std::vector<std::shared_ptr<const Buffer>> packed_;
-  Casts pack_casts_;  // of the layers that are packed by casts alone
+  std::shared_ptr<const PlanWeights> weights_;
   Buffer narrow_gradients_;
-  Casts gradient_casts_;  // of these to Parameters::gradient
+  CastList gradient_casts_;  // of these to Parameters::gradient
   PlanMemory memory_;
   std::vector<Input> inputs_;
   int input_in_use_ = 0;

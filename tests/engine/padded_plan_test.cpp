@@ -285,7 +285,7 @@ TEST(PaddedPlan, NothingBehindAGradientShows) {
       b.parameter_gradients.push_back(parameters.gradient(static_cast<size_t>(p)));
     }
     b.packed = scratch(layer->packed_bytes());
-    layer->pack(b, scratch(layer->pack_workspace()));
+    layer->pack(b.parameters, b.packed, scratch(layer->pack_workspace()));
     b.workspace = scratch(layer->backward_workspace(true, false));
     layer->backward(b);
     std::vector<float> result = values_of(b.input_gradients[0]);
@@ -306,9 +306,10 @@ TEST(PaddedPlan, ReadsTheWeightsOfAnother) {
   set_hashed_values(parameters);
   for (const auto& [first_pads, other_pads] :
        std::vector<std::array<bool, 2>>{{true, true}, {true, false}, {false, true}}) {
+    PackedWeights weights(parameters, DType::f32, Device{});
     PlanOptions options = options_for(Mode::infer, first_pads);
+    options.weights = &weights;
     Plan first(graph, parameters, stream, ops, options);
-    options.weights_of = &first;
     options.pad_channels = other_pads;
     Plan other(graph, parameters, stream, ops, options);
     first.pack_weights();

@@ -27,15 +27,13 @@ struct Compiled {
     if (pads) graph = pad_channels(graph);
     const std::vector<bool> learns = parameters_requiring_gradient(graph, {});
     const std::vector<bool> required = values_requiring_gradient(graph, learns);
-    std::vector<const Layer*> pointers;
     for (const Node& node : graph.nodes()) {
       const bool input_gradient = training && required[id(node.inputs[0])];
       layers.push_back(make_layer(
           {graph, node, ops, DType::f32, training, input_gradient, training, 0, &state}));
-      pointers.push_back(layers.back().get());
     }
     const Shape scores = graph.shape(graph.output());
-    layout = lay_out(graph, pointers,
+    layout = lay_out(graph, layers,
                      {.training = training,
                       .inputs = inputs,
                       .requires_gradient = required,
@@ -61,7 +59,7 @@ struct Compiled {
   Stream stream;
   Ops ops;
   StepState state;
-  std::vector<std::unique_ptr<Layer>> layers;
+  std::vector<std::shared_ptr<Layer>> layers;
   PlanLayout layout;
 };
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/plan/plan.h"
+#include "kernels/reference/reference_ops.h"
 #include "tests/engine/hashed.h"
 
 namespace macadam::testing {
@@ -77,6 +78,14 @@ class PlanRunner {
   PlanOptions options_;
   Plan plan_;
 };
+
+/// Of a plan on the CPU, densely.
+inline std::vector<float> scores_of(const Plan& plan) {
+  const Tensor& y = plan.output();
+  std::vector<float> dense(static_cast<size_t>(y.shape.elements()));
+  make_reference_ops().elementwise->copy(y, Tensor(dense.data(), y.shape, DType::f32), false);
+  return dense;
+}
 
 inline double norm(const std::vector<float>& a) {
   double sum = 0;

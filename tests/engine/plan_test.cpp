@@ -108,13 +108,6 @@ void expect_same_gradients(const Parameters& got, const Parameters& wanted, doub
   }
 }
 
-std::vector<float> scores_of(const Plan& plan) {
-  const Tensor& y = plan.output();
-  std::vector<float> dense(static_cast<size_t>(y.shape.elements()));
-  make_reference_ops().elementwise->copy(y, Tensor(dense.data(), y.shape, DType::f32), false);
-  return dense;
-}
-
 class PlanOfRandomGraph : public ::testing::TestWithParam<uint32_t> {};
 
 // Two batches in a row: what the first leaves in the arena must not reach the second.
@@ -207,117 +200,6 @@ TEST(Plan, Bf16IsNearFp32) {
     PlanRunner inference(network.graph, cpu_ops(), options_for(Mode::infer));
     expect_same_loss(half_inference.run(7, 0), inference.run(7, 0), 0.02);
   }
-}
-
-TEST(Plan, ReplicasReadTheWeightsOfOne) {
-  if (!cpu_has_bf16()) GTEST_SKIP() << "no bf16 on this processor";
-  const Graph graph = small_efficientnet(kInput, kClasses);
-  Stream stream, other_stream;
-  Ops ops = make_ops(stream), other_ops = make_ops(other_stream);
-  Parameters parameters(graph.parameters(), stream, false);
-  set_hashed_values(parameters);
-  PlanOptions options;
-  options.dtype = DType::bf16;
-  Plan first(graph, parameters, stream, ops, options);
-  options.weights_of = &first;
-  Plan replica(graph, parameters, other_stream, other_ops, options);
-  EXPECT_EQ(replica.memory().packed, 0u);
-  EXPECT_EQ(replica.packed(), first.packed());
-  first.pack_weights();
-  replica.pack_weights();  // nothing of its own
-  for (Plan* plan : {&first, &replica}) {
-    auto* x = plan->input().as<bf16>();
-    for (int64_t i = 0; i < plan->input().shape.elements(); ++i) {
-      x[i] = scalar::to_bf16(hashed_uniform(3, static_cast<uint32_t>(i), 1.0f));
-    }
-    plan->forward();
-  }
-  EXPECT_EQ(scores_of(first), scores_of(replica));
-  EXPECT_NE(first.output().data, replica.output().data);
-}
-
-/// Weights whose layout depends on whether the image is low: that is noted in front of them.
-class MarkedConvolution final : public Convolution {
- public:
-  explicit MarkedConvolution(const ConvDesc& desc)
-      : low_(desc.input.h < 8), inner_(cpu_ops().conv->make(desc)) {}
-
-  size_t workspace_bytes() const override { return inner_->workspace_bytes(); }
-  size_t packed_bytes() const override { return kMark + inner_->packed_bytes(); }
-  bool packs_like(const Convolution& other) const override {
-    return low_ == dynamic_cast<const MarkedConvolution&>(other).low_;
-  }
-  std::string implementation() const override { return "marked"; }
-  void pack(const Tensor& weights, const Tensor& bias, void* packed) override {
-    *static_cast<bool*>(packed) = low_;
-    inner_->pack(weights, bias, behind_mark(packed));
-  }
-  void forward(const Tensor& x, const void* packed, const Tensor& y, void* workspace) override {
-    EXPECT_EQ(*static_cast<const bool*>(packed), low_);
-    inner_->forward(x, behind_mark(const_cast<void*>(packed)), y, workspace);
-  }
-  void backward_data(const Tensor&, const void*, const Tensor&, void*) override {}
-  void backward_weights(const Tensor&, const Tensor&, const Tensor&, void*) override {}
-
- private:
-  static constexpr size_t kMark = 256;
-  static void* behind_mark(void* packed) { return static_cast<std::byte*>(packed) + kMark; }
-
-  bool low_;
-  std::unique_ptr<Convolution> inner_;
-};
-
-class MarkedConvOps final : public ConvOps {
- public:
-  std::unique_ptr<Convolution> make(const ConvDesc& desc) override {
-    return std::make_unique<MarkedConvolution>(desc);
-  }
-};
-
-TEST(Plan, AnotherImageSizeSharesTheWeightsOfOneLayout) {
-  const auto graph = [](int height) { return small_unet({1, height, 12, 3}, kClasses, 0); };
-  const auto fill = [](const Plan& plan) {
-    auto* x = plan.input().as<float>();
-    for (int64_t i = 0; i < plan.input().shape.elements(); ++i) {
-      x[i] = hashed_uniform(3, static_cast<uint32_t>(i), 1.0f);
-    }
-  };
-  Stream stream;
-  Ops ops = make_ops(stream), marked = make_ops(stream);
-  marked.conv = std::make_unique<MarkedConvOps>();
-  Parameters parameters(graph(8).parameters(), stream, false);
-  set_hashed_values(parameters);
-  Plan alone(graph(16), parameters, stream, ops, {});
-  alone.pack_weights();
-  fill(alone);
-  alone.forward();
-
-  PlanOptions options;
-  auto first = std::make_unique<Plan>(graph(8), parameters, stream, marked, options);
-  first->pack_weights();
-  options.weights_of = first.get();
-  Plan tall(graph(16), parameters, stream, marked, options);
-  Plan same(graph(8), parameters, stream, marked, options);
-  EXPECT_GT(tall.memory().packed, 0u);  // of the lower scale
-  EXPECT_LT(tall.memory().packed, first->memory().packed);
-  EXPECT_EQ(tall.packed().size(), 2u);
-  EXPECT_EQ(same.memory().packed, 0u);
-  tall.pack_weights();
-  same.pack_weights();
-  fill(*first);
-  first->forward();
-  const auto wanted = scores_of(*first);
-  first.reset();  // the weights stay
-  fill(same);
-  fill(tall);
-  same.forward();
-  tall.forward();
-  EXPECT_EQ(scores_of(same), wanted);
-  EXPECT_EQ(scores_of(tall), scores_of(alone));
-
-  Parameters others(graph(8).parameters(), stream, false);
-  options.weights_of = &same;
-  EXPECT_THROW(Plan(graph(8), others, stream, marked, options), std::logic_error);
 }
 
 /// Weights that are packed by being copied, as CUDA's convolutions do.

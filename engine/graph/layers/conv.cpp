@@ -74,15 +74,15 @@ class Conv final : public Layer {
   }
   std::string implementation() const override { return conv_->implementation(); }
 
-  void pack(const Bindings& b, void* workspace) override {
-    Tensor weights = b.parameters[0];
-    Tensor bias = layer_.bias ? b.parameters[1] : Tensor();
+  void pack(std::span<const Tensor> parameters, void* packed, void* workspace) override {
+    Tensor weights = parameters[0];
+    Tensor bias = layer_.bias ? parameters[1] : Tensor();
     auto* memory = static_cast<std::byte*>(workspace);
     if (layer_.folded_norm) {
       const Tensor folded(memory, weights.shape, DType::f32, weights.device);
       const Tensor shift(memory + floats(weights.shape), {1, 1, 1, layer_.out_channels}, DType::f32,
                          weights.device);
-      const std::span<const Tensor> norm = std::span(b.parameters).last(4);
+      const std::span<const Tensor> norm = parameters.last(4);
       ops_.norm->fold(*layer_.folded_norm, weights, bias, norm[0], norm[1], norm[2], norm[3],
                       folded, shift);
       weights = folded;
@@ -95,12 +95,13 @@ class Conv final : public Layer {
         bias = padded(bias, stored_bias_, memory + floats(stored_weights_));
       }
     }
-    conv_->pack(weights, bias, b.packed);
+    conv_->pack(weights, bias, packed);
   }
 
-  std::vector<Convolution::Cast> pack_casts(const Bindings& b) const override {
+  std::vector<Convolution::Cast> pack_casts(std::span<const Tensor> parameters,
+                                            void* packed) const override {
     if (layer_.folded_norm || pads_) return {};
-    return conv_->casts(b.parameters[0], layer_.bias ? b.parameters[1] : Tensor(), b.packed);
+    return conv_->casts(parameters[0], layer_.bias ? parameters[1] : Tensor(), packed);
   }
 
   void forward(const Bindings& b) override {

@@ -43,12 +43,13 @@ class ConvTranspose final : public Layer {
   DType weight_gradient_dtype() const override { return mirror_->weight_gradient_dtype(); }
   std::string implementation() const override { return mirror_->implementation(); }
 
-  void pack(const Bindings& b, void*) override {
-    mirror_->pack(b.parameters[0], Tensor(), b.packed);
+  void pack(std::span<const Tensor> parameters, void* packed, void*) override {
+    mirror_->pack(parameters[0], Tensor(), packed);
   }
 
-  std::vector<Convolution::Cast> pack_casts(const Bindings& b) const override {
-    return mirror_->casts(b.parameters[0], Tensor(), b.packed);
+  std::vector<Convolution::Cast> pack_casts(std::span<const Tensor> parameters,
+                                            void* packed) const override {
+    return mirror_->casts(parameters[0], Tensor(), packed);
   }
 
   void forward(const Bindings& b) override {

@@ -34,8 +34,8 @@ class SqueezeExcite final : public Layer {
     return workspace_ + static_cast<size_t>(desc_.vectors().elements()) * size_of(desc_.dtype);
   }
 
-  void pack(const Bindings& b, void*) override {
-    ops_.squeeze_excite->pack(desc_, view(b.parameters), b.packed);
+  void pack(std::span<const Tensor> parameters, void* packed, void*) override {
+    ops_.squeeze_excite->pack(desc_, view(parameters), packed);
   }
   void forward(const Bindings& b) override {
     ops_.squeeze_excite->gates(desc_, b.inputs[0], b.packed, squeezed(b), b.output);
@@ -53,7 +53,7 @@ class SqueezeExcite final : public Layer {
   }
 
  private:
-  static SqueezeExciteParameters view(const std::vector<Tensor>& tensors) {
+  static SqueezeExciteParameters view(std::span<const Tensor> tensors) {
     return {tensors[0], tensors[1], tensors[2], tensors[3]};
   }
   Tensor squeezed(const Bindings& b) const {
