@@ -31,42 +31,43 @@ struct Bindings {
   void* packed = nullptr;               // weights in the layout of the device
 };
 
+/// What a layer needs of its plan, known before bindings exist. Sizes in bytes.
+struct LayerNeeds {
+  struct Workspace {
+    size_t bytes = 0;
+    size_t of_slice = 0;  // more where the output, or its gradient, is a channel slice
+    size_t of_sum = 0;    // more where some input's gradient is added to
+
+    size_t total(bool slice, bool sum) const {
+      return bytes + (slice ? of_slice : 0) + (sum ? of_sum : 0);
+    }
+  };
+
+  bool backward_reads_input = false;
+  bool backward_reads_output = false;
+  bool writes_slices = true;  // the output may be a channel slice of a wider tensor
+  bool reads_slices = true;   // so may the inputs
+  /// Backward, one input's gradient may be made in the memory of the output's.
+  bool backward_in_place = false;
+  size_t saved = 0, packed = 0;  // see Bindings
+  size_t pack_workspace = 0;
+  Workspace forward{}, backward{};
+  /// The dtype in which backward() makes the gradient of the first parameter where the plan asks
+  /// for it (parameter_gradients[0] is one of this dtype then, else fp32): see Convolution.
+  DType weight_gradient = DType::f32;
+};
+
 class Layer {
  public:
   virtual ~Layer() = default;
 
-  // What the layer needs, asked before bindings exist.
-  virtual bool backward_reads_input() const { return false; }
-  virtual bool backward_reads_output() const { return false; }
-  /// The output may be a channel slice of a wider tensor.
-  virtual bool writes_slices() const { return true; }
-  /// So may the inputs.
-  virtual bool reads_slices() const { return true; }
-  /// Backward, one input's gradient may be made in the memory of the output's.
-  virtual bool backward_in_place() const { return false; }
-  virtual size_t saved_bytes() const { return 0; }
-  virtual size_t packed_bytes() const { return 0; }
+  /// The same whenever it is asked.
+  virtual LayerNeeds needs() const { return {}; }
   /// Whether `other`, this layer made for another batch or image size, reads what pack() writes
   /// here.
   virtual bool packs_like(const Layer& other) const {
-    return packed_bytes() == other.packed_bytes();
+    return needs().packed == other.needs().packed;
   }
-  virtual size_t pack_workspace() const { return 0; }
-  /// `output_is_slice`: the output will be a channel slice.
-  virtual size_t forward_workspace(bool output_is_slice) const {
-    static_cast<void>(output_is_slice);
-    return 0;
-  }
-  /// `gradient_is_slice`: output_gradient will be a channel slice; `accumulates`: some input
-  /// gradient will be added to.
-  virtual size_t backward_workspace(bool gradient_is_slice, bool accumulates) const {
-    static_cast<void>(gradient_is_slice);
-    static_cast<void>(accumulates);
-    return 0;
-  }
-  /// The dtype in which backward() makes the gradient of the first parameter where the plan asks
-  /// for it (parameter_gradients[0] is one of this dtype then, else fp32): see Convolution.
-  virtual DType weight_gradient_dtype() const { return DType::f32; }
   /// Which implementation runs, for people.
   virtual std::string implementation() const { return {}; }
 

@@ -13,8 +13,9 @@ PlanWeights::PlanWeights(const Graph& graph, std::span<const std::shared_ptr<Lay
   for (size_t i = 0; i < layers.size(); ++i) {
     const Node& node = graph.nodes()[i];
     const Layer& layer = *layers[i];
+    const LayerNeeds needs = layer.needs();
     Part& part = parts_.emplace_back(Part{.layer = layers[i], .node_parameters = node.parameters});
-    if (layer.packed_bytes() == 0) continue;
+    if (needs.packed == 0) continue;
     const Part* same = nullptr;
     for (size_t k = 0; k < others.size() && same == nullptr; ++k) {
       same = others[k]->find(node, layer);
@@ -26,8 +27,8 @@ PlanWeights::PlanWeights(const Graph& graph, std::span<const std::shared_ptr<Lay
     }
     part.packing = Packing::call;
     offsets[i] = own_bytes_;
-    own_bytes_ += round_up(layer.packed_bytes(), kMemoryAlignment);
-    workspace_bytes_ = std::max(workspace_bytes_, layer.pack_workspace());
+    own_bytes_ += round_up(needs.packed, kMemoryAlignment);
+    workspace_bytes_ = std::max(workspace_bytes_, needs.pack_workspace);
   }
 
   const auto own = std::make_shared<const Buffer>(stream.device(), own_bytes_);

@@ -12,9 +12,8 @@ size_t index(Value v) { return static_cast<size_t>(v.id); }
 /// of node 0..N-1), N+1 (loss), N+2..2N+1 (backward of node N-1..0).
 class LayoutBuilder {
  public:
-  LayoutBuilder(const Graph& graph, std::span<const std::shared_ptr<Layer>> layers,
-                const LayoutOptions& options)
-      : graph_(graph), layers_(layers), options_(options), nodes_(graph.nodes().size()) {
+  LayoutBuilder(const Graph& graph, std::span<const LayerNeeds> needs, const LayoutOptions& options)
+      : graph_(graph), needs_(needs), options_(options), nodes_(graph.nodes().size()) {
     const auto values = static_cast<size_t>(graph.values());
     readers_.assign(values, 0);
     layout_.values.resize(values);
@@ -112,9 +111,9 @@ class LayoutBuilder {
     if (v == graph_.input() || v == graph_.output()) return false;
     for (size_t i = 0; i < nodes_; ++i) {
       const Node& node = graph_.nodes()[i];
-      if (node.output == v && !layers_[i]->writes_slices()) return false;
+      if (node.output == v && !needs_[i].writes_slices) return false;
       const bool reads = std::find(node.inputs.begin(), node.inputs.end(), v) != node.inputs.end();
-      if (reads && !layers_[i]->reads_slices()) return false;
+      if (reads && !needs_[i].reads_slices) return false;
     }
     return true;
   }
@@ -124,11 +123,11 @@ class LayoutBuilder {
       const Node& node = graph_.nodes()[i];
       const Place& out = layout_.values[index(node.output)];
       extend(out, forward_time(i));
-      const bool read_later = options_.training && layers_[i]->backward_reads_output();
+      const bool read_later = options_.training && needs_[i].backward_reads_output;
       if (read_later) extend(out, backward_time(i));
       for (Value v : node.inputs) {
         extend(layout_.values[index(v)], forward_time(i));
-        if (options_.training && layers_[i]->backward_reads_input()) {
+        if (options_.training && needs_[i].backward_reads_input) {
           extend(layout_.values[index(v)], backward_time(i));
         }
       }
@@ -144,10 +143,10 @@ class LayoutBuilder {
       const int t = forward_time(i);
       const Value out = graph_.nodes()[i].output;
       const bool slice = layout_.values[index(out)].pixel_stride != graph_.shape(out).c;
-      if (const size_t bytes = layers_[i]->forward_workspace(slice)) {
+      if (const size_t bytes = needs_[i].forward.total(slice, false)) {
         layout_.forward_workspace[i] = add_block(bytes, t, t);
       }
-      if (const size_t bytes = layers_[i]->saved_bytes()) {
+      if (const size_t bytes = needs_[i].saved) {
         layout_.saved[i] = add_block(bytes, t, options_.training ? backward_time(i) : t);
       }
     }
@@ -169,8 +168,7 @@ class LayoutBuilder {
       const bool concat = std::holds_alternative<ConcatLayer>(node.layer);
       bool accumulates = false;
       // Its own layer is the last to read it.
-      bool reusable =
-          layers_[i]->backward_in_place() && dy.pixel_stride == graph_.shape(node.output).c;
+      bool reusable = needs_[i].backward_in_place && dy.pixel_stride == graph_.shape(node.output).c;
       int channel = 0;
       for (size_t k = 0; k < node.inputs.size(); ++k) {
         const Value v = node.inputs[k];
@@ -192,7 +190,7 @@ class LayoutBuilder {
         channel += graph_.shape(v).c;
       }
       const bool slice = dy.pixel_stride != graph_.shape(node.output).c;
-      if (const size_t bytes = layers_[i]->backward_workspace(slice, accumulates)) {
+      if (const size_t bytes = needs_[i].backward.total(slice, accumulates)) {
         layout_.backward_workspace[i] = add_block(bytes, t, t);
       }
     }
@@ -217,7 +215,7 @@ class LayoutBuilder {
     for (size_t i = 0; i < nodes_; ++i) {
       const Place& place = layout_.values[index(graph_.nodes()[i].output)];
       if (place.block == layout_.values[index(out)].block) {
-        scores_needed |= layers_[i]->backward_reads_output();
+        scores_needed |= needs_[i].backward_reads_output;
       }
     }
     Place& gradient = layout_.gradients[index(out)];
@@ -226,7 +224,7 @@ class LayoutBuilder {
   }
 
   const Graph& graph_;
-  std::span<const std::shared_ptr<Layer>> layers_;
+  std::span<const LayerNeeds> needs_;
   const LayoutOptions& options_;
   size_t nodes_;
   std::vector<int> readers_;
@@ -258,9 +256,9 @@ std::vector<bool> values_requiring_gradient(const Graph& graph,
   return required;
 }
 
-PlanLayout lay_out(const Graph& graph, std::span<const std::shared_ptr<Layer>> layers,
+PlanLayout lay_out(const Graph& graph, std::span<const LayerNeeds> needs,
                    const LayoutOptions& options) {
-  return LayoutBuilder(graph, layers, options).build();
+  return LayoutBuilder(graph, needs, options).build();
 }
 
 }  // namespace macadam

@@ -2,7 +2,6 @@
 // Decides where every tensor of a plan lives: which values share memory, when each is alive, and
 // its offset in the arena.
 
-#include <memory>
 #include <span>
 #include <vector>
 
@@ -55,10 +54,10 @@ std::vector<bool> parameters_requiring_gradient(const Graph& graph,
 std::vector<bool> values_requiring_gradient(const Graph& graph,
                                             const std::vector<bool>& parameters);
 
-/// `layers` are the compiled layers of graph.nodes(), in order. A padded input (see pad_channels)
+/// `needs` are those of the layers of graph.nodes(), in order. A padded input (see pad_channels)
 /// has its memory to itself: what lies between its pixels stays as it was when the plan was made.
 /// So has each of several inputs: one is written while another is read.
-PlanLayout lay_out(const Graph& graph, std::span<const std::shared_ptr<Layer>> layers,
+PlanLayout lay_out(const Graph& graph, std::span<const LayerNeeds> needs,
                    const LayoutOptions& options);
 
 }  // namespace macadam

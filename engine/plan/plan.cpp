@@ -73,6 +73,7 @@ Plan::Plan(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
   const std::vector<bool> learns = parameters_requiring_gradient(graph_, options.frozen);
   const std::vector<bool> requires_gradient = values_requiring_gradient(graph_, learns);
   std::vector<std::shared_ptr<Layer>> layers;
+  std::vector<LayerNeeds> needs;
   for (const Node& node : graph_.nodes()) {
     const bool input_gradient = training && requires_gradient[index(node.inputs[0])];
     const bool parameter_gradients =
@@ -83,9 +84,12 @@ Plan::Plan(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
                                   parameter_gradients, options.seed, options.state}),
                       {},
                       {},
+                      {},
                       parameter_gradients,
                       is_joined(node)});
     layers.push_back(steps_.back().layer);
+    needs.push_back(steps_.back().layer->needs());
+    steps_.back().needs = needs.back();
   }
   const Device device = stream.device();
   require(options.weights == nullptr ||
@@ -107,7 +111,7 @@ Plan::Plan(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
     layout_options.labels_bytes = static_cast<size_t>(scores.pixels());
     layout_options.loss_workspace_bytes = ops.loss->workspace_bytes(scores);
   }
-  const PlanLayout layout = lay_out(graph_, layers, layout_options);
+  const PlanLayout layout = lay_out(graph_, needs, layout_options);
   const MemoryPlacement placement = place_blocks(layout.blocks);
   memory_.arena = placement.arena;
   memory_.peak = placement.peak;
@@ -215,7 +219,7 @@ void Plan::use_input(int which) {
 void Plan::narrow_weight_gradients(Stream& stream) {
   const auto narrows = [&](const Step& step) {
     return step.learns && step.backward.parameter_gradients[0].data != nullptr &&
-           step.layer->weight_gradient_dtype() != DType::f32;
+           step.needs.weight_gradient != DType::f32;
   };
   const auto bytes = [&](const Tensor& gradient) {
     const auto elements = static_cast<size_t>(gradient.shape.elements());
@@ -231,7 +235,7 @@ void Plan::narrow_weight_gradients(Stream& stream) {
   std::byte* at = narrow_gradients_.data();
   for (Step& step : steps_) {
     if (!narrows(step)) continue;
-    require(step.layer->weight_gradient_dtype() == options_.dtype, "gradients of the plan's dtype");
+    require(step.needs.weight_gradient == options_.dtype, "gradients of the plan's dtype");
     Tensor& gradient = step.backward.parameter_gradients[0];
     const Tensor narrow(at, gradient.shape, options_.dtype, stream.device());
     casts.push_back({narrow, gradient});
@@ -283,7 +287,7 @@ PlanCall Plan::call(Pass pass, size_t position) const {
   const Step& step = steps_[position];
   const Node& node = graph_.nodes()[position];
   const Bindings& b = pass == Pass::backward ? step.backward : step.forward;
-  const auto packed = static_cast<int64_t>(step.layer->packed_bytes());
+  const auto packed = static_cast<int64_t>(step.needs.packed);
   const auto bytes = [](const Tensor& tensor) {
     return tensor.data == nullptr ? int64_t{0} : static_cast<int64_t>(tensor.whole().bytes());
   };
@@ -318,8 +322,8 @@ PlanCall Plan::call(Pass pass, size_t position) const {
       call.bytes += bytes(b.pooled_gradient) + bytes(b.pooled_index);
     }
     call.bytes += step.learns ? all(b.parameter_gradients) : 0;
-    if (step.layer->backward_reads_input()) call.bytes += all(b.inputs);
-    if (step.layer->backward_reads_output()) call.bytes += bytes(b.output);
+    if (step.needs.backward_reads_input) call.bytes += all(b.inputs);
+    if (step.needs.backward_reads_output) call.bytes += bytes(b.output);
     for (size_t k = 0; k < b.input_gradients.size(); ++k) {
       call.bytes += bytes(b.input_gradients[k]) * (b.accumulate[k] ? 2 : 1);
     }

@@ -112,6 +112,7 @@ class Plan {
   struct Step {
     std::string name;
     std::shared_ptr<Layer> layer;
+    LayerNeeds needs;
     Bindings forward, backward;  // they differ in the workspace
     bool learns = false;         // some parameter gets a gradient
     bool joined = false;         // its gradient is taken by the layer before

@@ -284,9 +284,10 @@ TEST(PaddedPlan, NothingBehindAGradientShows) {
       b.parameters.push_back(parameters.value(static_cast<size_t>(p)));
       b.parameter_gradients.push_back(parameters.gradient(static_cast<size_t>(p)));
     }
-    b.packed = scratch(layer->packed_bytes());
-    layer->pack(b.parameters, b.packed, scratch(layer->pack_workspace()));
-    b.workspace = scratch(layer->backward_workspace(true, false));
+    const LayerNeeds needs = layer->needs();
+    b.packed = scratch(needs.packed);
+    layer->pack(b.parameters, b.packed, scratch(needs.pack_workspace));
+    b.workspace = scratch(needs.backward.total(true, false));
     layer->backward(b);
     std::vector<float> result = values_of(b.input_gradients[0]);
     for (const Tensor& gradient : b.parameter_gradients) {

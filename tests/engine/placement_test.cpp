@@ -29,11 +29,12 @@ struct Compiled {
     const std::vector<bool> required = values_requiring_gradient(graph, learns);
     for (const Node& node : graph.nodes()) {
       const bool input_gradient = training && required[id(node.inputs[0])];
-      layers.push_back(make_layer(
-          {graph, node, ops, DType::f32, training, input_gradient, training, 0, &state}));
+      const LayerContext context{graph,          node,     ops, DType::f32, training,
+                                 input_gradient, training, 0,   &state};
+      needs.push_back(make_layer(context)->needs());
     }
     const Shape scores = graph.shape(graph.output());
-    layout = lay_out(graph, layers,
+    layout = lay_out(graph, needs,
                      {.training = training,
                       .inputs = inputs,
                       .requires_gradient = required,
@@ -59,7 +60,7 @@ struct Compiled {
   Stream stream;
   Ops ops;
   StepState state;
-  std::vector<std::shared_ptr<Layer>> layers;
+  std::vector<LayerNeeds> needs;
   PlanLayout layout;
 };
 
@@ -88,21 +89,21 @@ void expect_sound(const Compiled& c) {
   for (int i = 0; i < c.nodes(); ++i) {
     const auto n = static_cast<size_t>(i);
     const Node& node = c.graph.nodes()[n];
-    const Layer& layer = *c.layers[n];
+    const LayerNeeds& needs = c.needs[n];
     const std::string what = "node " + std::to_string(i);
     const Place out = l.values[id(node.output)];
     expect_inside(c, out, node.output, what);
     expect_alive(c, out.block, c.forward_time(i), what);
     const bool slice = out.pixel_stride != c.graph.shape(node.output).c;
-    EXPECT_TRUE(layer.writes_slices() || !slice) << what;
+    EXPECT_TRUE(needs.writes_slices || !slice) << what;
     for (Value v : node.inputs) {
       expect_inside(c, l.values[id(v)], v, what + " input");
       const bool part = l.values[id(v)].pixel_stride != c.graph.shape(v).c;
-      EXPECT_TRUE(layer.reads_slices() || !part) << what;
+      EXPECT_TRUE(needs.reads_slices || !part) << what;
       expect_alive(c, l.values[id(v)].block, c.forward_time(i), what + " input");
     }
-    EXPECT_EQ(l.forward_workspace[n] >= 0, layer.forward_workspace(slice) > 0) << what;
-    EXPECT_EQ(l.saved[n] >= 0, layer.saved_bytes() > 0) << what;
+    EXPECT_EQ(l.forward_workspace[n] >= 0, needs.forward.total(slice, false) > 0) << what;
+    EXPECT_EQ(l.saved[n] >= 0, needs.saved > 0) << what;
 
     const Place dy = l.gradients[id(node.output)];
     if (!dy.placed()) continue;
@@ -110,11 +111,11 @@ void expect_sound(const Compiled& c) {
     const int t = c.backward_time(c.backward_node(i));
     expect_inside(c, dy, node.output, what + " gradient");
     expect_alive(c, dy.block, t, what + " gradient");
-    if (layer.saved_bytes() > 0) expect_alive(c, l.saved[n], t, what + " saved");
-    if (layer.backward_reads_output()) expect_alive(c, out.block, t, what + " output");
+    if (needs.saved > 0) expect_alive(c, l.saved[n], t, what + " saved");
+    if (needs.backward_reads_output) expect_alive(c, out.block, t, what + " output");
     for (size_t k = 0; k < node.inputs.size(); ++k) {
       const Value v = node.inputs[k];
-      if (layer.backward_reads_input()) expect_alive(c, l.values[id(v)].block, t, what + " input");
+      if (needs.backward_reads_input) expect_alive(c, l.values[id(v)].block, t, what + " input");
       if (!l.requires_gradient[id(v)]) continue;
       expect_inside(c, l.gradients[id(v)], v, what + " input gradient");
       expect_alive(c, l.gradients[id(v)].block, t, what + " input gradient");

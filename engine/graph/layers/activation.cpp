@@ -11,9 +11,11 @@ class Activate final : public Layer {
   Activate(const ActivationLayer& layer, const LayerContext& context)
       : kind_(layer.kind), ops_(context.ops) {}
 
-  bool backward_reads_input() const override { return gradient_reads_input(kind_); }
-  bool backward_reads_output() const override { return !gradient_reads_input(kind_); }
-  bool backward_in_place() const override { return true; }
+  LayerNeeds needs() const override {
+    return {.backward_reads_input = gradient_reads_input(kind_),
+            .backward_reads_output = !gradient_reads_input(kind_),
+            .backward_in_place = true};
+  }
   void forward(const Bindings& b) override {
     ops_.activation->activate(kind_, b.inputs[0], b.output);
   }
@@ -35,7 +37,7 @@ class DropoutMask final : public Layer {
     require(context.training, "inference graphs have no dropout");
   }
 
-  bool backward_in_place() const override { return true; }
+  LayerNeeds needs() const override { return {.backward_in_place = true}; }
   void forward(const Bindings& b) override {
     ops_.activation->dropout(b.inputs[0], b.output, dropout_);
   }
@@ -57,7 +59,7 @@ class DropPath final : public Layer {
     require(context.training, "inference graphs drop nothing");
   }
 
-  bool backward_in_place() const override { return true; }
+  LayerNeeds needs() const override { return {.backward_in_place = true}; }
   void forward(const Bindings& b) override {
     ops_.activation->drop_path(b.inputs[0], b.output, dropout_, false);
   }

@@ -13,8 +13,7 @@ class GlobalAveragePool final : public Layer {
       : ops_(context.ops),
         workspace_(ops_.channel->workspace_bytes(context.graph.shape(context.node.inputs[0]))) {}
 
-  bool writes_slices() const override { return false; }
-  size_t forward_workspace(bool) const override { return workspace_; }
+  LayerNeeds needs() const override { return {.writes_slices = false, .forward = {workspace_}}; }
   void forward(const Bindings& b) override {
     ops_.channel->mean(b.inputs[0], b.output, b.workspace);
   }
@@ -34,8 +33,9 @@ class Scale final : public Layer {
       : ops_(context.ops),
         workspace_(ops_.channel->workspace_bytes(context.graph.shape(context.node.inputs[0]))) {}
 
-  bool backward_reads_input() const override { return true; }
-  size_t backward_workspace(bool, bool) const override { return workspace_; }
+  LayerNeeds needs() const override {
+    return {.backward_reads_input = true, .backward = {workspace_}};
+  }
   void forward(const Bindings& b) override {
     ops_.channel->scale(b.inputs[0], b.inputs[1], b.output);
   }

@@ -43,8 +43,9 @@ class Add final : public Layer {
   Add(const AddLayer& layer, const LayerContext& context)
       : factors_{1, layer.factor}, relu_(layer.relu), ops_(context.ops) {}
 
-  bool backward_reads_output() const override { return relu_; }
-  bool backward_in_place() const override { return true; }
+  LayerNeeds needs() const override {
+    return {.backward_reads_output = relu_, .backward_in_place = true};
+  }
   void forward(const Bindings& b) override {
     ops_.elementwise->add(b.inputs[0], b.inputs[1], factors_[1], b.output, relu_);
   }

@@ -53,24 +53,23 @@ class Conv final : public Layer {
     pad_bytes_ = pads_ ? floats(stored_weights_) + floats(stored_bias_) : 0;
   }
 
-  bool backward_reads_input() const override { return learns_; }
-  bool backward_reads_output() const override { return layer_.activation != Activation::identity; }
-  bool writes_slices() const override { return false; }
-  bool reads_slices() const override { return false; }
-  size_t packed_bytes() const override { return conv_->packed_bytes(); }
+  LayerNeeds needs() const override {
+    return {.backward_reads_input = learns_,
+            .backward_reads_output = layer_.activation != Activation::identity,
+            .writes_slices = false,
+            .reads_slices = false,
+            .packed = conv_->packed_bytes(),
+            .pack_workspace = fold_bytes_ + pad_bytes_,
+            .forward = {conv_->workspace_bytes()},
+            .backward = {.bytes = backward_call_bytes() + (learns_ ? pad_bytes_ : 0),
+                         .of_slice = pads_output_ ? 0 : output_bytes_,
+                         .of_sum = input_bytes_},
+            .weight_gradient = pads_ ? DType::f32 : conv_->weight_gradient_dtype()};
+  }
   bool packs_like(const Layer& other) const override {
     const auto* same = dynamic_cast<const Conv*>(&other);
     return same != nullptr && stored_weights_ == same->stored_weights_ &&
            conv_->packs_like(*same->conv_);
-  }
-  size_t pack_workspace() const override { return fold_bytes_ + pad_bytes_; }
-  size_t forward_workspace(bool) const override { return conv_->workspace_bytes(); }
-  size_t backward_workspace(bool gradient_is_slice, bool accumulates) const override {
-    return backward_call_bytes() + (gradient_is_slice && !pads_output_ ? output_bytes_ : 0) +
-           (learns_ ? pad_bytes_ : 0) + (accumulates ? input_bytes_ : 0);
-  }
-  DType weight_gradient_dtype() const override {
-    return pads_ ? DType::f32 : conv_->weight_gradient_dtype();
   }
   std::string implementation() const override { return conv_->implementation(); }
 

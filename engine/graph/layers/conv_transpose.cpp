@@ -25,22 +25,21 @@ class ConvTranspose final : public Layer {
     epilogue_bytes_ = ops_.epilogue->workspace_bytes(desc.input);
   }
 
-  bool backward_reads_input() const override { return true; }
-  bool reads_slices() const override { return false; }
-  size_t packed_bytes() const override { return mirror_->packed_bytes(); }
+  /// Patches and their gradient lie dense where a slice is their place.
+  LayerNeeds needs() const override {
+    return {.backward_reads_input = true,
+            .reads_slices = false,
+            .packed = mirror_->packed_bytes(),
+            .forward = {.bytes = align(mirror_->workspace_bytes()), .of_slice = output_bytes_},
+            .backward = {.bytes = backward_call_bytes(),
+                         .of_slice = output_bytes_,
+                         .of_sum = input_bytes_},
+            .weight_gradient = mirror_->weight_gradient_dtype()};
+  }
   bool packs_like(const Layer& other) const override {
     const auto* same = dynamic_cast<const ConvTranspose*>(&other);
     return same != nullptr && mirror_->packs_like(*same->mirror_);
   }
-  /// The patches lie dense before they go into a slice.
-  size_t forward_workspace(bool output_is_slice) const override {
-    return align(mirror_->workspace_bytes()) + (output_is_slice ? output_bytes_ : 0);
-  }
-  size_t backward_workspace(bool gradient_is_slice, bool accumulates) const override {
-    return backward_call_bytes() + (gradient_is_slice ? output_bytes_ : 0) +
-           (accumulates ? input_bytes_ : 0);
-  }
-  DType weight_gradient_dtype() const override { return mirror_->weight_gradient_dtype(); }
   std::string implementation() const override { return mirror_->implementation(); }
 
   void pack(std::span<const Tensor> parameters, void* packed, void*) override {

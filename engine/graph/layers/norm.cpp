@@ -18,12 +18,12 @@ class BatchNorm final : public Layer {
         fixed_scale_(context.graph.parameters()[scale_of(context.node)].role ==
                      ParameterRole::fixed_scale) {}
 
-  bool backward_reads_input() const override { return true; }
-  bool backward_in_place() const override { return true; }
-  size_t saved_bytes() const override { return training_ ? 2 * vector_bytes() : 0; }
-  size_t forward_workspace(bool) const override { return training_ ? workspace_ : 0; }
-  size_t backward_workspace(bool, bool) const override {
-    return workspace_ + (fixed_scale_ ? vector_bytes() : 0);
+  LayerNeeds needs() const override {
+    return {.backward_reads_input = true,
+            .backward_in_place = true,
+            .saved = training_ ? 2 * vector_bytes() : 0,
+            .forward = {training_ ? workspace_ : 0},
+            .backward = {workspace_ + (fixed_scale_ ? vector_bytes() : 0)}};
   }
 
   void forward(const Bindings& b) override {

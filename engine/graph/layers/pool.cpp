@@ -14,8 +14,8 @@ class MaxPool final : public Layer {
         training_(context.training),
         shape_(context.graph.shape(context.node.output)) {}
 
-  size_t saved_bytes() const override {
-    return training_ ? static_cast<size_t>(shape_.elements()) : 0;
+  LayerNeeds needs() const override {
+    return {.saved = training_ ? static_cast<size_t>(shape_.elements()) : 0};
   }
   void forward(const Bindings& b) override {
     ops_.pool->max(desc_, b.inputs[0], b.output, index(b));

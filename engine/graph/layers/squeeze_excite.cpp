@@ -24,14 +24,15 @@ class SqueezeExcite final : public Layer {
     }
   }
 
-  bool backward_reads_input() const override { return true; }
-  bool backward_reads_output() const override { return true; }
-  bool writes_slices() const override { return false; }
-  bool reads_slices() const override { return false; }
-  size_t saved_bytes() const override { return saved_; }
-  size_t packed_bytes() const override { return ops_.squeeze_excite->packed_bytes(desc_); }
-  size_t backward_workspace(bool, bool) const override {
-    return workspace_ + static_cast<size_t>(desc_.vectors().elements()) * size_of(desc_.dtype);
+  LayerNeeds needs() const override {
+    const auto means = static_cast<size_t>(desc_.vectors().elements()) * size_of(desc_.dtype);
+    return {.backward_reads_input = true,
+            .backward_reads_output = true,
+            .writes_slices = false,
+            .reads_slices = false,
+            .saved = saved_,
+            .packed = ops_.squeeze_excite->packed_bytes(desc_),
+            .backward = {workspace_ + means}};
   }
 
   void pack(std::span<const Tensor> parameters, void* packed, void*) override {
