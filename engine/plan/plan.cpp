@@ -4,7 +4,6 @@
 
 #include "base/round_up.h"
 #include "engine/graph/rewrite.h"
-#include "engine/plan/memory_planner.h"
 #include "engine/plan/placement.h"
 
 namespace macadam {
@@ -31,35 +30,6 @@ bool is_joined(const Node& node) {
   return pool != nullptr && pool->joined;
 }
 
-/// Turns places into tensors of one arena.
-class Arena {
- public:
-  Arena(std::byte* data, const MemoryPlacement& placement, DType dtype, Device device)
-      : data_(data), placement_(placement), dtype_(dtype), device_(device) {}
-
-  void* block(int id) const {
-    return id < 0 ? nullptr : data_ + placement_.offsets[static_cast<size_t>(id)];
-  }
-  /// Of a value, or of its gradient, of `graph`.
-  Tensor tensor(const Place& place, const Graph& graph, Value v) const {
-    if (!place.placed()) return {};
-    Shape whole = graph.shape(v);
-    whole.c = place.pixel_stride;
-    const Tensor all(block(place.block), whole, dtype_, device_);
-    Tensor tensor = all.channels(place.first_channel, graph.shape(v).c);
-    tensor.spare = graph.stored_channels(v) - tensor.shape.c;
-    require(place.first_channel + tensor.whole().shape.c <= place.pixel_stride,
-            "a place holds all that its value is stored in");
-    return tensor;
-  }
-
- private:
-  std::byte* data_;
-  const MemoryPlacement& placement_;
-  DType dtype_;
-  Device device_;
-};
-
 }  // namespace
 
 Plan::Plan(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
@@ -70,113 +40,122 @@ Plan::Plan(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
   const bool training = options.mode == Mode::train;
   require(!training || (options.loss && parameters.training()), "training needs a loss");
 
-  const std::vector<bool> learns = parameters_requiring_gradient(graph_, options.frozen);
-  const std::vector<bool> requires_gradient = values_requiring_gradient(graph_, learns);
-  std::vector<std::shared_ptr<Layer>> layers;
-  std::vector<LayerNeeds> needs;
+  const std::vector<bool> learning = training
+                                         ? parameters_requiring_gradient(graph_, options.frozen)
+                                         : std::vector<bool>(graph_.parameters().size());
+  const std::vector<bool> gradients = values_requiring_gradient(graph_, learning);
+  compile(learning, gradients);
+  request_weights(parameters, stream);
+  const PlanLayout layout = place(gradients, stream.device());
+  bind_layers(layout, parameters);
+  bind_ends(layout, stream);
+  narrow_weight_gradients(stream);
+}
+
+void Plan::compile(const std::vector<bool>& learning, const std::vector<bool>& gradients) {
   for (const Node& node : graph_.nodes()) {
-    const bool input_gradient = training && requires_gradient[index(node.inputs[0])];
-    const bool parameter_gradients =
-        training && std::any_of(node.parameters.begin(), node.parameters.end(),
-                                [&](int p) { return learns[static_cast<size_t>(p)]; });
-    steps_.push_back({node.name,
-                      make_layer({graph_, node, ops, options.dtype, training, input_gradient,
-                                  parameter_gradients, options.seed, options.state}),
-                      {},
-                      {},
-                      {},
-                      parameter_gradients,
-                      is_joined(node)});
-    layers.push_back(steps_.back().layer);
-    needs.push_back(steps_.back().layer->needs());
-    steps_.back().needs = needs.back();
+    const bool input_gradient = gradients[index(node.inputs[0])];
+    const bool learns = std::ranges::any_of(
+        node.parameters, [&](int p) { return learning[static_cast<size_t>(p)]; });
+    const LayerContext context{
+        graph_,         node,   ops_,          options_.dtype, options_.mode == Mode::train,
+        input_gradient, learns, options_.seed, options_.state};
+    std::shared_ptr<Layer> layer = make_layer(context);
+    const LayerNeeds needs = layer->needs();
+    steps_.push_back({node.name, std::move(layer), needs, {}, {}, learns, is_joined(node)});
   }
+}
+
+void Plan::request_weights(const Parameters& parameters, Stream& stream) {
   const Device device = stream.device();
-  require(options.weights == nullptr ||
-              (!training && options.weights->are_of(parameters, options.dtype, device)),
-          "weights of the plan's parameters, dtype and device, for inference");
-  PackedWeights alone(parameters, options.dtype, device);
-  weights_ =
-      (options.weights == nullptr ? alone : *options.weights).request(graph_, layers, stream);
+  require(
+      options_.weights == nullptr || (options_.mode == Mode::infer &&
+                                      options_.weights->are_of(parameters, options_.dtype, device)),
+      "weights of the plan's parameters, dtype and device, for inference");
+  std::vector<std::shared_ptr<Layer>> layers;
+  for (const Step& step : steps_) layers.push_back(step.layer);
+  PackedWeights own(parameters, options_.dtype, device);
+  PackedWeights& weights = options_.weights == nullptr ? own : *options_.weights;
+  weights_ = weights.request(graph_, layers, stream);
+  options_.weights = nullptr;  // which need not outlive the plan
   memory_.packed = weights_->own_bytes();
+}
 
-  const Shape scores = graph_.shape(graph_.output());
-  LayoutOptions layout_options;
-  layout_options.training = training;
-  layout_options.inputs = options.inputs.value_or(training && stream.device().is_cuda() ? 2 : 1);
-  layout_options.requires_gradient = requires_gradient;
-  layout_options.element_bytes = size_of(options.dtype);
-  layout_options.pack_workspace_bytes = weights_->workspace_bytes();
-  if (options.loss) {
-    layout_options.labels_bytes = static_cast<size_t>(scores.pixels());
-    layout_options.loss_workspace_bytes = ops.loss->workspace_bytes(scores);
+PlanLayout Plan::place(const std::vector<bool>& gradients, Device device) {
+  const bool training = options_.mode == Mode::train;
+  LayoutOptions options;
+  options.training = training;
+  options.inputs = options_.inputs.value_or(training && device.is_cuda() ? 2 : 1);
+  options.requires_gradient = gradients;
+  options.element_bytes = size_of(options_.dtype);
+  options.pack_workspace_bytes = weights_->workspace_bytes();
+  if (options_.loss) {
+    const Shape scores = graph_.shape(graph_.output());
+    options.labels_bytes = static_cast<size_t>(scores.pixels());
+    options.loss_workspace_bytes = ops_.loss->workspace_bytes(scores);
   }
-  const PlanLayout layout = lay_out(graph_, needs, layout_options);
-  const MemoryPlacement placement = place_blocks(layout.blocks);
-  memory_.arena = placement.arena;
-  memory_.peak = placement.peak;
+  std::vector<LayerNeeds> needs;
+  for (const Step& step : steps_) needs.push_back(step.needs);
+  PlanLayout layout = lay_out(graph_, needs, options);
+  arena_ = Arena(layout, options_.dtype, device);
+  memory_.arena = arena_.bytes();
+  memory_.peak = arena_.peak();
+  return layout;
+}
 
-  arena_ = Buffer(device, memory_.arena);
-  const Arena arena(arena_.data(), placement, options.dtype, device);
-
+void Plan::bind_layers(const PlanLayout& layout, const Parameters& parameters) {
+  const auto value = [&](Value v) { return arena_.tensor(layout.values[index(v)], graph_, v); };
+  const auto gradient = [&](Value v) {
+    return arena_.tensor(layout.gradients[index(v)], graph_, v);
+  };
   for (size_t i = 0; i < steps_.size(); ++i) {
     const Node& node = graph_.nodes()[i];
     Bindings b;
-    b.output = arena.tensor(layout.values[index(node.output)], graph_, node.output);
-    b.output_gradient = arena.tensor(layout.gradients[index(node.output)], graph_, node.output);
+    b.output = value(node.output);
+    b.output_gradient = gradient(node.output);
     b.accumulate = layout.accumulate[i];
     for (Value v : node.inputs) {
-      b.inputs.push_back(arena.tensor(layout.values[index(v)], graph_, v));
-      b.input_gradients.push_back(arena.tensor(layout.gradients[index(v)], graph_, v));
+      b.inputs.push_back(value(v));
+      b.input_gradients.push_back(gradient(v));
     }
     for (int p : node.parameters) {
       b.parameters.push_back(parameters.value(static_cast<size_t>(p)));
       b.parameter_gradients.push_back(parameters.gradient(static_cast<size_t>(p)));
     }
-    if (const int pool = layout.joined_pools[i]; pool >= 0) {
-      const Value pooled = graph_.nodes()[static_cast<size_t>(pool)].output;
-      b.pooled_gradient = arena.tensor(layout.gradients[index(pooled)], graph_, pooled);
-      b.pooled_index = Tensor(arena.block(layout.saved[static_cast<size_t>(pool)]),
-                              graph_.shape(pooled), DType::u8, device);
+    if (layout.joined_pools[i] >= 0) {
+      const auto pool = static_cast<size_t>(layout.joined_pools[i]);
+      const Value pooled = graph_.nodes()[pool].output;
+      b.pooled_gradient = gradient(pooled);
+      b.pooled_index = arena_.bytes_in(layout.saved[pool], graph_.shape(pooled));
     }
     b.only_pooled = layout.only_pooled[i];
-    b.saved = arena.block(layout.saved[i]);
+    b.saved = arena_.block(layout.saved[i]);
     b.packed = weights_->of(i);
-    b.workspace = arena.block(layout.forward_workspace[i]);
+    b.workspace = arena_.block(layout.forward_workspace[i]);
     steps_[i].forward = b;
-    b.workspace = arena.block(layout.backward_workspace[i]);
+    b.workspace = arena_.block(layout.backward_workspace[i]);
     steps_[i].backward = std::move(b);
   }
-  narrow_weight_gradients(stream);
+}
+
+void Plan::bind_ends(const PlanLayout& layout, Stream& stream) {
+  const Value scores = graph_.output();
+  Shape labels = graph_.shape(scores);
+  labels.c = 1;
   for (size_t i = 0; i < layout.inputs.size(); ++i) {
-    inputs_.push_back({arena.tensor(layout.inputs[i], graph_, graph_.input()), {}});
-    const Tensor& images = inputs_.back().images;
+    const Tensor images = arena_.tensor(layout.inputs[i], graph_, graph_.input());
     if (!images.dense()) {  // once: nobody else writes there
       const auto elements = static_cast<size_t>(images.shape.pixels() * images.pixel_stride);
       zero_bytes(stream, images.data, elements * size_of(images.dtype));
     }
-    if (!options.loss) continue;
-    inputs_.back().labels =
-        Tensor(arena.block(layout.labels[i]), {scores.n, scores.h, scores.w, 1}, DType::u8, device);
+    inputs_.push_back({images, {}});
+    if (options_.loss) inputs_.back().labels = arena_.bytes_in(layout.labels[i], labels);
   }
-  output_ = arena.tensor(layout.values[index(graph_.output())], graph_, graph_.output());
-  output_gradient_ =
-      arena.tensor(layout.gradients[index(graph_.output())], graph_, graph_.output());
-  pack_workspace_ = arena.block(layout.pack_workspace);
-  if (options.loss) loss_workspace_ = arena.block(layout.loss_workspace);
+  output_ = arena_.tensor(layout.values[index(scores)], graph_, scores);
+  output_gradient_ = arena_.tensor(layout.gradients[index(scores)], graph_, scores);
+  pack_workspace_ = arena_.block(layout.pack_workspace);
+  loss_workspace_ = arena_.block(layout.loss_workspace);
 }
-
-namespace {
-
-bool lies_inside(const Tensor& part, const Tensor& whole) {
-  const auto* begin = static_cast<const std::byte*>(whole.data);
-  const auto* at = static_cast<const std::byte*>(part.data);
-  return at >= begin && at < begin + static_cast<size_t>(whole.pixel_stride) *
-                                         static_cast<size_t>(whole.shape.pixels()) *
-                                         size_of(whole.dtype);
-}
-
-}  // namespace
 
 bool Plan::runs(Pass pass, size_t position) const {
   const Step& step = steps_[position];
@@ -190,17 +169,6 @@ bool Plan::runs(Pass pass, size_t position) const {
 
 const CastList& Plan::casts_of(Pass pass) const {
   return pass == Pass::pack ? weights_->casts() : gradient_casts_;
-}
-
-template <typename Visit>
-void Plan::for_each_call(Pass pass, const Visit& visit) const {
-  const bool casts = pass != Pass::forward && !casts_of(pass).empty();
-  if (pass == Pass::pack && casts) visit(kCasts);
-  for (size_t k = 0; k < steps_.size(); ++k) {
-    const size_t i = pass == Pass::backward ? steps_.size() - 1 - k : k;
-    if (runs(pass, i)) visit(i);
-  }
-  if (pass == Pass::backward && casts) visit(kCasts);
 }
 
 void Plan::use_input(int which) {
@@ -278,83 +246,6 @@ void Plan::loss(const Tensor& class_weights, LossValues* values) {
 void Plan::backward(Timeline* timeline) {
   require(options_.mode == Mode::train, "a plan made for training");
   run(Pass::backward, timeline);
-}
-
-PlanCall Plan::call(Pass pass, size_t position) const {
-  if (position == kCasts) {
-    return {"", "cast", -1, 0, casts_of(pass).bytes()};
-  }
-  const Step& step = steps_[position];
-  const Node& node = graph_.nodes()[position];
-  const Bindings& b = pass == Pass::backward ? step.backward : step.forward;
-  const auto packed = static_cast<int64_t>(step.needs.packed);
-  const auto bytes = [](const Tensor& tensor) {
-    return tensor.data == nullptr ? int64_t{0} : static_cast<int64_t>(tensor.whole().bytes());
-  };
-  const auto all = [&](const std::vector<Tensor>& tensors) {
-    int64_t sum = 0;
-    for (const Tensor& tensor : tensors) sum += bytes(tensor);
-    return sum;
-  };
-  PlanCall call{node.name, std::string(kind_of(node.layer)), static_cast<int>(position), 0, packed};
-  if (std::holds_alternative<ConcatLayer>(node.layer)) {
-    // What lies in place already is not moved.
-    const std::vector<Tensor>& parts = pass == Pass::backward ? b.input_gradients : b.inputs;
-    const Tensor& whole = pass == Pass::backward ? b.output_gradient : b.output;
-    for (const Tensor& part : parts) call.bytes += lies_inside(part, whole) ? 0 : 2 * bytes(part);
-    return call;
-  }
-  // A batch norm passes again over what it took its sums of.
-  const auto* norm = std::get_if<BatchNormLayer>(&node.layer);
-  const bool sums = norm != nullptr && options_.mode == Mode::train;
-  if (sums && pass == Pass::forward && !norm->desc.frozen) call.bytes += all(b.inputs);
-  if (sums && pass == Pass::backward) call.bytes += all(b.inputs) + bytes(b.output_gradient);
-  if (pass == Pass::pack) {
-    call.bytes += all(b.parameters);
-  } else if (pass == Pass::forward) {
-    call.flops = 2 * graph_.macs(node);
-    call.bytes += all(b.inputs) + bytes(b.output);
-  } else {
-    const bool input_gradient = b.input_gradients[0].data != nullptr;
-    call.flops = 2 * graph_.macs(node) * (int{step.learns} + int{input_gradient});
-    call.bytes += b.only_pooled ? 0 : bytes(b.output_gradient);
-    if (b.pooled_gradient.data != nullptr) {
-      call.bytes += bytes(b.pooled_gradient) + bytes(b.pooled_index);
-    }
-    call.bytes += step.learns ? all(b.parameter_gradients) : 0;
-    if (step.needs.backward_reads_input) call.bytes += all(b.inputs);
-    if (step.needs.backward_reads_output) call.bytes += bytes(b.output);
-    for (size_t k = 0; k < b.input_gradients.size(); ++k) {
-      call.bytes += bytes(b.input_gradients[k]) * (b.accumulate[k] ? 2 : 1);
-    }
-  }
-  return call;
-}
-
-std::vector<PlanCall> Plan::calls(Pass pass) const {
-  std::vector<PlanCall> list;
-  for_each_call(pass, [&](size_t position) { list.push_back(call(pass, position)); });
-  return list;
-}
-
-std::vector<PlanLayer> Plan::layers() const {
-  std::vector<PlanLayer> lines;
-  for (size_t i = 0; i < steps_.size(); ++i) {
-    const Node& node = graph_.nodes()[i];
-    PlanLayer line{steps_[i].name,
-                   std::string(kind_of(node.layer)),
-                   steps_[i].layer->implementation(),
-                   graph_.shape(node.output),
-                   0,
-                   0};
-    for (int p : node.parameters) {
-      const ParameterSpec& spec = graph_.parameters()[static_cast<size_t>(p)];
-      line.parameters += spec.trainable() ? spec.shape.elements() : 0;
-    }
-    line.macs = graph_.macs(node);
-    lines.push_back(std::move(line));
-  }
-  return lines;
 }
 
 }  // namespace macadam

@@ -11,6 +11,7 @@
 
 #include "engine/graph/graph.h"
 #include "engine/graph/layer.h"
+#include "engine/plan/arena.h"
 #include "engine/plan/packed_weights.h"
 #include "engine/plan/parameters.h"
 #include "kernels/device.h"
@@ -122,6 +123,20 @@ class Plan {
     Tensor images, labels;
   };
 
+  // How it is made, in this order. `learning`, `gradients`: which parameters and values get one.
+
+  /// Layers, by node of graph_.
+  void compile(const std::vector<bool>& learning, const std::vector<bool>& gradients);
+  void request_weights(const Parameters& parameters, Stream& stream);
+  /// The arena, from what layers need.
+  PlanLayout place(const std::vector<bool>& gradients, Device device);
+  /// Layers to their tensors.
+  void bind_layers(const PlanLayout& layout, const Parameters& parameters);
+  /// Inputs, labels, output.
+  void bind_ends(const PlanLayout& layout, Stream& stream);
+  /// Gives the layers that make their weights' gradients in the plan's dtype memory for them.
+  void narrow_weight_gradients(Stream& stream);
+
   /// The casts that are a call of the pass, if there are any.
   const CastList& casts_of(Pass pass) const;
   /// Whether the pass has anything to do at a position in steps_.
@@ -129,19 +144,25 @@ class Plan {
 
   /// Runs a pass, or lists it: visit(position in steps_), or kCasts for casts_of(pass).
   template <typename Visit>
-  void for_each_call(Pass pass, const Visit& visit) const;
+  void for_each_call(Pass pass, const Visit& visit) const {
+    const bool casts = pass != Pass::forward && !casts_of(pass).empty();
+    if (pass == Pass::pack && casts) visit(kCasts);
+    for (size_t k = 0; k < steps_.size(); ++k) {
+      const size_t i = pass == Pass::backward ? steps_.size() - 1 - k : k;
+      if (runs(pass, i)) visit(i);
+    }
+    if (pass == Pass::backward && casts) visit(kCasts);
+  }
   static constexpr size_t kCasts = static_cast<size_t>(-1);
   void run(Pass pass, Timeline* timeline);
   void run_call(Pass pass, size_t position);
   PlanCall call(Pass pass, size_t position) const;
-  /// Gives the layers that make their weights' gradients in the plan's dtype memory for them.
-  void narrow_weight_gradients(Stream& stream);
 
   Ops& ops_;
   PlanOptions options_;
   Graph graph_;
   std::vector<Step> steps_;
-  Buffer arena_;
+  Arena arena_;
   std::shared_ptr<const PlanWeights> weights_;
   Buffer narrow_gradients_;
   CastList gradient_casts_;  // of these to Parameters::gradient

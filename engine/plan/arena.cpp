@@ -1,0 +1,29 @@
+#include "engine/plan/arena.h"
+
+namespace macadam {
+
+Arena::Arena(const PlanLayout& layout, DType dtype, Device device)
+    : dtype_(dtype),
+      device_(device),
+      placement_(place_blocks(layout.blocks)),
+      memory_(device, placement_.arena) {}
+
+void* Arena::block(int id) const {
+  return id < 0 ? nullptr : memory_.data() + placement_.offsets[static_cast<size_t>(id)];
+}
+
+Tensor Arena::tensor(const Place& place, const Graph& graph, Value v) const {
+  if (!place.placed()) return {};
+  Shape whole = graph.shape(v);
+  whole.c = place.pixel_stride;
+  const Tensor all(block(place.block), whole, dtype_, device_);
+  Tensor tensor = all.channels(place.first_channel, graph.shape(v).c);
+  tensor.spare = graph.stored_channels(v) - tensor.shape.c;
+  require(place.first_channel + tensor.whole().shape.c <= place.pixel_stride,
+          "a place holds all that its value is stored in");
+  return tensor;
+}
+
+Tensor Arena::bytes_in(int id, Shape shape) const { return {block(id), shape, DType::u8, device_}; }
+
+}  // namespace macadam

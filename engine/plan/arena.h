@@ -1,0 +1,34 @@
+#pragma once
+// The one block of memory that a plan's tensors live in.
+
+#include "engine/graph/graph.h"
+#include "engine/plan/memory_planner.h"
+#include "engine/plan/placement.h"
+#include "kernels/device.h"
+
+namespace macadam {
+
+class Arena {
+ public:
+  Arena() = default;
+  /// Memory for the blocks of `layout`, whose tensors are of that dtype.
+  Arena(const PlanLayout& layout, DType dtype, Device device);
+
+  size_t bytes() const { return memory_.bytes(); }
+  /// The most bytes that are alive at once.
+  size_t peak() const { return placement_.peak; }
+  /// Where a block begins; null for -1.
+  void* block(int id) const;
+  /// Of a value, or of its gradient, of `graph`; null data without a place.
+  Tensor tensor(const Place& place, const Graph& graph, Value v) const;
+  /// The same of bytes that fill a block.
+  Tensor bytes_in(int block, Shape shape) const;
+
+ private:
+  DType dtype_ = DType::f32;
+  Device device_;
+  MemoryPlacement placement_;
+  Buffer memory_;
+};
+
+}  // namespace macadam
