@@ -100,10 +100,9 @@ PhotoScoring scoring_of(const EvalOptions& options) {
 }
 
 Result score(const EvalOptions& options, const PhotoScoring& scoring, LoadedModel& model,
-             Stream& stream, const DeviceInfo& device) {
+             DeviceContext& context, const DeviceInfo& device) {
   constexpr int kBatch = 4;
   const DType dtype = resolve_precision(options.precision, device);
-  Ops ops = make_ops(stream);
   Dataset dataset = open_dataset(options.dataset, options.split);
   const size_t images = dataset.samples.size();
   ConsoleObserver observer;
@@ -122,10 +121,9 @@ Result score(const EvalOptions& options, const PhotoScoring& scoring, LoadedMode
     loading.device = device.device;
     Loader loader = open_loader(model.info(), std::move(dataset), loading, observer);
     result.scores.classes =
-        score(model, loader, stream, ops, dtype, 0, "evaluating", observer).confusion;
+        score(model, loader, context, dtype, 0, "evaluating", observer).confusion;
   } else {
-    result.scores =
-        score_photos(model, dataset, result.labels, scoring, stream, ops, dtype, observer);
+    result.scores = score_photos(model, dataset, result.labels, scoring, context, dtype, observer);
   }
   if (result.scores.ids) result.official = cityscapes_scores(*result.scores.ids);
   return result;
@@ -269,10 +267,10 @@ void eval(const EvalOptions& options) {
   const AbsentRule absent = parse_absent(options.absent);
   const PhotoScoring scoring = scoring_of(options);
   const DeviceInfo device = device_info(parse_device(options.device));
-  Stream stream(device.device);
-  LoadedModel model(options.model, stream);
+  DeviceContext context(device.device);
+  LoadedModel model(options.model, context.stream);
   const Result evaluation = at_size_of(
-      model.info(), model.file(), [&] { return score(options, scoring, model, stream, device); });
+      model.info(), model.file(), [&] { return score(options, scoring, model, context, device); });
   const SegmentationMetrics metrics = compute_metrics(evaluation.scores.classes, absent);
   if (const auto lack = lack_of_classes(options, model.info(), metrics)) {
     warn(*lack);

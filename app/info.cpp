@@ -88,16 +88,15 @@ Json describe_network(const NetworkSpec& spec, int height, int width, const Info
   const DeviceInfo device = device_info(parse_device(options.device));
   const DType dtype = resolve_precision(options.precision, device);
   if (options.train) require_sound_convolutions(device.device, dtype);
-  Stream stream(device.device);
-  Ops ops = make_ops(stream);
-  Parameters parameters(graph.parameters(), stream, options.train);
+  DeviceContext context(device.device);
+  Parameters parameters(graph.parameters(), context.stream, options.train);
   const Buffer state(device.device, sizeof(StepState));
   PlanOptions plan_options;
   plan_options.mode = options.train ? Mode::train : Mode::infer;
   plan_options.dtype = dtype;
   if (options.train) plan_options.loss = LossDesc{};
   plan_options.state = reinterpret_cast<const StepState*>(state.data());
-  const Plan plan(graph, parameters, stream, ops, plan_options);
+  const Plan plan(graph, parameters, context, plan_options);
 
   const PlanMemory& memory = plan.memory();
   const size_t copy =

@@ -265,12 +265,11 @@ void predict(const PredictOptions& options) {
   folders.check_names(list.photos);
   const DeviceInfo device = device_info(parse_device(options.device));
   const DType dtype = resolve_precision(options.precision, device);
-  Stream stream(device.device);
-  LoadedModel model(options.model, stream);
+  DeviceContext context(device.device);
+  LoadedModel model(options.model, context.stream);
   const ModelInfo& info = model.info();
-  Ops ops = make_ops(stream);
   Predictor predictor = at_size_of(info, options.model, [&] {
-    return Predictor(graphs_of(model, options, device.device), model.parameters(), stream, ops,
+    return Predictor(graphs_of(model, options, device.device), model.parameters(), context,
                      {dtype, info.normalization, options.flip, options.confidence});
   });
 

@@ -53,12 +53,11 @@ class Inference {
         size_(parse_size(options.size, "--size")),
         device_(device_info(parse_device(options.device))),
         dtype_(resolve_precision(options.precision, device_)),
-        stream_(device_.device),
-        ops_(make_ops(stream_)),
+        context_(device_.device),
         graph_(build_network({options.network, options.classes, {}},
                              {1, size_.second, size_.first, 3})),
-        parameters_(graph_.parameters(), stream_, false),
-        plan_(without_last_upsampling(graph_), parameters_, stream_, ops_, plan_options(dtype_)),
+        parameters_(graph_.parameters(), context_.stream, false),
+        plan_(without_last_upsampling(graph_), parameters_, context_, plan_options(dtype_)),
         mask_(device_.device, static_cast<size_t>(size_.first) * static_cast<size_t>(size_.second)),
         classes_(mask_.data(), {1, size_.second, size_.first, 1}, DType::u8, device_.device) {
     parameters_.initialise(1);
@@ -96,30 +95,29 @@ class Inference {
     Batch batch;
     batch.n = 1;
     batch.images = Tensor(image.data(), shape, DType::u8);
-    BatchUpload upload(plan_, stream_, {});
+    BatchUpload upload(plan_, context_.stream, {});
     upload.run(batch);
-    stream_.synchronize();
+    context_.stream.synchronize();
   }
 
   void run() {
-    replay_.run(stream_, [this] {
+    replay_.run(context_.stream, [this] {
       plan_.forward();
       const Tensor& scores = plan_.output();
       if (scores.shape.h == classes_.shape.h && scores.shape.w == classes_.shape.w) {
-        ops_.confusion->argmax(scores, classes_, {});
+        context_.ops.confusion->argmax(scores, classes_, {});
       } else {
-        ops_.upsample->bilinear_argmax(scores, classes_, {});
+        context_.ops.upsample->bilinear_argmax(scores, classes_, {});
       }
     });
-    stream_.synchronize();
+    context_.stream.synchronize();
   }
 
   const Options options_;
   const std::pair<int, int> size_;  // width, height
   const DeviceInfo device_;
   const DType dtype_;
-  Stream stream_;
-  Ops ops_;
+  DeviceContext context_;
   const Graph graph_;
   Parameters parameters_;
   Plan plan_;

@@ -97,11 +97,10 @@ class Training {
         size_(parse_size(options.size, "--size")),
         device_(device_info(parse_device(options.device))),
         dtype_(resolve_precision(options.precision, device_)),
-        stream_(device_.device),
-        ops_(timed_ops()),
+        context_(device_.device),
         graph_(build_network({options.network, options.classes, {}},
                              {options.batch, size_.second, size_.first, 3})),
-        parameters_(graph_.parameters(), stream_, true),
+        parameters_(graph_.parameters(), context_.stream, true),
         step_(make_step()) {
     const Shape images{options.batch, size_.second, size_.first, 3};
     const Shape labels{images.n, images.h, images.w, 1};
@@ -134,23 +133,19 @@ class Training {
   }
 
  private:
-  Ops timed_ops() {
-    Ops ops = make_ops(stream_);
+  TrainingStep make_step() {
     // On CUDA it would tell nothing, and hide from the plan what cuDNN can fuse.
     if (!device_.device.is_cuda()) {
-      ops.conv = std::make_unique<TimedConvOps>(std::move(ops.conv), conv_seconds_);
+      std::unique_ptr<ConvOps>& conv = context_.ops.conv;
+      conv = std::make_unique<TimedConvOps>(std::move(conv), conv_seconds_);
     }
-    return ops;
-  }
-
-  TrainingStep make_step() {
     parameters_.initialise(1);
     TrainingStepOptions options;
     options.dtype = dtype_;
     options.seed = 1;
     options.pad_channels = options_.pad_channels;
     options.inputs = options_.inputs;
-    return {graph_, parameters_, stream_, ops_, options};
+    return {graph_, parameters_, context_, options};
   }
 
   double chain_seconds(int steps) {
@@ -189,9 +184,8 @@ class Training {
   const std::pair<int, int> size_;  // width, height
   const DeviceInfo device_;
   const DType dtype_;
-  Stream stream_;
   double conv_seconds_ = 0;
-  Ops ops_;
+  DeviceContext context_;
   const Graph graph_;
   Parameters parameters_;
   TrainingStep step_;

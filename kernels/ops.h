@@ -48,6 +48,18 @@ struct Ops {
 /// has no backend for the device.
 Ops make_ops(Stream& stream);
 
+/// What it takes to run anything on a device. One thread at a time uses it.
+struct DeviceContext {
+  explicit DeviceContext(Device device = {}) : stream(device), ops(make_ops(stream)) {}
+  DeviceContext(const DeviceContext&) = delete;
+  DeviceContext& operator=(const DeviceContext&) = delete;
+
+  Device device() const { return stream.device(); }
+
+  Stream stream;
+  Ops ops;  // on `stream`
+};
+
 /// Ops::augment alone, for a stream that does nothing else.
 std::unique_ptr<AugmentOps> make_augment_ops(Stream& stream);
 

@@ -90,7 +90,7 @@ Loader open_loader(const ModelInfo& info, Dataset dataset, LoaderOptions options
   return Loader(std::move(dataset), labels, options);
 }
 
-Evaluation score(LoadedModel& model, Loader& loader, Stream& stream, Ops& ops, DType dtype,
+Evaluation score(LoadedModel& model, Loader& loader, DeviceContext& context, DType dtype,
                  int64_t samples, std::string_view work, Observer& observer) {
   const Graph graph =
       model.graph(loader.options().batch, loader.options().height, loader.options().width);
@@ -98,7 +98,7 @@ Evaluation score(LoadedModel& model, Loader& loader, Stream& stream, Ops& ops, D
   options.dtype = dtype;
   options.normalization = model.info().normalization;
   Evaluator evaluator = at_size_of(model.info(), model.file(), [&] {
-    return Evaluator(graph, model.parameters(), stream, ops, options);
+    return Evaluator(graph, model.parameters(), context, options);
   });
   return *evaluate(evaluator, loader, samples, [&](int64_t done, int64_t total) {
     observer.on_progress(work, done, total);
@@ -107,11 +107,11 @@ Evaluation score(LoadedModel& model, Loader& loader, Stream& stream, Ops& ops, D
 }
 
 PhotoScores score_photos(LoadedModel& model, const Dataset& dataset, const LabelSet& label_set,
-                         const PhotoScoring& scoring, Stream& stream, Ops& ops, DType dtype,
+                         const PhotoScoring& scoring, DeviceContext& context, DType dtype,
                          Observer& observer) {
   const ModelInfo& info = model.info();
-  const std::vector<Graph> graphs = graphs_of(model, scoring, stream.device());
-  Predictor predictor(graphs, model.parameters(), stream, ops,
+  const std::vector<Graph> graphs = graphs_of(model, scoring, context.device());
+  Predictor predictor(graphs, model.parameters(), context,
                       {dtype, info.normalization, scoring.flip});
   PhotoScores scores{ConfusionMatrix(model.classes()), std::nullopt, 0, 0};
   const bool ids = scoring.at_label_size() && is_of_cityscapes(label_set);

@@ -23,7 +23,7 @@ Loader open_loader(const ModelInfo& info, Dataset dataset, LoaderOptions options
 
 /// The model over all samples of the loader, of which up to `samples` are kept. Progress is that of
 /// `work`.
-Evaluation score(LoadedModel& model, Loader& loader, Stream& stream, Ops& ops, DType dtype,
+Evaluation score(LoadedModel& model, Loader& loader, DeviceContext& context, DType dtype,
                  int64_t samples, std::string_view work, Observer& observer);
 
 /// How a photo is seen, and at which size its mask is compared.
@@ -54,7 +54,7 @@ struct PhotoScores {
 /// Scores one photo of `dataset`, whose labels are the model's classes by `label_set`, after the
 /// other. Throws InputError as load_sample does, and when two scales come to the same size.
 PhotoScores score_photos(LoadedModel& model, const Dataset& dataset, const LabelSet& label_set,
-                         const PhotoScoring& scoring, Stream& stream, Ops& ops, DType dtype,
+                         const PhotoScoring& scoring, DeviceContext& context, DType dtype,
                          Observer& observer);
 
 }  // namespace macadam

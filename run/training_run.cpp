@@ -178,9 +178,8 @@ class TrainingRun::Impl {
         train_(run_.data.train, labels(), loading_.train),
         val_(run_.data.val, run_.data.val_labels, loading_.val),
         trainer_options_(trainer_options(run_, loading_.cache, train_.batches(), options.profile)),
-        stream_(run_.device.device),
-        ops_(make_ops(stream_)),
-        parameters_(graph_.parameters(), stream_, true) {
+        context_(run_.device.device),
+        parameters_(graph_.parameters(), context_.stream, true) {
     parameters_.initialise(run_.config.seed);
     if (weights_) load_weights();
     if (!options.profile) prepare_trainer(options.resume);
@@ -203,10 +202,10 @@ class TrainingRun::Impl {
   StepProfile profile(int64_t steps) {
     require(!trainer_, "a run for a profile");
     const FineTuning& tuning = trainer_options_.fine_tuning;
-    TrainingStep step(with_frozen_batch_norms(tuning, graph_), parameters_, stream_, ops_,
+    TrainingStep step(with_frozen_batch_norms(tuning, graph_), parameters_, context_,
                       trainer_options_.step);
     step.freeze(frozen_parameters(learning_rate_scales(tuning, parameters_.specs(), 0)));
-    return profile_steps(step, train_, steps, trainer_options_.learning_rate(0), stream_, ops_);
+    return profile_steps(step, train_, steps, trainer_options_.learning_rate(0), context_);
   }
 
  private:
@@ -225,7 +224,7 @@ class TrainingRun::Impl {
     if (!run_.folder) {
       run_.folder = std::make_unique<RunFolder>(run_folder(config), resume, observer_);
     }
-    trainer_.emplace(graph_, graph_, parameters_, stream_, ops_, train_, val_, trainer_options_,
+    trainer_.emplace(graph_, graph_, parameters_, context_, train_, val_, trainer_options_,
                      observer_);
     if (resume) trainer_->resume();
     write_file_atomically(run_.folder->path() / "data.json", to_json(run_.run_data));
@@ -242,9 +241,9 @@ class TrainingRun::Impl {
     const std::filesystem::path best = run_.folder->path() / "best.safetensors";
     std::optional<Evaluation> again;
     if (!trainer_->best_evaluation()) {
-      LoadedModel model(best, stream_);
-      again = score(model, val_, stream_, ops_, run_.dtype, kReportSamples,
-                    "scoring the best epoch", observer_);
+      LoadedModel model(best, context_.stream);
+      again = score(model, val_, context_, run_.dtype, kReportSamples, "scoring the best epoch",
+                    observer_);
     }
     const RunSummary summary{.device = run_.device,
                              .dtype = run_.dtype,
@@ -255,7 +254,7 @@ class TrainingRun::Impl {
 
   TestScores score_test_split(const Dataset& test) {
     const Config& config = run_.config;
-    LoadedModel model(run_.folder->path() / "best.safetensors", stream_);
+    LoadedModel model(run_.folder->path() / "best.safetensors", context_.stream);
     LoaderOptions options;
     options.batch = config.batch;
     options.threads = config.loader_threads;
@@ -263,7 +262,7 @@ class TrainingRun::Impl {
     options.reduced_decoding = config.reduced_decoding;
     Loader loader = open_loader(model.info(), test, options, observer_);
     const Evaluation found =
-        score(model, loader, stream_, ops_, run_.dtype, 0, "scoring the test split", observer_);
+        score(model, loader, context_, run_.dtype, 0, "scoring the test split", observer_);
     return {loader.dataset().samples.size(), compute_metrics(found.confusion, config.absent),
             model.info().class_names};
   }
@@ -275,8 +274,7 @@ class TrainingRun::Impl {
   Loading loading_;
   Loader train_, val_;
   TrainerOptions trainer_options_;
-  Stream stream_;
-  Ops ops_;
+  DeviceContext context_;
   Parameters parameters_;
   std::optional<Trainer> trainer_;  // but for a profile
 };

@@ -24,17 +24,16 @@ size_t pixels_of(int height, int width) {
 }  // namespace
 
 Classifier::Classifier(const Graph& graph, Parameters& parameters, PackedWeights& weights,
-                       Stream& stream, Ops& ops, const ClassifierOptions& options)
-    : stream_(stream),
-      ops_(ops),
+                       DeviceContext& context, const ClassifierOptions& options)
+    : context_(context),
       options_(options),
-      plan_(without_last_upsampling(graph), parameters, stream, ops,
+      plan_(without_last_upsampling(graph), parameters, context,
             plan_options(options.dtype, weights)),
       batch_(plan_.input().shape),
-      uploaded_(stream.device()) {
+      uploaded_(context.device()) {
   const Shape scores = graph.shape(graph.output());
   require(scores.h == batch_.h && scores.w == batch_.w, "the network scores every pixel");
-  const Device device = stream.device();
+  const Device device = context.device();
   const auto values = static_cast<size_t>(batch_.elements());
   const auto pixels = static_cast<size_t>(batch_.pixels());
   host_images_ = Buffer::host_for(device, values);
@@ -47,7 +46,7 @@ Classifier::Classifier(const Graph& graph, Parameters& parameters, PackedWeights
     if (options.confidence) device_confidence_ = Buffer(device, pixels);
   }
   plan_.pack_weights();
-  stream.synchronize();  // other streams may read the weights from now on
+  context.stream.synchronize();  // other streams may read the weights from now on
 }
 
 size_t Classifier::bytes() const {
@@ -94,23 +93,23 @@ void Classifier::cut_back(const Buffer& masks, size_t place, int width,
 
 Tensor Classifier::images() const {
   const Buffer& images = device_images_ ? device_images_ : host_images_;
-  return {images.data(), batch_, DType::u8, stream_.device()};
+  return {images.data(), batch_, DType::u8, context_.device()};
 }
 
 void Classifier::upload() {
   if (!device_images_) return;
-  copy_bytes(stream_, device_images_.data(), host_images_.data(), device_images_.bytes());
-  uploaded_.record(stream_);
+  copy_bytes(context_.stream, device_images_.data(), host_images_.data(), device_images_.bytes());
+  uploaded_.record(context_.stream);
 }
 
 void Classifier::forward(bool mirrored) {
-  ops_.augment->prepare_images(images(), mirrored, options_.normalization, plan_.input());
+  context_.ops.augment->prepare_images(images(), mirrored, options_.normalization, plan_.input());
   plan_.forward();
 }
 
 const Tensor& Classifier::score(bool mirrored) {
   Replay& replay = mirrored ? scoring_mirrored_ : scoring_;
-  replay.run(stream_, [this, mirrored] { forward(mirrored); });
+  replay.run(context_.stream, [this, mirrored] { forward(mirrored); });
   return plan_.output();
 }
 
@@ -127,24 +126,24 @@ Tensor Classifier::scores(int place) const {
 void Classifier::classify() {
   const bool copies = static_cast<bool>(device_images_);
   const auto mask_in = [&](const Buffer& buffer) {
-    return Tensor(buffer.data(), {batch_.n, batch_.h, batch_.w, 1}, DType::u8, stream_.device());
+    return Tensor(buffer.data(), {batch_.n, batch_.h, batch_.w, 1}, DType::u8, context_.device());
   };
   const Tensor classes = mask_in(copies ? device_classes_ : host_classes_);
   const Tensor confidence = mask_in(copies ? device_confidence_ : host_confidence_);
   if (copies) {
-    copy_bytes(stream_, device_images_.data(), host_images_.data(), device_images_.bytes());
+    copy_bytes(context_.stream, device_images_.data(), host_images_.data(), device_images_.bytes());
   }
   forward(false);
   const Tensor& scores = plan_.output();
   if (scores.shape.h == batch_.h && scores.shape.w == batch_.w) {
-    ops_.confusion->argmax(scores, classes, confidence);
+    context_.ops.confusion->argmax(scores, classes, confidence);
   } else {
-    ops_.upsample->bilinear_argmax(scores, classes, confidence);
+    context_.ops.upsample->bilinear_argmax(scores, classes, confidence);
   }
   if (!copies) return;
-  copy_bytes(stream_, host_classes_.data(), classes.data, classes.bytes());
+  copy_bytes(context_.stream, host_classes_.data(), classes.data, classes.bytes());
   if (options_.confidence) {
-    copy_bytes(stream_, host_confidence_.data(), confidence.data, confidence.bytes());
+    copy_bytes(context_.stream, host_confidence_.data(), confidence.data, confidence.bytes());
   }
 }
 
@@ -161,8 +160,8 @@ void Classifier::run(std::span<const InferenceImage> images) {
             "confidence by a classifier that gives it, one byte a pixel");
     fill(static_cast<int>(i), {image.rgb, image.height, image.width}, 0, 0);
   }
-  classifying_.run(stream_, [this] { classify(); });
-  stream_.synchronize();
+  classifying_.run(context_.stream, [this] { classify(); });
+  context_.stream.synchronize();
   for (size_t i = 0; i < images.size(); ++i) {
     cut_back(host_classes_, i, images[i].width, images[i].classes);
     cut_back(host_confidence_, i, images[i].width, images[i].confidence);

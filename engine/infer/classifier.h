@@ -35,9 +35,9 @@ struct ClassifierOptions {
 class Classifier {
  public:
   /// `graph` decides batch and size and scores every pixel. `weights`: PlanOptions::weights; what
-  /// was not packed before is when this returns. `parameters`, `stream` and `ops` outlive it.
-  Classifier(const Graph& graph, Parameters& parameters, PackedWeights& weights, Stream& stream,
-             Ops& ops, const ClassifierOptions& options);
+  /// was not packed before is when this returns. `parameters` and `context` outlive it.
+  Classifier(const Graph& graph, Parameters& parameters, PackedWeights& weights,
+             DeviceContext& context, const ClassifierOptions& options);
 
   /// Writes each photo's classes; returns when they are there. A photo smaller than the network's
   /// input is continued to the right and below by its edge pixels, and its mask is cut back. The
@@ -48,7 +48,7 @@ class Classifier {
   void run(std::span<const InferenceImage> images);
 
   /// Whether the next run() only replays: Replay::steady().
-  bool steady() const { return classifying_.steady(stream_); }
+  bool steady() const { return classifying_.steady(context_.stream); }
 
   // The same in parts, for masks that are made of more than one score a pixel:
 
@@ -81,8 +81,7 @@ class Classifier {
   void classify();
   void forward(bool mirrored);
 
-  Stream& stream_;
-  Ops& ops_;
+  DeviceContext& context_;
   ClassifierOptions options_;
   Plan plan_;  // without the last up-sampling
   Shape batch_;

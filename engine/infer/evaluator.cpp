@@ -17,15 +17,14 @@ PlanOptions plan_options(const EvaluatorOptions& options) {
 
 }  // namespace
 
-Evaluator::Evaluator(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
+Evaluator::Evaluator(const Graph& graph, Parameters& parameters, DeviceContext& context,
                      const EvaluatorOptions& options)
-    : stream_(stream),
-      ops_(ops),
-      plan_(graph, parameters, stream, ops, plan_options(options)),
-      upload_(plan_, stream, options.normalization),
+    : context_(context),
+      plan_(graph, parameters, context, plan_options(options)),
+      upload_(plan_, context.stream, options.normalization),
       term_sums_(options.loss.used().size()) {
   const Shape scores = plan_.output().shape;
-  const Device device = stream.device();
+  const Device device = context.device();
   const auto pixels = static_cast<size_t>(scores.pixels());
   const auto classes = static_cast<size_t>(scores.c);
   predictions_ = Buffer(device, pixels);
@@ -36,33 +35,33 @@ Evaluator::Evaluator(const Graph& graph, Parameters& parameters, Stream& stream,
   prediction_ = Tensor(predictions_.data(), {scores.n, scores.h, scores.w, 1}, DType::u8, device);
   if (!options.class_weights.empty()) {
     require(options.class_weights.size() == classes, "one weight a class");
-    copy_bytes(stream, weights_.data(), options.class_weights.data(), weights_.bytes());
+    copy_bytes(context.stream, weights_.data(), options.class_weights.data(), weights_.bytes());
     class_weights_ = Tensor(weights_.data(), {1, 1, 1, scores.c}, DType::f32, device);
   }
   reset();
 }
 
 void Evaluator::reset() {
-  zero_bytes(stream_, counts_.data(), counts_.bytes());
+  zero_bytes(context_.stream, counts_.data(), counts_.bytes());
   loss_sum_ = pixel_sum_ = 0;
   std::ranges::fill(term_sums_, 0.0);
   plan_.pack_weights();
-  stream_.synchronize();
+  context_.stream.synchronize();
 }
 
 void Evaluator::add(const Batch& batch) {
   require(batch.labels.data != nullptr, "an evaluated batch has labels");
   upload_.run(batch);
-  scoring_.run(stream_, [this] {
+  scoring_.run(context_.stream, [this] {
     plan_.forward();
-    ops_.confusion->argmax(plan_.output(), prediction_, {});
-    ops_.confusion->count(prediction_, plan_.labels(), plan_.output().shape.c,
-                          reinterpret_cast<uint64_t*>(counts_.data()));
+    context_.ops.confusion->argmax(plan_.output(), prediction_, {});
+    context_.ops.confusion->count(prediction_, plan_.labels(), plan_.output().shape.c,
+                                  reinterpret_cast<uint64_t*>(counts_.data()));
     plan_.loss(class_weights_, reinterpret_cast<LossValues*>(losses_.data()));
   });
   LossValues loss;
-  copy_bytes(stream_, &loss, losses_.data(), sizeof loss);
-  stream_.synchronize();
+  copy_bytes(context_.stream, &loss, losses_.data(), sizeof loss);
+  context_.stream.synchronize();
   const auto pixels = static_cast<double>(loss.valid_pixels);
   loss_sum_ += static_cast<double>(loss.total) * pixels;
   for (size_t k = 0; k < term_sums_.size(); ++k) {
@@ -72,16 +71,16 @@ void Evaluator::add(const Batch& batch) {
 }
 
 const uint8_t* Evaluator::predictions() {
-  copy_bytes(stream_, host_predictions_.data(), predictions_.data(), predictions_.bytes());
-  stream_.synchronize();
+  copy_bytes(context_.stream, host_predictions_.data(), predictions_.data(), predictions_.bytes());
+  context_.stream.synchronize();
   return reinterpret_cast<const uint8_t*>(host_predictions_.data());
 }
 
 ConfusionMatrix Evaluator::confusion() {
   const int classes = plan_.output().shape.c;
   std::vector<uint64_t> counts(static_cast<size_t>(classes) * static_cast<size_t>(classes));
-  copy_bytes(stream_, counts.data(), counts_.data(), counts_.bytes());
-  stream_.synchronize();
+  copy_bytes(context_.stream, counts.data(), counts_.data(), counts_.bytes());
+  context_.stream.synchronize();
   return ConfusionMatrix(classes, std::move(counts));
 }
 

@@ -23,8 +23,8 @@ struct EvaluatorOptions {
 
 class Evaluator {
  public:
-  /// `graph` decides batch and size. `parameters`, `stream` and `ops` outlive it.
-  Evaluator(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
+  /// `graph` decides batch and size. `parameters` and `context` outlive it.
+  Evaluator(const Graph& graph, Parameters& parameters, DeviceContext& context,
             const EvaluatorOptions& options);
 
   /// Forgets all counts and takes the parameters' current values.
@@ -42,8 +42,7 @@ class Evaluator {
   const Plan& plan() const { return plan_; }
 
  private:
-  Stream& stream_;
-  Ops& ops_;
+  DeviceContext& context_;
   Plan plan_;
   BatchUpload upload_;
   Replay scoring_;

@@ -10,12 +10,11 @@
 
 namespace macadam {
 
-/// One stream's plans. Whoever made it busy uses stream and ops, nobody else.
+/// One stream's plans. Whoever made it busy uses its context, nobody else.
 struct InferencePool::Replica {
-  explicit Replica(Device device) : stream(device), ops(make_ops(stream)) {}
+  explicit Replica(Device device) : context(device) {}
 
-  Stream stream;
-  Ops ops;
+  DeviceContext context;
   std::map<size_t, Entry> entries;  // by bucket
   bool busy = false;
 };
@@ -165,7 +164,7 @@ std::vector<std::unique_ptr<Classifier>> InferencePool::take_surplus() {
 
 std::unique_ptr<Classifier> InferencePool::make(Replica& replica, const Shape& bucket) {
   auto made = std::make_unique<Classifier>(
-      build_(bucket), parameters_, weights_, replica.stream, replica.ops,
+      build_(bucket), parameters_, weights_, replica.context,
       ClassifierOptions{options_.dtype, options_.normalization, options_.confidence});
   size_t alone = made->bytes();
   for (const auto& buffer : made->plan().weights().memory()) alone += buffer->bytes();

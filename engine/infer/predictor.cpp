@@ -44,16 +44,13 @@ int windows_at_once(Device device, int height, int width) {
   return static_cast<int>(std::clamp<int64_t>(most / pixels, 1, 8));
 }
 
-Predictor::Predictor(std::span<const Graph> graphs, Parameters& parameters, Stream& stream,
-                     Ops& ops, const PredictorOptions& options)
-    : stream_(stream),
-      ops_(ops),
-      options_(options),
-      weights_(parameters, options.dtype, stream.device()) {
+Predictor::Predictor(std::span<const Graph> graphs, Parameters& parameters, DeviceContext& context,
+                     const PredictorOptions& options)
+    : context_(context), options_(options), weights_(parameters, options.dtype, context.device()) {
   require(!graphs.empty(), "a predictor has a graph");
   for (const Graph& graph : graphs) {
     auto made = std::make_unique<Classifier>(
-        graph, parameters, weights_, stream, ops,
+        graph, parameters, weights_, context,
         ClassifierOptions{options.dtype, options.normalization, options.confidence});
     if (made->shape().n == 1) {
       classifiers_.push_back(std::move(made));
@@ -69,9 +66,9 @@ Predictor::Predictor(std::span<const Graph> graphs, Parameters& parameters, Stre
   classes_ = classifiers_.front()->plan().output().shape.c;
 }
 
-Predictor::Predictor(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
+Predictor::Predictor(const Graph& graph, Parameters& parameters, DeviceContext& context,
                      const PredictorOptions& options)
-    : Predictor(std::span(&graph, 1), parameters, stream, ops, options) {}
+    : Predictor(std::span(&graph, 1), parameters, context, options) {}
 
 Classifier* Predictor::classifier_of(const PhotoView& view) const {
   for (const auto& classifier : classifiers_) {
@@ -95,8 +92,9 @@ size_t Predictor::bytes() const {
 }
 
 Tensor Predictor::sums_in(Buffer& buffer, int height, int width) {
-  const Tensor sums = tensor_in(buffer, {1, height, width, classes_}, DType::f32, stream_.device());
-  zero_bytes(stream_, sums.data, sums.bytes());
+  const Tensor sums =
+      tensor_in(buffer, {1, height, width, classes_}, DType::f32, context_.device());
+  zero_bytes(context_.stream, sums.data, sums.bytes());
   return sums;
 }
 
@@ -113,8 +111,8 @@ Tensor Predictor::full_scores(Classifier& classifier, int place) {
   const Tensor scores = classifier.scores(place);
   const Shape full{1, classifier.shape().h, classifier.shape().w, classes_};
   if (scores.shape == full) return scores;
-  const Tensor resized = tensor_in(window_scores_, full, DType::f32, stream_.device());
-  ops_.upsample->bilinear(scores, resized);
+  const Tensor resized = tensor_in(window_scores_, full, DType::f32, context_.device());
+  context_.ops.upsample->bilinear(scores, resized);
   return resized;
 }
 
@@ -142,7 +140,7 @@ int Predictor::add_windows(Classifier& classifier, const PhotoView& view, int fi
     for (int i = 0; i < count; ++i) {
       WindowPlace place = place_of(i);
       place.mirrored = mirrored;
-      ops_.upsample->bilinear_add_softmax(classifier.scores(i), place, sums);
+      context_.ops.upsample->bilinear_add_softmax(classifier.scores(i), place, sums);
     }
   }
   return first + count;
@@ -174,14 +172,15 @@ Tensor Predictor::add_views(std::span<const PhotoView> views, int height, int wi
   const Tensor sums = sums_in(photo_sums_, height, width);
   for (const PhotoView& view : views) {
     const Scores scores = scores_of(view, flip);
-    if (scores.sums) ops_.confusion->log_shares(scores.values);
-    ops_.upsample->bilinear_add_softmax(scores.values, {.height = height, .width = width}, sums);
+    if (scores.sums) context_.ops.confusion->log_shares(scores.values);
+    context_.ops.upsample->bilinear_add_softmax(scores.values, {.height = height, .width = width},
+                                                sums);
   }
   return sums;
 }
 
 void Predictor::choose(const Scores& from, const PredictionWishes& wishes, Prediction& prediction) {
-  const Device device = stream_.device();
+  const Device device = context_.device();
   const Shape shape{1, prediction.height, prediction.width, classes_};
   const Shape mask{1, shape.h, shape.w, 1};
   const Tensor classes = tensor_in(mask_, mask, DType::u8, device);
@@ -190,26 +189,26 @@ void Predictor::choose(const Scores& from, const PredictionWishes& wishes, Predi
   Tensor scores = from.values;
   // The largest of the sums has the largest logarithm too.
   if (from.sums && (wishes.scores || wishes.confidence || scores.shape != shape)) {
-    ops_.confusion->log_shares(scores);
+    context_.ops.confusion->log_shares(scores);
   }
   if (wishes.scores) {
     const Tensor resized = tensor_in(resized_, shape, DType::f32, device);
-    ops_.upsample->bilinear(scores, resized);
+    context_.ops.upsample->bilinear(scores, resized);
     scores = resized;
   }
   if (scores.shape == shape) {
-    ops_.confusion->argmax(scores, classes, confidence);
+    context_.ops.confusion->argmax(scores, classes, confidence);
   } else {
-    ops_.upsample->bilinear_argmax(scores, classes, confidence);
+    context_.ops.upsample->bilinear_argmax(scores, classes, confidence);
   }
-  copy_bytes(stream_, prediction.classes.data(), classes.data, classes.bytes());
+  copy_bytes(context_.stream, prediction.classes.data(), classes.data, classes.bytes());
   if (wishes.confidence) {
-    copy_bytes(stream_, prediction.confidence.data(), confidence.data, confidence.bytes());
+    copy_bytes(context_.stream, prediction.confidence.data(), confidence.data, confidence.bytes());
   }
   if (wishes.scores) {
-    copy_bytes(stream_, prediction.scores.data(), scores.data, scores.bytes());
+    copy_bytes(context_.stream, prediction.scores.data(), scores.data, scores.bytes());
   }
-  stream_.synchronize();
+  context_.stream.synchronize();
 }
 
 void Predictor::prepare(Prediction& prediction, int height, int width,

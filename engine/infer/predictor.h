@@ -50,12 +50,12 @@ class Predictor {
  public:
   /// `graphs`: a network in one or more sizes, for one image each; all have the same parameters and
   /// pack them once. More, of the first's size, may be for several images: they see so many
-  /// windows, or photos, at once (at most 64). `parameters`, `stream` and `ops` outlive it.
+  /// windows, or photos, at once (at most 64). `parameters` and `context` outlive it.
   /// Requires at least one graph.
-  Predictor(std::span<const Graph> graphs, Parameters& parameters, Stream& stream, Ops& ops,
+  Predictor(std::span<const Graph> graphs, Parameters& parameters, DeviceContext& context,
             const PredictorOptions& options);
   /// The same for one size.
-  Predictor(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
+  Predictor(const Graph& graph, Parameters& parameters, DeviceContext& context,
             const PredictorOptions& options);
 
   /// Classes of a photo at out_height x out_width, from one view of it or from several (scales of
@@ -120,8 +120,7 @@ class Predictor {
   /// The mask of a photo, from scores of any size.
   void choose(const Scores& scores, const PredictionWishes& wishes, Prediction& prediction);
 
-  Stream& stream_;
-  Ops& ops_;
+  DeviceContext& context_;
   PredictorOptions options_;
   PackedWeights weights_;
   int classes_ = 0;

@@ -32,9 +32,9 @@ bool is_joined(const Node& node) {
 
 }  // namespace
 
-Plan::Plan(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
+Plan::Plan(const Graph& graph, Parameters& parameters, DeviceContext& context,
            const PlanOptions& options)
-    : ops_(ops), options_(options), graph_(rewrite(graph, options, stream.device())) {
+    : ops_(context.ops), options_(options), graph_(rewrite(graph, options, context.device())) {
   require(graph.output().id >= 0, "the graph has an output");
   require(parameters.size() == graph.parameters().size(), "parameters of this graph");
   const bool training = options.mode == Mode::train;
@@ -45,11 +45,11 @@ Plan::Plan(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
                                          : std::vector<bool>(graph_.parameters().size());
   const std::vector<bool> gradients = values_requiring_gradient(graph_, learning);
   compile(learning, gradients);
-  request_weights(parameters, stream);
-  const PlanLayout layout = place(gradients, stream.device());
+  request_weights(parameters, context.stream);
+  const PlanLayout layout = place(gradients, context.device());
   bind_layers(layout, parameters);
-  bind_ends(layout, stream);
-  narrow_weight_gradients(stream);
+  bind_ends(layout, context.stream);
+  narrow_weight_gradients(context.stream);
 }
 
 void Plan::compile(const std::vector<bool>& learning, const std::vector<bool>& gradients) {

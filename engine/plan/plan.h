@@ -72,8 +72,8 @@ struct PlanCall {
 class Plan {
  public:
   /// Requires: the graph's output is set, and `parameters` were made from the graph's
-  /// parameters (with training in train mode). `parameters`, `stream` and `ops` outlive the plan.
-  Plan(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
+  /// parameters (with training in train mode). `parameters` and `context` outlive the plan.
+  Plan(const Graph& graph, Parameters& parameters, DeviceContext& context,
        const PlanOptions& options);
 
   int inputs() const { return static_cast<int>(inputs_.size()); }

@@ -2,33 +2,33 @@
 
 namespace macadam {
 
-Optimizer::Optimizer(const OptimizerOptions& options, Parameters& parameters, Stream& stream,
-                     Ops& ops)
+Optimizer::Optimizer(const OptimizerOptions& options, Parameters& parameters,
+                     DeviceContext& context)
     : options_(options),
       parameters_(parameters),
-      stream_(stream),
-      ops_(ops),
-      segments_(stream.device(), parameters.size() * sizeof(ParameterSegment)),
+      context_(context),
+      segments_(context.device(), parameters.size() * sizeof(ParameterSegment)),
       scales_(parameters.size(), 1.0f),
       updates_(parameters.size(), 0) {
   require(options.accumulate >= 1, "a step takes at least a batch");
   const Tensor values = parameters.flat(Parameters::Field::value);
   const auto bytes = static_cast<size_t>(values.shape.elements()) * sizeof(float);
   if (examines()) {
-    gradient_state_ = Buffer(stream.device(), sizeof(GradientState));
-    workspace_ = Buffer(stream.device(), ops.optim->workspace_bytes(values.shape.elements()));
+    gradient_state_ = Buffer(context.device(), sizeof(GradientState));
+    workspace_ =
+        Buffer(context.device(), context.ops.optim->workspace_bytes(values.shape.elements()));
     GradientState initial;
     if (options.loss_scaling) initial.loss_scale = GradScaler::kInitScale;
-    copy_bytes(stream, gradient_state_.data(), &initial, sizeof initial);
-    stream.synchronize();
+    copy_bytes(context.stream, gradient_state_.data(), &initial, sizeof initial);
+    context.stream.synchronize();
   }
-  if (options.accumulate > 1) gradient_sum_ = Buffer(stream.device(), bytes);
+  if (options.accumulate > 1) gradient_sum_ = Buffer(context.device(), bytes);
   for (size_t m = 0; m < moments_of(options.kind); ++m) {
-    moments_.emplace_back(parameters.specs(), stream, false);
+    moments_.emplace_back(parameters.specs(), context.stream, false);
   }
   if (options.ema > 0) {
-    averages_.emplace(parameters.specs(), stream, false);
-    copy_bytes(stream, averages_->flat(Parameters::Field::value).data, values.data, bytes);
+    averages_.emplace(parameters.specs(), context.stream, false);
+    copy_bytes(context.stream, averages_->flat(Parameters::Field::value).data, values.data, bytes);
   }
   write_segments();
 }
@@ -38,8 +38,8 @@ void Optimizer::write_segments() {
   for (size_t i = 0; i < segments.size(); ++i) {
     segments[i].missed_updates = run_updates_ - updates_[i];
   }
-  copy_bytes(stream_, segments_.data(), segments.data(), segments_.bytes());
-  stream_.synchronize();  // `segments` dies here
+  copy_bytes(context_.stream, segments_.data(), segments.data(), segments_.bytes());
+  context_.stream.synchronize();  // `segments` dies here
 }
 
 void Optimizer::set_learning_rate_scales(std::span<const float> scales, uint64_t step) {
@@ -76,11 +76,11 @@ void Optimizer::add_gradients(bool first) {
   require(static_cast<bool>(gradient_sum_), "a sum of gradients");
   const Tensor batch = parameters_.flat(Parameters::Field::gradient);
   if (first) {
-    copy_bytes(stream_, gradient_sum_.data(), batch.data, gradient_sum_.bytes());
+    copy_bytes(context_.stream, gradient_sum_.data(), batch.data, gradient_sum_.bytes());
     return;
   }
-  const Tensor sum(gradient_sum_.data(), batch.shape, DType::f32, stream_.device());
-  ops_.elementwise->add(sum, batch, 1, sum, false);
+  const Tensor sum(gradient_sum_.data(), batch.shape, DType::f32, context_.device());
+  context_.ops.elementwise->add(sum, batch, 1, sum, false);
 }
 
 void Optimizer::update(const StepState* state) {
@@ -99,21 +99,21 @@ void Optimizer::update(const StepState* state) {
     buffers.average_decay = options_.ema;
   }
   if (examines()) {
-    ops_.optim->examine({options_.clip_norm, options_.loss_scaling}, buffers.gradients, segments,
-                        state, gradient_state(), workspace_.data());
+    context_.ops.optim->examine({options_.clip_norm, options_.loss_scaling}, buffers.gradients,
+                                segments, state, gradient_state(), workspace_.data());
   }
   if (options_.kind == OptimizerKind::adamw) {
-    ops_.optim->adamw(options_.adamw, buffers, segments, state, gradient_state());
+    context_.ops.optim->adamw(options_.adamw, buffers, segments, state, gradient_state());
   } else {
-    ops_.optim->sgd(options_.sgd, buffers, segments, state, gradient_state());
+    context_.ops.optim->sgd(options_.sgd, buffers, segments, state, gradient_state());
   }
 }
 
 GradientState Optimizer::read_gradient_state() const {
   GradientState state;
   if (!examines()) return state;
-  copy_bytes(stream_, &state, gradient_state(), sizeof state);
-  stream_.synchronize();
+  copy_bytes(context_.stream, &state, gradient_state(), sizeof state);
+  context_.stream.synchronize();
   return state;
 }
 
@@ -131,7 +131,7 @@ void Optimizer::restore(const OptimizerProgress& progress, uint64_t step) {
   updates_ = progress.updates;
   run_updates_ = step - progress.gradient.skipped;
   if (examines()) {
-    copy_bytes(stream_, gradient_state(), &progress.gradient, sizeof progress.gradient);
+    copy_bytes(context_.stream, gradient_state(), &progress.gradient, sizeof progress.gradient);
   }
   write_segments();
 }

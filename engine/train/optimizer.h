@@ -36,8 +36,8 @@ struct OptimizerProgress {
 class Optimizer {
  public:
   /// Requires parameters made for training, with their initial values: averages begin with them.
-  /// `parameters`, `stream` and `ops` outlive it.
-  Optimizer(const OptimizerOptions& options, Parameters& parameters, Stream& stream, Ops& ops);
+  /// `parameters` and `context` outlive it.
+  Optimizer(const OptimizerOptions& options, Parameters& parameters, DeviceContext& context);
 
   /// Factors on the learning rate from step `step` on, one a parameter (all 1 at first); 0 freezes
   /// a parameter. Takes effect in stream order; a captured update sees the new ones. Requires that
@@ -79,8 +79,7 @@ class Optimizer {
 
   OptimizerOptions options_;
   Parameters& parameters_;
-  Stream& stream_;
-  Ops& ops_;
+  DeviceContext& context_;
   Buffer segments_;        // stays where it is: captured updates point at it
   Buffer gradient_state_;  // of what examines() alone, like workspace_
   Buffer workspace_;

@@ -55,18 +55,20 @@ Buffer random_values(Stream& stream, int64_t count) {
 }
 
 /// Of the op that copies tensors, on two tensors that no cache holds.
-double measure_copy_rate(Stream& stream, Ops& ops) {
+double measure_copy_rate(DeviceContext& context) {
+  Stream& stream = context.stream;
   constexpr Shape kShape{1, 64, 1024, 1024};
   const Buffer from = random_values(stream, kShape.elements());
   const Buffer to(stream.device(), from.bytes());
   const Tensor x(from.data(), kShape, DType::f32, stream.device());
   const Tensor y(to.data(), kShape, DType::f32, stream.device());
-  const double seconds = least_seconds(stream, [&] { ops.elementwise->copy(x, y, false); });
+  const double seconds = least_seconds(stream, [&] { context.ops.elementwise->copy(x, y, false); });
   return 2 * static_cast<double>(from.bytes()) / seconds;
 }
 
 /// Of a 1x1 convolution large enough to fill the device: the product of pixels x C and C x C.
-double measure_matrix_rate(Stream& stream, Ops& ops, DType dtype) {
+double measure_matrix_rate(DeviceContext& context, DType dtype) {
+  Stream& stream = context.stream;
   const Device device = stream.device();
   const Shape shape = device.is_cuda() ? Shape{1, 64, 128, 4096} : Shape{1, 32, 64, 512};
   const ConvDesc desc{.input = shape,
@@ -79,8 +81,8 @@ double measure_matrix_rate(Stream& stream, Ops& ops, DType dtype) {
   const Buffer input(device, static_cast<size_t>(shape.elements()) * size_of(dtype));
   const Buffer output(device, input.bytes());
   const Tensor x(input.data(), shape, dtype, device), y(output.data(), shape, dtype, device);
-  ops.elementwise->copy(Tensor(values.data(), shape, DType::f32, device), x, false);
-  const std::unique_ptr<Convolution> product = ops.conv->make(desc);
+  context.ops.elementwise->copy(Tensor(values.data(), shape, DType::f32, device), x, false);
+  const std::unique_ptr<Convolution> product = context.ops.conv->make(desc);
   const Buffer packed(device, product->packed_bytes());
   const Buffer workspace(device, product->workspace_bytes());
   product->pack(Tensor(values.data(), desc.weights(), DType::f32, device), {}, packed.data());
@@ -92,19 +94,19 @@ double measure_matrix_rate(Stream& stream, Ops& ops, DType dtype) {
 }  // namespace
 
 StepProfile profile_steps(TrainingStep& step, BatchSource& source, int64_t steps, float lr,
-                          Stream& stream, Ops& ops) {
+                          DeviceContext& context) {
   require(steps > 0, "at least one step");
   StepProfile profile;
   profile.steps = steps;
-  profile.device = stream.device();
+  profile.device = context.device();
   profile.dtype = step.plan().output().dtype;
-  profile.copy_rate = measure_copy_rate(stream, ops);
-  profile.matrix_rate = measure_matrix_rate(stream, ops, profile.dtype);
+  profile.copy_rate = measure_copy_rate(context);
+  profile.matrix_rate = measure_matrix_rate(context, profile.dtype);
   const std::vector<StepCall> calls = step.calls();
   std::vector<std::vector<double>> times(calls.size());
   std::vector<double> marks;
   std::vector<int64_t> launches;
-  Timeline timeline(stream);
+  Timeline timeline(context.stream);
   double waited = 0;
   std::chrono::steady_clock::time_point begin;
   for (int64_t i = 0, batch = 0, epoch = 0; i < kWarmUp + steps; ++i, ++batch) {

@@ -32,6 +32,6 @@ struct StepProfile {
 /// are not measured, one after the other and not captured: the device is idle between steps, never
 /// within one. Changes the parameters. Requires steps > 0 and a source of at least one batch.
 StepProfile profile_steps(TrainingStep& step, BatchSource& source, int64_t steps, float lr,
-                          Stream& stream, Ops& ops);
+                          DeviceContext& context);
 
 }  // namespace macadam

@@ -28,7 +28,7 @@ EvaluatorOptions evaluator_options(const TrainingStepOptions& step) {
 }  // namespace
 
 Trainer::Trainer(const Graph& train_graph, const Graph& val_graph, Parameters& parameters,
-                 Stream& stream, Ops& ops, BatchSource& train, BatchSource& val,
+                 DeviceContext& context, BatchSource& train, BatchSource& val,
                  const TrainerOptions& options, TrainingObserver& observer)
     : parameters_(parameters),
       train_(train),
@@ -36,8 +36,8 @@ Trainer::Trainer(const Graph& train_graph, const Graph& val_graph, Parameters& p
       options_(options),
       observer_(observer),
       step_(with_frozen_batch_norms(options.fine_tuning, checked(train_graph, options)), parameters,
-            stream, ops, options.step),
-      evaluator_(val_graph, model_parameters(), stream, ops, evaluator_options(options.step)),
+            context, options.step),
+      evaluator_(val_graph, model_parameters(), context, evaluator_options(options.step)),
       files_(options.folder) {
   state_.batches = train.batches();
 }

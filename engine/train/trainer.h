@@ -65,9 +65,9 @@ class Trainer {
   /// `train_graph` and `val_graph` are the same network for the training and validation batch.
   /// Everything passed by reference outlives the trainer. Throws InputError when the fine-tuning
   /// does not fit the network (see check_fine_tuning).
-  Trainer(const Graph& train_graph, const Graph& val_graph, Parameters& parameters, Stream& stream,
-          Ops& ops, BatchSource& train, BatchSource& val, const TrainerOptions& options,
-          TrainingObserver& observer);
+  Trainer(const Graph& train_graph, const Graph& val_graph, Parameters& parameters,
+          DeviceContext& context, BatchSource& train, BatchSource& val,
+          const TrainerOptions& options, TrainingObserver& observer);
 
   /// Continues from FOLDER/last.safetensors: the losses that follow are bit for bit those of a run
   /// that never stopped. Throws InputError when there is no checkpoint, it is damaged or without

@@ -33,40 +33,39 @@ PlanOptions plan_options(const TrainingStepOptions& options, const StepState* st
 
 }  // namespace
 
-TrainingStep::TrainingStep(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
+TrainingStep::TrainingStep(const Graph& graph, Parameters& parameters, DeviceContext& context,
                            const TrainingStepOptions& options)
     : graph_(graph),
       parameters_(parameters),
-      stream_(stream),
-      ops_(ops),
+      context_(context),
       normalization_(options.normalization),
       cache_(options.cache),
       accumulates_(options.optimizer.accumulate > 1),
-      device_state_(stream.device(), sizeof(StepState)),
-      device_losses_(stream.device(), sizeof(LossValues)),
-      device_weights_(stream.device(), options.class_weights.size() * sizeof(float)),
-      host_states_(Buffer::host_for(stream.device(), 2 * sizeof(StepState))),
-      host_losses_(Buffer::host_for(stream.device(), 2 * sizeof(LossValues))),
-      optimizer_(optimizer_options(options), parameters, stream, ops),
+      device_state_(context.device(), sizeof(StepState)),
+      device_losses_(context.device(), sizeof(LossValues)),
+      device_weights_(context.device(), options.class_weights.size() * sizeof(float)),
+      host_states_(Buffer::host_for(context.device(), 2 * sizeof(StepState))),
+      host_losses_(Buffer::host_for(context.device(), 2 * sizeof(LossValues))),
+      optimizer_(optimizer_options(options), parameters, context),
       plan_options_(plan_options(options, as<StepState>(device_state_), optimizer_.loss_scale())) {
   compile();
   if (!options.class_weights.empty()) {
     const int classes = plan_->output().shape.c;
     require(options.class_weights.size() == static_cast<size_t>(classes), "one weight a class");
-    copy_bytes(stream, device_weights_.data(), options.class_weights.data(),
+    copy_bytes(context.stream, device_weights_.data(), options.class_weights.data(),
                device_weights_.bytes());
-    stream.synchronize();
+    context.stream.synchronize();
     class_weights_ =
-        Tensor(device_weights_.data(), {1, 1, 1, classes}, DType::f32, stream.device());
+        Tensor(device_weights_.data(), {1, 1, 1, classes}, DType::f32, context.device());
   }
-  for (InFlight& slot : in_flight_) slot.done = Event(stream.device());
+  for (InFlight& slot : in_flight_) slot.done = Event(context.device());
 }
 
 void TrainingStep::compile() {
   upload_.reset();
   plan_.reset();  // before the next one asks for memory
-  plan_.emplace(graph_, parameters_, stream_, ops_, plan_options_);
-  upload_.emplace(*plan_, stream_, normalization_, cache_);
+  plan_.emplace(graph_, parameters_, context_, plan_options_);
+  upload_.emplace(*plan_, context_.stream, normalization_, cache_);
   plan_->pack_weights();
   whole_step_ = std::vector<Replay>(static_cast<size_t>(plan_->inputs()));
   gradients_ = std::vector<Replay>(static_cast<size_t>(plan_->inputs()));
@@ -79,7 +78,7 @@ void TrainingStep::freeze(const std::vector<bool>& frozen) {
   const std::vector<bool> wanted = any ? frozen : std::vector<bool>();
   if (wanted == plan_options_.frozen) return;
   plan_options_.frozen = wanted;
-  stream_.synchronize();
+  context_.stream.synchronize();
   compile();
 }
 
@@ -134,26 +133,27 @@ std::optional<StepResult> TrainingStep::run(const Batch& batch, uint64_t step, f
   turn_ = 1 - turn_;
   upload_->run(batch);
   as<StepState>(host_states_)[slot] = optimizer_.state(step, lr, of.index, of.count);
-  copy_bytes(stream_, device_state_.data(), as<StepState>(host_states_) + slot, sizeof(StepState));
+  copy_bytes(context_.stream, device_state_.data(), as<StepState>(host_states_) + slot,
+             sizeof(StepState));
 
   const auto input = static_cast<size_t>(plan_->input_in_use());
   if (accumulates_) {
-    gradients_[input].run(stream_, [this] { run_parts(true); });
+    gradients_[input].run(context_.stream, [this] { run_parts(true); });
     optimizer_.add_gradients(of.index == 0);
-    if (of.last()) update_.run(stream_, [this] { run_parts(false); });
+    if (of.last()) update_.run(context_.stream, [this] { run_parts(false); });
   } else {
-    whole_step_[input].run(stream_, [this] {
+    whole_step_[input].run(context_.stream, [this] {
       run_parts(true);
       run_parts(false);
     });
   }
-  copy_bytes(stream_, as<LossValues>(host_losses_) + slot, device_losses_.data(),
+  copy_bytes(context_.stream, as<LossValues>(host_losses_) + slot, device_losses_.data(),
              sizeof(LossValues));
   in_flight_[slot].step = step;
   in_flight_[slot].batch = of;
   in_flight_[slot].samples.assign(batch.samples.begin(), batch.samples.end());
   in_flight_[slot].pending = true;
-  in_flight_[slot].done.record(stream_);
+  in_flight_[slot].done.record(context_.stream);
   return take(1 - slot);
 }
 
@@ -162,13 +162,13 @@ void TrainingStep::run_marked(const Batch& batch, uint64_t step, float lr, Timel
           "a step of one batch, and no other");
   auto* state = as<StepState>(host_states_);
   *state = optimizer_.state(step, lr, 0, 1);
-  copy_bytes(stream_, device_state_.data(), state, sizeof(StepState));
+  copy_bytes(context_.stream, device_state_.data(), state, sizeof(StepState));
   timeline.clear();
   timeline.mark();
   upload_->run(batch);
   timeline.mark();
   for (const Part& part : kParts) part.run(*this, &timeline);
-  stream_.synchronize();
+  context_.stream.synchronize();
 }
 
 std::vector<StepCall> TrainingStep::calls() const {

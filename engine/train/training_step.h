@@ -55,9 +55,9 @@ struct StepCall {
 
 class TrainingStep {
  public:
-  /// Requires parameters of `graph` made for training, with their initial values. `parameters`,
-  /// `stream` and `ops` outlive it.
-  TrainingStep(const Graph& graph, Parameters& parameters, Stream& stream, Ops& ops,
+  /// Requires parameters of `graph` made for training, with their initial values. `parameters`
+  /// and `context` outlive it.
+  TrainingStep(const Graph& graph, Parameters& parameters, DeviceContext& context,
                const TrainingStepOptions& options);
 
   /// Queues a batch of step number `step` at learning rate `lr`, and after the last one the
@@ -106,8 +106,7 @@ class TrainingStep {
 
   Graph graph_;
   Parameters& parameters_;
-  Stream& stream_;
-  Ops& ops_;
+  DeviceContext& context_;
   Normalization normalization_;
   DeviceCache* cache_;
   const bool accumulates_;

@@ -40,17 +40,15 @@ std::vector<Graph> graphs_of(const LoadedModel& model, int max_batch) {
 
 struct ServedModel::Replica {
   Replica(const std::filesystem::path& file, const ServedModelOptions& options)
-      : stream(options.device),
-        ops(make_ops(stream)),
-        model(file, stream),
+      : context(options.device),
+        model(file, context.stream),
         dtype(resolve_precision(options.precision, device_info(options.device))),
         predictor(at_size_of(model.info(), file, [&] {
-          return Predictor(graphs_of(model, options.max_batch), model.parameters(), stream, ops,
+          return Predictor(graphs_of(model, options.max_batch), model.parameters(), context,
                            {dtype, model.info().normalization, false, true});
         })) {}
 
-  Stream stream;
-  Ops ops;
+  DeviceContext context;
   LoadedModel model;
   DType dtype;
   Predictor predictor;

@@ -21,7 +21,7 @@ using namespace macadam::testing;
 
 namespace {
 
-using Place = std::shared_ptr<OnDevice>;
+using Place = std::shared_ptr<DeviceContext>;
 
 constexpr Network kServed[] = {{"resnet", small_resnet}, {"half_scores", half_scores}};
 
@@ -41,13 +41,14 @@ constexpr Shape kInput{2, 8, 12, 3};
 
 /// Scores of three batches, one after the other; on CUDA the second is captured and the third
 /// replayed.
-std::vector<float> scores(OnDevice& place, const Graph& graph, DType dtype, bool pad_channels) {
+std::vector<float> scores(DeviceContext& place, const Graph& graph, DType dtype,
+                          bool pad_channels) {
   Parameters parameters(graph.parameters(), place.stream, false);
   set_hashed_values(parameters);
   PlanOptions options;
   options.dtype = dtype;
   options.pad_channels = pad_channels;
-  Plan plan(graph, parameters, place.stream, place.ops, options);
+  Plan plan(graph, parameters, place, options);
   plan.pack_weights();
   Replay forward;
   std::vector<float> all, image(static_cast<size_t>(plan.input().shape.elements()));
@@ -63,7 +64,7 @@ std::vector<float> scores(OnDevice& place, const Graph& graph, DType dtype, bool
 
 /// With and without padding. 16 bits are compared with fp32: what they differ by is their own
 /// rounding, and larger than another order of sums.
-void expect_scores_of_the_cpu(OnDevice& cuda, const Graph& graph) {
+void expect_scores_of_the_cpu(DeviceContext& cuda, const Graph& graph) {
   const Place cpu = on_cpu();
   const std::vector<float> wanted = scores(*cpu, graph, DType::f32, false);
   for (const bool pad : {false, true}) {
@@ -114,7 +115,7 @@ struct Evaluated {
 };
 
 /// Two passes, with other parameters each.
-Evaluated evaluate(OnDevice& place, const Network& network, DType dtype) {
+Evaluated evaluate(DeviceContext& place, const Network& network, DType dtype) {
   constexpr Shape kBatch{2, 16, 16, 3};
   constexpr int kSamples = 5;  // the last batch is padded
   const Graph graph = network.build(kBatch, kClasses);
@@ -124,7 +125,7 @@ Evaluated evaluate(OnDevice& place, const Network& network, DType dtype) {
   options.dtype = dtype;
   options.loss = make_loss({loss_term("ce"), loss_term("dice")});
   options.class_weights = {1, 2, 3, 1, 0.5f};
-  Evaluator evaluator(graph, parameters, place.stream, place.ops, options);
+  Evaluator evaluator(graph, parameters, place, options);
   MemorySource source(kSamples, kBatch, kClasses, 1);
   Evaluated found;
   for (const int pass : {0, 1}) {
@@ -189,12 +190,12 @@ class CudaPredictor : public CudaTest {
   };
 
   /// Photos of the window's size and others, masks of the photo's size and others.
-  static Seen see(OnDevice& place, const Network& network, const PredictorOptions& options) {
+  static Seen see(DeviceContext& place, const Network& network, const PredictorOptions& options) {
     const std::vector<Graph> graphs{network.build({1, 8, 12, 3}, kClasses),
                                     network.build({5, 8, 12, 3}, kClasses)};
     Parameters parameters(graphs.front().parameters(), place.stream, false);
     set_hashed_values(parameters);
-    Predictor predictor(graphs, parameters, place.stream, place.ops, options);
+    Predictor predictor(graphs, parameters, place, options);
     Seen seen;
     const auto run = [&](const Photo& p, int out_height, int out_width, bool keep) {
       Prediction prediction = predictor.run(p.rgb, p.height, p.width, out_height, out_width, keep);
@@ -285,7 +286,7 @@ class CudaPool : public CudaTest {
       const Graph graph = network.build(small ? Shape{1, 8, 12, 3} : Shape{1, 16, 24, 3}, kClasses);
       Parameters parameters(graph.parameters(), cpu->stream, false);
       set_hashed_values(parameters);
-      Predictor predictor(graph, parameters, cpu->stream, cpu->ops, {});
+      Predictor predictor(graph, parameters, *cpu, {});
       const Prediction seen = predictor.run(p.rgb, p.height, p.width, p.height, p.width, false);
       all.insert(all.end(), seen.classes.begin(), seen.classes.end());
     }

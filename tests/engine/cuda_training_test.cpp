@@ -16,7 +16,7 @@ using namespace macadam::testing;
 
 namespace {
 
-using Place = std::shared_ptr<OnDevice>;
+using Place = std::shared_ptr<DeviceContext>;
 using Values = std::vector<std::vector<float>>;  // by parameter
 
 Graph unet_without_dropout(Shape input, int classes) { return small_unet(input, classes, 0); }
@@ -295,7 +295,7 @@ class CudaBatches : public CudaTest, public ::testing::WithParamInterface<Feed> 
     parameters.initialise(5);
     TrainingStepOptions options = step_options(OptimizerKind::adamw);
     options.cache = cache;
-    TrainingStep step(graph, parameters, place->stream, place->ops, options);
+    TrainingStep step(graph, parameters, *place, options);
     MemorySource source(kSamples, kBatch, Training::kClasses, 2);
     LoaderSlot slot(place->stream.device(), kBatch);
     std::vector<float> all;

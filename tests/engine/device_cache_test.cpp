@@ -43,14 +43,13 @@ TEST(DeviceCache, HasRoomForTheFirstSamplesAndKeepsWhatIsStored) {
 
 /// Losses of two epochs. With a cache, what it holds is spoiled in the batch before the step.
 std::vector<float> losses(DeviceCache* cache) {
-  Stream stream{Device{}};
-  Ops ops = make_ops(stream);
+  DeviceContext context;
   const Graph graph = small_unet(kInput, kClasses, 0.1f);
-  Parameters parameters(graph.parameters(), stream, true);
+  Parameters parameters(graph.parameters(), context.stream, true);
   parameters.initialise(5);
   TrainingStepOptions options;
   options.cache = cache;
-  TrainingStep step(graph, parameters, stream, ops, options);
+  TrainingStep step(graph, parameters, context, options);
   MemorySource source(kSamples, kInput, kClasses, 2);
   std::vector<float> all;
   uint64_t number = 0;

@@ -12,7 +12,7 @@
 
 namespace macadam::testing {
 
-inline std::shared_ptr<OnDevice> on_cpu() { return std::make_shared<OnDevice>(Device{}); }
+inline std::shared_ptr<DeviceContext> on_cpu() { return on_device(Device{}); }
 
 struct Network {
   const char* name;

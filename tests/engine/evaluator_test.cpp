@@ -21,23 +21,21 @@ class EvaluatorTest : public ::testing::Test {
  protected:
   EvaluatorTest()
       : graph_(small_resnet(kInput, kClasses)),
-        ops_(make_ops(stream_)),
-        parameters_(graph_.parameters(), stream_, false),
+        parameters_(graph_.parameters(), context_.stream, false),
         source_(kSamples, kInput, kClasses, 1) {
     set_hashed_values(parameters_);
     options_.loss = make_loss({loss_term("ce"), loss_term("dice")});
   }
 
-  Evaluator make() { return Evaluator(graph_, parameters_, stream_, ops_, options_); }
+  Evaluator make() { return Evaluator(graph_, parameters_, context_, options_); }
 
   void add_all(Evaluator& evaluator) {
     source_.start(0, 0);
     for (int64_t i = 0; i < source_.batches(); ++i) evaluator.add(source_.next());
   }
 
-  Stream stream_;
+  DeviceContext context_;
   Graph graph_;
-  Ops ops_;
   Parameters parameters_;
   MemorySource source_;
   EvaluatorOptions options_;
@@ -53,7 +51,8 @@ TEST_F(EvaluatorTest, CountsWhatTheOracleCounts) {
   for (int64_t i = 0; i < source_.batches(); ++i) {
     const Batch& batch = source_.next();
     evaluator.add(batch);
-    ops_.augment->prepare_images(batch.images, false, options_.normalization, oracle.input());
+    context_.ops.augment->prepare_images(batch.images, false, options_.normalization,
+                                         oracle.input());
     std::copy_n(batch.labels.as<uint8_t>(), batch.labels.bytes(), oracle.labels().as<uint8_t>());
     oracle.forward({});
     const LossValues loss = oracle.loss(options_.loss, {});

@@ -39,7 +39,7 @@ Photo extended(const Photo& p, int height, int width) {
 
 class InferencePoolTest : public ::testing::TestWithParam<bool> {
  protected:
-  InferencePoolTest() : parameters_(build(kSmall).parameters(), stream_, false) {
+  InferencePoolTest() : parameters_(build(kSmall).parameters(), context_.stream, false) {
     set_hashed_values(parameters_);
     options_.buckets = {kLarge, kSmall, kPair};
     options_.normalization.mean = {0.4f, 0.5f, 0.6f};
@@ -52,8 +52,7 @@ class InferencePoolTest : public ::testing::TestWithParam<bool> {
 
   /// The mask by a predictor whose window is the bucket's image.
   std::vector<uint8_t> expected(const Photo& p, const Shape& bucket) {
-    Ops ops = make_ops(stream_);
-    Predictor predictor(build({1, bucket.h, bucket.w, 3}), parameters_, stream_, ops,
+    Predictor predictor(build({1, bucket.h, bucket.w, 3}), parameters_, context_,
                         {options_.dtype, options_.normalization, false});
     const Photo whole = extended(p, bucket.h, bucket.w);
     const Prediction all = predictor.run(whole.rgb, bucket.h, bucket.w, bucket.h, bucket.w, false);
@@ -77,7 +76,7 @@ class InferencePoolTest : public ::testing::TestWithParam<bool> {
     return masks;
   }
 
-  Stream stream_;
+  DeviceContext context_;
   Parameters parameters_;
   InferencePoolOptions options_;
 };
@@ -140,8 +139,7 @@ TEST_P(InferencePoolTest, ConfidenceIsThePredictorsForThoseWhoWantIt) {
   const InferenceImage images[] = {{8, 12, first.rgb, classes, confidence},
                                    {5, 7, second.rgb, other, {}}};
   p.run(images);
-  Ops ops = make_ops(stream_);
-  Predictor predictor(build({1, 8, 12, 3}), parameters_, stream_, ops,
+  Predictor predictor(build({1, 8, 12, 3}), parameters_, context_,
                       {options_.dtype, options_.normalization, false, true});
   const Prediction wanted = predictor.run(first.rgb, 8, 12, 8, 12, false);
   EXPECT_EQ(classes, wanted.classes);

@@ -16,29 +16,19 @@
 
 namespace macadam::testing {
 
-/// The ops of the stream's device. In a build without oneDNN, as a GPU's may be, the CPU convolves
-/// by the reference's loops: small networks alone.
-inline Ops device_ops(Stream& stream) {
-  Ops ops = make_ops(stream);
+/// A device's context. Whatever shares it runs the same convolution kernels: on CUDA each picks its
+/// own by timing them. In a build without oneDNN, as a GPU's may be, the CPU convolves by the
+/// reference's loops: small networks alone.
+inline std::shared_ptr<DeviceContext> on_device(Device device) {
+  auto place = std::make_shared<DeviceContext>(device);
 #if !defined(MACADAM_HAS_ONEDNN)
-  if (!stream.device().is_cuda()) ops.conv = make_reference_ops().conv;
+  if (!device.is_cuda()) place->ops.conv = make_reference_ops().conv;
 #endif
-  return ops;
+  return place;
 }
 
-/// A stream of a device and its ops. Whatever shares them runs the same convolution kernels: on
-/// CUDA each Ops picks its own by timing them.
-struct OnDevice {
-  explicit OnDevice(Device device) : stream(device), ops(device_ops(stream)) {}
-  OnDevice(const OnDevice&) = delete;
-  OnDevice& operator=(const OnDevice&) = delete;
-
-  Stream stream;
-  Ops ops;
-};
-
 /// `values`, in host memory, to a tensor of the device, rounded to its dtype. Requires as many.
-inline void upload(OnDevice& place, std::span<const float> values, const Tensor& to) {
+inline void upload(DeviceContext& place, std::span<const float> values, const Tensor& to) {
   require(static_cast<int64_t>(values.size()) == to.shape.elements(), "as many values");
   const Device device = place.stream.device();
   const Buffer staged(device, values.size_bytes());
@@ -48,7 +38,7 @@ inline void upload(OnDevice& place, std::span<const float> values, const Tensor&
 }
 
 /// The values of a floating-point tensor of the device, densely.
-inline std::vector<float> download(OnDevice& place, const Tensor& from) {
+inline std::vector<float> download(DeviceContext& place, const Tensor& from) {
   std::vector<float> values(static_cast<size_t>(from.shape.elements()));
   const Device device = place.stream.device();
   const Buffer staged(device, values.size() * sizeof(float));
@@ -69,7 +59,7 @@ class CudaTest : public ::testing::Test {
       missing_ = error.what();
       return;
     }
-    cuda_ = std::make_shared<OnDevice>(device);
+    cuda_ = on_device(device);
   }
   static void TearDownTestSuite() { cuda_.reset(); }
 
@@ -77,8 +67,8 @@ class CudaTest : public ::testing::Test {
     if (!cuda_) GTEST_SKIP() << missing_;
   }
 
-  inline static std::shared_ptr<OnDevice> cuda_;  // one a suite, so that few kernels are timed
-  inline static std::string missing_;             // why it is not there
+  inline static std::shared_ptr<DeviceContext> cuda_;  // one a suite, so that few kernels are timed
+  inline static std::string missing_;                  // why it is not there
 };
 
 }  // namespace macadam::testing

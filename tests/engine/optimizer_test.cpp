@@ -38,17 +38,16 @@ class OptimizerScales : public ::testing::Test {
   }
   float value(size_t p) const { return parameters_.read(p, kValue)[0]; }
 
-  Stream stream_;
-  Ops ops_ = make_ops(stream_);
+  DeviceContext context_;
   Parameters parameters_{
       std::vector<ParameterSpec>{{"a.weight", {1, 1, 1, 1}, ParameterRole::conv_weight, {}},
                                  {"b.weight", {1, 1, 1, 1}, ParameterRole::conv_weight, {}}},
-      stream_, true};
+      context_.stream, true};
 };
 
 TEST_F(OptimizerScales, ZeroFreezesValuesDecayAndMoments) {
   for (const OptimizerKind kind : {OptimizerKind::sgd, OptimizerKind::adamw}) {
-    Optimizer optimizer(options_of(kind), parameters_, stream_, ops_);
+    Optimizer optimizer(options_of(kind), parameters_, context_);
     optimizer.set_learning_rate_scales(std::vector<float>{0, 1}, 0);
     const float other = value(1);
     for (uint64_t step = 0; step < 3; ++step) update(optimizer, step);
@@ -63,7 +62,7 @@ TEST_F(OptimizerScales, ZeroFreezesValuesDecayAndMoments) {
 }
 
 TEST_F(OptimizerScales, AFactorMultipliesTheLearningRate) {
-  Optimizer optimizer(options_of(OptimizerKind::sgd), parameters_, stream_, ops_);
+  Optimizer optimizer(options_of(OptimizerKind::sgd), parameters_, context_);
   optimizer.set_learning_rate_scales(std::vector<float>{0.25f, 1}, 0);
   update(optimizer, 0);
   EXPECT_FLOAT_EQ(value(0), 1 - 0.25f * 0.01f * (0.5f + 0.1f));
@@ -71,7 +70,7 @@ TEST_F(OptimizerScales, AFactorMultipliesTheLearningRate) {
 }
 
 TEST_F(OptimizerScales, AThawedParameterTakesAFirstStep) {
-  Optimizer optimizer(options_of(OptimizerKind::adamw), parameters_, stream_, ops_);
+  Optimizer optimizer(options_of(OptimizerKind::adamw), parameters_, context_);
   optimizer.set_learning_rate_scales(std::vector<float>{0, 1}, 0);
   for (uint64_t step = 0; step < 4; ++step) update(optimizer, step);
   optimizer.set_learning_rate_scales(std::vector<float>{1, 0}, 4);
@@ -83,7 +82,7 @@ TEST_F(OptimizerScales, AThawedParameterTakesAFirstStep) {
 }
 
 TEST_F(OptimizerScales, NeedsOneAParameter) {
-  Optimizer optimizer(options_of(OptimizerKind::sgd), parameters_, stream_, ops_);
+  Optimizer optimizer(options_of(OptimizerKind::sgd), parameters_, context_);
   EXPECT_THROW(optimizer.set_learning_rate_scales(std::vector<float>{1}, 0), std::logic_error);
 }
 
@@ -97,7 +96,7 @@ class OptimizerSteps : public ::testing::TestWithParam<OptimizerKind> {
 
   /// An optimiser at work on parameters of its own.
   struct Run {
-    explicit Run(const OptimizerOptions& options) : optimizer(options, start(), stream, ops) {}
+    explicit Run(const OptimizerOptions& options) : optimizer(options, start(), context) {}
 
     Parameters& start() {
       for (size_t p = 0; p < kParameters; ++p) {
@@ -145,14 +144,13 @@ class OptimizerSteps : public ::testing::TestWithParam<OptimizerKind> {
       return std::sqrt(sum);
     }
 
-    Stream stream;
-    Ops ops = make_ops(stream);
+    DeviceContext context;
     Parameters parameters{
         std::vector<ParameterSpec>{{"a.weight", {5, 3, 3, 7}, ParameterRole::conv_weight, {}},
                                    {"a.bias", {1, 1, 1, 5}, ParameterRole::bias, {}},
                                    {"b.weight", {1, 1, 1, 70}, ParameterRole::conv_weight, {}},
                                    {"n.mean", {1, 1, 1, 5}, ParameterRole::running_mean, {}}},
-        stream, true};
+        context.stream, true};
     Optimizer optimizer;
   };
 

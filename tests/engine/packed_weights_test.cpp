@@ -63,16 +63,15 @@ class MarkedConvOps final : public ConvOps {
 TEST(PackedWeights, ReplicasReadTheWeightsOfOne) {
   if (!cpu_has_bf16()) GTEST_SKIP() << "no bf16 on this processor";
   const Graph graph = small_efficientnet({2, 8, 12, 3}, kClasses);
-  Stream stream, other_stream;
-  Ops ops = make_ops(stream), other_ops = make_ops(other_stream);
-  Parameters parameters(graph.parameters(), stream, false);
+  DeviceContext context, other;
+  Parameters parameters(graph.parameters(), context.stream, false);
   set_hashed_values(parameters);
   PlanOptions options;
   options.dtype = DType::bf16;
   PackedWeights weights(parameters, options.dtype, Device{});
   options.weights = &weights;
-  Plan first(graph, parameters, stream, ops, options);
-  Plan replica(graph, parameters, other_stream, other_ops, options);
+  Plan first(graph, parameters, context, options);
+  Plan replica(graph, parameters, other, options);
   EXPECT_EQ(replica.memory().packed, 0u);
   EXPECT_EQ(replica.weights().memory(), first.weights().memory());
   first.pack_weights();
@@ -91,16 +90,16 @@ TEST(PackedWeights, ReplicasReadTheWeightsOfOne) {
 /// Plans of images of two heights, whose layouts differ, on one set of weights.
 class SharedWeights : public ::testing::Test {
  protected:
-  SharedWeights() : parameters_(graph(8).parameters(), stream_, false) {
+  SharedWeights() : parameters_(graph(8).parameters(), context_.stream, false) {
     set_hashed_values(parameters_);
-    ops_.conv = std::make_unique<MarkedConvOps>();
+    context_.ops.conv = std::make_unique<MarkedConvOps>();
   }
 
   static Graph graph(int height) { return small_unet({1, height, 12, 3}, kClasses, 0); }
   std::unique_ptr<Plan> plan(int height) {
     PlanOptions options;
     options.weights = &weights_;
-    auto made = std::make_unique<Plan>(graph(height), parameters_, stream_, ops_, options);
+    auto made = std::make_unique<Plan>(graph(height), parameters_, context_, options);
     made->pack_weights();
     return made;
   }
@@ -113,15 +112,14 @@ class SharedWeights : public ::testing::Test {
     return scores_of(plan);
   }
 
-  Stream stream_;
-  Ops ops_ = make_ops(stream_);
+  DeviceContext context_;
   Parameters parameters_;
   PackedWeights weights_{parameters_, DType::f32, Device{}};
 };
 
 TEST_F(SharedWeights, AnotherImageSizeSharesThoseOfOneLayout) {
-  Ops unmarked = make_ops(stream_);
-  Plan alone(graph(16), parameters_, stream_, unmarked, {});
+  DeviceContext unmarked;
+  Plan alone(graph(16), parameters_, unmarked, {});
   alone.pack_weights();
 
   auto first = plan(8);
@@ -168,16 +166,16 @@ TEST_F(SharedWeights, AreOfOneNetworkForInference) {
   PlanOptions options;
   options.weights = &weights_;
   const auto refuses = [&](Parameters& parameters) {
-    EXPECT_THROW(Plan(graph(8), parameters, stream_, ops_, options), std::logic_error);
+    EXPECT_THROW(Plan(graph(8), parameters, context_, options), std::logic_error);
   };
-  Parameters others(graph(8).parameters(), stream_, true);
+  Parameters others(graph(8).parameters(), context_.stream, true);
   refuses(others);
   options.dtype = DType::bf16;
   refuses(parameters_);
   PackedWeights trained(others, DType::f32, Device{});
   options = {};
   options.weights = &trained;
-  EXPECT_NO_THROW(Plan(graph(8), others, stream_, ops_, options));
+  EXPECT_NO_THROW(Plan(graph(8), others, context_, options));
   options.mode = Mode::train;
   options.loss = make_loss({loss_term("ce")});
   refuses(others);

@@ -248,12 +248,12 @@ TEST(PaddedPlan, NothingBehindAGradientShows) {
   const Graph graph = pad_channels(upsampled(true));
   const Node& head = graph.nodes()[2];
   ASSERT_EQ(head.name, "head");
-  Stream stream;
-  Ops ops = make_ops(stream);
-  Parameters parameters(graph.parameters(), stream, true);
+  DeviceContext context;
+  Parameters parameters(graph.parameters(), context.stream, true);
   set_hashed_values(parameters);
   const StepState state;
-  const auto layer = make_layer({graph, head, ops, DType::f32, true, true, true, 0, &state});
+  const auto layer =
+      make_layer({graph, head, context.ops, DType::f32, true, true, true, 0, &state});
   const Shape shape = graph.shape(head.output);
   Shape whole = shape;
   whole.c = graph.stored_channels(head.output);
@@ -264,7 +264,7 @@ TEST(PaddedPlan, NothingBehindAGradientShows) {
     const auto tensor = [&](const Shape& s, float value) {
       memory.emplace_back(Device{}, static_cast<size_t>(s.elements()) * sizeof(float));
       const Tensor made(memory.back().data(), s, DType::f32);
-      ops.elementwise->fill(made, value);
+      context.ops.elementwise->fill(made, value);
       return made;
     };
     const auto scratch = [&](size_t bytes) {
@@ -277,7 +277,7 @@ TEST(PaddedPlan, NothingBehindAGradientShows) {
     b.output = tensor(whole, behind).channels(0, shape.c);
     b.output.spare = whole.c - shape.c;
     b.output_gradient = b.output;
-    ops.elementwise->fill(b.output_gradient, 1);
+    context.ops.elementwise->fill(b.output_gradient, 1);
     b.input_gradients = {tensor(graph.shape(head.inputs[0]), 0)};
     b.accumulate = {false};
     for (const int p : head.parameters) {
@@ -301,18 +301,17 @@ TEST(PaddedPlan, NothingBehindAGradientShows) {
 
 TEST(PaddedPlan, ReadsTheWeightsOfAnother) {
   const Graph graph = small_unet(kInput, kClasses, 0);
-  Stream stream;
-  Ops ops = make_ops(stream);
-  Parameters parameters(graph.parameters(), stream, false);
+  DeviceContext context;
+  Parameters parameters(graph.parameters(), context.stream, false);
   set_hashed_values(parameters);
   for (const auto& [first_pads, other_pads] :
        std::vector<std::array<bool, 2>>{{true, true}, {true, false}, {false, true}}) {
     PackedWeights weights(parameters, DType::f32, Device{});
     PlanOptions options = options_for(Mode::infer, first_pads);
     options.weights = &weights;
-    Plan first(graph, parameters, stream, ops, options);
+    Plan first(graph, parameters, context, options);
     options.pad_channels = other_pads;
-    Plan other(graph, parameters, stream, ops, options);
+    Plan other(graph, parameters, context, options);
     first.pack_weights();
     other.pack_weights();
     for (Plan* plan : {&first, &other}) {

@@ -26,10 +26,9 @@ inline void fill_batch(const Tensor& images, const Tensor& labels, uint32_t seed
 class PlanRunner {
  public:
   PlanRunner(const Graph& graph, Ops ops, PlanOptions options)
-      : ops_(std::move(ops)),
-        parameters_(graph.parameters(), stream_, options.mode == Mode::train),
+      : parameters_(graph.parameters(), context_.stream, options.mode == Mode::train),
         options_(with_state(options, &state_)),
-        plan_(graph, parameters_, stream_, ops_, options_) {
+        plan_(graph, parameters_, with_ops(std::move(ops)), options_) {
     set_hashed_values(parameters_);
     plan_.pack_weights();
   }
@@ -45,7 +44,7 @@ class PlanRunner {
     std::vector<float> images(static_cast<size_t>(shape.elements()));
     const Tensor host(images.data(), shape, DType::f32);
     fill_batch(host, plan_.labels(input), seed, plan_.output().shape.c);
-    ops_.elementwise->copy(host, plan_.input(input), false);
+    context_.ops.elementwise->copy(host, plan_.input(input), false);
   }
   /// Forward, loss and, in training, backward on the input in use.
   LossValues step_on(uint64_t step) {
@@ -66,13 +65,16 @@ class PlanRunner {
   Plan& plan() { return plan_; }
 
  private:
+  DeviceContext& with_ops(Ops ops) {
+    context_.ops = std::move(ops);
+    return context_;
+  }
   static PlanOptions with_state(PlanOptions options, const StepState* state) {
     if (options.mode == Mode::train) options.state = state;
     return options;
   }
 
-  Stream stream_;
-  Ops ops_;
+  DeviceContext context_;
   Parameters parameters_;
   StepState state_;
   PlanOptions options_;

@@ -398,17 +398,16 @@ TEST(Plan, FusesDropoutBehindRelu) {
 }
 
 TEST(Plan, RefusesWhatItCannotRun) {
-  Stream stream;
-  Ops ops = make_ops(stream);
+  DeviceContext context;
   const Graph graph = small_unet(kInput, kClasses, 0);
-  Parameters inference(graph.parameters(), stream, false);
-  EXPECT_THROW(Plan(graph, inference, stream, ops, options_for(Mode::train)), std::logic_error);
+  Parameters inference(graph.parameters(), context.stream, false);
+  EXPECT_THROW(Plan(graph, inference, context, options_for(Mode::train)), std::logic_error);
   PlanOptions no_loss = options_for(Mode::train);
   no_loss.loss.reset();
-  Parameters training(graph.parameters(), stream, true);
-  EXPECT_THROW(Plan(graph, training, stream, ops, no_loss), std::logic_error);
+  Parameters training(graph.parameters(), context.stream, true);
+  EXPECT_THROW(Plan(graph, training, context, no_loss), std::logic_error);
   Graph unfinished(kInput);
-  EXPECT_THROW(Plan(unfinished, training, stream, ops, options_for(Mode::infer)), std::logic_error);
+  EXPECT_THROW(Plan(unfinished, training, context, options_for(Mode::infer)), std::logic_error);
 }
 
 /// Poolings that their convolutions take the gradients of: of a skip, and alone.

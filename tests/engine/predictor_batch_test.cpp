@@ -34,17 +34,16 @@ class PredictorBatch : public ::testing::TestWithParam<Case> {
     return rgb;
   }
 
-  Stream stream_;
-  Ops ops_ = make_ops(stream_);
-  Parameters parameters_{graph(1).parameters(), stream_, false};
+  DeviceContext context_;
+  Parameters parameters_{graph(1).parameters(), context_.stream, false};
 };
 
 TEST_P(PredictorBatch, GivesEachWhatItHasAlone) {
   set_hashed_values(parameters_);
   const PredictorOptions options{GetParam().dtype, {}, false, true};
   const std::vector<Graph> graphs{graph(1), graph(4), graph(2)};
-  Predictor together(graphs, parameters_, stream_, ops_, options);
-  Predictor alone(graph(1), parameters_, stream_, ops_, options);
+  Predictor together(graphs, parameters_, context_, options);
+  Predictor alone(graph(1), parameters_, context_, options);
   std::vector<std::vector<uint8_t>> photos;
   for (int i = 0; i < kPhotos; ++i) photos.push_back(photo(static_cast<uint32_t>(i)));
   photos.push_back(photo(99, 20, 31));  // of another size: windows
@@ -74,9 +73,9 @@ TEST_P(PredictorBatch, GivesEachWhatItHasAlone) {
 }
 
 TEST_P(PredictorBatch, MemoryIsThatOfItsNetworks) {
-  const Predictor one(graph(1), parameters_, stream_, ops_, {GetParam().dtype, {}, false, false});
+  const Predictor one(graph(1), parameters_, context_, {GetParam().dtype, {}, false, false});
   const std::vector<Graph> graphs{graph(1), graph(8)};
-  const Predictor more(graphs, parameters_, stream_, ops_, {GetParam().dtype, {}, false, false});
+  const Predictor more(graphs, parameters_, context_, {GetParam().dtype, {}, false, false});
   EXPECT_GT(one.bytes(), 0u);
   EXPECT_GT(more.bytes(), 5 * one.bytes() / 2);
 }

@@ -32,8 +32,7 @@ class PredictorTest : public ::testing::TestWithParam<bool> {
  protected:
   PredictorTest()
       : graph_(GetParam() ? half_scores() : small_resnet(kWindow, kClasses)),
-        ops_(make_ops(stream_)),
-        parameters_(graph_.parameters(), stream_, false) {
+        parameters_(graph_.parameters(), context_.stream, false) {
     set_hashed_values(parameters_);
   }
 
@@ -49,7 +48,7 @@ class PredictorTest : public ::testing::TestWithParam<bool> {
   std::vector<float> scores_of(const std::vector<uint8_t>& rgb) {
     NaiveNetwork oracle(graph_, parameters_, false, 0);
     const Tensor image(const_cast<uint8_t*>(rgb.data()), kWindow, DType::u8);
-    ops_.augment->prepare_images(image, false, options_.normalization, oracle.input());
+    context_.ops.augment->prepare_images(image, false, options_.normalization, oracle.input());
     oracle.forward({});
     const auto* first = oracle.output().as<float>();
     return {first, first + oracle.output().shape.elements()};
@@ -57,7 +56,7 @@ class PredictorTest : public ::testing::TestWithParam<bool> {
 
   Prediction predict(const std::vector<uint8_t>& rgb, int height, int width, int out_height,
                      int out_width, bool keep) {
-    Predictor predictor(graph_, parameters_, stream_, ops_, options_);
+    Predictor predictor(graph_, parameters_, context_, options_);
     return predictor.run(rgb, height, width, out_height, out_width, keep);
   }
 
@@ -71,9 +70,8 @@ class PredictorTest : public ::testing::TestWithParam<bool> {
     return count;
   }
 
-  Stream stream_;
+  DeviceContext context_;
   Graph graph_;
-  Ops ops_;
   Parameters parameters_;
   PredictorOptions options_;
 };
@@ -201,8 +199,8 @@ TEST_P(PredictorTest, WindowsAreBlendedAsLoopsInDoubleDo) {
       for (size_t c = 0; c < kClasses; ++c) wanted[p + c] /= total;
     }
     options_.flip = flip;
-    Predictor one(graph_, parameters_, stream_, ops_, options_);
-    Predictor many(together, parameters_, stream_, ops_, options_);
+    Predictor one(graph_, parameters_, context_, options_);
+    Predictor many(together, parameters_, context_, options_);
     for (Predictor* predictor : {&one, &many}) {
       const Prediction kept = predictor->run(rgb, height, width, height, width, true);
       ASSERT_EQ(kept.scores.size(), wanted.size());
@@ -221,7 +219,7 @@ TEST_P(PredictorTest, ConfidenceIsTheProbabilityOfTheClass) {
   const PhotoView views[] = {{small, 8, 12}, {large, 21, 29}};
   for (const bool flip : {false, true}) {
     options_.flip = flip;
-    Predictor predictor(graph_, parameters_, stream_, ops_, options_);
+    Predictor predictor(graph_, parameters_, context_, options_);
     for (const auto& seen : {std::span(views, 1), std::span(views + 1, 1), std::span(views, 2)}) {
       for (const auto& [height, width] : {std::pair{8, 12}, {21, 29}, {13, 29}}) {
         const Prediction kept = predictor.run(seen, height, width, true);
@@ -241,7 +239,7 @@ TEST_P(PredictorTest, ConfidenceIsTheProbabilityOfTheClass) {
 }
 
 TEST_P(PredictorTest, APredictionsMemoryServesTheNext) {
-  Predictor predictor(graph_, parameters_, stream_, ops_, options_);
+  Predictor predictor(graph_, parameters_, context_, options_);
   Prediction prediction;
   for (const auto& [height, width, keep] :
        {std::tuple{30, 12, true}, {8, 12, false}, {17, 41, true}, {5, 7, false}}) {
@@ -274,7 +272,7 @@ TEST_P(PredictorTest, ProbabilitiesOfSeveralViewsAreAveraged) {
   constexpr int kHeight = 11, kWidth = 17;
   for (const bool flip : {false, true}) {
     options_.flip = flip;
-    Predictor predictor(graphs, parameters_, stream_, ops_, options_);
+    Predictor predictor(graphs, parameters_, context_, options_);
     // The sizes of both networks, and one that only windows cover.
     std::vector<std::vector<uint8_t>> photos;
     std::vector<PhotoView> views;
@@ -301,8 +299,8 @@ TEST_P(PredictorTest, ALargerNetworkSeesThePhotoOfItsSizeAtOnce) {
   const Graph graph = GetParam() ? half_scores(large) : small_resnet(large, kClasses);
   const std::vector<Graph> graphs{graph_, graph};
   const std::vector<uint8_t> rgb = photo(16, 24);
-  Predictor alone(graph, parameters_, stream_, ops_, options_);
-  Predictor among(graphs, parameters_, stream_, ops_, options_);
+  Predictor alone(graph, parameters_, context_, options_);
+  Predictor among(graphs, parameters_, context_, options_);
   const PhotoView view{rgb, 16, 24};
   EXPECT_EQ(among.run({&view, 1}, 16, 24, true).scores,
             alone.run(rgb, 16, 24, 16, 24, true).scores);

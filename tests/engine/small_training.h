@@ -19,16 +19,15 @@ class Training {
 
   /// A small U-Net with a device to itself.
   explicit Training(const TrainingStepOptions& options, float dropout = 0.2f, Device device = {})
-      : Training(options, small_unet(kInput, kClasses, dropout),
-                 std::make_shared<OnDevice>(device)) {}
+      : Training(options, small_unet(kInput, kClasses, dropout), on_device(device)) {}
   /// Requires a network for kInput that scores kClasses.
-  Training(const TrainingStepOptions& options, Graph network, std::shared_ptr<OnDevice> place)
+  Training(const TrainingStepOptions& options, Graph network, std::shared_ptr<DeviceContext> place)
       : place_(std::move(place)),
         stream(place_->stream),
         graph(std::move(network)),
         parameters(initialised(graph, stream)),
         source(kInput.n, kInput, kClasses, 1),
-        step(graph, parameters, stream, place_->ops, options) {
+        step(graph, parameters, *place_, options) {
     source.start(0, 0);
     batch = source.next();
   }
@@ -59,7 +58,7 @@ class Training {
     return parameters;
   }
 
-  std::shared_ptr<OnDevice> place_;
+  std::shared_ptr<DeviceContext> place_;
 
  public:
   Stream& stream;

@@ -128,11 +128,11 @@ TEST(TrainerStep, AveragesAreValidatedAndKeptAsTheBest) {
   }
   EXPECT_NE(values_of(process.parameters), values_of(*optimizer.averages()));
 
-  Parameters parameters(process.val_graph.parameters(), process.stream, false);
+  Parameters parameters(process.val_graph.parameters(), process.context.stream, false);
   load_parameters(kept, parameters, "best.safetensors");
   EvaluatorOptions options;
   options.loss = make_loss({loss_term("ce"), loss_term("dice")});
-  Evaluator evaluator(process.val_graph, parameters, process.stream, process.ops, options);
+  Evaluator evaluator(process.val_graph, parameters, process.context, options);
   process.val.start(0, 0);
   for (int64_t i = 0; i < process.val.batches(); ++i) evaluator.add(process.val.next());
   EXPECT_EQ(evaluator.mean_loss(), best_loss);

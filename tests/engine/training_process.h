@@ -63,13 +63,12 @@ class Recorder final : public TrainingObserver {
 class Process {
  public:
   explicit Process(const std::filesystem::path& folder, const Configuration& configuration = {})
-      : ops(make_ops(stream)),
-        train_graph(configuration.network(kTrainInput, kClasses)),
+      : train_graph(configuration.network(kTrainInput, kClasses)),
         val_graph(configuration.network(kValInput, kClasses)),
-        parameters(train_graph.parameters(), stream, true),
+        parameters(train_graph.parameters(), context.stream, true),
         train(configuration.samples, kTrainInput, kClasses, 1),
         val(4, kValInput, kClasses, 50),
-        trainer(initialised(), val_graph, parameters, stream, ops, train, val,
+        trainer(initialised(), val_graph, parameters, context, train, val,
                 options(folder, configuration), observer) {}
 
  private:
@@ -105,8 +104,7 @@ class Process {
   }
 
  public:
-  Stream stream;
-  Ops ops;
+  DeviceContext context;
   Graph train_graph, val_graph;
   Parameters parameters;
   MemorySource train, val;

@@ -265,11 +265,10 @@ TEST(TrainingStep, TwoHalfBatchesAreAWholeOne) {
   }
   options.optimizer.accumulate = 2;
   const Graph graph = small_unet(half, kClasses, 0);
-  Stream stream;
-  Ops ops = make_ops(stream);
-  Parameters parameters(graph.parameters(), stream, true);
+  DeviceContext context;
+  Parameters parameters(graph.parameters(), context.stream, true);
   parameters.initialise(7);
-  TrainingStep step(graph, parameters, stream, ops, options);
+  TrainingStep step(graph, parameters, context, options);
   const std::vector<float> losses = whole.losses(3, 0.1f);
   for (uint64_t i = 0; i < 3; ++i) {
     float sum = 0;

@@ -57,14 +57,13 @@ TEST_P(AllocationFree, ATrainingStepHasNone) {
                   {"residual network", small_resnet(kInput, kClasses)}};
   for (const auto& [name, graph] : networks) {
     SCOPED_TRACE(name);
-    Stream stream;
-    Ops ops = make_ops(stream);
-    Parameters parameters(graph.parameters(), stream, true);
+    DeviceContext context;
+    Parameters parameters(graph.parameters(), context.stream, true);
     parameters.initialise(1);
     TrainingStepOptions options;
     options.dtype = GetParam();
     options.loss = make_loss({loss_term("ce"), loss_term("dice")});
-    TrainingStep step(graph, parameters, stream, ops, options);
+    TrainingStep step(graph, parameters, context, options);
     MemorySource source(kInput.n, kInput, kClasses, 1);
     source.start(0, 0);
     const Batch batch = source.next();
@@ -79,9 +78,8 @@ TEST_P(AllocationFree, ATrainingStepHasNone) {
 
 TEST_P(AllocationFree, AStepWithEverythingOnHasNone) {
   const Graph graph = small_resnet(kInput, kClasses);
-  Stream stream;
-  Ops ops = make_ops(stream);
-  Parameters parameters(graph.parameters(), stream, true);
+  DeviceContext context;
+  Parameters parameters(graph.parameters(), context.stream, true);
   parameters.initialise(1);
   TrainingStepOptions options;
   options.dtype = GetParam();
@@ -89,7 +87,7 @@ TEST_P(AllocationFree, AStepWithEverythingOnHasNone) {
   options.optimizer.clip_norm = 1;
   options.optimizer.ema = 0.99f;
   options.optimizer.loss_scaling = true;
-  TrainingStep step(graph, parameters, stream, ops, options);
+  TrainingStep step(graph, parameters, context, options);
   MemorySource source(kInput.n, kInput, kClasses, 1);
   source.start(0, 0);
   const Batch batch = source.next();
@@ -107,13 +105,12 @@ TEST_P(AllocationFree, AStepWithEverythingOnHasNone) {
 
 TEST_P(AllocationFree, AnEvaluatedBatchHasNone) {
   const Graph graph = build_network({"unet_mini", kClasses, {}}, kInput);
-  Stream stream;
-  Ops ops = make_ops(stream);
-  Parameters parameters(graph.parameters(), stream, false);
+  DeviceContext context;
+  Parameters parameters(graph.parameters(), context.stream, false);
   parameters.initialise(1);
   EvaluatorOptions options;
   options.dtype = GetParam();
-  Evaluator evaluator(graph, parameters, stream, ops, options);
+  Evaluator evaluator(graph, parameters, context, options);
   MemorySource source(kInput.n, kInput, kClasses, 1);
   source.start(0, 0);
   const Batch batch = source.next();
@@ -129,9 +126,8 @@ TEST_P(AllocationFree, APredictedPhotoHasNone) {
   };
   const std::vector<Graph> graphs{graph_of({1, 32, 48, 3}), graph_of({1, 48, 64, 3}),
                                   graph_of({4, 32, 48, 3})};
-  Stream stream;
-  Ops ops = make_ops(stream);
-  Parameters parameters(graphs.front().parameters(), stream, false);
+  DeviceContext context;
+  Parameters parameters(graphs.front().parameters(), context.stream, false);
   parameters.initialise(1);
   const std::vector<uint8_t> bytes(size_t{3} * 40 * 80, 77);
   const auto view = [&](int height, int width) {
@@ -141,7 +137,7 @@ TEST_P(AllocationFree, APredictedPhotoHasNone) {
   const std::vector<PhotoView> at_once{view(32, 48)}, in_windows{view(40, 80)},
       scales{view(32, 48), view(48, 64)};
   for (const bool flip : {false, true}) {
-    Predictor predictor(graphs, parameters, stream, ops, {GetParam(), {}, flip});
+    Predictor predictor(graphs, parameters, context, {GetParam(), {}, flip});
     Prediction prediction;
     const auto see = [&] {
       predictor.run(at_once, 32, 48, flip, prediction);

@@ -30,16 +30,15 @@ struct Outcome {
 
 Outcome run(const Graph& graph, DType dtype, uint8_t fresh_byte) {
   const FreshMemory fresh(fresh_byte);
-  Stream stream;
-  Ops ops = make_ops(stream);
-  Parameters parameters(graph.parameters(), stream, true);
+  DeviceContext context;
+  Parameters parameters(graph.parameters(), context.stream, true);
   set_hashed_values(parameters);
   TrainingStepOptions options;
   options.dtype = dtype;
   options.loss = make_loss({loss_term("ce"), loss_term("dice")});
   options.seed = 2;
-  TrainingStep step(graph, parameters, stream, ops, options);
-  Evaluator evaluator(graph, parameters, stream, ops, {dtype, options.loss, {}, {}});
+  TrainingStep step(graph, parameters, context, options);
+  Evaluator evaluator(graph, parameters, context, {dtype, options.loss, {}, {}});
   MemorySource source(5, kInput, kClasses, 1);  // the last batch is padded
 
   Outcome outcome;

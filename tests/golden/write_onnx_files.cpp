@@ -48,11 +48,10 @@ void write_npy(const std::filesystem::path& file, Shape s, std::span<const float
 /// NETWORK.SIZE.image.npy and NETWORK.SIZE.logits.npy: what the engine makes of a hashed image.
 void write_case(const std::filesystem::path& folder, const std::string& network,
                 const Graph& graph) {
-  Stream stream;
-  Ops ops = make_ops(stream);
-  Parameters parameters(graph.parameters(), stream, false);
+  DeviceContext context;
+  Parameters parameters(graph.parameters(), context.stream, false);
   set_hashed_values(parameters);
-  Plan plan(graph, parameters, stream, ops, {});
+  Plan plan(graph, parameters, context, {});
   plan.pack_weights();
   const Shape shape = plan.input().shape;
   const std::span image(plan.input().as<float>(), static_cast<size_t>(shape.elements()));
@@ -62,7 +61,7 @@ void write_case(const std::filesystem::path& folder, const std::string& network,
   plan.forward();
   const Shape scores = plan.output().shape;
   std::vector<float> dense(static_cast<size_t>(scores.elements()));
-  ops.elementwise->copy(plan.output(), Tensor(dense.data(), scores, DType::f32), false);
+  context.ops.elementwise->copy(plan.output(), Tensor(dense.data(), scores, DType::f32), false);
   write_npy(folder / (stem + ".logits.npy"), scores, dense);
 }
 

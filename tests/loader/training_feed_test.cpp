@@ -22,10 +22,9 @@ class TrainingFeed : public ::testing::Test {
   /// The losses of the epochs 0 and 1 from `first` on. With `fit`, so many samples may stay on the
   /// device.
   std::vector<float> losses(int fit, int64_t first = 0, size_t host_bytes = 0) {
-    Stream stream{Device{}};
-    Ops ops = make_ops(stream);
+    DeviceContext context;
     const Graph graph = macadam::testing::small_unet({kBatch, kHeight, kWidth, 3}, kClasses, 0.1f);
-    Parameters parameters(graph.parameters(), stream, true);
+    Parameters parameters(graph.parameters(), context.stream, true);
     parameters.initialise(5);
     DeviceCache cache(Device{}, static_cast<size_t>(fit) * 4 * kHeight * kWidth, kSamples, kHeight,
                       kWidth);
@@ -45,7 +44,7 @@ class TrainingFeed : public ::testing::Test {
     Loader loader(open_dataset(folder_.path(), "train"), make_label_set("camvid11"), options);
     TrainingStepOptions step_options;
     step_options.cache = fit > 0 ? &cache : nullptr;
-    TrainingStep step(graph, parameters, stream, ops, step_options);
+    TrainingStep step(graph, parameters, context, step_options);
     std::vector<float> all;
     for (int64_t epoch = 0; epoch < 2; ++epoch) {
       loader.start(epoch, epoch == 0 ? first : 0);

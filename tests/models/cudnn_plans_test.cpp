@@ -59,15 +59,15 @@ class NotingConvOps final : public ConvOps {
 
 /// What a plan asks for. Its memory is reserved but never written, and where even that is refused,
 /// the convolutions have been made by then.
-void note_passes(const Graph& graph, Mode mode, DType dtype, Parameters& parameters, Stream& stream,
-                 Ops& ops) {
+void note_passes(const Graph& graph, Mode mode, DType dtype, Parameters& parameters,
+                 DeviceContext& context) {
   PlanOptions options;
   options.mode = mode;
   options.dtype = dtype;
   options.pad_channels = size_of(dtype) == 2;  // as on CUDA
   if (mode == Mode::train) options.loss = LossDesc();
   try {
-    const Plan plan(graph, parameters, stream, ops, options);
+    const Plan plan(graph, parameters, context, options);
   } catch (const RunError& error) {
     const std::string text = error.what();
     if (text.find("not enough memory") == std::string::npos) throw;
@@ -99,17 +99,16 @@ TEST_P(CudnnNetworkPlans, EveryConvolutionTrainsAndInfers) {
           ? std::vector<Input>{{2, 375, 1242}}
           : std::vector<Input>{{1, 512, 1024}, {8, 512, 1024}, {1, 375, 1242}, {8, 375, 1242}};
 
-  Stream stream;
+  DeviceContext context;
   Passes passes;
-  Ops ops = make_ops(stream);
-  ops.conv = std::make_unique<NotingConvOps>(passes);
+  context.ops.conv = std::make_unique<NotingConvOps>(passes);
   for (const NetworkEntry& entry : networks()) {
     const bool trains = entry.task == Task::segmentation;
-    Parameters parameters(build(entry, 1, 64, 64).parameters(), stream, trains);
+    Parameters parameters(build(entry, 1, 64, 64).parameters(), context.stream, trains);
     for (const Input& input : inputs) {
       const Graph graph = build(entry, input.batch, input.height, input.width);
-      note_passes(graph, Mode::infer, GetParam(), parameters, stream, ops);
-      if (trains) note_passes(graph, Mode::train, GetParam(), parameters, stream, ops);
+      note_passes(graph, Mode::infer, GetParam(), parameters, context);
+      if (trains) note_passes(graph, Mode::train, GetParam(), parameters, context);
     }
   }
 

@@ -17,7 +17,7 @@
 
 using namespace macadam;
 using macadam::testing::CudaTest;
-using macadam::testing::OnDevice;
+using macadam::testing::on_device;
 using macadam::testing::rule_bits;
 
 namespace {
@@ -53,19 +53,19 @@ NetworkSpec spec_of(const Json& json, const std::map<std::string, std::string>& 
   return spec;
 }
 
-void set_input(OnDevice& place, const Plan& plan) {
+void set_input(DeviceContext& place, const Plan& plan) {
   macadam::testing::upload(place, macadam::testing::rule_image(plan.input().shape), plan.input());
 }
 
 /// Largest difference of a case's samples, relative to its largest score.
-double score_error(OnDevice& place, const Json& network, const Json& one, DType dtype) {
+double score_error(DeviceContext& place, const Json& network, const Json& one, DType dtype) {
   const Shape input{one["batch"], one["height"], one["width"], 3};
   const Graph graph = build_network(spec_of(network), input);
   Parameters parameters(graph.parameters(), place.stream, false);
   macadam::testing::set_rule_values(parameters, network.value("weight_gain", 1.0));
   PlanOptions options;
   options.dtype = dtype;
-  Plan plan(graph, parameters, place.stream, place.ops, options);
+  Plan plan(graph, parameters, place, options);
   plan.pack_weights();
   set_input(place, plan);
   plan.forward();
@@ -86,22 +86,22 @@ double score_error(OnDevice& place, const Json& network, const Json& one, DType 
 
 class NetworkGoldens : public ::testing::TestWithParam<std::string> {
  protected:
-  NetworkGoldens() : place_(Device{}), golden_(golden(GetParam())) {}
+  NetworkGoldens() : place_(on_device(Device{})), golden_(golden(GetParam())) {}
 
-  OnDevice place_;
+  std::shared_ptr<DeviceContext> place_;
   Json golden_;
 };
 
 TEST_P(NetworkGoldens, ScoresInFp32) {
   for (const Json& one : golden_["cases"]) {
-    EXPECT_LT(score_error(place_, golden_, one, DType::f32), 1e-5)
+    EXPECT_LT(score_error(*place_, golden_, one, DType::f32), 1e-5)
         << one["height"] << "x" << one["width"];
   }
 }
 
 TEST_P(NetworkGoldens, ScoresInBf16) {
   if (!cpu_has_bf16()) GTEST_SKIP() << "no bf16 on this processor";
-  EXPECT_LT(score_error(place_, golden_, golden_["cases"].front(), DType::bf16), 2e-2);
+  EXPECT_LT(score_error(*place_, golden_, golden_["cases"].front(), DType::bf16), 2e-2);
 }
 
 TEST_P(NetworkGoldens, CountsWhatPyTorchCounts) {
@@ -134,7 +134,7 @@ INSTANTIATE_TEST_SUITE_P(Networks, CudaNetworkGoldens, ::testing::ValuesIn(golde
                          [](const auto& tested) { return tested.param; });
 
 /// In training mode, with batch statistics: each parameter's gradient by its norm and some samples.
-void expect_gradients_of_pytorch(OnDevice& place, const std::string& name) {
+void expect_gradients_of_pytorch(DeviceContext& place, const std::string& name) {
   const Json json = golden(name);
   Stream& stream = place.stream;
   const Shape input{json["batch"], json["height"], json["width"], 3};
@@ -149,7 +149,7 @@ void expect_gradients_of_pytorch(OnDevice& place, const std::string& name) {
   const Buffer losses(stream.device(), sizeof(LossValues));
   zero_bytes(stream, state.data(), state.bytes());
   options.state = reinterpret_cast<const StepState*>(state.data());
-  Plan plan(graph, parameters, stream, place.ops, options);
+  Plan plan(graph, parameters, place, options);
   plan.pack_weights();
   set_input(place, plan);
   const std::vector<uint8_t> labels = macadam::testing::rule_labels(input.pixels());
@@ -203,8 +203,7 @@ void expect_gradients_of_pytorch(OnDevice& place, const std::string& name) {
 class GradientGoldens : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(GradientGoldens, AreThoseOfPyTorch) {
-  OnDevice place{Device{}};
-  expect_gradients_of_pytorch(place, GetParam());
+  expect_gradients_of_pytorch(*on_device(Device{}), GetParam());
 }
 
 INSTANTIATE_TEST_SUITE_P(Networks, GradientGoldens, ::testing::ValuesIn(goldens(true)),

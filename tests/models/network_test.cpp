@@ -133,19 +133,18 @@ TEST(UnetMini, DropsOutBetweenTheConvolutionsOfEveryBlock) {
 
 // The arena is what a device must have; the peak is what no placement can do without.
 TEST(UnetMini, ArenaIsCloseToItsLowerBound) {
-  Stream stream;
-  Ops ops = make_ops(stream);
+  DeviceContext context;
   for (const Shape input :
        {Shape{1, 64, 96, 3}, Shape{4, 64, 64, 3}, Shape{2, 128, 256, 3}, Shape{1, 256, 512, 3}}) {
     const Graph graph = build_network({"unet_mini", 8, {}}, input);
-    Parameters parameters(graph.parameters(), stream, true);
+    Parameters parameters(graph.parameters(), context.stream, true);
     for (const Mode mode : {Mode::train, Mode::infer}) {
       for (const DType dtype : cpu_dtypes()) {
         PlanOptions options;
         options.mode = mode;
         options.dtype = dtype;
         if (mode == Mode::train) options.loss = LossDesc{};
-        const PlanMemory memory = Plan(graph, parameters, stream, ops, options).memory();
+        const PlanMemory memory = Plan(graph, parameters, context, options).memory();
         const double ratio = static_cast<double>(memory.arena) / static_cast<double>(memory.peak);
         std::printf("%s %s %s: arena %.1f MiB, %.3f of the peak\n", input.text().c_str(),
                     mode == Mode::train ? "train" : "infer", name_of(dtype).data(),

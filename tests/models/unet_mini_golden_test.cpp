@@ -62,9 +62,8 @@ LossDesc loss_desc(bool dice) {
 class UnetMiniGolden : public ::testing::Test {
  protected:
   UnetMiniGolden()
-      : ops_(make_ops(stream_)),
-        graph_(build_network({"unet_mini", kClasses, {{"dropout", "0"}}}, kInput)),
-        parameters_(graph_.parameters(), stream_, true) {
+      : graph_(build_network({"unet_mini", kClasses, {{"dropout", "0"}}}, kInput)),
+        parameters_(graph_.parameters(), context_.stream, true) {
     set_hashed_values(parameters_);
   }
 
@@ -73,9 +72,9 @@ class UnetMiniGolden : public ::testing::Test {
     options.mode = mode;
     options.dtype = dtype;
     options.loss = loss_desc(dice);
-    Plan plan(graph_, parameters_, stream_, ops_, options);
+    Plan plan(graph_, parameters_, context_, options);
     plan.pack_weights();
-    BatchUpload(plan, stream_, Normalization()).run(batch_.batch());
+    BatchUpload(plan, context_.stream, Normalization()).run(batch_.batch());
     plan.forward();
     return plan;
   }
@@ -84,8 +83,8 @@ class UnetMiniGolden : public ::testing::Test {
   double logits_error(Mode mode, DType dtype) {
     const Plan plan = make_plan(mode, dtype, false);
     std::vector<float> scores(static_cast<size_t>(plan.output().shape.elements()));
-    ops_.elementwise->copy(plan.output(), Tensor(scores.data(), plan.output().shape, DType::f32),
-                           false);
+    context_.ops.elementwise->copy(plan.output(),
+                                   Tensor(scores.data(), plan.output().shape, DType::f32), false);
     const auto wanted = golden().at("logits").get<std::vector<double>>();
     EXPECT_EQ(wanted.size(), scores.size());
     double difference = 0, size = 0;
@@ -142,7 +141,7 @@ class UnetMiniGolden : public ::testing::Test {
     options.optimizer.kind = run == "sgd" ? OptimizerKind::sgd : OptimizerKind::adamw;
     options.optimizer.sgd.nesterov = true;
     options.optimizer.weight_decay = 0.01f;
-    TrainingStep step(graph_, parameters_, stream_, ops_, options);
+    TrainingStep step(graph_, parameters_, context_, options);
     const auto wanted = golden().at(run).get<std::vector<double>>();
     for (size_t i = 0; i < wanted.size(); ++i) {
       step.run(batch_.batch(), i, run == "sgd" ? 5e-4f : 1e-3f);
@@ -151,8 +150,7 @@ class UnetMiniGolden : public ::testing::Test {
     }
   }
 
-  Stream stream_;
-  Ops ops_;
+  DeviceContext context_;
   Graph graph_;
   Parameters parameters_;
   HashedBatch batch_;

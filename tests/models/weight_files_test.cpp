@@ -38,9 +38,8 @@ TEST_P(WeightFiles, LoadByNameAndGiveTheGoldensScores) {
   const NetworkSpec spec{c.network, 8, {}};
   const Graph graph = build_network(spec, input);
 
-  Stream device;
-  Ops ops = make_ops(device);
-  Parameters parameters(graph.parameters(), device, false);
+  DeviceContext context;
+  Parameters parameters(graph.parameters(), context.stream, false);
   macadam::testing::set_rule_values(parameters, golden.at("weight_gain"));
   const WeightImport weights(std::filesystem::path(folder) / c.file, spec, graph);
   EXPECT_TRUE(weights.report().scheme.starts_with(c.scheme)) << weights.report().scheme;
@@ -53,10 +52,10 @@ TEST_P(WeightFiles, LoadByNameAndGiveTheGoldensScores) {
   });
 
   PlanOptions options;
-  Plan plan(graph, parameters, device, ops, options);
+  Plan plan(graph, parameters, context, options);
   plan.pack_weights();
   std::vector<float> image = macadam::testing::rule_image(input);
-  ops.elementwise->copy(Tensor(image.data(), input, DType::f32), plan.input(), false);
+  context.ops.elementwise->copy(Tensor(image.data(), input, DType::f32), plan.input(), false);
   plan.forward();
   const float* scores = plan.output().as<float>();
   const auto count = static_cast<size_t>(plan.output().shape.elements());

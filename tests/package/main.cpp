@@ -16,12 +16,11 @@ int main() {
     return 1;
   } catch (const InputError&) {  // thrown in the library, caught here
   }
-  Stream stream;
-  Ops ops = make_ops(stream);
+  DeviceContext context;
   const Graph graph = build_network({"unet_mini", 8, {}}, {1, 64, 128, 3});
-  Parameters parameters(graph.parameters(), stream, false);
+  Parameters parameters(graph.parameters(), context.stream, false);
   parameters.initialise(1);
-  Predictor predictor(graph, parameters, stream, ops, {});
+  Predictor predictor(graph, parameters, context, {});
   const std::vector<uint8_t> photo(size_t{64} * 128 * 3, 100);
   const Prediction found = predictor.run(photo, 64, 128, 64, 128, false);
   std::printf("macadam %s: %zu pixels\n", version(), found.classes.size());

@@ -22,7 +22,7 @@ constexpr int kClasses = 4, kBatches = 7;
 
 /// The scores and then the loss of each batch, out of one pinned slot that is filled again at once.
 std::vector<float> scores(Device device, DType dtype, int inputs, bool programs) {
-  OnDevice place(device);
+  DeviceContext place(device);
   const Graph graph = small_unet(kBatch, kClasses, 0);
   Parameters parameters(graph.parameters(), place.stream, false);
   set_hashed_values(parameters);
@@ -30,7 +30,7 @@ std::vector<float> scores(Device device, DType dtype, int inputs, bool programs)
   options.dtype = dtype;
   options.loss = LossDesc{};
   options.inputs = inputs;
-  Plan plan(graph, parameters, place.stream, place.ops, options);
+  Plan plan(graph, parameters, place, options);
   plan.pack_weights();
   BatchUpload upload(plan, place.stream, {});
   std::vector<Replay> passes(static_cast<size_t>(inputs));

@@ -42,13 +42,13 @@ struct Evaluated {
 /// Two passes, with other parameters each, over batches in a pinned slot.
 Evaluated evaluate(Device device) {
   constexpr Shape kBatch{2, 8, 12, 3};
-  OnDevice place(device);
+  DeviceContext place(device);
   const Graph graph = small_resnet(kBatch, kClasses);
   Parameters parameters(graph.parameters(), place.stream, false);
   set_hashed_values(parameters);
   EvaluatorOptions options;
   options.class_weights = {1, 2, 3, 0.5f};
-  Evaluator evaluator(graph, parameters, place.stream, place.ops, options);
+  Evaluator evaluator(graph, parameters, place, options);
   MemorySource source(5, kBatch, kClasses, 1);
   LoaderSlot slot(device, kBatch);
   Evaluated found;
@@ -92,7 +92,7 @@ struct Seen {
 /// Photos of the window's size and of another, seen by up to three windows at once, each twice;
 /// masks of several sizes.
 Seen see(Device device, bool flip) {
-  OnDevice place(device);
+  DeviceContext place(device);
   const std::vector<Graph> graphs{small_resnet({1, 8, 12, 3}, kClasses),
                                   small_resnet({3, 8, 12, 3}, kClasses)};
   Parameters parameters(graphs.front().parameters(), place.stream, false);
@@ -100,7 +100,7 @@ Seen see(Device device, bool flip) {
   PredictorOptions options;
   options.flip = flip;
   options.confidence = true;
-  Predictor predictor(graphs, parameters, place.stream, place.ops, options);
+  Predictor predictor(graphs, parameters, place, options);
   Seen seen;
   for (uint32_t i = 0; i < 6; ++i) {
     const int height = i % 2 == 0 ? 8 : 11, width = i % 2 == 0 ? 12 : 17;

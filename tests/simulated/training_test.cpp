@@ -98,7 +98,7 @@ class Feed {
 };
 
 Trained train(Device device, const Case& wanted) {
-  OnDevice place(device);
+  DeviceContext place(device);
   const Graph graph = wanted.network.build(kBatch, kClasses);
   Parameters parameters(graph.parameters(), place.stream, true);
   parameters.initialise(kSeed);
@@ -113,7 +113,7 @@ Trained train(Device device, const Case& wanted) {
   options.optimizer.accumulate = wanted.accumulate;
   options.optimizer.clip_norm = 1;
   if (wanted.cached > 0) options.cache = &cache;
-  TrainingStep step(graph, parameters, place.stream, place.ops, options);
+  TrainingStep step(graph, parameters, place, options);
   Timeline timeline(place.stream);
   Feed feed(wanted, device, options.cache);
 
