@@ -7,7 +7,7 @@
 #   ./test.sh --isa    all tests under each instruction set that oneDNN can be limited to here (six
 #                      or seven times on a CPU with AVX-512), then those of the builds v3 (AVX2) and
 #                      portable: three builds, and hours on 2 cores
-#   ./test.sh --tsan   the loader alone, under ThreadSanitizer
+#   ./test.sh --tsan   the loader, and the server's connections and batches, under ThreadSanitizer
 #   ./test.sh --tidy [COMMIT]  clang-tidy over every C++ source (ten minutes on 2 cores), or over those
 #                      that have changed since COMMIT
 #
@@ -34,10 +34,12 @@ fetch_onednn
 
 if [[ ${1:-} == --tsan ]]; then
   # clang: its OpenMP tells the sanitizer what waits for what.
-  say "The loader under ThreadSanitizer"
+  say "The loader and the server under ThreadSanitizer"
   cmake --preset tsan
-  cmake --build --preset tsan --target test_loader
-  TSAN_OPTIONS=ignore_noninstrumented_modules=1 build/tsan/test_loader
+  cmake --build --preset tsan --target test_loader test_server
+  export TSAN_OPTIONS=ignore_noninstrumented_modules=1
+  build/tsan/test_loader
+  build/tsan/test_server
   exit
 fi
 
