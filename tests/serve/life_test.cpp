@@ -99,7 +99,7 @@ TEST_F(Life, ItEndsWhileItStarts) {
 }
 
 TEST_F(Life, WhatIsBegunIsFinished) {
-  Served served(folder(), {"m.safetensors", "--grace-seconds", "1"});
+  Served served(folder(), {"m.safetensors", "--grace-seconds", "1", "--deadline-ms", "600000"});
   const std::string photo = png_photo(150, 300);
   std::vector<std::thread> clients;
   std::atomic<int> answered = 0;
@@ -231,7 +231,8 @@ TEST_F(Life, ATokenIsAskedForAndNeverTold) {
 }
 
 TEST_F(Life, MoreThanTheQueueIsToldSoAtOnce) {
-  Served served(folder(), {"m.safetensors", "--queue", "2", "--max-batch", "1"});
+  Served served(folder(),
+                {"m.safetensors", "--queue", "2", "--max-batch", "1", "--deadline-ms", "600000"});
   const std::string photo = png_photo(100, 200);
   std::atomic<int> done = 0, refused = 0, others = 0;
   std::vector<std::thread> clients;

@@ -26,8 +26,9 @@ class Segment : public SharedFolder<Segment> {
   static void SetUpTestSuite() {
     write_random_model(folder() / "m.safetensors");
     served_ = std::make_unique<Served>(
-        folder(), std::vector<std::string>{"m.safetensors", "--max-megapixels", "1",
-                                           "--max-body-mb", "2", "--max-delay-ms", "20"});
+        folder(),
+        std::vector<std::string>{"m.safetensors", "--max-megapixels", "1", "--max-body-mb", "2",
+                                 "--max-delay-ms", "20", "--deadline-ms", "600000"});
   }
   static void TearDownTestSuite() {
     served_.reset();
