@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "base/to_size.h"
+
 namespace macadam {
 
 namespace {
@@ -60,17 +62,17 @@ Graph::Graph(Shape input) : shapes_{input}, stored_{input.c} {
 
 Shape Graph::shape(Value v) const {
   require(v.id >= 0 && v.id < values(), "the value belongs to this graph");
-  return shapes_[static_cast<size_t>(v.id)];
+  return shapes_[to_size(v.id)];
 }
 
 int Graph::stored_channels(Value v) const {
   require(v.id >= 0 && v.id < values(), "the value belongs to this graph");
-  return stored_[static_cast<size_t>(v.id)];
+  return stored_[to_size(v.id)];
 }
 
 void Graph::store_in(Value v, int channels) {
   require(channels >= shape(v).c, "a value fits the tensor that holds it");
-  stored_[static_cast<size_t>(v.id)] = channels;
+  stored_[to_size(v.id)] = channels;
 }
 
 Value Graph::append(std::string_view name, LayerSpec layer, std::vector<Value> inputs, Shape shape,
@@ -216,7 +218,7 @@ Value Graph::add(Value a, Value b, float factor) {
 
 void Graph::carry_parameter(std::string name, Shape shape, ParameterRole role) {
   const int index = add_parameter(std::move(name), shape, role);
-  parameters_[static_cast<size_t>(index)].unused = true;
+  parameters_[to_size(index)].unused = true;
 }
 
 int64_t Graph::parameter_count() const {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/round_up.h"
+#include "base/to_size.h"
 
 namespace macadam {
 
@@ -10,11 +11,11 @@ namespace {
 
 /// How many nodes read each value; the graph's output counts as read once more.
 std::vector<int> count_readers(const Graph& graph) {
-  std::vector<int> readers(static_cast<size_t>(graph.values()), 0);
+  std::vector<int> readers(to_size(graph.values()), 0);
   for (const Node& node : graph.nodes()) {
-    for (Value v : node.inputs) ++readers[static_cast<size_t>(v.id)];
+    for (Value v : node.inputs) ++readers[to_size(v.id)];
   }
-  if (graph.output().id >= 0) ++readers[static_cast<size_t>(graph.output().id)];
+  if (graph.output().id >= 0) ++readers[to_size(graph.output().id)];
   return readers;
 }
 
@@ -25,7 +26,7 @@ Graph fold_into_producer(const Graph& graph, Absorb absorb) {
   const std::vector<int> readers = count_readers(graph);
   std::vector<Node> nodes;
   for (const Node& node : graph.nodes()) {
-    if (node.inputs.size() == 1 && readers[static_cast<size_t>(node.inputs[0].id)] == 1) {
+    if (node.inputs.size() == 1 && readers[to_size(node.inputs[0].id)] == 1) {
       const auto producer = std::find_if(nodes.begin(), nodes.end(), [&](const Node& candidate) {
         return candidate.output == node.inputs[0];
       });
@@ -42,21 +43,21 @@ Graph fold_into_producer(const Graph& graph, Absorb absorb) {
 }  // namespace
 
 Graph remove_dropout(const Graph& graph) {
-  std::vector<Value> stands_for(static_cast<size_t>(graph.values()));
-  for (int i = 0; i < graph.values(); ++i) stands_for[static_cast<size_t>(i)] = Value{i};
+  std::vector<Value> stands_for(to_size(graph.values()));
+  for (int i = 0; i < graph.values(); ++i) stands_for[to_size(i)] = Value{i};
   std::vector<Node> nodes;
   for (Node node : graph.nodes()) {
-    for (Value& v : node.inputs) v = stands_for[static_cast<size_t>(v.id)];
+    for (Value& v : node.inputs) v = stands_for[to_size(v.id)];
     if (std::holds_alternative<DropoutLayer>(node.layer) ||
         std::holds_alternative<DropPathLayer>(node.layer)) {
-      stands_for[static_cast<size_t>(node.output.id)] = node.inputs[0];
+      stands_for[to_size(node.output.id)] = node.inputs[0];
     } else {
       nodes.push_back(std::move(node));
     }
   }
   const Value output = graph.output();
   return graph.with_nodes(std::move(nodes),
-                          output.id < 0 ? output : stands_for[static_cast<size_t>(output.id)]);
+                          output.id < 0 ? output : stands_for[to_size(output.id)]);
 }
 
 Graph fold_batch_norms(const Graph& graph) {
@@ -76,11 +77,11 @@ Graph fold_batch_norms(const Graph& graph) {
 
 Graph fuse_squeeze_excite(const Graph& graph) {
   const std::vector<int> readers = count_readers(graph);
-  std::vector<const Node*> makers(static_cast<size_t>(graph.values()), nullptr);
-  for (const Node& node : graph.nodes()) makers[static_cast<size_t>(node.output.id)] = &node;
-  const auto only_read = [&](Value v) { return readers[static_cast<size_t>(v.id)] == 1; };
+  std::vector<const Node*> makers(to_size(graph.values()), nullptr);
+  for (const Node& node : graph.nodes()) makers[to_size(node.output.id)] = &node;
+  const auto only_read = [&](Value v) { return readers[to_size(v.id)] == 1; };
   const auto maker_of = [&](const Node& node) {
-    return only_read(node.inputs[0]) ? makers[static_cast<size_t>(node.inputs[0].id)] : nullptr;
+    return only_read(node.inputs[0]) ? makers[to_size(node.inputs[0].id)] : nullptr;
   };
   // The convolution before `node`, if it is a matrix product with a bias.
   const auto product = [&](const Node& node) -> const Node* {
@@ -94,7 +95,7 @@ Graph fuse_squeeze_excite(const Graph& graph) {
     return maker;
   };
 
-  std::vector<bool> absorbed(static_cast<size_t>(graph.values()), false);
+  std::vector<bool> absorbed(to_size(graph.values()), false);
   std::vector<std::pair<Value, Node>> fused;  // by the value of the gates
   for (const Node& node : graph.nodes()) {
     const auto* gate = std::get_if<ActivationLayer>(&node.layer);
@@ -120,14 +121,14 @@ Graph fuse_squeeze_excite(const Graph& graph) {
     gates.parameters.insert(gates.parameters.end(), excite->parameters.begin(),
                             excite->parameters.end());
     for (const Node* part : {squeeze, middle, excite}) {
-      absorbed[static_cast<size_t>(part->output.id)] = true;
+      absorbed[to_size(part->output.id)] = true;
     }
     fused.emplace_back(node.output, std::move(gates));
   }
 
   std::vector<Node> nodes;
   for (const Node& node : graph.nodes()) {
-    if (absorbed[static_cast<size_t>(node.output.id)]) continue;
+    if (absorbed[to_size(node.output.id)]) continue;
     const auto gates = std::find_if(fused.begin(), fused.end(),
                                     [&](const auto& pair) { return pair.first == node.output; });
     nodes.push_back(gates == fused.end() ? node : gates->second);
@@ -172,17 +173,15 @@ Graph fuse_dropout(const Graph& graph) {
 }
 
 Graph join_max_pools(const Graph& graph) {
-  std::vector<bool> joinable(static_cast<size_t>(graph.values()), false);
+  std::vector<bool> joinable(to_size(graph.values()), false);
   std::vector<Node> nodes = graph.nodes();
   for (Node& node : nodes) {
     if (auto* pool = std::get_if<MaxPoolLayer>(&node.layer)) {
-      pool->joined =
-          joinable[static_cast<size_t>(node.inputs[0].id)] && !pool->desc.windows_overlap();
+      pool->joined = joinable[to_size(node.inputs[0].id)] && !pool->desc.windows_overlap();
     }
-    for (Value v : node.inputs) joinable[static_cast<size_t>(v.id)] = false;
+    for (Value v : node.inputs) joinable[to_size(v.id)] = false;
     const auto* conv = std::get_if<ConvLayer>(&node.layer);
-    joinable[static_cast<size_t>(node.output.id)] =
-        conv != nullptr && conv->activation != Activation::identity;
+    joinable[to_size(node.output.id)] = conv != nullptr && conv->activation != Activation::identity;
   }
   return graph.with_nodes(std::move(nodes), graph.output());
 }
@@ -192,21 +191,20 @@ Graph pad_channels(const Graph& graph, int multiple) {
     const auto* conv = std::get_if<ConvLayer>(&node.layer);
     return conv != nullptr && conv->groups == 1;
   };
-  std::vector<bool> pads(static_cast<size_t>(graph.values()), false);
-  pads[static_cast<size_t>(graph.input().id)] = true;
+  std::vector<bool> pads(to_size(graph.values()), false);
+  pads[to_size(graph.input().id)] = true;
   for (const Node& node : graph.nodes()) {
     const auto* conv = std::get_if<ConvLayer>(&node.layer);
-    pads[static_cast<size_t>(node.output.id)] =
-        whole(node) && conv->activation == Activation::identity;
+    pads[to_size(node.output.id)] = whole(node) && conv->activation == Activation::identity;
   }
   for (const Node& node : graph.nodes()) {
     if (whole(node) || std::holds_alternative<UpsampleLayer>(node.layer)) continue;
-    for (Value v : node.inputs) pads[static_cast<size_t>(v.id)] = false;
+    for (Value v : node.inputs) pads[to_size(v.id)] = false;
   }
   Graph padded = graph;
   for (int i = 0; i < graph.values(); ++i) {
     const int channels = graph.shape(Value{i}).c;
-    if (!pads[static_cast<size_t>(i)]) continue;
+    if (!pads[to_size(i)]) continue;
     padded.store_in(Value{i}, round_up(channels, multiple));
   }
   return padded;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/to_size.h"
 #include "engine/graph/rewrite.h"
 
 namespace macadam {
@@ -17,9 +18,7 @@ PlanOptions plan_options(DType dtype, PackedWeights& weights) {
   return options;
 }
 
-size_t pixels_of(int height, int width) {
-  return static_cast<size_t>(height) * static_cast<size_t>(width);
-}
+size_t pixels_of(int height, int width) { return to_size(height) * to_size(width); }
 
 }  // namespace
 
@@ -34,8 +33,8 @@ Classifier::Classifier(const Graph& graph, Parameters& parameters, PackedWeights
   const Shape scores = graph.shape(graph.output());
   require(scores.h == batch_.h && scores.w == batch_.w, "the network scores every pixel");
   const Device device = context.device();
-  const auto values = static_cast<size_t>(batch_.elements());
-  const auto pixels = static_cast<size_t>(batch_.pixels());
+  const auto values = to_size(batch_.elements());
+  const auto pixels = to_size(batch_.pixels());
   host_images_ = Buffer::host_for(device, values);
   host_classes_ = Buffer::host_for(device, pixels);
   if (options.confidence) host_confidence_ = Buffer::host_for(device, pixels);
@@ -64,14 +63,13 @@ void Classifier::fill(int place, const PhotoView& photo, int top, int left) {
   require(top >= 0 && top < photo.height && left >= 0 && left < photo.width,
           "an image begins in the photo");
   require(photo.rgb.size() == 3 * pixels_of(photo.height, photo.width), "three bytes a pixel");
-  const auto row = static_cast<size_t>(batch_.w) * 3;
-  const auto photo_row = static_cast<size_t>(photo.width) * 3;
+  const auto row = to_size(batch_.w) * 3;
+  const auto photo_row = to_size(photo.width) * 3;
   const int height = std::min(batch_.h, photo.height - top);
-  const auto inside = static_cast<size_t>(std::min(batch_.w, photo.width - left)) * 3;
-  uint8_t* out = reinterpret_cast<uint8_t*>(host_images_.data()) +
-                 static_cast<size_t>(place) * static_cast<size_t>(batch_.h) * row;
-  const uint8_t* from =
-      photo.rgb.data() + static_cast<size_t>(top) * photo_row + static_cast<size_t>(left) * 3;
+  const auto inside = to_size(std::min(batch_.w, photo.width - left)) * 3;
+  uint8_t* out =
+      reinterpret_cast<uint8_t*>(host_images_.data()) + to_size(place) * to_size(batch_.h) * row;
+  const uint8_t* from = photo.rgb.data() + to_size(top) * photo_row + to_size(left) * 3;
   for (int y = 0; y < height; ++y, from += photo_row) {
     uint8_t* const end = out + row;
     out = std::copy_n(from, inside, out);
@@ -83,9 +81,9 @@ void Classifier::fill(int place, const PhotoView& photo, int top, int left) {
 void Classifier::cut_back(const Buffer& masks, size_t place, int width,
                           std::span<uint8_t> wanted) const {
   if (wanted.empty()) return;
-  const auto row = static_cast<size_t>(batch_.w), columns = static_cast<size_t>(width);
+  const auto row = to_size(batch_.w), columns = to_size(width);
   const uint8_t* from =
-      reinterpret_cast<const uint8_t*>(masks.data()) + place * static_cast<size_t>(batch_.h) * row;
+      reinterpret_cast<const uint8_t*>(masks.data()) + place * to_size(batch_.h) * row;
   for (size_t p = 0; p < wanted.size(); p += columns, from += row) {
     std::copy_n(from, columns, wanted.data() + p);
   }
@@ -117,9 +115,8 @@ Tensor Classifier::scores(int place) const {
   require(place >= 0 && place < batch_.n, "a place of the batch");
   Tensor one = plan_.output();
   one.shape.n = 1;
-  one.data =
-      static_cast<std::byte*>(one.data) +
-      static_cast<size_t>(place * one.shape.pixels() * one.pixel_stride) * size_of(one.dtype);
+  one.data = static_cast<std::byte*>(one.data) +
+             to_size(place * one.shape.pixels() * one.pixel_stride) * size_of(one.dtype);
   return one;
 }
 
@@ -148,7 +145,7 @@ void Classifier::classify() {
 }
 
 void Classifier::run(std::span<const InferenceImage> images) {
-  require(images.size() <= static_cast<size_t>(batch_.n), "photos that the batch holds");
+  require(images.size() <= to_size(batch_.n), "photos that the batch holds");
   for (size_t i = 0; i < images.size(); ++i) {
     const InferenceImage& image = images[i];
     require(image.height <= batch_.h && image.width <= batch_.w,

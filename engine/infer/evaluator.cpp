@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "base/to_size.h"
+
 namespace macadam {
 
 namespace {
@@ -25,8 +27,8 @@ Evaluator::Evaluator(const Graph& graph, Parameters& parameters, DeviceContext& 
       term_sums_(options.loss.used().size()) {
   const Shape scores = plan_.output().shape;
   const Device device = context.device();
-  const auto pixels = static_cast<size_t>(scores.pixels());
-  const auto classes = static_cast<size_t>(scores.c);
+  const auto pixels = to_size(scores.pixels());
+  const auto classes = to_size(scores.c);
   predictions_ = Buffer(device, pixels);
   host_predictions_ = Buffer::host_for(device, pixels);
   counts_ = Buffer(device, classes * classes * sizeof(uint64_t));
@@ -78,7 +80,7 @@ const uint8_t* Evaluator::predictions() {
 
 ConfusionMatrix Evaluator::confusion() {
   const int classes = plan_.output().shape.c;
-  std::vector<uint64_t> counts(static_cast<size_t>(classes) * static_cast<size_t>(classes));
+  std::vector<uint64_t> counts(to_size(classes) * to_size(classes));
   copy_bytes(context_.stream, counts.data(), counts_.data(), counts_.bytes());
   context_.stream.synchronize();
   return ConfusionMatrix(classes, std::move(counts));
@@ -101,7 +103,7 @@ namespace {
 /// The first sample of the batch that was added last.
 EvaluatedSample first_sample(const Batch& batch, Evaluator& evaluator) {
   const Shape shape = batch.images.shape;
-  const auto pixels = static_cast<size_t>(shape.h) * static_cast<size_t>(shape.w);
+  const auto pixels = to_size(shape.h) * to_size(shape.w);
   const auto copy = [](const uint8_t* data, size_t bytes) {
     return std::vector<uint8_t>(data, data + bytes);
   };

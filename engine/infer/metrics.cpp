@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/printable.h"
 #include "base/text.h"
+#include "base/to_size.h"
 
 namespace macadam {
 
@@ -62,21 +63,20 @@ std::string_view suffix_of(AbsentRule rule) {
 
 ConfusionMatrix::ConfusionMatrix(int classes) : classes_(classes) {
   require(classes >= 1, "a confusion matrix has at least one class");
-  counts_.resize(static_cast<size_t>(classes) * static_cast<size_t>(classes));
+  counts_.resize(to_size(classes) * to_size(classes));
 }
 
 ConfusionMatrix::ConfusionMatrix(int classes, std::vector<uint64_t> counts)
     : classes_(classes), counts_(std::move(counts)) {
   require(classes >= 1, "a confusion matrix has at least one class");
-  require(counts_.size() == static_cast<size_t>(classes) * static_cast<size_t>(classes),
+  require(counts_.size() == to_size(classes) * to_size(classes),
           "a confusion matrix has classes x classes counts");
 }
 
 size_t ConfusionMatrix::index(int label, int prediction) const {
   require(label >= 0 && label < classes_ && prediction >= 0 && prediction < classes_,
           "label and prediction are classes of the confusion matrix");
-  return static_cast<size_t>(label) * static_cast<size_t>(classes_) +
-         static_cast<size_t>(prediction);
+  return to_size(label) * to_size(classes_) + to_size(prediction);
 }
 
 uint64_t ConfusionMatrix::at(int label, int prediction) const {
@@ -104,10 +104,10 @@ std::string title_of(std::string_view score) {
 SegmentationMetrics compute_metrics(const ConfusionMatrix& matrix, AbsentRule absent) {
   SegmentationMetrics result;
   result.absent = absent;
-  result.classes.resize(static_cast<size_t>(matrix.classes()));
+  result.classes.resize(to_size(matrix.classes()));
   uint64_t correct = 0;
   for (int c = 0; c < matrix.classes(); ++c) {
-    ClassMetrics& metrics = result.classes[static_cast<size_t>(c)];
+    ClassMetrics& metrics = result.classes[to_size(c)];
     for (int other = 0; other < matrix.classes(); ++other) {
       metrics.label_pixels += matrix.at(c, other);
       metrics.predicted_pixels += matrix.at(other, c);
@@ -157,7 +157,7 @@ std::string metrics_table(const SegmentationMetrics& metrics,
 
 std::string confusion_table(const ConfusionMatrix& matrix,
                             std::span<const std::string> class_names) {
-  require(class_names.size() == static_cast<size_t>(matrix.classes()), "one name a class");
+  require(class_names.size() == to_size(matrix.classes()), "one name a class");
   const std::vector<std::string> names = printable_names(class_names);
   constexpr size_t kCell = 7;  // "100.00" and a space
   const size_t width = widest(names, std::string_view("label \\ %").size());
@@ -166,13 +166,13 @@ std::string confusion_table(const ConfusionMatrix& matrix,
     table += "  " + pad_left(name, std::max(kCell, text_width(name)));
   }
   for (int label = 0; label < matrix.classes(); ++label) {
-    table += "\n" + pad_right(names[static_cast<size_t>(label)], width);
+    table += "\n" + pad_right(names[to_size(label)], width);
     uint64_t row = 0;
     for (int p = 0; p < matrix.classes(); ++p) row += matrix.at(label, p);
     for (int p = 0; p < matrix.classes(); ++p) {
       const double share = ratio(matrix.at(label, p), row);
       const std::string text = std::isnan(share) ? "-" : fmt::format("{:.2f}", 100 * share);
-      table += "  " + pad_left(text, std::max(kCell, text_width(names[static_cast<size_t>(p)])));
+      table += "  " + pad_left(text, std::max(kCell, text_width(names[to_size(p)])));
     }
   }
   return table + "\n";
@@ -186,7 +186,7 @@ nlohmann::ordered_json metrics_json(const SegmentationMetrics& metrics,
                                     const ConfusionMatrix& matrix,
                                     std::span<const std::string> names) {
   require(names.size() == metrics.classes.size(), "one name a class");
-  require(names.size() == static_cast<size_t>(matrix.classes()), "one row a class");
+  require(names.size() == to_size(matrix.classes()), "one row a class");
   nlohmann::ordered_json root;
   for (const Score& score : metrics.scores) root[score.name] = json_number(score.value);
   root["pixels"] = metrics.pixels;

@@ -5,6 +5,8 @@
 #include <functional>
 #include <set>
 
+#include "base/to_size.h"
+
 namespace macadam {
 
 namespace {
@@ -28,7 +30,7 @@ class WindowStarts {
 
 /// Memory for `shape` in `buffer`, which grows if need be.
 Tensor tensor_in(Buffer& buffer, const Shape& shape, DType dtype, Device device) {
-  const size_t bytes = static_cast<size_t>(shape.elements()) * size_of(dtype);
+  const size_t bytes = to_size(shape.elements()) * size_of(dtype);
   if (buffer.bytes() < bytes) {
     buffer = Buffer();
     buffer = Buffer(device, bytes);
@@ -215,12 +217,12 @@ void Predictor::prepare(Prediction& prediction, int height, int width,
                         const PredictionWishes& wishes) const {
   require(height > 0 && width > 0, "sizes are positive");
   require(!wishes.confidence || options_.confidence, "confidence from a predictor that gives it");
-  const auto pixels = static_cast<size_t>(height) * static_cast<size_t>(width);
+  const auto pixels = to_size(height) * to_size(width);
   prediction.height = height;
   prediction.width = width;
   prediction.classes.resize(pixels);
   prediction.confidence.resize(wishes.confidence ? pixels : 0);
-  prediction.scores.resize(wishes.scores ? pixels * static_cast<size_t>(classes_) : 0);
+  prediction.scores.resize(wishes.scores ? pixels * to_size(classes_) : 0);
 }
 
 bool Predictor::chooses(const Classifier& classifier, const PredictionTask& task) {
@@ -266,7 +268,7 @@ void Predictor::run(std::span<const PredictionTask> tasks) {
     prepare(*task.prediction, task.height, task.width, task.wishes);
     together.at(next++) = &task;
     --left;
-    if (left > 0 && next < static_cast<size_t>(classifier->shape().n)) continue;
+    if (left > 0 && next < to_size(classifier->shape().n)) continue;
     run_together(*classifier, std::span(together).first(next));
     next = 0;
     classifier = &classifier_for(left);

@@ -1,5 +1,7 @@
 #include "engine/input/batch_upload.h"
 
+#include "base/to_size.h"
+
 namespace macadam {
 
 namespace {
@@ -12,7 +14,7 @@ void make_room(Buffer& buffer, Device device, size_t bytes) {
 size_t program_bytes(const Batch& batch) {
   return batch.programs.data == nullptr
              ? 0
-             : static_cast<size_t>(batch.images.shape.n) * batch.programs.limits.bytes;
+             : to_size(batch.images.shape.n) * batch.programs.limits.bytes;
 }
 
 }  // namespace
@@ -52,16 +54,16 @@ BatchUpload::BatchUpload(Plan& plan, Stream& stream, const Normalization& normal
   }
   if (!copies_) return;
   const Shape images = plan.input().shape;
-  images_ = Buffer(device, static_cast<size_t>(images.elements()));
-  labels_ = Buffer(device, static_cast<size_t>(images.pixels()));
+  images_ = Buffer(device, to_size(images.elements()));
+  labels_ = Buffer(device, to_size(images.pixels()));
 }
 
 void BatchUpload::upload_samples(const Batch& batch) {
   require(batch.labels.data != nullptr, "samples are cached with their labels");
   const Shape& shape = batch.images.shape;
-  const auto pixels = static_cast<size_t>(shape.pixels() / shape.n);
+  const auto pixels = to_size(shape.pixels() / shape.n);
   for (int i = 0; i < shape.n; ++i) {
-    const auto position = static_cast<size_t>(i);
+    const auto position = to_size(i);
     std::byte* image = images_.data() + position * 3 * pixels;
     std::byte* labels = labels_.data() + position * pixels;
     const int sample = batch.samples[position];
@@ -103,12 +105,12 @@ Batch BatchUpload::upload(const Batch& batch) {
 
 void BatchUpload::run(const Batch& batch) {
   require(batch.images.shape == plan_.input().shape, "the batch has the plan's shape");
-  read_[static_cast<size_t>(input_)].record(stream_);
+  read_[to_size(input_)].record(stream_);
   input_ = (input_ + 1) % plan_.inputs();
 
   const Batch here = copies_ ? upload(batch) : batch;
   uploaded_.record(own_stream_);
-  own_stream_.wait(read_[static_cast<size_t>(input_)]);
+  own_stream_.wait(read_[to_size(input_)]);
   prepare_batch(own_stream_, *augment_, here, normalization_, scratch_, plan_.input(input_),
                 plan_.labels(input_));
   prepared_.record(own_stream_);

@@ -3,18 +3,19 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/to_size.h"
 
 namespace macadam {
 
 DeviceCache::DeviceCache(Device device, size_t bytes, int samples, int height, int width)
-    : pixels_(static_cast<size_t>(height) * static_cast<size_t>(width)),
+    : pixels_(to_size(height) * to_size(width)),
       bytes_(4 * pixels_),
-      capacity_(static_cast<int>(std::min(bytes / bytes_, static_cast<size_t>(samples)))),
-      memory_(device, static_cast<size_t>(capacity_) * bytes_),
-      held_(std::make_unique<std::atomic<bool>[]>(static_cast<size_t>(capacity_))) {}
+      capacity_(static_cast<int>(std::min(bytes / bytes_, to_size(samples)))),
+      memory_(device, to_size(capacity_) * bytes_),
+      held_(std::make_unique<std::atomic<bool>[]>(to_size(capacity_))) {}
 
 bool DeviceCache::holds(int sample) const {
-  return has_room_for(sample) && held_[static_cast<size_t>(sample)].load();
+  return has_room_for(sample) && held_[to_size(sample)].load();
 }
 
 void DeviceCache::store(Stream& stream, int sample, const std::byte* image,
@@ -22,7 +23,7 @@ void DeviceCache::store(Stream& stream, int sample, const std::byte* image,
   require(has_room_for(sample), "the cache has room for the sample");
   copy_bytes(stream, entry(sample), image, 3 * pixels_);
   copy_bytes(stream, entry(sample) + 3 * pixels_, labels, pixels_);
-  held_[static_cast<size_t>(sample)].store(true);
+  held_[to_size(sample)].store(true);
 }
 
 void DeviceCache::copy_to(Stream& stream, int sample, std::byte* image, std::byte* labels) {

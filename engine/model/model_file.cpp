@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/text.h"
+#include "base/to_size.h"
 
 namespace macadam {
 
@@ -68,7 +69,7 @@ void transpose_blocks(size_t outer, size_t rows, size_t columns, std::span<const
 
 void check_convolution(const TensorShape& oihw, std::span<const float> from, std::span<float> to) {
   require(oihw.size() == 4, "convolution weights have 4 extents");
-  const auto count = static_cast<size_t>(elements(oihw));
+  const auto count = to_size(elements(oihw));
   require(from.size() == count && to.size() == count,
           "the weights have as many values as the shape");
 }
@@ -143,14 +144,12 @@ void match_parameters(const ParameterShapes& expected,
 
 void oihw_to_ohwi(const TensorShape& oihw, std::span<const float> from, std::span<float> to) {
   check_convolution(oihw, from, to);
-  transpose_blocks(static_cast<size_t>(oihw[0]), static_cast<size_t>(oihw[1]),
-                   static_cast<size_t>(oihw[2] * oihw[3]), from, to);
+  transpose_blocks(to_size(oihw[0]), to_size(oihw[1]), to_size(oihw[2] * oihw[3]), from, to);
 }
 
 void ohwi_to_oihw(const TensorShape& oihw, std::span<const float> from, std::span<float> to) {
   check_convolution(oihw, from, to);
-  transpose_blocks(static_cast<size_t>(oihw[0]), static_cast<size_t>(oihw[2] * oihw[3]),
-                   static_cast<size_t>(oihw[1]), from, to);
+  transpose_blocks(to_size(oihw[0]), to_size(oihw[2] * oihw[3]), to_size(oihw[1]), from, to);
 }
 
 }  // namespace macadam

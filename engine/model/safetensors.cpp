@@ -13,6 +13,7 @@
 #include "base/files.h"
 #include "base/json_text.h"
 #include "base/text.h"
+#include "base/to_size.h"
 #include "kernels/scalar/half.h"
 
 namespace macadam {
@@ -318,9 +319,8 @@ void write_safetensors(const std::filesystem::path& path,
   for (const auto& [name, tensor] : tensors) {
     require(name != kMetadataKey, "a tensor is not named __metadata__");
     require(tensor.shape.size() <= kMaxRank, "a stored tensor has at most 16 dimensions");
-    require(
-        static_cast<size_t>(elements(tensor.shape)) * size_of(tensor.type) == tensor.data.size(),
-        "the data of a tensor matches its shape");
+    require(to_size(elements(tensor.shape)) * size_of(tensor.type) == tensor.data.size(),
+            "the data of a tensor matches its shape");
     order.emplace_back(&name, &tensor);
   }
   std::ranges::stable_sort(order, std::greater<>{},

@@ -1,5 +1,7 @@
 #include "engine/plan/arena.h"
 
+#include "base/to_size.h"
+
 namespace macadam {
 
 Arena::Arena(const PlanLayout& layout, DType dtype, Device device)
@@ -9,7 +11,7 @@ Arena::Arena(const PlanLayout& layout, DType dtype, Device device)
       memory_(device, placement_.arena) {}
 
 void* Arena::block(int id) const {
-  return id < 0 ? nullptr : memory_.data() + placement_.offsets[static_cast<size_t>(id)];
+  return id < 0 ? nullptr : memory_.data() + placement_.offsets[to_size(id)];
 }
 
 Tensor Arena::tensor(const Place& place, const Graph& graph, Value v) const {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/round_up.h"
+#include "base/to_size.h"
 
 namespace macadam {
 
@@ -39,7 +40,7 @@ PlanWeights::PlanWeights(const Graph& graph, std::span<const std::shared_ptr<Lay
       part.memory = own;
       part.data = own->data() + offsets[i];
       for (const int p : part.node_parameters) {
-        part.parameters.push_back(parameters.value(static_cast<size_t>(p)));
+        part.parameters.push_back(parameters.value(to_size(p)));
       }
       const auto all = part.layer->pack_casts(part.parameters, part.data);
       if (!all.empty()) part.packing = Packing::cast;

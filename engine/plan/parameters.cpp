@@ -5,6 +5,7 @@
 #include <numbers>
 
 #include "base/round_up.h"
+#include "base/to_size.h"
 #include "kernels/scalar/philox.h"
 
 namespace macadam {
@@ -45,7 +46,7 @@ class UniformStream {
 }  // namespace
 
 std::vector<float> initial_values(const ParameterSpec& spec, uint64_t seed) {
-  std::vector<float> values(static_cast<size_t>(spec.shape.elements()), 0.0f);
+  std::vector<float> values(to_size(spec.shape.elements()), 0.0f);
   if (spec.role == ParameterRole::norm_scale || spec.role == ParameterRole::running_var ||
       spec.role == ParameterRole::fixed_scale) {
     values.assign(values.size(), 1.0f);
@@ -76,7 +77,7 @@ Parameters::Parameters(std::span<const ParameterSpec> specs, Stream& stream, boo
     offsets_.push_back(elements);
     elements += round_up(spec.shape.elements(), kAlignment);
   }
-  const size_t bytes = static_cast<size_t>(elements) * sizeof(float);
+  const size_t bytes = to_size(elements) * sizeof(float);
   const auto zeroed = [&] {
     Buffer buffer(stream.device(), bytes);
     zero_bytes(stream, buffer.data(), bytes);
@@ -123,7 +124,7 @@ void Parameters::initialise(uint64_t seed) {
 
 std::vector<float> Parameters::read(size_t index, Field field) const {
   const ParameterSpec& spec = specs_[index];
-  std::vector<float> values(static_cast<size_t>(spec.shape.elements()));
+  std::vector<float> values(to_size(spec.shape.elements()));
   copy_bytes(stream_, values.data(), field_data(field, index), values.size() * sizeof(float));
   stream_.synchronize();
   if (spec.role != ParameterRole::conv_weight) return values;
@@ -134,7 +135,7 @@ std::vector<float> Parameters::read(size_t index, Field field) const {
 
 void Parameters::write(size_t index, Field field, std::span<const float> values) {
   const ParameterSpec& spec = specs_[index];
-  require(values.size() == static_cast<size_t>(spec.shape.elements()), "one value an element");
+  require(values.size() == to_size(spec.shape.elements()), "one value an element");
   std::vector<float> engine(values.begin(), values.end());
   if (spec.role == ParameterRole::conv_weight) {
     oihw_to_ohwi(spec.file_shape(), values, engine);

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 
+#include "base/to_size.h"
+
 namespace macadam {
 
 namespace {
 
-size_t index(Value v) { return static_cast<size_t>(v.id); }
+size_t index(Value v) { return to_size(v.id); }
 
 /// Builds a PlanLayout. Time runs -1 (weights are packed), 0 (the input is written), 1..N (forward
 /// of node 0..N-1), N+1 (loss), N+2..2N+1 (backward of node N-1..0).
@@ -14,7 +16,7 @@ class LayoutBuilder {
  public:
   LayoutBuilder(const Graph& graph, std::span<const LayerNeeds> needs, const LayoutOptions& options)
       : graph_(graph), needs_(needs), options_(options), nodes_(graph.nodes().size()) {
-    const auto values = static_cast<size_t>(graph.values());
+    const auto values = to_size(graph.values());
     readers_.assign(values, 0);
     layout_.values.resize(values);
     layout_.gradients.resize(values);
@@ -63,14 +65,14 @@ class LayoutBuilder {
     return static_cast<int>(layout_.blocks.size()) - 1;
   }
   void extend(const Place& place, int first, int last) {
-    MemoryBlock& block = layout_.blocks[static_cast<size_t>(place.block)];
+    MemoryBlock& block = layout_.blocks[to_size(place.block)];
     block.first = std::min(block.first, first);
     block.last = std::max(block.last, last);
   }
   void extend(const Place& place, int time) { extend(place, time, time); }
   Place new_place(Value v, int time) {
     const int channels = graph_.stored_channels(v);
-    const auto elements = static_cast<size_t>(graph_.shape(v).pixels() * channels);
+    const auto elements = to_size(graph_.shape(v).pixels() * channels);
     return {add_block(elements * options_.element_bytes, time, time), 0, channels};
   }
 
@@ -201,7 +203,7 @@ class LayoutBuilder {
     Place& dy = layout_.gradients[index(graph_.nodes()[i].output)];
     const int pool = layout_.joined_pools[i];
     if (dy.placed() || pool < 0) return;
-    const Node& pooled = graph_.nodes()[static_cast<size_t>(pool)];
+    const Node& pooled = graph_.nodes()[to_size(pool)];
     if (!layout_.gradients[index(pooled.output)].placed()) return;
     dy = new_place(pooled.inputs[0], backward_time(i));
     layout_.only_pooled[i] = true;
@@ -246,10 +248,10 @@ std::vector<bool> parameters_requiring_gradient(const Graph& graph,
 
 std::vector<bool> values_requiring_gradient(const Graph& graph,
                                             const std::vector<bool>& parameters) {
-  std::vector<bool> required(static_cast<size_t>(graph.values()), false);
+  std::vector<bool> required(to_size(graph.values()), false);
   for (const Node& node : graph.nodes()) {
     bool any = std::any_of(node.parameters.begin(), node.parameters.end(),
-                           [&](int p) { return parameters[static_cast<size_t>(p)]; });
+                           [&](int p) { return parameters[to_size(p)]; });
     for (Value v : node.inputs) any = any || required[index(v)];
     required[index(node.output)] = any;
   }

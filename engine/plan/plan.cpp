@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/round_up.h"
+#include "base/to_size.h"
 #include "engine/graph/rewrite.h"
 #include "engine/plan/placement.h"
 
@@ -10,7 +11,7 @@ namespace macadam {
 
 namespace {
 
-size_t index(Value v) { return static_cast<size_t>(v.id); }
+size_t index(Value v) { return to_size(v.id); }
 
 Graph fuse(const Graph& graph, Mode mode) {
   if (mode == Mode::train) {
@@ -55,8 +56,8 @@ Plan::Plan(const Graph& graph, Parameters& parameters, DeviceContext& context,
 void Plan::compile(const std::vector<bool>& learning, const std::vector<bool>& gradients) {
   for (const Node& node : graph_.nodes()) {
     const bool input_gradient = gradients[index(node.inputs[0])];
-    const bool learns = std::ranges::any_of(
-        node.parameters, [&](int p) { return learning[static_cast<size_t>(p)]; });
+    const bool learns =
+        std::ranges::any_of(node.parameters, [&](int p) { return learning[to_size(p)]; });
     const LayerContext context{
         graph_,         node,   ops_,          options_.dtype, options_.mode == Mode::train,
         input_gradient, learns, options_.seed, options_.state};
@@ -91,7 +92,7 @@ PlanLayout Plan::place(const std::vector<bool>& gradients, Device device) {
   options.pack_workspace_bytes = weights_->workspace_bytes();
   if (options_.loss) {
     const Shape scores = graph_.shape(graph_.output());
-    options.labels_bytes = static_cast<size_t>(scores.pixels());
+    options.labels_bytes = to_size(scores.pixels());
     options.loss_workspace_bytes = ops_.loss->workspace_bytes(scores);
   }
   std::vector<LayerNeeds> needs;
@@ -119,11 +120,11 @@ void Plan::bind_layers(const PlanLayout& layout, const Parameters& parameters) {
       b.input_gradients.push_back(gradient(v));
     }
     for (int p : node.parameters) {
-      b.parameters.push_back(parameters.value(static_cast<size_t>(p)));
-      b.parameter_gradients.push_back(parameters.gradient(static_cast<size_t>(p)));
+      b.parameters.push_back(parameters.value(to_size(p)));
+      b.parameter_gradients.push_back(parameters.gradient(to_size(p)));
     }
     if (layout.joined_pools[i] >= 0) {
-      const auto pool = static_cast<size_t>(layout.joined_pools[i]);
+      const auto pool = to_size(layout.joined_pools[i]);
       const Value pooled = graph_.nodes()[pool].output;
       b.pooled_gradient = gradient(pooled);
       b.pooled_index = arena_.bytes_in(layout.saved[pool], graph_.shape(pooled));
@@ -145,7 +146,7 @@ void Plan::bind_ends(const PlanLayout& layout, Stream& stream) {
   for (size_t i = 0; i < layout.inputs.size(); ++i) {
     const Tensor images = arena_.tensor(layout.inputs[i], graph_, graph_.input());
     if (!images.dense()) {  // once: nobody else writes there
-      const auto elements = static_cast<size_t>(images.shape.pixels() * images.pixel_stride);
+      const auto elements = to_size(images.shape.pixels() * images.pixel_stride);
       zero_bytes(stream, images.data, elements * size_of(images.dtype));
     }
     inputs_.push_back({images, {}});
@@ -190,7 +191,7 @@ void Plan::narrow_weight_gradients(Stream& stream) {
            step.needs.weight_gradient != DType::f32;
   };
   const auto bytes = [&](const Tensor& gradient) {
-    const auto elements = static_cast<size_t>(gradient.shape.elements());
+    const auto elements = to_size(gradient.shape.elements());
     return round_up(elements * size_of(options_.dtype), kMemoryAlignment);
   };
   size_t all = 0;

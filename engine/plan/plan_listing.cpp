@@ -1,5 +1,6 @@
 // What a plan consists of, for `macadam info` and profiles.
 
+#include "base/to_size.h"
 #include "engine/plan/plan.h"
 
 namespace macadam {
@@ -9,8 +10,7 @@ namespace {
 bool lies_inside(const Tensor& part, const Tensor& whole) {
   const auto* begin = static_cast<const std::byte*>(whole.data);
   const auto* at = static_cast<const std::byte*>(part.data);
-  return at >= begin && at < begin + static_cast<size_t>(whole.pixel_stride) *
-                                         static_cast<size_t>(whole.shape.pixels()) *
+  return at >= begin && at < begin + to_size(whole.pixel_stride) * to_size(whole.shape.pixels()) *
                                          size_of(whole.dtype);
 }
 
@@ -84,7 +84,7 @@ std::vector<PlanLayer> Plan::layers() const {
                    0,
                    0};
     for (int p : node.parameters) {
-      const ParameterSpec& spec = graph_.parameters()[static_cast<size_t>(p)];
+      const ParameterSpec& spec = graph_.parameters()[to_size(p)];
       line.parameters += spec.trainable() ? spec.shape.elements() : 0;
     }
     line.macs = graph_.macs(node);

@@ -1,5 +1,7 @@
 #include "engine/train/optimizer.h"
 
+#include "base/to_size.h"
+
 namespace macadam {
 
 Optimizer::Optimizer(const OptimizerOptions& options, Parameters& parameters,
@@ -12,7 +14,7 @@ Optimizer::Optimizer(const OptimizerOptions& options, Parameters& parameters,
       updates_(parameters.size(), 0) {
   require(options.accumulate >= 1, "a step takes at least a batch");
   const Tensor values = parameters.flat(Parameters::Field::value);
-  const auto bytes = static_cast<size_t>(values.shape.elements()) * sizeof(float);
+  const auto bytes = to_size(values.shape.elements()) * sizeof(float);
   if (examines()) {
     gradient_state_ = Buffer(context.device(), sizeof(GradientState));
     workspace_ =

@@ -5,6 +5,8 @@
 #include <memory>
 #include <random>
 
+#include "base/to_size.h"
+
 namespace macadam {
 
 namespace {
@@ -42,7 +44,7 @@ Buffer random_values(Stream& stream, int64_t count) {
   std::mt19937 random(1);
   std::normal_distribution<float> normal;
   std::generate(values.begin(), values.end(), [&] { return normal(random); });
-  Buffer buffer(stream.device(), static_cast<size_t>(count) * sizeof(float));
+  Buffer buffer(stream.device(), to_size(count) * sizeof(float));
   size_t filled = std::min(values.size() * sizeof(float), buffer.bytes());
   copy_bytes(stream, buffer.data(), values.data(), filled);
   while (filled < buffer.bytes()) {
@@ -78,7 +80,7 @@ double measure_matrix_rate(DeviceContext& context, DType dtype) {
                       .padding = {},
                       .dtype = dtype};
   const Buffer values = random_values(stream, shape.elements());
-  const Buffer input(device, static_cast<size_t>(shape.elements()) * size_of(dtype));
+  const Buffer input(device, to_size(shape.elements()) * size_of(dtype));
   const Buffer output(device, input.bytes());
   const Tensor x(input.data(), shape, dtype, device), y(output.data(), shape, dtype, device);
   context.ops.elementwise->copy(Tensor(values.data(), shape, DType::f32, device), x, false);

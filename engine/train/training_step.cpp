@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/to_size.h"
+
 namespace macadam {
 
 namespace {
@@ -51,7 +53,7 @@ TrainingStep::TrainingStep(const Graph& graph, Parameters& parameters, DeviceCon
   compile();
   if (!options.class_weights.empty()) {
     const int classes = plan_->output().shape.c;
-    require(options.class_weights.size() == static_cast<size_t>(classes), "one weight a class");
+    require(options.class_weights.size() == to_size(classes), "one weight a class");
     copy_bytes(context.stream, device_weights_.data(), options.class_weights.data(),
                device_weights_.bytes());
     context.stream.synchronize();
@@ -67,8 +69,8 @@ void TrainingStep::compile() {
   plan_.emplace(graph_, parameters_, context_, plan_options_);
   upload_.emplace(*plan_, context_.stream, normalization_, cache_);
   plan_->pack_weights();
-  whole_step_ = std::vector<Replay>(static_cast<size_t>(plan_->inputs()));
-  gradients_ = std::vector<Replay>(static_cast<size_t>(plan_->inputs()));
+  whole_step_ = std::vector<Replay>(to_size(plan_->inputs()));
+  gradients_ = std::vector<Replay>(to_size(plan_->inputs()));
   update_ = Replay();
 }
 
@@ -136,7 +138,7 @@ std::optional<StepResult> TrainingStep::run(const Batch& batch, uint64_t step, f
   copy_bytes(context_.stream, device_state_.data(), as<StepState>(host_states_) + slot,
              sizeof(StepState));
 
-  const auto input = static_cast<size_t>(plan_->input_in_use());
+  const auto input = to_size(plan_->input_in_use());
   if (accumulates_) {
     gradients_[input].run(context_.stream, [this] { run_parts(true); });
     optimizer_.add_gradients(of.index == 0);

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "base/round_up.h"
+#include "base/to_size.h"
 #include "engine/graph/layers/factories.h"
 
 namespace macadam::layers {
@@ -11,9 +12,7 @@ namespace macadam::layers {
 namespace {
 
 constexpr size_t align(size_t bytes) { return round_up(bytes, kMemoryAlignment); }
-size_t floats(const Shape& shape) {
-  return align(static_cast<size_t>(shape.elements()) * sizeof(float));
-}
+size_t floats(const Shape& shape) { return align(to_size(shape.elements()) * sizeof(float)); }
 
 /// Where `part` lies in padded weights, or a padded bias.
 Tensor part_of(const Tensor& padded, const Shape& part) {
@@ -40,8 +39,8 @@ class Conv final : public Layer {
     desc.backward = context.training && (learns_ || context.input_gradient);
     desc.input_gradient = context.input_gradient;
     conv_ = ops_.conv->make(desc);
-    input_bytes_ = align(static_cast<size_t>(desc.input.elements()) * size_of(desc.dtype));
-    output_bytes_ = align(static_cast<size_t>(desc.output().elements()) * size_of(desc.dtype));
+    input_bytes_ = align(to_size(desc.input.elements()) * size_of(desc.dtype));
+    output_bytes_ = align(to_size(desc.output().elements()) * size_of(desc.dtype));
     epilogue_.activation = layer.activation;
     if (context.training) {
       dropout_ = {layer.dropout, context.seed, layer.dropout_id, context.state};

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/round_up.h"
+#include "base/to_size.h"
 #include "engine/graph/layers/factories.h"
 
 namespace macadam::layers {
@@ -20,8 +21,8 @@ class ConvTranspose final : public Layer {
     desc.dtype = context.dtype;
     desc.backward = true;
     mirror_ = ops_.conv->make(desc);
-    input_bytes_ = align(static_cast<size_t>(desc.output().elements()) * size_of(desc.dtype));
-    output_bytes_ = align(static_cast<size_t>(desc.input.elements()) * size_of(desc.dtype));
+    input_bytes_ = align(to_size(desc.output().elements()) * size_of(desc.dtype));
+    output_bytes_ = align(to_size(desc.input.elements()) * size_of(desc.dtype));
     epilogue_bytes_ = ops_.epilogue->workspace_bytes(desc.input);
   }
 

@@ -1,6 +1,7 @@
 // Batch normalisation with an activation behind it.
 
 #include "base/round_up.h"
+#include "base/to_size.h"
 #include "engine/graph/layers/factories.h"
 
 namespace macadam::layers {
@@ -53,9 +54,9 @@ class BatchNorm final : public Layer {
   }
 
  private:
-  static size_t scale_of(const Node& node) { return static_cast<size_t>(node.parameters[0]); }
+  static size_t scale_of(const Node& node) { return to_size(node.parameters[0]); }
   static constexpr size_t align(size_t bytes) { return round_up(bytes, kMemoryAlignment); }
-  size_t vector_bytes() const { return align(sizeof(float) * static_cast<size_t>(shape_.c)); }
+  size_t vector_bytes() const { return align(sizeof(float) * to_size(shape_.c)); }
   Tensor vector(std::byte* data, const Bindings& b) const {
     return Tensor(data, {1, 1, 1, shape_.c}, DType::f32, b.output.device);
   }

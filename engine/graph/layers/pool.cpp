@@ -1,5 +1,6 @@
 // Max and average pooling.
 
+#include "base/to_size.h"
 #include "engine/graph/layers/factories.h"
 
 namespace macadam::layers {
@@ -15,7 +16,7 @@ class MaxPool final : public Layer {
         shape_(context.graph.shape(context.node.output)) {}
 
   LayerNeeds needs() const override {
-    return {.saved = training_ ? static_cast<size_t>(shape_.elements()) : 0};
+    return {.saved = training_ ? to_size(shape_.elements()) : 0};
   }
   void forward(const Bindings& b) override {
     ops_.pool->max(desc_, b.inputs[0], b.output, index(b));

@@ -2,6 +2,7 @@
 // means, computed together.
 
 #include "base/round_up.h"
+#include "base/to_size.h"
 #include "engine/graph/layers/factories.h"
 
 namespace macadam::layers {
@@ -19,13 +20,13 @@ class SqueezeExcite final : public Layer {
     desc_.gate = layer.gate;
     desc_.dtype = context.dtype;
     if (context.training) {
-      saved_ = static_cast<size_t>(desc_.squeezed().elements()) * sizeof(float);
+      saved_ = to_size(desc_.squeezed().elements()) * sizeof(float);
       workspace_ = round_up(ops_.squeeze_excite->workspace_bytes(desc_), kMemoryAlignment);
     }
   }
 
   LayerNeeds needs() const override {
-    const auto means = static_cast<size_t>(desc_.vectors().elements()) * size_of(desc_.dtype);
+    const auto means = to_size(desc_.vectors().elements()) * size_of(desc_.dtype);
     return {.backward_reads_input = true,
             .backward_reads_output = true,
             .writes_slices = false,
