@@ -56,6 +56,7 @@ SegmentationOptions segmentation_options(const ServeConfig& config) {
   options.batches = {config.replicas, config.max_batch,
                      std::chrono::microseconds(static_cast<int64_t>(config.max_delay_ms * 1000))};
   options.threads = config.threads > 0 ? config.threads : usable_cores();
+  options.memory = static_cast<size_t>(config.work_memory_mb) << 20;
   options.limits.max_pixels = static_cast<int64_t>(config.max_megapixels * 1e6);
   return options;
 }

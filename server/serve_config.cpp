@@ -66,6 +66,10 @@ void describe(Fields& fields, ServeConfig& config) {
   fields.integer({"max_body_mb", "Of a request, also when it is unpacked: 413"}, config.max_body_mb,
                  1, 4096);
   fields.number({"max_megapixels", "Of a photo: 400"}, config.max_megapixels, 0.01, 1024);
+  fields.integer({"work_memory_mb",
+                  "Of photos and masks of all requests, from decoding to the "
+                  "answer; more: 503, but for one that comes alone"},
+                 config.work_memory_mb, 1, 1 << 20);
   fields.integer({"connections", "At once; more: 503"}, config.connections, 1, 1 << 20);
   fields.integer({"io_threads", "For all connections together"}, config.io_threads, 1, 64);
   fields.number({"idle_seconds", "A connection without a request is closed then"},

@@ -211,7 +211,8 @@ void require_done(const ApiContext& context, const SegmentationResult& result) {
   throw RunError("the network could not be run", result.fault, "");
 }
 
-std::shared_ptr<const std::string> unpacked_body(const std::shared_ptr<Call>& call, size_t limit) {
+std::shared_ptr<const std::string> unpacked_body(const ApiContext& context,
+                                                 const std::shared_ptr<Call>& call) {
   const HttpRequest& request = call->request();
   const std::string_view coding = request.field("Content-Encoding").value_or("identity");
   if (same_field(coding, "identity")) return {call, &request.body};
@@ -219,11 +220,16 @@ std::shared_ptr<const std::string> unpacked_body(const std::shared_ptr<Call>& ca
   const std::span packed(reinterpret_cast<const uint8_t*>(request.body.data()),
                          request.body.size());
   const auto format = same_field(coding, "gzip") ? PackedFormat::gzip : PackedFormat::zlib;
-  switch (unpack(packed, format, limit, *unpacked)) {
-    case InflateResult::exact: return unpacked;
+  switch (unpack(packed, format, context.options.body_bytes, *unpacked)) {
+    case InflateResult::exact: break;
     case InflateResult::too_long: throw HttpError(413, "the body is too large when it is unpacked");
     default: throw HttpError(400, "the compressed body is damaged");
   }
+  const auto memory = context.segmentation.memory().hold(unpacked->size());
+  if (!memory) throw HttpError(503, "the server has not enough memory for this, try again");
+  const auto both =
+      std::make_shared<std::pair<std::shared_ptr<std::string>, ByteBudget::Hold>>(unpacked, memory);
+  return {both, unpacked.get()};
 }
 
 }  // namespace macadam

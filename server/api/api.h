@@ -92,7 +92,9 @@ void answer_errors(const ApiContext& context, Call& call, const std::function<vo
 void require_done(const ApiContext& context, const SegmentationResult& result);
 
 /// A call's body, unpacked when it came compressed with gzip or deflate. Throws HttpError: 413
-/// when it is larger than allowed then, 400 when it is damaged.
-std::shared_ptr<const std::string> unpacked_body(const std::shared_ptr<Call>& call, size_t limit);
+/// when it is larger than allowed then, 400 when it is damaged, 503 when there is no memory for it
+/// now.
+std::shared_ptr<const std::string> unpacked_body(const ApiContext& context,
+                                                 const std::shared_ptr<Call>& call);
 
 }  // namespace macadam

@@ -17,6 +17,8 @@ void answer_metrics(const ApiContext& context, Call& call) {
   page.value({}, static_cast<uint64_t>(std::max(0, context.working())));
   page.metric("macadam_waiting_photos", "gauge", "Photos that wait for the network.");
   page.value({}, static_cast<uint64_t>(context.segmentation.waiting()));
+  page.metric("macadam_work_bytes", "gauge", "Memory of photos and masks of requests.");
+  page.value({}, static_cast<uint64_t>(context.segmentation.memory().held()));
   page.metric("macadam_ready", "gauge", "1 while new requests are welcome.");
   page.value({}, uint64_t{context.ready() ? 1U : 0U});
   const auto models = context.models.all();

@@ -110,7 +110,7 @@ class InferCall : public std::enable_shared_from_this<InferCall> {
 
   /// Reads the request and begins its photos.
   void start() {
-    body_ = unpacked_body(call_, context_.options.body_bytes);
+    body_ = unpacked_body(context_, call_);
     const HttpRequest& http = call_->request();
     const char* const kField = "Inference-Header-Content-Length";
     if (http.count(kField) > 1) throw HttpError(400, fmt::format("{} is said once", kField));

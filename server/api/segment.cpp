@@ -218,7 +218,7 @@ void segment(const ApiContext& context, std::shared_ptr<Call> call) {
   const auto work = std::make_shared<SegmentCall>(call, context, model, wanted);
   const auto start = [&context, call, work] {
     answer_errors(context, *call, [&] {
-      auto body = unpacked_body(call, context.options.body_bytes);
+      auto body = unpacked_body(context, call);
       bool several = false;
       auto photos = photos_of(call->request().field("Content-Type").value_or(""), *body, several);
       work->start(std::move(body), std::move(photos), several);

@@ -82,7 +82,7 @@ struct Shared {
 
   HttpServerOptions options;
   HttpHandler& handler;
-  BodyBudget budget;
+  ByteBudget budget;
   Register connections;
   std::atomic<bool> stopping = false;
 };

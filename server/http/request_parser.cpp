@@ -10,13 +10,6 @@ namespace http = boost::beast::http;
 using boost::beast::error_code;
 using BeastView = boost::beast::string_view;
 
-bool BodyBudget::take(size_t bytes) {
-  const auto wanted = static_cast<int64_t>(bytes);
-  if ((left_ -= wanted) >= 0) return true;
-  left_ += wanted;
-  return false;
-}
-
 namespace {
 
 std::string_view view_of(BeastView text) { return {text.data(), text.size()}; }
@@ -46,7 +39,7 @@ RequestFault fault_of(const error_code& error) {
 
 class RequestParser::Impl : public http::basic_parser<true> {
  public:
-  Impl(const RequestLimits& limits, BodyBudget& budget) : limits_(limits), budget_(budget) {
+  Impl(const RequestLimits& limits, ByteBudget& budget) : limits_(limits), budget_(budget) {
     header_limit(static_cast<uint32_t>(limits.head_bytes));
     body_limit(limits.body_bytes);
     eager(true);
@@ -180,13 +173,13 @@ class RequestParser::Impl : public http::basic_parser<true> {
   void on_finish_impl(error_code&) override {}
 
   RequestLimits limits_;
-  BodyBudget& budget_;
+  ByteBudget& budget_;
   std::optional<RequestFault> fault_;
   size_t held_ = 0, chunks_ = 0;
   bool modern_ = false;  // HTTP/1.1
 };
 
-RequestParser::RequestParser(const RequestLimits& limits, BodyBudget& budget)
+RequestParser::RequestParser(const RequestLimits& limits, ByteBudget& budget)
     : impl_(std::make_unique<Impl>(limits, budget)) {}
 
 RequestParser::~RequestParser() = default;

@@ -3,13 +3,13 @@
 // refused (RFC 9112, section 11.2), and nothing is kept beyond the limits. The door to Boost.Beast;
 // request_parser.cpp alone includes it.
 
-#include <atomic>
 #include <cstddef>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string_view>
 
+#include "server/http/byte_budget.h"
 #include "server/http/message.h"
 
 namespace macadam {
@@ -21,19 +21,6 @@ struct RequestLimits {
   size_t chunks = 65'536;  // of a chunked body
 };
 
-/// Bytes of bodies that all connections hold together.
-class BodyBudget {
- public:
-  explicit BodyBudget(size_t bytes) : left_(static_cast<int64_t>(bytes)) {}
-
-  /// Whether so many more may be held; they are taken then.
-  bool take(size_t bytes);
-  void give_back(size_t bytes) { left_ += static_cast<int64_t>(bytes); }
-
- private:
-  std::atomic<int64_t> left_;
-};
-
 /// Why a request cannot be read: what it is answered with. The connection ends with the answer.
 struct RequestFault {
   int status = 400;
@@ -43,8 +30,9 @@ struct RequestFault {
 /// Reads one request; make another for the next.
 class RequestParser {
  public:
-  /// `budget` outlives it; what the body took of it is given back with the parser.
-  RequestParser(const RequestLimits& limits, BodyBudget& budget);
+  /// `budget`, of all bodies that are held, outlives it; what the body took of it is given back
+  /// with the parser.
+  RequestParser(const RequestLimits& limits, ByteBudget& budget);
   ~RequestParser();
   RequestParser(const RequestParser&) = delete;
   RequestParser& operator=(const RequestParser&) = delete;

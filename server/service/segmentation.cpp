@@ -3,12 +3,22 @@
 #include <vector>
 
 #include "base/error.h"
+#include "server/http/http_error.h"
 
 namespace macadam {
 
 namespace {
 
 uint64_t count_of(std::chrono::nanoseconds time) { return static_cast<uint64_t>(time.count()); }
+
+/// Of a photo as it waits, and of what will be made of it.
+size_t memory_of(const DecodedPhoto& photo, const PredictionWishes& wishes, int classes) {
+  const size_t pixels = static_cast<size_t>(photo.height) * static_cast<size_t>(photo.width);
+  const size_t scores = wishes.scores ? static_cast<size_t>(classes) * sizeof(float) : 0;
+  constexpr size_t kAnswer = 3;  // a byte or three a pixel, before they are compressed
+  return photo.whole.pixels.size() + photo.at_network_size.pixels.size() +
+         pixels * (1 + (wishes.confidence ? 1 : 0) + scores + kAnswer);
+}
 
 void add(ModelStatistics::Sum& sum, std::chrono::nanoseconds time) {
   ++sum.count;
@@ -19,9 +29,12 @@ void add(ModelStatistics::Sum& sum, std::chrono::nanoseconds time) {
 
 class Segmentation::PhotoJob : public Job {
  public:
-  PhotoJob(SegmentationRequest request, DecodedPhoto photo, std::chrono::nanoseconds decode,
-           WorkerPool& pool, Then then)
-      : request_(std::move(request)), pool_(pool), then_(std::move(then)) {
+  PhotoJob(SegmentationRequest request, DecodedPhoto photo, ByteBudget::Hold memory,
+           std::chrono::nanoseconds decode, WorkerPool& pool, Then then)
+      : request_(std::move(request)),
+        memory_(std::move(memory)),
+        pool_(pool),
+        then_(std::move(then)) {
     result_.photo = std::move(photo);
     result_.decode = decode;
     deadline = request_.deadline;
@@ -55,7 +68,9 @@ class Segmentation::PhotoJob : public Job {
       add(statistics.infer, result_.infer);
     });
     const auto shared = std::make_shared<SegmentationResult>(std::move(result_));
-    const auto finish = [shared, then = std::move(then_)] { then(*shared); };
+    const auto finish = [shared, memory = std::move(memory_), then = std::move(then_)] {
+      then(*shared);
+    };
     if (end == JobEnd::stopped) {
       finish();  // the pool ends too
     } else {
@@ -65,6 +80,7 @@ class Segmentation::PhotoJob : public Job {
 
  private:
   SegmentationRequest request_;
+  ByteBudget::Hold memory_;
   WorkerPool& pool_;
   Then then_;
   SegmentationResult result_;
@@ -72,6 +88,7 @@ class Segmentation::PhotoJob : public Job {
 
 Segmentation::Segmentation(const SegmentationOptions& options)
     : options_(options),
+      memory_(options.memory),
       pool_(std::make_unique<WorkerPool>(options.threads)),
       batcher_(std::make_unique<Batcher>(options.batches, run_batch)) {}
 
@@ -99,8 +116,12 @@ void Segmentation::decode(SegmentationRequest request, const Then& then) {
   } else {
     try {
       DecodedPhoto photo = request.decode(options_.limits);
+      // Only as many photos as there are threads are decoded before they are weighed.
+      auto memory = memory_.hold(memory_of(photo, request.wishes, request.model->classes()));
+      if (!memory) throw HttpError(503, "the server holds as many photos as it can, try again");
       batcher_->submit(std::make_unique<PhotoJob>(std::move(request), std::move(photo),
-                                                  Clock::now() - begun, *pool_, then));
+                                                  std::move(memory), Clock::now() - begun, *pool_,
+                                                  then));
       return;
     } catch (...) {
       result.end = JobEnd::failed;

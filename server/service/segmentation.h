@@ -10,6 +10,7 @@
 
 #include "image/image.h"
 #include "run/photo.h"
+#include "server/http/byte_budget.h"
 #include "server/service/batcher.h"
 #include "server/service/served_model.h"
 #include "server/service/worker_pool.h"
@@ -20,6 +21,8 @@ struct SegmentationOptions {
   BatcherOptions batches;
   int threads = 2;     // that decode and encode
   ImageLimits limits;  // of photos
+  /// Bytes of photos and masks of all requests together, from decoding to the answer.
+  size_t memory = size_t{2} << 30;
 };
 
 /// What is wanted of one photo.
@@ -58,6 +61,8 @@ class Segmentation {
   void run(SegmentationRequest request, Then then);
   /// Runs other work on the threads of the pool.
   void post(std::function<void()> work) { pool_->post(std::move(work)); }
+  /// Of photos and masks; bodies that were unpacked count too.
+  ByteBudget& memory() { return memory_; }
   /// Photos that wait for a network.
   size_t waiting() const { return batcher_->waiting(); }
 
@@ -68,6 +73,7 @@ class Segmentation {
   void decode(SegmentationRequest request, const Then& then);
 
   const SegmentationOptions options_;
+  ByteBudget memory_;
   std::unique_ptr<WorkerPool> pool_;
   std::unique_ptr<Batcher> batcher_;
 };

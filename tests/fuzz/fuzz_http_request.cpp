@@ -11,7 +11,7 @@
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace macadam;
   if (size < 2) return 0;
-  BodyBudget budget(1 << 20);
+  ByteBudget budget(1 << 20);
   const RequestLimits limits{.head_bytes = 2048, .fields = 16, .body_bytes = 1024, .chunks = 8};
   const size_t piece = size_t{data[0]} + 1;
   std::string_view bytes(reinterpret_cast<const char*>(data) + 1, size - 1);

@@ -4,8 +4,10 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "image/deflate.h"
 #include "tests/app/shared_folder.h"
@@ -100,6 +102,33 @@ TEST_F(Attacks, APackedBombIsNotUnpacked) {
     EXPECT_EQ(served().ask("POST", target, packed, {"Content-Encoding: deflate"}).status, 413);
   }
   EXPECT_LT(served().memory(), before + (32U << 20));
+}
+
+TEST_F(Attacks, LargePhotosTogetherStayWithinTheMemory) {
+  write_random_model(folder() / "m2.safetensors");
+  // 36 MB decoded, a few KB on the wire; to be shown, so that the whole photo waits with its mask.
+  const std::string photo = flat_png(3000, 4000);
+  ASSERT_LT(photo.size(), size_t{1} << 20);
+  Served tight(folder(), {"m2.safetensors", "--work-memory-mb", "150", "--deadline-ms", "600000"},
+               true, "tight.log");
+  std::vector<std::thread> clients;
+  std::atomic<int> done = 0, refused = 0;
+  std::atomic<size_t> most = 0;
+  for (int i = 0; i < 12; ++i) {
+    clients.emplace_back([&] {
+      const int status = tight.ask("POST", "/v1/segment?format=overlay", photo).status;
+      if (status == 200) ++done;
+      if (status == 503) ++refused;
+      most = std::max(most.load(), tight.memory());
+    });
+  }
+  for (auto& client : clients) client.join();
+  EXPECT_GE(done, 1);
+  EXPECT_GE(refused, 1);
+  EXPECT_EQ(done + refused, 12);
+  EXPECT_LT(most, size_t{700} << 20);
+  EXPECT_EQ(tight.ask("POST", "/v1/segment?format=overlay", photo).status, 200);
+  EXPECT_NE(tight.get("/metrics").body.find("macadam_work_bytes 0\n"), std::string::npos);
 }
 
 TEST_F(Attacks, HeadsWithoutAnEnd) {

@@ -66,24 +66,27 @@ std::string png_photo(int height, int width, uint32_t seed) {
   return text_of(encode_png(patches(height, width, seed)));
 }
 
+std::string flat_png(int height, int width) { return text_of(encode_png(Image(height, width, 3))); }
+
 std::string jpeg_photo(int height, int width, uint32_t seed) {
   return text_of(encode_jpeg(patches(height, width, seed), 90));
 }
 
 namespace {
 
-std::vector<std::string> serve_words(std::vector<std::string> arguments) {
+std::vector<std::string> serve_words(std::vector<std::string> arguments, const std::string& log) {
   arguments.insert(arguments.begin(), "serve");
-  for (const char* word : {"--port", "0", "--log", "serve.log"}) arguments.emplace_back(word);
+  for (const char* word : {"--port", "0", "--log", log.c_str()}) arguments.emplace_back(word);
   return arguments;
 }
 
 }  // namespace
 
-Served::Served(const std::filesystem::path& folder, std::vector<std::string> arguments, bool wait)
-    : folder_(folder),
-      program_((std::filesystem::remove(folder / "serve.log"), folder),
-               serve_words(std::move(arguments))) {
+Served::Served(const std::filesystem::path& folder, std::vector<std::string> arguments, bool wait,
+               const std::string& log_name)
+    : log_(folder / log_name),
+      program_((std::filesystem::remove(log_), folder),
+               serve_words(std::move(arguments), log_name)) {
   const auto until = steady_clock::now() + std::chrono::seconds(120);
   const std::string wanted = wait ? "\"event\":\"ready\"" : "\"event\":\"listening\"";
   while (log().find(wanted) == std::string::npos) {
@@ -118,7 +121,7 @@ int Served::send_raw(std::string_view bytes) const {
 }
 
 std::string Served::log() const {
-  std::ifstream file(folder_ / "serve.log");
+  std::ifstream file(log_);
   return {std::istreambuf_iterator<char>(file), {}};
 }
 

@@ -17,12 +17,15 @@ void write_random_model(const std::filesystem::path& file, uint64_t seed = 1);
 /// A PNG and a JPEG of pseudo-random patches.
 std::string png_photo(int height, int width, uint32_t seed = 1);
 std::string jpeg_photo(int height, int width, uint32_t seed = 1);
+/// A PNG of one color: small, whatever its size.
+std::string flat_png(int height, int width);
 
 class Served {
  public:
   /// Starts `macadam serve ARGUMENTS` in `folder` at a free port; waits until it is ready, unless
   /// `wait` is false: then until it listens.
-  Served(const std::filesystem::path& folder, std::vector<std::string> arguments, bool wait = true);
+  Served(const std::filesystem::path& folder, std::vector<std::string> arguments, bool wait = true,
+         const std::string& log = "serve.log");
   ~Served();
 
   int port() const { return port_; }
@@ -40,7 +43,7 @@ class Served {
   int end();
 
  private:
-  std::filesystem::path folder_;
+  std::filesystem::path log_;
   Program program_;
   int port_ = 0;
   bool ended_ = false;

@@ -35,7 +35,7 @@ class RequestParserTest : public ::testing::Test {
   }
 
   RequestLimits limits_{.head_bytes = 1024, .fields = 8, .body_bytes = 64, .chunks = 4};
-  BodyBudget budget_{1 << 20};
+  ByteBudget budget_{1 << 20};
   RequestParser parser_{limits_, budget_};
   std::string left_;
 };
@@ -162,7 +162,7 @@ TEST_F(RequestParserTest, AHeadIsBounded) {
 }
 
 TEST_F(RequestParserTest, AClaimedLengthCostsNothing) {
-  BodyBudget budget(10'000);
+  ByteBudget budget(10'000);
   const RequestLimits large{.body_bytes = size_t{1} << 40};
   RequestParser parser(large, budget);
   std::string head = std::string(kPost) + "Content-Length: 1000000000000\r\n\r\nab";
@@ -173,7 +173,7 @@ TEST_F(RequestParserTest, AClaimedLengthCostsNothing) {
 }
 
 TEST_F(RequestParserTest, BodiesTogetherStayWithinTheBudget) {
-  BodyBudget budget(10'000);
+  ByteBudget budget(10'000);
   const RequestLimits limits{.body_bytes = 8000};
   const std::string whole =
       fmt::format("{}Content-Length: 6000\r\n\r\n{}", kPost, std::string(6000, 'x'));
