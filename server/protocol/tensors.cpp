@@ -63,7 +63,7 @@ size_t size_of(TensorType type) {
 }
 
 InferResponse make_infer_response(std::string_view model, std::string_view version,
-                                  std::string_view id, std::vector<OutputTensor> outputs) {
+                                  std::string_view id, std::span<const OutputTensor> outputs) {
   nlohmann::ordered_json json{{"model_name", std::string(model)},
                               {"model_version", std::string(version)}};
   if (!id.empty()) json["id"] = std::string(id);

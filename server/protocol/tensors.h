@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -82,6 +83,6 @@ struct InferResponse {
 
 /// The answer of a model. Requires outputs of uint8 or fp32.
 InferResponse make_infer_response(std::string_view model, std::string_view version,
-                                  std::string_view id, std::vector<OutputTensor> outputs);
+                                  std::string_view id, std::span<const OutputTensor> outputs);
 
 }  // namespace macadam

@@ -41,10 +41,13 @@ void Batcher::submit(std::unique_ptr<Job> job) {
   job->queued = Clock::now();
   {
     const std::lock_guard lock(mutex_);
-    if (!stopping_) waiting_.push_back(std::move(job));
+    if (!stopping_) {
+      waiting_.push_back(std::move(job));
+      arrived_.notify_all();  // one alone could be waiting for jobs of another group
+      return;
+    }
   }
-  if (job) return end(*job, JobEnd::stopped);
-  arrived_.notify_all();  // one alone could be waiting for jobs of another group
+  end(*job, JobEnd::stopped);
 }
 
 size_t Batcher::waiting() const {

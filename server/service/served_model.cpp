@@ -92,6 +92,7 @@ void ServedModel::warm_up() {
       const int count = std::min(batch, options_.max_batch);
       std::vector<Prediction> predictions(static_cast<size_t>(count));
       std::vector<PredictionTask> tasks;
+      tasks.reserve(predictions.size());
       for (Prediction& prediction : predictions) {
         // Another size than the network's: the longer way to a mask.
         tasks.push_back({{grey, info().height, info().width},

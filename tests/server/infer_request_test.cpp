@@ -150,10 +150,10 @@ TEST(InferRequest, TheLengthOfTheJsonIsANumber) {
 }
 
 TEST(InferResponse, IsJsonAndThenBinary) {
-  const auto made =
-      make_infer_response("m", "1", "x\"y",
-                          {{"mask", TensorType::uint8, {1, 2}, std::string("\1\377", 2), false},
-                           {"scores", TensorType::fp32, {1}, std::string("\0\0\200\77", 4), true}});
+  const std::vector<OutputTensor> outputs{
+      {"mask", TensorType::uint8, {1, 2}, std::string("\1\377", 2), false},
+      {"scores", TensorType::fp32, {1}, std::string("\0\0\200\77", 4), true}};
+  const auto made = make_infer_response("m", "1", "x\"y", outputs);
   EXPECT_EQ(
       made.body.substr(0, made.json_bytes),
       R"({"model_name":"m","model_version":"1","id":"x\"y","outputs":[)"
