@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -172,11 +173,13 @@ class Clients(unittest.TestCase):
         nginx = program("nginx")
         page = (SOURCE / "docs" / "server.md").read_text()
         block = re.search(r"```nginx\n(.*?)```", page, re.S).group(1)
-        run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj",
+        run(program("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj",
             "/CN=localhost", "-keyout", str(self.folder / "key.pem"), "-out",
             str(self.folder / "cert.pem"))
         block = block.replace("/etc/nginx", str(self.folder)).replace("8080", str(self.port))
-        port = self.port + 1 if self.port < 65000 else self.port - 1
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
         block = block.replace("listen 443 ssl", f"listen 127.0.0.1:{port} ssl")
         (self.folder / "nginx.conf").write_text(
             f"daemon off;\npid {self.folder}/nginx.pid;\nerror_log stderr;\nevents {{}}\n"
@@ -186,9 +189,14 @@ class Clients(unittest.TestCase):
         proxy = subprocess.Popen([nginx, "-c", str(self.folder / "nginx.conf"), "-p",
                                   str(self.folder)], stderr=subprocess.DEVNULL)
         try:
-            time.sleep(1)
+            for _ in range(200):
+                with socket.socket() as trial:
+                    if trial.connect_ex(("127.0.0.1", port)) == 0:
+                        break
+                self.assertIsNone(proxy.poll(), "nginx runs")
+                time.sleep(0.1)
             raw = run(program("curl"), "-skf", "--data-binary", f"@{self.photo}",
-                      f"https://localhost:{port}/v1/segment?format=raw").stdout
+                      f"https://127.0.0.1:{port}/v1/segment?format=raw").stdout
             self.assertEqual(raw, self.mask)
         finally:
             proxy.terminate()
