@@ -103,7 +103,8 @@ async def capacity(server, request, seconds):
     async def client():
         nonlocal done
         while time.perf_counter() < end:
-            done += (await ask(server.port, request))[0] == 200
+            status, _ = await ask(server.port, request)
+            done += status == 200
 
     await asyncio.gather(*(client() for _ in range(16)))
     return done / seconds

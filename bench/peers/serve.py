@@ -3,6 +3,7 @@ same cores, in turns; then the numbers that the server is built for.
 
     pip install fastapi uvicorn[standard] onnxruntime opencv-python-headless numpy; apt install wrk
     python3 bench/peers/serve.py build/release/macadam runs/NAME PHOTO [--rounds 5] [--seconds 6]
+        [--precision fp32]
 
 Both get the photo as a PNG, resize it, run the network, resize the scores to the photo's size, take
 the largest and answer with a PNG. wrk holds the connections. Ratios are medians over the rounds.
@@ -120,6 +121,7 @@ def main():
     parser.add_argument("photo")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=6)
+    parser.add_argument("--precision", default="auto", help="of ours; the peer's is fp32")
     options = parser.parse_args()
     scratch = Path(tempfile.mkdtemp())
     model = Path(options.run)
@@ -134,7 +136,8 @@ def main():
     photo = Path(options.photo).read_bytes()
 
     begun = time.perf_counter()
-    ours = Server([options.macadam, "serve", str(model), "--port", "8471", "--log", "/dev/null"], 8471)
+    ours = Server([options.macadam, "serve", str(model), "--port", "8471", "--log", "/dev/null",
+                   "--precision", options.precision], 8471)
     start = time.perf_counter() - begun
     info = json.load(urllib.request.urlopen(ours.url + "/v1/models"))["models"][0]
     peer = Server([sys.executable, "-m", "uvicorn", "service:app", "--port", "8472", "--log-level",
