@@ -178,18 +178,26 @@ std::shared_ptr<ServedModel> model_of(const ApiContext& context, std::string_vie
   throw HttpError(404, "there is no model of this name and version");
 }
 
+HttpResponse current_error(const ApiContext& context, const Call& call) {
+  try {
+    throw;
+  } catch (const HttpError& error) {
+    return error_response(error.status(), error.what());
+  } catch (const InputError& error) {
+    return error_response(400, error.what());
+  } catch (const std::bad_alloc&) {
+    return error_response(503, "the server has not enough memory for this, try again");
+  } catch (const std::exception& error) {
+    context.monitor.log("failure", {{"id", call.id()}, {"what", error.what()}});
+    return error_response(500, "the request could not be answered");
+  }
+}
+
 void answer_errors(const ApiContext& context, Call& call, const std::function<void()>& work) {
   try {
     work();
-  } catch (const HttpError& error) {
-    call.fail(error.status(), error.what());
-  } catch (const InputError& error) {
-    call.fail(400, error.what());
-  } catch (const std::bad_alloc&) {
-    call.fail(503, "the server has not enough memory for this, try again");
-  } catch (const std::exception& error) {
-    context.monitor.log("failure", {{"id", call.id()}, {"what", error.what()}});
-    call.fail(500, "the request could not be answered");
+  } catch (...) {
+    call.answer(current_error(context, call));
   }
 }
 

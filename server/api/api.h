@@ -84,8 +84,10 @@ void add_openapi_route(Router& router, const ApiContext& context);
 std::shared_ptr<ServedModel> model_of(const ApiContext& context, std::string_view name,
                                       std::string_view version = {});
 
-/// Runs `work` and answers with what it throws: an HttpError as it is, an InputError of a photo as
-/// 400, and anything else as 500, which goes to the log and not to the client.
+/// The answer that says what the exception being handled does: an HttpError as it is, an InputError
+/// of a photo as 400, and anything else as 500, which goes to the log and not to the client.
+HttpResponse current_error(const ApiContext& context, const Call& call);
+/// Runs `work` and answers with current_error() when it throws.
 void answer_errors(const ApiContext& context, Call& call, const std::function<void()>& work);
 
 /// Throws what a segmentation that has not been done is answered with, and counts it.

@@ -104,26 +104,11 @@ class SegmentCall : public std::enable_shared_from_this<SegmentCall> {
       outcome.stages.infer = result.infer;
       outcome.stages.batch = result.batch;
     } catch (...) {
-      outcome.error = error_of(std::current_exception());
+      outcome.error = current_error(context_, *call_);
     }
     const std::lock_guard lock(mutex_);
     outcomes_[i] = std::move(outcome);
     if (--left_ == 0) answer_errors(context_, *call_, [this] { answer(); });
-  }
-
-  HttpResponse error_of(const std::exception_ptr& fault) {
-    try {
-      std::rethrow_exception(fault);
-    } catch (const HttpError& error) {
-      return error_response(error.status(), error.what());
-    } catch (const InputError& error) {
-      return error_response(400, error.what());
-    } catch (const std::bad_alloc&) {
-      return error_response(503, "the server has not enough memory for this, try again");
-    } catch (const std::exception& error) {
-      context_.monitor.log("failure", {{"id", call_->id()}, {"what", error.what()}});
-      return error_response(500, "the photo could not be segmented");
-    }
   }
 
   void answer() {

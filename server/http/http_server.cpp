@@ -18,7 +18,6 @@
 #include <cerrno>
 #include <condition_variable>
 #include <mutex>
-#include <set>
 #include <thread>
 #include <vector>
 
@@ -47,8 +46,6 @@ constexpr size_t kDrainBytes = size_t{256} << 20;
 /// The connections that there are.
 class Register {
  public:
-  using Stop = std::function<void()>;
-
   /// Whether there is room for one more, which is counted then.
   bool enter(size_t limit) {
     const std::lock_guard lock(mutex_);
