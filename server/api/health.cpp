@@ -42,41 +42,30 @@ void answer_metrics(const ApiContext& context, Call& call) {
   call.answer(std::move(response));
 }
 
-Route get(std::string pattern, std::string summary, std::string gives) {
-  Route route;
-  route.method = "GET";
-  route.pattern = std::move(pattern);
-  route.summary = std::move(summary);
-  route.gives = {std::move(gives)};
-  return route;
-}
-
 }  // namespace
 
 void add_health_routes(Router& router, const ApiContext& context) {
-  Route live = get("/v2/health/live", "Whether the server runs", "application/json");
+  Route live = get_route("/v2/health/live", "Whether the server runs",
+                         [](const std::shared_ptr<Call>& call) {
+                           call->answer(json_response({{"live", true}}));
+                         });
   live.open = true;
-  live.handle = [](const std::shared_ptr<Call>& call) {
-    call->answer(json_response({{"live", true}}));
-  };
   router.add(std::move(live));
 
-  Route ready = get("/v2/health/ready",
-                    "Whether all models are loaded and warm, and new requests "
-                    "are welcome: 503 otherwise",
-                    "application/json");
+  Route ready = get_route("/v2/health/ready",
+                          "Whether all models are loaded and warm, and new requests are welcome: "
+                          "503 otherwise",
+                          [&context](const std::shared_ptr<Call>& call) {
+                            const bool yes = context.ready();
+                            call->answer(json_response({{"ready", yes}}, yes ? 200 : 503));
+                          });
   ready.open = true;
-  ready.handle = [&context](const std::shared_ptr<Call>& call) {
-    const bool yes = context.ready();
-    call->answer(json_response({{"ready", yes}}, yes ? 200 : 503));
-  };
   router.add(std::move(ready));
 
-  Route metrics = get("/metrics", "Counts and times for Prometheus", "text/plain");
-  metrics.handle = [&context](const std::shared_ptr<Call>& call) {
-    answer_metrics(context, *call);
-  };
-  router.add(std::move(metrics));
+  router.add(get_route(
+      "/metrics", "Counts and times for Prometheus",
+      [&context](const std::shared_ptr<Call>& call) { answer_metrics(context, *call); },
+      "text/plain"));
 }
 
 }  // namespace macadam

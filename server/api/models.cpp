@@ -44,28 +44,23 @@ Json classes_of(const ModelInfo& info) {
 }  // namespace
 
 void add_model_routes(Router& router, const ApiContext& context) {
-  Route models;
-  models.method = "GET";
-  models.pattern = "/v1/models";
-  models.summary = "The models that are served; the first answers where none is named";
-  models.gives = {"application/json"};
-  models.handle = [&context](const std::shared_ptr<Call>& call) {
-    Json list = Json::array();
-    for (const auto& model : context.models.all()) list.push_back(describe(*model));
-    call->answer(json_response({{"models", std::move(list)}}));
-  };
-  router.add(std::move(models));
-
-  Route classes;
-  classes.method = "GET";
-  classes.pattern = "/v1/classes";
-  classes.summary = "The classes of a model: number, name, color, and the data set's id for it";
+  router.add(get_route("/v1/models",
+                       "The models that are served; the first answers where none is named",
+                       [&context](const std::shared_ptr<Call>& call) {
+                         Json list = Json::array();
+                         for (const auto& model : context.models.all()) {
+                           list.push_back(describe(*model));
+                         }
+                         call->answer(json_response({{"models", std::move(list)}}));
+                       }));
+  Route classes = get_route(
+      "/v1/classes", "The classes of a model: number, name, color, and the data set's id for it",
+      [&context](const std::shared_ptr<Call>& call) {
+        const auto model = model_of(context, call->parameter("model"));
+        call->answer(
+            json_response({{"model", model->name()}, {"classes", classes_of(model->info())}}));
+      });
   classes.parameters = {{"model", Json{{"type", "string"}}, "Another model than the first"}};
-  classes.gives = {"application/json"};
-  classes.handle = [&context](const std::shared_ptr<Call>& call) {
-    const auto model = model_of(context, call->parameter("model"));
-    call->answer(json_response({{"model", model->name()}, {"classes", classes_of(model->info())}}));
-  };
   router.add(std::move(classes));
 }
 

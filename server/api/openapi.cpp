@@ -65,35 +65,31 @@ Json operation_of(const Route& route) {
 }  // namespace
 
 void add_openapi_route(Router& router, const ApiContext& context) {
-  Route route;
-  route.method = "GET";
-  route.pattern = "/openapi.json";
-  route.summary = "This description";
-  route.gives = {"application/json"};
-  route.handle = [&context](const std::shared_ptr<Call>& call) {
-    Json paths = Json::object();
-    for (const Route& each : context.router.routes()) {
-      std::string method = each.method;
-      std::ranges::transform(method, method.begin(), [](char c) { return c | 0x20; });
-      paths[each.pattern][method] = operation_of(each);
-    }
-    Json page{{"openapi", "3.1.0"},
-              {"info",
-               {{"title", "Macadam"},
-                {"version", version()},
-                {"description", "Semantic segmentation of driving scenes: photos in, masks out."}}},
-              {"paths", std::move(paths)},
-              {"components",
-               {{"schemas",
-                 {{"Error",
-                   {{"type", "object"},
-                    {"required", {"error"}},
-                    {"properties", {{"error", {{"type", "string"}}}}}}}}},
-                {"securitySchemes", {{"token", {{"type", "http"}, {"scheme", "bearer"}}}}}}}};
-    if (!context.options.token.empty()) page["security"] = {{{"token", Json::array()}}};
-    call->answer(json_response(page));
-  };
-  router.add(std::move(route));
+  router.add(
+      get_route("/openapi.json", "This description", [&context](const std::shared_ptr<Call>& call) {
+        Json paths = Json::object();
+        for (const Route& each : context.router.routes()) {
+          std::string method = each.method;
+          std::ranges::transform(method, method.begin(), [](char c) { return c | 0x20; });
+          paths[each.pattern][method] = operation_of(each);
+        }
+        Json page{
+            {"openapi", "3.1.0"},
+            {"info",
+             {{"title", "Macadam"},
+              {"version", version()},
+              {"description", "Semantic segmentation of driving scenes: photos in, masks out."}}},
+            {"paths", std::move(paths)},
+            {"components",
+             {{"schemas",
+               {{"Error",
+                 {{"type", "object"},
+                  {"required", {"error"}},
+                  {"properties", {{"error", {{"type", "string"}}}}}}}}},
+              {"securitySchemes", {{"token", {{"type", "http"}, {"scheme", "bearer"}}}}}}}};
+        if (!context.options.token.empty()) page["security"] = {{{"token", Json::array()}}};
+        call->answer(json_response(page));
+      }));
 }
 
 }  // namespace macadam

@@ -217,62 +217,52 @@ void infer(const ApiContext& context, const std::shared_ptr<Call>& call) {
       [&context, call, work] { answer_errors(context, *call, [&] { work->start(); }); });
 }
 
-Route get(std::string pattern, std::string summary) {
-  Route route;
-  route.method = "GET";
-  route.pattern = std::move(pattern);
-  route.summary = std::move(summary);
-  route.gives = {"application/json"};
-  return route;
-}
-
 }  // namespace
 
 void add_protocol_routes(Router& router, const ApiContext& context) {
-  Route server = get("/v2", "The server: Open Inference Protocol, version 2");
-  server.handle = [](const std::shared_ptr<Call>& call) {
-    call->answer(json_response(
-        {{"name", "macadam"},
-         {"version", version()},
-         {"extensions", {"binary_tensor_data", "model_configuration", "statistics"}}}));
-  };
-  router.add(std::move(server));
+  router.add(get_route(
+      "/v2", "The server: Open Inference Protocol, version 2",
+      [](const std::shared_ptr<Call>& call) {
+        call->answer(json_response(
+            {{"name", "macadam"},
+             {"version", version()},
+             {"extensions", {"binary_tensor_data", "model_configuration", "statistics"}}}));
+      }));
 
-  Route all_stats = get("/v2/models/stats", "What all models have done");
-  all_stats.handle = [&context](const std::shared_ptr<Call>& call) {
-    Json list = Json::array();
-    for (const auto& model : context.models.all()) list.push_back(statistics_of(*model));
-    call->answer(json_response({{"model_stats", std::move(list)}}));
-  };
-  router.add(std::move(all_stats));
+  router.add(get_route("/v2/models/stats", "What all models have done",
+                       [&context](const std::shared_ptr<Call>& call) {
+                         Json list = Json::array();
+                         for (const auto& model : context.models.all())
+                           list.push_back(statistics_of(*model));
+                         call->answer(json_response({{"model_stats", std::move(list)}}));
+                       }));
 
   for (const std::string base : {"/v2/models/{model}", "/v2/models/{model}/versions/{version}"}) {
-    Route metadata = get(base, "A model: its inputs and outputs");
-    metadata.handle = [&context](const std::shared_ptr<Call>& call) {
-      call->answer(json_response(metadata_of(context, *model_of_path(context, *call))));
-    };
-    router.add(std::move(metadata));
+    router.add(get_route(base, "A model: its inputs and outputs",
+                         [&context](const std::shared_ptr<Call>& call) {
+                           const auto model = model_of_path(context, *call);
+                           call->answer(json_response(metadata_of(context, *model)));
+                         }));
 
-    Route ready = get(base + "/ready", "Whether a model is loaded and warm");
+    Route ready =
+        get_route(base + "/ready", "Whether a model is loaded and warm",
+                  [&context](const std::shared_ptr<Call>& call) {
+                    const auto model = model_of_path(context, *call);
+                    call->answer(json_response({{"name", model->name()}, {"ready", true}}));
+                  });
     ready.open = true;
-    ready.handle = [&context](const std::shared_ptr<Call>& call) {
-      const auto model = model_of_path(context, *call);
-      call->answer(json_response({{"name", model->name()}, {"ready", true}}));
-    };
     router.add(std::move(ready));
 
-    Route config = get(base + "/config", "A model as Triton's clients ask for it");
-    config.handle = [&context](const std::shared_ptr<Call>& call) {
-      call->answer(json_response(config_of(*model_of_path(context, *call))));
-    };
-    router.add(std::move(config));
+    router.add(get_route(base + "/config", "A model as Triton's clients ask for it",
+                         [&context](const std::shared_ptr<Call>& call) {
+                           call->answer(json_response(config_of(*model_of_path(context, *call))));
+                         }));
 
-    Route stats = get(base + "/stats", "What a model has done");
-    stats.handle = [&context](const std::shared_ptr<Call>& call) {
-      const auto model = model_of_path(context, *call);
-      call->answer(json_response({{"model_stats", Json::array({statistics_of(*model)})}}));
-    };
-    router.add(std::move(stats));
+    router.add(get_route(
+        base + "/stats", "What a model has done", [&context](const std::shared_ptr<Call>& call) {
+          const auto model = model_of_path(context, *call);
+          call->answer(json_response({{"model_stats", Json::array({statistics_of(*model)})}}));
+        }));
 
     Route inference;
     inference.method = "POST";

@@ -62,6 +62,17 @@ void check_query(const Route& route, const Target& target) {
 
 }  // namespace
 
+Route get_route(std::string pattern, std::string summary,
+                std::function<void(std::shared_ptr<Call>)> handle, std::string gives) {
+  Route route;
+  route.method = "GET";
+  route.pattern = std::move(pattern);
+  route.summary = std::move(summary);
+  route.gives = {std::move(gives)};
+  route.handle = std::move(handle);
+  return route;
+}
+
 void Router::add(Route route) { routes_.push_back(std::move(route)); }
 
 std::string Router::methods_of(const Target& target) const {

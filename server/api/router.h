@@ -32,6 +32,11 @@ struct Route {
   std::function<void(std::shared_ptr<Call>)> handle;
 };
 
+/// A route of GET without parameters.
+Route get_route(std::string pattern, std::string summary,
+                std::function<void(std::shared_ptr<Call>)> handle,
+                std::string gives = "application/json");
+
 class Router {
  public:
   void add(Route route);
