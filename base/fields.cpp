@@ -218,6 +218,21 @@ void Fields::text(const Field& field, std::string& value) {
                 [&] { return ParameterValue{value}; }});
 }
 
+void Fields::strings(const Field& field, std::vector<std::string>& values) {
+  visit(field, {"a list of strings",
+                [&](const GivenValue& given) {
+                  values.clear();
+                  if (std::holds_alternative<std::string>(given.value().value)) {
+                    return values.push_back(given.text());
+                  }
+                  for (const GivenValue& item : given.items()) values.push_back(item.text());
+                },
+                [&] {
+                  ParameterList list;
+                  for (const std::string& value : values) list.push_back({value});
+                  return ParameterValue{list};
+                }});
+}
 void Fields::path(const Field& field, std::string& value) {
   visit(field, {"a path", [&](const GivenValue& given) { value = given.path(); },
                 [&] { return ParameterValue{value}; }});

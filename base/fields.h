@@ -152,6 +152,8 @@ class Fields {
   void numbers(const Field& field, std::span<float> values, double least, double most);
   void text(const Field& field, std::string& value);
   void path(const Field& field, std::string& value);
+  /// A single string stands for a list of it.
+  void strings(const Field& field, std::vector<std::string>& values);
   void word(const Field& field, size_t& index, std::span<const std::string> words);
   /// The words in the order of the enumeration, whose values count from 0.
   template <typename Enum>

@@ -142,6 +142,16 @@ std::vector<std::string> folders_in(const fs::path& folder) {
   return names;
 }
 
+bool lies_in(const fs::path& file, const fs::path& folder) {
+  std::error_code error;
+  const fs::path real = fs::canonical(file, error);
+  if (error) return false;
+  const fs::path real_folder = fs::canonical(folder, error);
+  if (error) return false;
+  return std::mismatch(real_folder.begin(), real_folder.end(), real.begin(), real.end()).first ==
+         real_folder.end();
+}
+
 void mark_predictions(const fs::path& folder) {
   write_file_atomically(folder / kPredictionsMark, "Masks and pictures by macadam: not photos.\n");
 }

@@ -44,6 +44,9 @@ FolderFiles files_below(const std::filesystem::path& folder, const FolderQuery& 
 /// cannot be listed.
 std::vector<std::string> folders_in(const std::filesystem::path& folder);
 
+/// Whether the file is there and, links followed, below `folder`.
+bool lies_in(const std::filesystem::path& file, const std::filesystem::path& folder);
+
 /// Leaves a hidden file in `folder`, which exists, that says that pictures of the program's own lie
 /// there, which are no photos: predictions, samples, contact sheets. Throws RunError when it cannot
 /// be written.

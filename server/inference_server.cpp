@@ -10,13 +10,13 @@
 
 #include "base/cores.h"
 #include "base/error.h"
-#include "base/files.h"
 #include "engine/plan/precision.h"
 #include "server/api/api.h"
 #include "server/http/http_server.h"
 #include "server/service/gallery.h"
 #include "server/service/model_registry.h"
 #include "server/service/segmentation.h"
+#include "server/service_config.h"
 
 namespace macadam {
 
@@ -61,26 +61,12 @@ SegmentationOptions segmentation_options(const ServeConfig& config) {
   return options;
 }
 
-std::string token_of(const std::string& file) {
-  if (file.empty()) return {};
-  constexpr size_t kMostBytes = 4096;
-  std::string token = read_file(file, kMostBytes);
-  while (!token.empty() && (token.back() == '\n' || token.back() == '\r')) token.pop_back();
-  const bool fit = !token.empty() &&
-                   std::ranges::all_of(token, [](unsigned char c) { return c > 0x20 && c < 0x7f; });
-  if (!fit) {
-    throw InputError("a token is one line of printable characters without spaces", file,
-                     "write one, for example with: openssl rand -hex 32");
-  }
-  return token;
-}
-
 ApiOptions api_options(const ServeConfig& config) {
   ApiOptions options;
   options.queue = config.queue;
   options.deadline = milliseconds(config.deadline_ms);
   options.body_bytes = static_cast<size_t>(config.max_body_mb) << 20;
-  options.token = token_of(config.token_file);
+  options.token = read_token(config.token_file);
   return options;
 }
 

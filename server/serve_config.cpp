@@ -1,36 +1,19 @@
 #include "server/serve_config.h"
 
-#include <fmt/format.h>
-
-#include "base/field_reader.h"
-#include "base/files.h"
-#include "base/toml.h"
-#include "run/config_source.h"
-
 namespace macadam {
 
 namespace {
 
-constexpr size_t kMostFileBytes = size_t{1} << 20;
 constexpr double kDay = 86'400;
 
 }  // namespace
 
 void describe(Fields& fields, ServeConfig& config) {
   fields.section("What is served");
-  fields.visit({"models",
-                "Model files or folders of runs, each with [NAME[:VERSION]=] before it; "
-                "those of the command line replace them"},
-               {"a list of strings",
-                [&](const GivenValue& given) {
-                  config.models.clear();
-                  for (const GivenValue& item : given.items()) config.models.push_back(item.text());
-                },
-                [&] {
-                  ParameterList list;
-                  for (const std::string& model : config.models) list.push_back({model});
-                  return ParameterValue{list};
-                }});
+  fields.strings({"models",
+                  "Model files or folders of runs, each with [NAME[:VERSION]=] before it; "
+                  "those of the command line replace them"},
+                 config.models);
   fields.path({"gallery", "A data set whose photos are shown"}, config.gallery);
 
   fields.section("Where");
@@ -84,36 +67,6 @@ void describe(Fields& fields, ServeConfig& config) {
                 config.grace_seconds, 0, kDay);
   fields.number({"drain_seconds", "Then requests that are not answered have so long"},
                 config.drain_seconds, 0, kDay);
-}
-
-ServeConfig load_serve_config(const std::filesystem::path& file,
-                              std::span<const std::string> overrides) {
-  ParameterTable table;
-  if (!file.empty()) table = parse_toml(read_file(file, kMostFileBytes), file.string());
-  table = with_overrides(std::move(table), overrides);
-  FieldReader reader(
-      table, {"'", "'", file.empty() ? "the command line" : file.string(), file.parent_path()});
-  ServeConfig config;
-  describe(reader, config);
-  reject_unknown(reader);
-  return config;
-}
-
-std::string serve_keys_markdown() {
-  ServeConfig defaults;
-  FieldList list;
-  describe(list, defaults);
-  std::string text, section;
-  for (const DescribedField& field : list.fields()) {
-    if (field.section != section) {
-      section = field.section;
-      text += fmt::format("\n### {}\n\n| key | type | default | meaning |\n|---|---|---|---|\n",
-                          section);
-    }
-    text += fmt::format("| `{}` | {} | `{}` | {} |\n", field.field.key, field.type,
-                        toml_text(field.value), field.field.meaning);
-  }
-  return text;
 }
 
 }  // namespace macadam

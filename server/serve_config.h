@@ -1,8 +1,6 @@
 #pragma once
 // What `macadam serve` is told: described once, for the command line, a file, and docs/server.md.
 
-#include <filesystem>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -34,13 +32,5 @@ struct ServeConfig {
 };
 
 void describe(Fields& fields, ServeConfig& config);
-
-/// The keys of a file under those that the command line gives as "key=value". Without a file
-/// (empty) the latter alone. Throws InputError naming key and place for what does not fit.
-ServeConfig load_serve_config(const std::filesystem::path& file,
-                              std::span<const std::string> overrides);
-
-/// A Markdown table of all keys, as docs/server.md has it.
-std::string serve_keys_markdown();
 
 }  // namespace macadam

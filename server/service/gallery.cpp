@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/folder.h"
 #include "loader/pack.h"
 #include "loader/sample_reader.h"
 #include "run/label_sets.h"
@@ -43,14 +44,6 @@ const char* media_type_of(ImageFormat format) {
     case ImageFormat::bmp: break;
   }
   return "image/bmp";
-}
-
-bool lies_in(const fs::path& file, const fs::path& folder) {
-  std::error_code error;
-  const fs::path real = fs::canonical(file, error);
-  if (error) return false;
-  return std::mismatch(folder.begin(), folder.end(), real.begin(), real.end()).first ==
-         folder.end();
 }
 
 }  // namespace
