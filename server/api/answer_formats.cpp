@@ -95,6 +95,19 @@ std::string encode_mask(AnswerFormat format, const Prediction& prediction, const
   return text_of(encode_png(plane, palette_of_values(info, label_ids)));
 }
 
+void add_stages(HttpResponse& response, const SegmentationResult& stages,
+                std::chrono::nanoseconds encode, const ServedModel& model) {
+  const auto ms = [](std::chrono::nanoseconds time) {
+    return std::chrono::duration<double, std::milli>(time).count();
+  };
+  response.fields.emplace_back(
+      "Server-Timing",
+      fmt::format("queue;dur={:.3f}, decode;dur={:.3f}, infer;dur={:.3f}, encode;dur={:.3f}",
+                  ms(stages.queue), ms(stages.decode), ms(stages.infer), ms(encode)));
+  response.fields.emplace_back("X-Batch-Size", std::to_string(stages.batch));
+  response.fields.emplace_back("X-Model", fmt::format("{}:{}", model.name(), model.version()));
+}
+
 std::string encode_confidence(const Prediction& prediction) {
   return text_of(encode_png(plane_of(prediction, prediction.confidence)));
 }

@@ -9,6 +9,8 @@
 #include "engine/infer/predictor.h"
 #include "engine/model/model_info.h"
 #include "image/image.h"
+#include "server/http/message.h"
+#include "server/service/segmentation.h"
 
 namespace macadam {
 
@@ -34,6 +36,11 @@ std::optional<AnswerFormat> accepted_format(std::string_view accept);
 /// predict` writes them) instead of the numbers of the classes; of png, rle and raw.
 std::string encode_mask(AnswerFormat format, const Prediction& prediction, const Image& photo,
                         const ModelInfo& info, bool label_ids);
+
+/// Says how long a photo waited, was decoded, was seen by the network and was encoded, how many
+/// photos the network saw together, and which model it was.
+void add_stages(HttpResponse& response, const SegmentationResult& stages,
+                std::chrono::nanoseconds encode, const ServedModel& model);
 
 /// The confidence plane as a grey PNG.
 std::string encode_confidence(const Prediction& prediction);

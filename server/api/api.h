@@ -12,6 +12,7 @@
 #include "server/http/http_server.h"
 #include "server/monitor/monitor.h"
 #include "server/service/model_registry.h"
+#include "server/service/score_book.h"
 #include "server/service/segmentation.h"
 
 namespace macadam {
@@ -31,6 +32,7 @@ struct ApiContext {
   Segmentation& segmentation;
   Monitor& monitor;
   const Gallery* gallery;  // may be null
+  ScoreBook& scores;       // of its photos
   const ApiOptions& options;
   const Router& router;
   std::function<bool()> ready;   // whether new requests are welcome
@@ -64,6 +66,7 @@ class Api : public HttpHandler {
   ModelRegistry& models_;
   Monitor& monitor_;
   const ApiOptions options_;
+  ScoreBook scores_;
   Router router_;
   ApiContext context_;
   std::atomic<bool> leaving_ = false;

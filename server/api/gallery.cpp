@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -13,6 +14,7 @@
 #include "report/picture.h"
 #include "server/api/answer_formats.h"
 #include "server/api/api.h"
+#include "server/http/multipart.h"
 
 namespace macadam {
 
@@ -43,14 +45,15 @@ bool answer_unchanged(Call& call, const std::string& tag) {
 }
 
 /// Clients ask each time whether it is still so: that costs no body.
-void answer_tagged(Call& call, const std::string& tag, std::string type, std::string body) {
-  HttpResponse response;
-  response.content_type = std::move(type);
-  response.body = std::move(body);
-  response.fields = {{"ETag", fmt::format("\"{}\"", tag)},
-                     {"Cache-Control", "no-cache"},
-                     {"X-Content-Type-Options", "nosniff"}};
+void answer_tagged(Call& call, const std::string& tag, HttpResponse response) {
+  response.fields.emplace_back("ETag", fmt::format("\"{}\"", tag));
+  response.fields.emplace_back("Cache-Control", "no-cache");
+  response.fields.emplace_back("X-Content-Type-Options", "nosniff");
   call.answer(std::move(response));
+}
+
+void answer_tagged(Call& call, const std::string& tag, std::string type, std::string body) {
+  answer_tagged(call, tag, HttpResponse{200, std::move(type), std::move(body), {}});
 }
 
 /// Runs `work` on the pool; what is wrong with a file of the gallery is the server's affair, and
@@ -137,10 +140,11 @@ void give_mask(const ApiContext& context, const std::shared_ptr<Call>& call) {
 
 /// Begins the prediction of an item; `then` answers.
 void predict(const ApiContext& context, const std::shared_ptr<Call>& call, const GalleryItem& item,
-             const std::shared_ptr<ServedModel>& model, bool shown,
+             const std::shared_ptr<ServedModel>& model, bool shown, bool confidence,
              std::function<void(SegmentationResult&)> then) {
   SegmentationRequest request;
   request.model = model;
+  request.wishes.confidence = confidence;
   request.deadline = call->received() + context.options.deadline;
   request.abandoned = [call] { return call->abandoned(); };
   request.decode = [&item, model, shown](const ImageLimits& limits) {
@@ -171,55 +175,116 @@ void give_prediction(const ApiContext& context, const std::shared_ptr<Call>& cal
   const std::string name = call->choice("format", kAnswerFormats);
   const auto format =
       static_cast<AnswerFormat>(std::ranges::find(kAnswerFormats, name) - kAnswerFormats.begin());
-  const std::string tag = fmt::format("{}-{}-{}", item.photo_tag, model->digest(), name);
+  const bool confidence = call->flag("confidence");
+  const std::string tag =
+      fmt::format("{}-{}-{}{}", item.photo_tag, model->digest(), name, confidence ? "-c" : "");
   if (answer_unchanged(*call, tag)) return;
-  predict(context, call, item, model, format == AnswerFormat::overlay,
-          [call, model, format, tag](SegmentationResult& result) {
-            answer_tagged(
-                *call, tag, std::string(media_type(format)),
-                encode_mask(format, result.prediction, result.photo.whole, model->info(), false));
+  predict(context, call, item, model, format == AnswerFormat::overlay, confidence,
+          [call, model, format, tag, confidence](SegmentationResult& result) {
+            const auto begun = Clock::now();
+            HttpResponse response{
+                200,
+                std::string(media_type(format)),
+                encode_mask(format, result.prediction, result.photo.whole, model->info(), false),
+                {}};
+            if (confidence) {
+              const std::array<SentPart, 2> parts{
+                  SentPart{"mask", response.content_type, std::move(response.body)},
+                  SentPart{"confidence", "image/png", encode_confidence(result.prediction)}};
+              MultipartBody body = make_multipart(parts);
+              response.content_type = std::move(body.content_type);
+              response.body = std::move(body.body);
+            }
+            add_stages(response, result, Clock::now() - begun, *model);
+            answer_tagged(*call, tag, std::move(response));
           });
+}
+
+/// Photo, mask and model as they are.
+std::string score_key(const GalleryItem& item, const ServedModel& model) {
+  return fmt::format("{}-{}", item.tag, model.digest());
+}
+
+Json class_ious(const SegmentationMetrics& metrics) {
+  Json ious = Json::array();
+  for (const ClassMetrics& c : metrics.classes) ious.push_back(json_number(c.iou));
+  return ious;
+}
+
+Json metrics_of(const GalleryItem& item, const ServedModel& model, const ConfusionMatrix& matrix) {
+  const auto metrics = compute_metrics(matrix, AbsentRule::drop);
+  Json iou = Json::object();
+  for (size_t c = 0; c < metrics.classes.size(); ++c) {
+    iou[model.info().class_names[c]] = json_number(metrics.classes[c].iou);
+  }
+  Json rows = Json::array();
+  for (int label = 0; label < matrix.classes(); ++label) {
+    Json row = Json::array();
+    for (int c = 0; c < matrix.classes(); ++c) row.push_back(matrix.at(label, c));
+    rows.push_back(std::move(row));
+  }
+  return {{"id", item.id},
+          {"model", model.name()},
+          {"pixel_accuracy", json_number(metrics.pixel_accuracy().value)},
+          {"miou", json_number(metrics.mean_iou().value)},
+          {"iou", std::move(iou)},
+          {"confusion", std::move(rows)}};
+}
+
+/// Requires masks of one size.
+ConfusionMatrix compare(const Image& labels, const Prediction& prediction, int classes) {
+  ConfusionMatrix matrix(classes);
+  for (size_t p = 0; p < labels.pixels.size(); ++p) {
+    if (labels.pixels[p] < classes) matrix.add(labels.pixels[p], prediction.classes[p]);
+  }
+  return matrix;
 }
 
 void give_metrics(const ApiContext& context, const std::shared_ptr<Call>& call) {
   const GalleryItem& item = item_of(context, *call);
   require_labelled(item);
   const auto model = model_of_call(context, *call);
-  const std::string tag = fmt::format("{}-{}", item.tag, model->digest());
-  if (answer_unchanged(*call, tag)) return;
-  predict(context, call, item, model, false,
-          [&context, call, &item, model, tag](SegmentationResult& result) {
+  const std::string key = score_key(item, *model);
+  if (answer_unchanged(*call, key)) return;
+  const auto answer = [call, &item, model, key](const ConfusionMatrix& matrix) {
+    answer_tagged(*call, key, json_response(metrics_of(item, *model, matrix)));
+  };
+  if (const auto known = context.scores.find(key)) return answer(*known);
+  predict(context, call, item, model, false, false,
+          [&context, &item, model, key, answer](SegmentationResult& result) {
             const Image labels = context.gallery->labels(item, model->info());
             const Prediction& prediction = result.prediction;
             if (labels.height != prediction.height || labels.width != prediction.width) {
               throw HttpError(404, "this image's mask has another size");
             }
-            ConfusionMatrix matrix(model->classes());
-            for (size_t p = 0; p < labels.pixels.size(); ++p) {
-              if (labels.pixels[p] < model->classes()) {
-                matrix.add(labels.pixels[p], prediction.classes[p]);
-              }
-            }
-            const auto metrics = compute_metrics(matrix, AbsentRule::drop);
-            Json iou = Json::object();
-            for (size_t c = 0; c < metrics.classes.size(); ++c) {
-              iou[model->info().class_names[c]] = json_number(metrics.classes[c].iou);
-            }
-            Json rows = Json::array();
-            for (int label = 0; label < matrix.classes(); ++label) {
-              Json row = Json::array();
-              for (int c = 0; c < matrix.classes(); ++c) row.push_back(matrix.at(label, c));
-              rows.push_back(std::move(row));
-            }
-            const Json body{{"id", item.id},
-                            {"model", model->name()},
-                            {"pixel_accuracy", json_number(metrics.pixel_accuracy().value)},
-                            {"miou", json_number(metrics.mean_iou().value)},
-                            {"iou", std::move(iou)},
-                            {"confusion", std::move(rows)}};
-            HttpResponse response = json_response(body);
-            answer_tagged(*call, tag, std::move(response.content_type), std::move(response.body));
+            const ConfusionMatrix matrix = compare(labels, prediction, model->classes());
+            context.scores.put(key, matrix);
+            answer(matrix);
           });
+}
+
+/// What is known of the photos so far, one by one and together.
+void list_scores(const ApiContext& context, Call& call) {
+  const std::string_view split = call.parameter("split");
+  const auto model = model_of_call(context, call);
+  ConfusionMatrix all(model->classes());
+  Json images = Json::array();
+  for (const GalleryItem& item : context.gallery->items()) {
+    if (!item.labelled || (!split.empty() && item.split != split)) continue;
+    const auto matrix = context.scores.find(score_key(item, *model));
+    if (!matrix) continue;
+    all += *matrix;
+    const auto metrics = compute_metrics(*matrix, AbsentRule::drop);
+    images.push_back({{"id", item.id},
+                      {"miou", json_number(metrics.mean_iou().value)},
+                      {"iou", class_ious(metrics)}});
+  }
+  const auto metrics = compute_metrics(all, AbsentRule::drop);
+  call.answer(json_response({{"model", model->name()},
+                             {"classes", model->info().class_names},
+                             {"miou", json_number(metrics.mean_iou().value)},
+                             {"iou", class_ious(metrics)},
+                             {"images", std::move(images)}}));
 }
 
 }  // namespace
@@ -259,10 +324,15 @@ void add_gallery_routes(Router& router, const ApiContext& context) {
   add("/v1/images/{id}/prediction", "What a model makes of a photo",
       {model,
        {"format", Json{{"type", "string"}, {"enum", kAnswerFormats}, {"default", "png"}},
-        "As of /v1/segment"}},
-      {"image/png", "application/json", "application/octet-stream"}, true, give_prediction);
+        "As of /v1/segment"},
+       {"confidence", Json{{"type", "boolean"}, {"default", false}}, "As of /v1/segment"}},
+      {"image/png", "application/json", "application/octet-stream", "multipart/mixed"}, true,
+      give_prediction);
   add("/v1/images/{id}/metrics", "A prediction compared with the labels", {model},
       {"application/json"}, true, give_metrics);
+  add("/v1/scores", "How good the predictions are that were compared so far",
+      {model, {"split", text, "Of one split alone"}}, {"application/json"}, false,
+      [](const ApiContext& c, const std::shared_ptr<Call>& call) { list_scores(c, *call); });
 }
 
 }  // namespace macadam

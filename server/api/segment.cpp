@@ -133,17 +133,7 @@ class SegmentCall : public std::enable_shared_from_this<SegmentCall> {
       }
     }
     const Outcome& first = outcomes_.front();
-    const auto ms = [](std::chrono::nanoseconds time) {
-      return std::chrono::duration<double, std::milli>(time).count();
-    };
-    response.fields.emplace_back(
-        "Server-Timing", fmt::format("queue;dur={:.3f}, decode;dur={:.3f}, infer;dur={:.3f}, "
-                                     "encode;dur={:.3f}",
-                                     ms(first.stages.queue), ms(first.stages.decode),
-                                     ms(first.stages.infer), ms(first.encode)));
-    response.fields.emplace_back("X-Batch-Size", std::to_string(first.stages.batch));
-    response.fields.emplace_back("X-Model",
-                                 fmt::format("{}:{}", model_->name(), model_->version()));
+    add_stages(response, first.stages, first.encode, *model_);
     call_->answer(std::move(response));
   }
 
