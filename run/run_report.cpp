@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "base/files.h"
 #include "base/folder.h"
+#include "base/json_text.h"
 #include "base/version.h"
 #include "engine/plan/precision.h"
 #include "engine/train/run_log.h"
@@ -89,6 +91,9 @@ void write_run_report(const Config& config, const Loader& val_loader, const RunS
     taken.insert(file);
     write_png(file, sample_sheet(sample, data.classes));
   }
+  nlohmann::ordered_json scores = metrics_json(metrics, best.confusion, labels.class_names);
+  scores["epoch"] = run.best_epoch;
+  write_file_atomically(folder / "scores.json", json_text(scores) + "\n");
   write_file_atomically(folder / "curves.svg", curves_svg(data.history, data.best_epoch));
   write_file_atomically(folder / "confusion.svg", confusion_svg(data.classes, data.confusion));
   write_file_atomically(folder / "report.html", report_html(data));

@@ -18,8 +18,9 @@ struct RunSummary {
   int64_t best_epoch = 0;
 };
 
-/// Writes report.html, curves.svg, confusion.svg and samples/*.png into the run's folder, from its
-/// results.csv and from what the `best` epoch made of the split of `val_loader`.
+/// Writes report.html, curves.svg, confusion.svg, scores.json (the scores of `macadam eval --json`)
+/// and samples/*.png into the run's folder, from its results.csv and from what the `best` epoch
+/// made of the split of `val_loader`.
 void write_run_report(const Config& config, const Loader& val_loader, const RunSummary& run,
                       const Evaluation& best);
 

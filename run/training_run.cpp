@@ -10,6 +10,7 @@
 #include "kernels/self_test.h"
 #include "models/conversion.h"
 #include "models/loaded_model.h"
+#include "run/epoch_samples.h"
 #include "run/loader_options.h"
 #include "run/new_model.h"
 #include "run/resume.h"
@@ -224,6 +225,9 @@ class TrainingRun::Impl {
     if (!run_.folder) {
       run_.folder = std::make_unique<RunFolder>(run_folder(config), resume, observer_);
     }
+    trainer_options_.evaluated = [this](int64_t epoch, const Evaluation& evaluation) {
+      write_epoch_samples(run_.folder->path(), val_.dataset(), val_.labels(), epoch, evaluation);
+    };
     trainer_.emplace(graph_, graph_, parameters_, context_, train_, val_, trainer_options_,
                      observer_);
     if (resume) trainer_->resume();

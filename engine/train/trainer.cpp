@@ -254,6 +254,7 @@ TrainingEnd Trainer::run(const std::function<bool()>& stop_requested) {
       return TrainingEnd::interrupted;
     }
     EpochRecord record = finish_epoch(*validation, validation_start);
+    if (options_.evaluated) options_.evaluated(record.epoch, *validation);
     keep_if_best(record, std::move(*validation));
     files_.log().epoch(record);
     checkpoint();

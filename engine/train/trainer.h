@@ -55,6 +55,8 @@ struct TrainerOptions {
   int64_t patience = 10;            // epochs without a better mean IoU before stopping; 0: never
   double checkpoint_seconds = 300;  // between checkpoints within an epoch
   int64_t samples = 0;              // of the validation split that an Evaluation keeps
+  /// Told of every epoch's evaluation, before it counts as done; may be empty.
+  std::function<void(int64_t epoch, const Evaluation&)> evaluated;
   ModelInfo info;                   // of the model files; epoch, step, metrics are filled in
 };
 

@@ -5,7 +5,9 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -47,11 +49,13 @@ class TrainingRuns : public ::testing::Test {
   std::string text(const std::string& run, const std::string& name) const {
     return read_file(file(run, name), size_t{1} << 24);
   }
-  /// The pictures of samples by their names.
+  /// The pictures of samples by their paths in samples/.
   std::map<std::string, std::string> samples(const std::string& run) const {
     std::map<std::string, std::string> bytes;
-    for (const auto& entry : std::filesystem::directory_iterator(file(run, "samples"))) {
-      const std::string name = entry.path().filename().string();
+    const std::filesystem::path folder = file(run, "samples");
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
+      if (!entry.is_regular_file()) continue;
+      const std::string name = std::filesystem::relative(entry.path(), folder).string();
       bytes[name] = text(run, "samples/" + name);
     }
     return bytes;
@@ -73,7 +77,17 @@ TEST_F(TrainingRuns, ReturnWhatTheyFoundAndWriteItDown) {
   EXPECT_TRUE(recorder.works.empty()) << "the report scores nothing again";
   ASSERT_EQ(recorder.notices.size(), 1u);
   EXPECT_TRUE(recorder.notices[0].find("6 training and 4 validation images") != std::string::npos);
-  EXPECT_GE(samples("first").size(), 2u);
+  const auto pictures = samples("first");
+  for (const std::string part : {"photo", "truth", "0001", "0002", "0003"}) {
+    const auto found = std::ranges::count_if(pictures, [&](const auto& picture) {
+      return picture.first.starts_with("epochs/") && picture.first.ends_with("/" + part + ".png");
+    });
+    EXPECT_GE(found, 2) << part;
+  }
+  const auto scores = nlohmann::json::parse(text("first", "scores.json"));
+  EXPECT_EQ(scores.at("miou_present"), result.best_score);
+  EXPECT_EQ(scores.at("epoch"), result.best_epoch);
+  EXPECT_EQ(scores.at("classes").size(), 8u);
   EXPECT_NE(
       text("first", "report.html")
           .find(fmt::format("<th scope=\"row\">Best epoch</th><td>{}</td>", result.best_epoch)),
