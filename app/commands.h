@@ -13,6 +13,7 @@ void add_train(CommandLine& line);
 void add_eval(CommandLine& line);
 void add_predict(CommandLine& line);
 void add_serve(CommandLine& line);
+void add_view(CommandLine& line);
 void add_convert(CommandLine& line);
 void add_info(CommandLine& line);
 

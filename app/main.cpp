@@ -33,6 +33,7 @@ void run(int argc, char** argv) {
   macadam::add_eval(line);
   macadam::add_predict(line);
   macadam::add_serve(line);
+  macadam::add_view(line);
   macadam::add_convert(line);
   macadam::add_info(line);
   if (const auto text = line.run(argc, argv)) macadam::print("{}", macadam::Lines{*text});

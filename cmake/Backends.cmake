@@ -1,8 +1,8 @@
 # Finds the two backends. Sets MACADAM_HAS_CUDA and MACADAM_HAS_ONEDNN; at least one must be there.
 # ONEDNN_IS_FETCHED tells that oneDNN lies in this repository.
 # Finds what decodes images, which is required: makes the targets macadam_jpeg and macadam_deflate.
-# Finds ONNX and HDF5 too, which are never required: sets MACADAM_HAS_ONNX and makes the target
-# macadam_onnx; sets MACADAM_HAS_HDF5 and makes the target macadam_hdf5.
+# Finds ONNX, HDF5 and curl too, which are never required: sets MACADAM_HAS_ONNX, _HDF5 and _CURL, and
+# makes the targets macadam_onnx, macadam_hdf5 and macadam_curl.
 
 set(MACADAM_HAS_CUDA OFF)
 if(NOT MACADAM_CUDA STREQUAL "OFF")
@@ -123,6 +123,22 @@ if(NOT MACADAM_HDF5 STREQUAL "OFF")
   endif()
 endif()
 message(STATUS "Keras .h5 weights: ${MACADAM_HAS_HDF5}")
+
+set(MACADAM_HAS_CURL OFF)
+if(NOT MACADAM_CURL STREQUAL "OFF")
+  find_path(CURL_INCLUDE_DIR curl/curl.h)
+  find_library(CURL_LIBRARY NAMES curl)
+  if(CURL_INCLUDE_DIR AND CURL_LIBRARY)
+    set(MACADAM_HAS_CURL ON)
+    add_library(macadam_curl INTERFACE)
+    target_include_directories(macadam_curl SYSTEM INTERFACE ${CURL_INCLUDE_DIR})
+    target_compile_definitions(macadam_curl INTERFACE MACADAM_HAS_CURL)
+    target_link_libraries(macadam_curl INTERFACE ${CURL_LIBRARY})
+  elseif(MACADAM_CURL STREQUAL "ON")
+    message(FATAL_ERROR "MACADAM_CURL=ON: curl was not found. Install libcurl4-openssl-dev.")
+  endif()
+endif()
+message(STATUS "The viewer: ${MACADAM_HAS_CURL}")
 
 find_path(JPEG_INCLUDE_DIR jpeglib.h)
 find_library(JPEG_LIBRARY NAMES jpeg)

@@ -30,13 +30,20 @@ boost_package() {
   fi
 }
 
+# The browser that the viewer is tested in. Ubuntu's is a snap, which scripts cannot rely on.
+browser_packages() {
+  if grep -qx 'ID=debian' /etc/os-release; then
+    echo chromium chromium-driver python3-selenium fonts-dejavu-core
+  fi
+}
+
 install_packages() {
   local wanted=(g++ cmake ninja-build ccache libfmt-dev libcli11-dev libtomlplusplus-dev
     nlohmann-json3-dev libstb-dev libjpeg-dev libdeflate-dev libdnnl-dev libhdf5-dev libonnx-dev
-    libprotobuf-dev "$(boost_package)")
+    libprotobuf-dev libcurl4-openssl-dev "$(boost_package)")
   if [[ $1 == test ]]; then
     wanted+=(libgtest-dev libbenchmark-dev libpng-dev python3 clang libomp-dev libclang-rt-dev
-      clang-format clang-tidy)
+      clang-format clang-tidy $(browser_packages))
   fi
   install_missing "${wanted[@]}"
 }

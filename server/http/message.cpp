@@ -37,7 +37,7 @@ size_t HttpRequest::count(std::string_view name) const {
 }
 
 std::string_view reason_of(int status) {
-  static constexpr std::array<std::pair<int, std::string_view>, 19> kReasons{{
+  static constexpr std::array<std::pair<int, std::string_view>, 22> kReasons{{
       {200, "OK"},
       {204, "No Content"},
       {206, "Partial Content"},
@@ -52,10 +52,13 @@ std::string_view reason_of(int status) {
       {411, "Length Required"},
       {413, "Content Too Large"},
       {415, "Unsupported Media Type"},
+      {421, "Misdirected Request"},
       {431, "Request Header Fields Too Large"},
       {500, "Internal Server Error"},
       {501, "Not Implemented"},
+      {502, "Bad Gateway"},
       {503, "Service Unavailable"},
+      {504, "Gateway Timeout"},
       {505, "HTTP Version Not Supported"},
   }};
   for (const auto& [code, reason] : kReasons) {

@@ -1,0 +1,205 @@
+// The viewer's way to the API: many requests at once, and an API that is slow, gone or none.
+
+#include "server/view/api_client.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <future>
+#include <mutex>
+#include <thread>
+
+#include "base/error.h"
+#include "server/http/http_server.h"
+#include "tests/base/temporary_folder.h"
+
+using namespace macadam;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// An API that says what it was asked; "/never" it does not answer.
+class Mirror : public HttpHandler {
+ public:
+  std::optional<HttpResponse> refuse(const HttpRequest&) override { return std::nullopt; }
+  void handle(std::shared_ptr<Exchange> exchange) override {
+    const HttpRequest& request = exchange->request();
+    if (request.target == "/never") {
+      const std::lock_guard lock(mutex_);
+      held_.push_back(std::move(exchange));
+      return;
+    }
+    std::string seen = request.method + " " + request.target + "\n";
+    for (const auto& [name, value] : request.fields) seen += name + ": " + value + "\n";
+    HttpResponse response{
+        request.target == "/busy" ? 503 : 200, "text/plain", seen + request.body, {}};
+    response.fields.emplace_back("Retry-After", "7");
+    if (request.target == "/large") response.body.assign(100'000, 'x');
+    if (request.target == "/elsewhere") {
+      response.status = 302;
+      response.fields.emplace_back("Location", "/never");
+    }
+    exchange->respond(std::move(response));
+  }
+  HttpResponse answer_fault(const RequestFault& fault) override {
+    return {fault.status, "text/plain", fault.reason, {}};
+  }
+  size_t abandoned() {
+    const std::lock_guard lock(mutex_);
+    return static_cast<size_t>(
+        std::ranges::count_if(held_, [](const auto& exchange) { return exchange->abandoned(); }));
+  }
+  size_t held() {
+    const std::lock_guard lock(mutex_);
+    return held_.size();
+  }
+  void forget() {
+    const std::lock_guard lock(mutex_);
+    held_.clear();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::shared_ptr<Exchange>> held_;
+};
+
+class ApiClientTest : public ::testing::Test {
+ protected:
+  ApiClientTest() : server_({}, mirror_), port_(server_.listen("127.0.0.1", 0)) {
+    if (has_api_client()) server_.start();
+  }
+  ~ApiClientTest() override { mirror_.forget(); }
+  void SetUp() override {
+    if (!has_api_client()) GTEST_SKIP() << "this build has no curl";
+  }
+
+  ApiClientOptions options() const {
+    ApiClientOptions options;
+    options.address = "http://127.0.0.1:" + std::to_string(port_);
+    return options;
+  }
+  static HttpResponse ask(ApiClient& client, ApiRequest request) {
+    std::promise<HttpResponse> answer;
+    client.ask(std::move(request),
+               [&](HttpResponse response) { answer.set_value(std::move(response)); });
+    return answer.get_future().get();
+  }
+
+  Mirror mirror_;
+  HttpServer server_;
+  int port_;
+};
+
+TEST_F(ApiClientTest, AnswersComeAsTheyAre) {
+  ApiClient client(options());
+  const HttpResponse got =
+      ask(client, {"GET", "/v1/x?y=%20z", {{"If-None-Match", "\"t\""}}, "", {}});
+  EXPECT_EQ(got.status, 200);
+  EXPECT_EQ(got.content_type, "text/plain");
+  EXPECT_TRUE(got.body.starts_with("GET /v1/x?y=%20z\n")) << got.body;
+  EXPECT_NE(got.body.find("If-None-Match: \"t\"\n"), std::string::npos) << got.body;
+  EXPECT_EQ(got.body.find("Authorization"), std::string::npos);
+  const HttpResponse busy = ask(client, {"GET", "/busy", {}, "", {}});
+  EXPECT_EQ(busy.status, 503);
+  EXPECT_EQ(std::ranges::find(busy.fields, HttpField{"Retry-After", "7"}) == busy.fields.end(),
+            false);
+  EXPECT_EQ(ask(client, {"HEAD", "/large", {}, "", {}}).body, "");
+  EXPECT_EQ(ask(client, {"GET", "/elsewhere", {}, "", {}}).status, 302) << "nothing is followed";
+}
+
+TEST_F(ApiClientTest, BodiesAndTheTokenAreSent) {
+  ApiClientOptions with_token = options();
+  with_token.token = "secret";
+  with_token.address += "/";
+  ApiClient client(with_token);
+  std::string body(1'000'000, 'a');
+  body[7] = '\0';
+  const HttpResponse got = ask(client, {"POST", "/p", {{"Content-Type", "image/png"}}, body, {}});
+  EXPECT_EQ(got.status, 200);
+  EXPECT_TRUE(got.body.ends_with(body));
+  EXPECT_NE(got.body.find("Authorization: Bearer secret\n"), std::string::npos);
+  EXPECT_NE(got.body.find("Content-Type: image/png\n"), std::string::npos);
+  EXPECT_EQ(got.body.find("urlencoded"), std::string::npos);
+  EXPECT_EQ(got.body.find("Expect:"), std::string::npos);
+}
+
+TEST_F(ApiClientTest, ManyAtOnce) {
+  ApiClient client(options());
+  constexpr int kMany = 200;
+  std::atomic<int> answered = 0, right = 0;
+  std::promise<void> all;
+  for (int i = 0; i < kMany; ++i) {
+    const std::string target = "/" + std::to_string(i);
+    client.ask({"GET", target, {}, "", {}}, [&, target](const HttpResponse& response) {
+      if (response.body.starts_with("GET " + target + "\n")) ++right;
+      if (++answered == kMany) all.set_value();
+    });
+  }
+  all.get_future().wait();
+  EXPECT_EQ(right, kMany);
+}
+
+TEST_F(ApiClientTest, WhatIsWrongHasAStatus) {
+  ApiClientOptions limited = options();
+  limited.answer_time = 100ms;
+  limited.answer_bytes = 50'000;
+  limited.waiting = 1;
+  ApiClient client(limited);
+  EXPECT_EQ(ask(client, {"GET", "/large", {}, "", {}}).status, 502) << "too large";
+  std::promise<HttpResponse> late;
+  client.ask({"GET", "/never", {}, "", {}}, [&](HttpResponse r) { late.set_value(std::move(r)); });
+  EXPECT_EQ(ask(client, {"GET", "/v1", {}, "", {}}).status, 503) << "one waits, and more do not";
+  EXPECT_EQ(late.get_future().get().status, 504);
+  EXPECT_EQ(ask(client, {"GET", "/v1", {}, "", {}}).status, 200) << "and then there is room";
+
+  ApiClientOptions nobody = options();
+  nobody.address = "http://127.0.0.1:1";
+  ApiClient alone(nobody);
+  const HttpResponse none = ask(alone, {"GET", "/v1", {}, "", {}});
+  EXPECT_EQ(none.status, 502);
+  EXPECT_NE(none.body.find("does not answer"), std::string::npos) << none.body;
+}
+
+TEST_F(ApiClientTest, LeavingLeavesTheApiToo) {
+  ApiClient client(options());
+  std::atomic<bool> left = false;
+  std::promise<HttpResponse> answer;
+  client.ask({"GET", "/never", {}, "", [&] { return left.load(); }},
+             [&](HttpResponse r) { answer.set_value(std::move(r)); });
+  while (mirror_.held() == 0) std::this_thread::sleep_for(1ms);
+  left = true;
+  answer.get_future().wait();
+  while (mirror_.abandoned() == 0) std::this_thread::sleep_for(1ms);
+}
+
+TEST_F(ApiClientTest, EndsWithRequestsUnanswered) {
+  auto client = std::make_unique<ApiClient>(options());
+  client->ask({"GET", "/never", {}, "", {}},
+              [](const HttpResponse&) { FAIL() << "it was dropped"; });
+  while (mirror_.held() == 0) std::this_thread::sleep_for(1ms);
+  client.reset();
+}
+
+TEST_F(ApiClientTest, AnApiMayListenOnASocket) {
+  const macadam::testing::TemporaryFolder folder;
+  const auto path = folder.path() / "api.sock";
+  HttpServer local({}, mirror_);
+  local.listen(path);
+  local.start();
+  ApiClientOptions by_path = options();
+  by_path.address = path.string();
+  ApiClient client(by_path);
+  EXPECT_EQ(ask(client, {"GET", "/v1", {}, "", {}}).status, 200);
+}
+
+TEST_F(ApiClientTest, WhatIsNoAddressIsRefused) {
+  for (const char* address : {"", "127.0.0.1:8080", "ftp://host", "file:///etc/passwd", "http://",
+                              "http://user:word@host", "http://host/?q=1", "http://host/#f",
+                              "https//host", "http://ho st"}) {
+    ApiClientOptions wrong = options();
+    wrong.address = address;
+    EXPECT_THROW(ApiClient{wrong}, InputError) << address;
+  }
+}
+
+}  // namespace
