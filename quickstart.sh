@@ -67,4 +67,5 @@ Then try
   build/release/macadam train my.toml                your photos: see README.md
   build/release/macadam serve runs/quickstart --gallery streets      the network over HTTP:
     curl --data-binary @PHOTO.png "localhost:8080/v1/segment?format=color" -o mask.png
+  build/release/macadam view --runs runs             and as a page: http://127.0.0.1:8081
 END

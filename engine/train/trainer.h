@@ -57,7 +57,7 @@ struct TrainerOptions {
   int64_t samples = 0;              // of the validation split that an Evaluation keeps
   /// Told of every epoch's evaluation, before it counts as done; may be empty.
   std::function<void(int64_t epoch, const Evaluation&)> evaluated;
-  ModelInfo info;                   // of the model files; epoch, step, metrics are filled in
+  ModelInfo info;  // of the model files; epoch, step, metrics are filled in
 };
 
 enum class TrainingEnd : uint8_t { finished, stopped_early, interrupted };
