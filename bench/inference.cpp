@@ -60,7 +60,7 @@ class Inference {
         plan_(without_last_upsampling(graph_), parameters_, context_, plan_options(dtype_)),
         mask_(device_.device, static_cast<size_t>(size_.first) * static_cast<size_t>(size_.second)),
         classes_(mask_.data(), {1, size_.second, size_.first, 1}, DType::u8, device_.device) {
-    parameters_.initialise(1);
+    parameters_.initialize(1);
     plan_.pack_weights();
     fill_input();
     for (int i = 0; i < 3; ++i) run();
@@ -137,7 +137,7 @@ class Throughput {
         stream_(device_.device),
         bucket_{options.batch, size_.second, size_.first, 3},
         parameters_(build(bucket_).parameters(), stream_, false),
-        pool_([this](const Shape& shape) { return build(shape); }, initialised(), device_.device,
+        pool_([this](const Shape& shape) { return build(shape); }, initialized(), device_.device,
               pool_options()) {
     photo_.resize(static_cast<size_t>(bucket_.h) * static_cast<size_t>(bucket_.w) * 3);
     bench::fill_random(std::as_writable_bytes(std::span(photo_)), 256, 1);
@@ -185,8 +185,8 @@ class Throughput {
   Graph build(const Shape& shape) const {
     return build_network({options_.network, options_.classes, {}}, shape);
   }
-  Parameters& initialised() {
-    parameters_.initialise(1);
+  Parameters& initialized() {
+    parameters_.initialize(1);
     stream_.synchronize();
     return parameters_;
   }

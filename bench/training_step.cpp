@@ -139,7 +139,7 @@ class Training {
       std::unique_ptr<ConvOps>& conv = context_.ops.conv;
       conv = std::make_unique<TimedConvOps>(std::move(conv), conv_seconds_);
     }
-    parameters_.initialise(1);
+    parameters_.initialize(1);
     TrainingStepOptions options;
     options.dtype = dtype_;
     options.seed = 1;

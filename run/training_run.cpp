@@ -181,7 +181,7 @@ class TrainingRun::Impl {
         trainer_options_(trainer_options(run_, loading_.cache, train_.batches(), options.profile)),
         context_(run_.device.device),
         parameters_(graph_.parameters(), context_.stream, true) {
-    parameters_.initialise(run_.config.seed);
+    parameters_.initialize(run_.config.seed);
     if (weights_) load_weights();
     if (!options.profile) prepare_trainer(options.resume);
   }

@@ -116,7 +116,7 @@ class Fields {
 
   std::vector<uint8_t> bytes(const char* key) const { return bytes_of(array_at(key), key); }
 
-  std::vector<Rgb> colours(const char* key) const {
+  std::vector<Rgb> colors(const char* key) const {
     std::vector<Rgb> result;
     for (const Json& value : array_at(key)) {
       if (!value.is_array() || value.size() != 3) fail(key, "a list of [red, green, blue]");
@@ -239,7 +239,7 @@ ModelInfo parse_model_info(std::string_view json, std::string_view file) {
   info.network = fields.text("network");
   info.network_options = fields.texts("network_options");
   info.class_names = fields.text_list("class_names");
-  info.palette = fields.colours("palette");
+  info.palette = fields.colors("palette");
   info.inverse_ids = fields.bytes("inverse_ids");
   info.label_set = fields.text("label_set");
   info.void_is_class = fields.boolean("void_is_class");

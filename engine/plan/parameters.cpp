@@ -116,7 +116,7 @@ Tensor Parameters::gradient(size_t index) const {
                 stream_.device());
 }
 
-void Parameters::initialise(uint64_t seed) {
+void Parameters::initialize(uint64_t seed) {
   for (size_t i = 0; i < specs_.size(); ++i) {
     write(i, Field::value, initial_values(specs_[i], seed));
   }

@@ -33,7 +33,7 @@ class Parameters {
   Tensor gradient(size_t index) const;
 
   /// Draws initial values, the same for the same seed and names whatever the device or the order.
-  void initialise(uint64_t seed);
+  void initialize(uint64_t seed);
 
   // Host copies in the layout of files (conv weights {K, C/g, kh, kw}).
   enum class Field : uint8_t { value, gradient };

@@ -28,8 +28,8 @@ struct ImageLayout {
               const Tensor* factors = nullptr)
       : columns(column_layout(tensors, 1)), images(static_cast<unsigned>(images_)) {
     const auto width = static_cast<int>(16 / size_of((*tensors.begin())->dtype));
-    if (columns.vectorised && factors != nullptr && !vector_aligned(*factors, width)) {
-      columns.vectorised = false;
+    if (columns.vectorized && factors != nullptr && !vector_aligned(*factors, width)) {
+      columns.vectorized = false;
       columns.tile = std::min(columns.channels, kTileChannels);
       columns.rows = kThreads / columns.tile;
     }
@@ -118,7 +118,7 @@ template <typename Pass, typename Store = StoreNothing>
 void launch_pass(Stream& stream, const ImageLayout& images, const Pass& pass,
                  const Store& store = {}, void* workspace = nullptr) {
   const ColumnLayout& layout = images.columns;
-  const auto kernel = layout.vectorised ? image_pass<kWidth<typename Pass::Element>, Pass, Store>
+  const auto kernel = layout.vectorized ? image_pass<kWidth<typename Pass::Element>, Pass, Store>
                                         : image_pass<1, Pass, Store>;
   RowSums rows;
   if (Pass::kSums) {

@@ -22,7 +22,7 @@ struct ColumnLayout {
   int chunks = 0;  // blocks that share the pixels out
   int channel_tiles = 0;
   int tile = 0, rows = 0;
-  bool vectorised = false;
+  bool vectorized = false;
 };
 
 /// The chunks of a sum, a function of the shape alone: at most `blocks`, each with four rounds of
@@ -55,8 +55,8 @@ inline ColumnLayout column_layout(std::initializer_list<const Tensor*> tensors, 
             "the tensors of a call share one shape and dtype");
   }
   const auto width = static_cast<int>(16 / size_of((*tensors.begin())->dtype));
-  layout.vectorised = whole_vectors(tensors, width);
-  const int per_thread = layout.vectorised ? width : 1;
+  layout.vectorized = whole_vectors(tensors, width);
+  const int per_thread = layout.vectorized ? width : 1;
   layout.pixels = shape.pixels();
   layout.channels = shape.c;
   layout.channel_tiles = (shape.c + kTileChannels - 1) / kTileChannels;
@@ -196,7 +196,7 @@ __global__ void __launch_bounds__(kThreads, Op::kBlocksPerProcessor)
 template <typename Source, typename Finish>
 void launch_column_sums(Stream& stream, const ColumnLayout& layout, const Source& source,
                         const Finish& finish, void* workspace) {
-  const auto kernel = layout.vectorised
+  const auto kernel = layout.vectorized
                           ? column_sums<kWidth<typename Source::Element>, Source, Finish>
                           : column_sums<1, Source, Finish>;
   const RowSums rows(stream, workspace, layout.chunks, int64_t{Source::kSums} * layout.channels,
@@ -211,7 +211,7 @@ inline size_t column_sums_bytes(int chunks, int channels, int sums) {
 template <typename Op>
 void launch_column_map(Stream& stream, const ColumnLayout& layout, const Op& op) {
   const auto kernel =
-      layout.vectorised ? column_map<kWidth<typename Op::Element>, Op> : column_map<1, Op>;
+      layout.vectorized ? column_map<kWidth<typename Op::Element>, Op> : column_map<1, Op>;
   const int64_t rounds = blocks_for(blocks_for(layout.pixels, layout.rows), layout.chunks);
   launch(stream, kernel, grid_of(layout), kThreads, 0, op, layout, rounds * layout.rows);
 }

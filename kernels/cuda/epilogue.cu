@@ -181,8 +181,8 @@ class CudaEpilogueOps final : public EpilogueOps {
     gradient.activation = desc.activation;
     gradient.scale = desc.scale;
     if constexpr (Pooled) {
-      if (layout.vectorised && !whole_vectors({&t.dpooled, &t.index}, kWidth<T>)) {
-        layout.vectorised = false;
+      if (layout.vectorized && !whole_vectors({&t.dpooled, &t.index}, kWidth<T>)) {
+        layout.vectorized = false;
         layout.tile = std::min(layout.channels, kTileChannels);
         layout.rows = kThreads / layout.tile;
       }

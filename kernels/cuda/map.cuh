@@ -15,7 +15,7 @@ struct MapLayout {
   int64_t vectors = 0;  // in all
   int64_t channels = 0;
   Divisor vectors_per_pixel;
-  bool vectorised = false;
+  bool vectorized = false;
 };
 
 /// The layout of a call on tensors of one shape, `width` elements a vector. With
@@ -30,12 +30,12 @@ inline MapLayout map_layout(std::initializer_list<const Tensor*> tensors, int wi
   }
   MapLayout layout;
   layout.channels = dense ? shape.elements() : shape.c;
-  layout.vectorised = dense || !whole_vectors_only || shape.c % width == 0;
+  layout.vectorized = dense || !whole_vectors_only || shape.c % width == 0;
   for (const Tensor* tensor : tensors) {
     const bool aligned = dense ? starts_aligned(*tensor, width) : vector_aligned(*tensor, width);
-    layout.vectorised = layout.vectorised && aligned;
+    layout.vectorized = layout.vectorized && aligned;
   }
-  const int64_t per_vector = layout.vectorised ? width : 1;
+  const int64_t per_vector = layout.vectorized ? width : 1;
   const int64_t per_pixel = (layout.channels + per_vector - 1) / per_vector;
   layout.vectors = per_pixel * (dense ? 1 : shape.pixels());
   require(layout.vectors < (int64_t{1} << 31), "an elementwise call has fewer than 2^31 vectors");
@@ -71,7 +71,7 @@ void launch_map(Stream& stream, std::initializer_list<const Tensor*> tensors, co
                 bool whole_vectors_only = false) {
   const MapLayout layout = map_layout(tensors, Op::kVector, whole_vectors_only);
   const auto vectors = static_cast<uint32_t>(layout.vectors);
-  const auto kernel = layout.vectorised ? map_kernel<Op::kVector, Op> : map_kernel<1, Op>;
+  const auto kernel = layout.vectorized ? map_kernel<Op::kVector, Op> : map_kernel<1, Op>;
   launch(stream, kernel, blocks_for(vectors), kThreads, 0, op, vectors, layout.channels,
          layout.vectors_per_pixel);
 }
@@ -90,8 +90,8 @@ void launch_map_by_sample(Stream& stream, const Tensor& x, const Tensor& y, cons
       pixels * x.pixel_stride % Op::kVector == 0 && pixels * y.pixel_stride % Op::kVector == 0;
   const MapLayout layout = map_layout({&first_x, &first_y}, aligned ? Op::kVector : 1, false);
   const auto vectors = static_cast<uint32_t>(layout.vectors);
-  const bool vectorised = aligned && layout.vectorised;
-  const auto kernel = vectorised ? map_kernel<Op::kVector, Op> : map_kernel<1, Op>;
+  const bool vectorized = aligned && layout.vectorized;
+  const auto kernel = vectorized ? map_kernel<Op::kVector, Op> : map_kernel<1, Op>;
   launch(stream, kernel, dim3(blocks_for(vectors), static_cast<unsigned>(x.shape.n)), kThreads, 0,
          op, vectors, layout.channels, layout.vectors_per_pixel);
 }

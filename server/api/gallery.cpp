@@ -84,7 +84,7 @@ void list_images(const ApiContext& context, Call& call) {
   for (const GalleryItem& item : gallery.items()) {
     if (!split.empty() && item.split != split) continue;
     if (count++ < offset || images.size() == limit) continue;
-    images.push_back({{"id", item.id}, {"split", item.split}, {"labelled", item.labelled}});
+    images.push_back({{"id", item.id}, {"split", item.split}, {"labelled", item.labeled}});
   }
   call.answer(json_response({{"dataset", gallery.name()},
                              {"splits", gallery.splits()},
@@ -120,13 +120,13 @@ std::shared_ptr<ServedModel> model_of_call(const ApiContext& context, Call& call
   return model;
 }
 
-void require_labelled(const GalleryItem& item) {
-  if (!item.labelled) throw HttpError(404, "this image has no mask");
+void require_labeled(const GalleryItem& item) {
+  if (!item.labeled) throw HttpError(404, "this image has no mask");
 }
 
 void give_mask(const ApiContext& context, const std::shared_ptr<Call>& call) {
   const GalleryItem& item = item_of(context, *call);
-  require_labelled(item);
+  require_labeled(item);
   const auto model = model_of_call(context, *call);
   const std::string tag = fmt::format("{}-{}", item.tag, model->digest());
   if (answer_unchanged(*call, tag)) return;
@@ -242,7 +242,7 @@ ConfusionMatrix compare(const Image& labels, const Prediction& prediction, int c
 
 void give_metrics(const ApiContext& context, const std::shared_ptr<Call>& call) {
   const GalleryItem& item = item_of(context, *call);
-  require_labelled(item);
+  require_labeled(item);
   const auto model = model_of_call(context, *call);
   const std::string key = score_key(item, *model);
   if (answer_unchanged(*call, key)) return;
@@ -270,7 +270,7 @@ void list_scores(const ApiContext& context, Call& call) {
   ConfusionMatrix all(model->classes());
   Json images = Json::array();
   for (const GalleryItem& item : context.gallery->items()) {
-    if (!item.labelled || (!split.empty() && item.split != split)) continue;
+    if (!item.labeled || (!split.empty() && item.split != split)) continue;
     const auto matrix = context.scores.find(score_key(item, *model));
     if (!matrix) continue;
     all += *matrix;

@@ -74,15 +74,15 @@ Gallery::Gallery(const fs::path& root) : root_(root) {
   }
 }
 
-void Gallery::add(const std::string& split, const Sample& sample, bool labelled) {
-  GalleryItem item{id_of(split, sample.id), split, labelled, sample, {}, {}};
+void Gallery::add(const std::string& split, const Sample& sample, bool labeled) {
+  GalleryItem item{id_of(split, sample.id), split, labeled, sample, {}, {}};
   if (sample.record == nullptr) {
-    if (!lies_in(sample.image, real_root_) || (labelled && !lies_in(sample.mask, real_root_))) {
+    if (!lies_in(sample.image, real_root_) || (labeled && !lies_in(sample.mask, real_root_))) {
       ++left_out_;
       return;
     }
     item.photo_tag = tag_of(sample.image);
-    item.tag = labelled ? item.photo_tag + "-" + tag_of(sample.mask) : item.photo_tag;
+    item.tag = labeled ? item.photo_tag + "-" + tag_of(sample.mask) : item.photo_tag;
   } else {
     item.photo_tag = item.tag = tag_of(sample.pack->path()) + "-" + item.id;
   }
@@ -121,7 +121,7 @@ DecodedPhoto Gallery::decode(const GalleryItem& item, const PhotoUse& use,
 }
 
 Image Gallery::labels(const GalleryItem& item, const ModelInfo& model) const {
-  require(item.labelled, "the photo has a mask");
+  require(item.labeled, "the photo has a mask");
   const LabelSet label_set = make_label_set(model, root_);
   return StoredSample(item.sample, masks_, label_set).labels();
 }

@@ -17,7 +17,7 @@ namespace macadam {
 struct GalleryItem {
   std::string id;  // "val.frankfurt_000000_000294": letters, digits, '.', '_', '-'
   std::string split;
-  bool labelled = false;
+  bool labeled = false;
   Sample sample;
   /// Changes when the files change: for ETag. Of the photo, and of photo and mask.
   std::string photo_tag, tag;
@@ -55,7 +55,7 @@ class Gallery {
   Image labels(const GalleryItem& item, const ModelInfo& model) const;
 
  private:
-  void add(const std::string& split, const Sample& sample, bool labelled);
+  void add(const std::string& split, const Sample& sample, bool labeled);
 
   std::filesystem::path root_, real_root_;
   std::string name_;

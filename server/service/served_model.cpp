@@ -85,7 +85,7 @@ size_t ServedModel::bytes() const {
 
 void ServedModel::warm_up() {
   const auto values = static_cast<size_t>(info().height) * static_cast<size_t>(info().width) * 3;
-  const std::vector<uint8_t> grey(values, 128);
+  const std::vector<uint8_t> gray(values, 128);
   constexpr int kRuns = 3;  // CUDA records a graph in the second run
   for (size_t r = 0; r < replicas_.size(); ++r) {
     for (int batch = 1; batch < 2 * options_.max_batch; batch *= 2) {
@@ -95,7 +95,7 @@ void ServedModel::warm_up() {
       tasks.reserve(predictions.size());
       for (Prediction& prediction : predictions) {
         // Another size than the network's: the longer way to a mask.
-        tasks.push_back({{grey, info().height, info().width},
+        tasks.push_back({{gray, info().height, info().width},
                          info().height + 1,
                          info().width,
                          {false, true, false},

@@ -130,7 +130,7 @@ Evaluated evaluate(DeviceContext& place, const Network& network, DType dtype) {
   Evaluated found;
   for (const int pass : {0, 1}) {
     if (pass == 1) {
-      parameters.initialise(9);
+      parameters.initialize(9);
       evaluator.reset();
     }
     source.start(pass, 0);

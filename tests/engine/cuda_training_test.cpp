@@ -292,7 +292,7 @@ class CudaBatches : public CudaTest, public ::testing::WithParamInterface<Feed> 
   static std::vector<float> losses(const Place& place, bool pinned, DeviceCache* cache) {
     const Graph graph = small_unet(kBatch, Training::kClasses, 0.1f);
     Parameters parameters(graph.parameters(), place->stream, true);
-    parameters.initialise(5);
+    parameters.initialize(5);
     TrainingStepOptions options = step_options(OptimizerKind::adamw);
     options.cache = cache;
     TrainingStep step(graph, parameters, *place, options);

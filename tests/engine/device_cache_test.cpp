@@ -46,7 +46,7 @@ std::vector<float> losses(DeviceCache* cache) {
   DeviceContext context;
   const Graph graph = small_unet(kInput, kClasses, 0.1f);
   Parameters parameters(graph.parameters(), context.stream, true);
-  parameters.initialise(5);
+  parameters.initialize(5);
   TrainingStepOptions options;
   options.cache = cache;
   TrainingStep step(graph, parameters, context, options);

@@ -94,7 +94,7 @@ TEST_F(EvaluatorTest, ResetForgetsAndTakesNewParameters) {
   EXPECT_EQ(evaluator.confusion(), first);
   EXPECT_EQ(evaluator.mean_loss(), loss);
 
-  parameters_.initialise(9);
+  parameters_.initialize(9);
   evaluator.reset();
   add_all(evaluator);
   EXPECT_NE(evaluator.mean_loss(), loss);

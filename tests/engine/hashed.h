@@ -29,21 +29,21 @@ inline float hashed_uniform(uint32_t stream, uint32_t index, float limit) {
 inline void set_hashed_values(Parameters& parameters) {
   for (size_t p = 0; p < parameters.size(); ++p) {
     const ParameterSpec& spec = parameters.specs()[p];
-    float centre = 0, limit = 0.1f;
+    float center = 0, limit = 0.1f;
     if (spec.role == ParameterRole::conv_weight) {
       limit = static_cast<float>(
           std::sqrt(6.0 / static_cast<double>(spec.shape.elements() / spec.shape.n)));
     } else if (spec.role == ParameterRole::fixed_scale) {
-      centre = 1;
+      center = 1;
       limit = 0;
     } else if (spec.role == ParameterRole::norm_scale || spec.role == ParameterRole::running_var) {
-      centre = 1;
+      center = 1;
       limit = 0.5f;
     }
     std::vector<float> values(static_cast<size_t>(spec.shape.elements()));
     for (size_t i = 0; i < values.size(); ++i) {
       values[i] =
-          centre + hashed_uniform(static_cast<uint32_t>(p), static_cast<uint32_t>(i), limit);
+          center + hashed_uniform(static_cast<uint32_t>(p), static_cast<uint32_t>(i), limit);
     }
     parameters.write(p, Parameters::Field::value, values);
   }

@@ -71,7 +71,7 @@ class MemorySource final : public BatchSource {
   /// Called with served() before each batch; may throw.
   std::function<void(int64_t)> before_next;
   /// Ignores every pixel.
-  bool unlabelled = false;
+  bool unlabeled = false;
 
  private:
   static constexpr int kTile = 4;
@@ -95,7 +95,7 @@ class MemorySource final : public BatchSource {
         const auto kind = hashed(stream + 1, static_cast<uint32_t>(tile)) % 9;
         const auto shown =
             hashed(stream + 2, static_cast<uint32_t>(tile)) % static_cast<uint32_t>(classes_);
-        label[pixel] = kind == 8 || unlabelled ? 255 : static_cast<uint8_t>(shown);
+        label[pixel] = kind == 8 || unlabeled ? 255 : static_cast<uint8_t>(shown);
         for (uint32_t c = 0; c < 3; ++c) {
           const uint32_t noise = hashed(stream + 3, drawn * 3 + c) % 32;
           image[static_cast<uint32_t>(pixel) * 3 + c] =

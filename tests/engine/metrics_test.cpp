@@ -70,7 +70,7 @@ TEST(Metrics, AbsentClassRulesAreThreeDifferentNumbersWithThreeNames) {
   EXPECT_DOUBLE_EQ(compute_metrics(m, AbsentRule::zero).mean_iou().value, (2.0 / 3) / 4);
 }
 
-TEST(Metrics, NothingLabelledIsNotANumberRatherThanAScore) {
+TEST(Metrics, NothingLabeledIsNotANumberRatherThanAScore) {
   const SegmentationMetrics m = compute_metrics(ConfusionMatrix(3), AbsentRule::drop);
   EXPECT_TRUE(std::isnan(m.mean_iou().value));
   EXPECT_TRUE(std::isnan(m.mean_dice().value));

@@ -44,7 +44,7 @@ TEST(Parameters, InitialValuesHaveTheirDistributions) {
       {"he.weight", {64, 3, 3, 32}, ParameterRole::conv_weight, Init::he_normal},
       {"glorot.weight", {64, 3, 3, 32}, ParameterRole::conv_weight, Init::glorot_uniform}};
   Parameters parameters(specs, stream, false);
-  parameters.initialise(5);
+  parameters.initialize(5);
   const auto statistics = [&](size_t p) {
     double mean = 0, square = 0, largest = 0;
     const std::vector<float> values = parameters.read(p, kValue);
@@ -72,7 +72,7 @@ TEST(Parameters, InitialValuesHaveTheirDistributions) {
 TEST(Parameters, InitialValuesDependOnSeedAndNameAlone) {
   Stream stream;
   Parameters parameters(example(), stream, true);
-  parameters.initialise(5);
+  parameters.initialize(5);
   for (size_t p : {1, 3, 4}) {
     EXPECT_EQ(parameters.read(p, kValue), std::vector<float>(8, 0.0f)) << p;
   }
@@ -84,9 +84,9 @@ TEST(Parameters, InitialValuesDependOnSeedAndNameAlone) {
   std::vector<ParameterSpec> reversed = example();
   std::reverse(reversed.begin(), reversed.end());
   Parameters other(reversed, stream, false);
-  other.initialise(5);
+  other.initialize(5);
   EXPECT_EQ(other.read(6, kValue), parameters.read(0, kValue)) << "another order";
-  other.initialise(6);
+  other.initialize(6);
   EXPECT_NE(other.read(6, kValue), parameters.read(0, kValue)) << "another seed";
 }
 

@@ -319,7 +319,7 @@ TEST(Plan, GradientsMatchFiniteDifferences) {
     }
     for (size_t p = 0; p < parameters.size(); ++p) {
       if (gradients[p].empty()) continue;
-      const std::vector<float> centre = parameters.read(p, Parameters::Field::value);
+      const std::vector<float> center = parameters.read(p, Parameters::Field::value);
       const double size = norm(gradients[p]);
       for (const bool along_gradient : {true, false}) {
         std::vector<float> direction = gradients[p];
@@ -331,7 +331,7 @@ TEST(Plan, GradientsMatchFiniteDifferences) {
           length = std::sqrt(static_cast<double>(direction.size()) / 3);
         }
         const auto loss_at = [&](double offset) {
-          std::vector<float> moved = centre;
+          std::vector<float> moved = center;
           for (size_t i = 0; i < moved.size(); ++i) {
             moved[i] += static_cast<float>(offset / length * static_cast<double>(direction[i]));
           }
@@ -347,7 +347,7 @@ TEST(Plan, GradientsMatchFiniteDifferences) {
         EXPECT_NEAR(measured, slope, 0.02 * size + 3e-4)
             << parameters.specs()[p].name << (along_gradient ? " along the gradient" : "");
       }
-      parameters.write(p, Parameters::Field::value, centre);
+      parameters.write(p, Parameters::Field::value, center);
     }
   }
 }

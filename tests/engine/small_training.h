@@ -25,7 +25,7 @@ class Training {
       : place_(std::move(place)),
         stream(place_->stream),
         graph(std::move(network)),
-        parameters(initialised(graph, stream)),
+        parameters(initialized(graph, stream)),
         source(kInput.n, kInput, kClasses, 1),
         step(graph, parameters, *place_, options) {
     source.start(0, 0);
@@ -52,9 +52,9 @@ class Training {
   }
 
  private:
-  static Parameters initialised(const Graph& graph, Stream& stream) {
+  static Parameters initialized(const Graph& graph, Stream& stream) {
     Parameters parameters(graph.parameters(), stream, true);
-    parameters.initialise(kSeed);
+    parameters.initialize(kSeed);
     return parameters;
   }
 

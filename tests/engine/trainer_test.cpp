@@ -349,11 +349,11 @@ TEST(Trainer, ValidationWithoutLabelsStopsEarlyAndResumes) {
   c.epochs = 9;
   c.patience = 2;
   Process process(folder.path(), c);
-  process.val.unlabelled = true;
+  process.val.unlabeled = true;
   EXPECT_EQ(process.trainer.run([&] { return process.train.served() >= kBatches + 1; }),
             TrainingEnd::interrupted);
   Process again(folder.path(), c);
-  again.val.unlabelled = true;
+  again.val.unlabeled = true;
   again.trainer.resume();
   EXPECT_EQ(again.trainer.run(never), TrainingEnd::stopped_early);
   const std::vector<EpochRecord> rows = read_results(folder / "results.csv");
@@ -371,7 +371,7 @@ TEST(Trainer, ABatchWithoutLabelsTrainsNothing) {
   Configuration c;
   c.network = plain_unet;
   Process process(folder.path(), c);
-  process.train.unlabelled = true;
+  process.train.unlabeled = true;
   EXPECT_EQ(process.trainer.run(never), TrainingEnd::finished);
   for (const auto& step : log_entries(folder.path(), "step")) EXPECT_EQ(step.at("loss"), 0.0);
 }

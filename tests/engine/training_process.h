@@ -68,12 +68,12 @@ class Process {
         parameters(train_graph.parameters(), context.stream, true),
         train(configuration.samples, kTrainInput, kClasses, 1),
         val(4, kValInput, kClasses, 50),
-        trainer(initialised(), val_graph, parameters, context, train, val,
+        trainer(initialized(), val_graph, parameters, context, train, val,
                 options(folder, configuration), observer) {}
 
  private:
-  const Graph& initialised() {
-    parameters.initialise(11);
+  const Graph& initialized() {
+    parameters.initialize(11);
     return train_graph;
   }
   static TrainerOptions options(const std::filesystem::path& folder, const Configuration& c) {

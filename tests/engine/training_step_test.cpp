@@ -267,7 +267,7 @@ TEST(TrainingStep, TwoHalfBatchesAreAWholeOne) {
   const Graph graph = small_unet(half, kClasses, 0);
   DeviceContext context;
   Parameters parameters(graph.parameters(), context.stream, true);
-  parameters.initialise(7);
+  parameters.initialize(7);
   TrainingStep step(graph, parameters, context, options);
   const std::vector<float> losses = whole.losses(3, 0.1f);
   for (uint64_t i = 0; i < 3; ++i) {

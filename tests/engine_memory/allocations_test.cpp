@@ -59,7 +59,7 @@ TEST_P(AllocationFree, ATrainingStepHasNone) {
     SCOPED_TRACE(name);
     DeviceContext context;
     Parameters parameters(graph.parameters(), context.stream, true);
-    parameters.initialise(1);
+    parameters.initialize(1);
     TrainingStepOptions options;
     options.dtype = GetParam();
     options.loss = make_loss({loss_term("ce"), loss_term("dice")});
@@ -80,7 +80,7 @@ TEST_P(AllocationFree, AStepWithEverythingOnHasNone) {
   const Graph graph = small_resnet(kInput, kClasses);
   DeviceContext context;
   Parameters parameters(graph.parameters(), context.stream, true);
-  parameters.initialise(1);
+  parameters.initialize(1);
   TrainingStepOptions options;
   options.dtype = GetParam();
   options.optimizer.accumulate = 2;
@@ -107,7 +107,7 @@ TEST_P(AllocationFree, AnEvaluatedBatchHasNone) {
   const Graph graph = build_network({"unet_mini", kClasses, {}}, kInput);
   DeviceContext context;
   Parameters parameters(graph.parameters(), context.stream, false);
-  parameters.initialise(1);
+  parameters.initialize(1);
   EvaluatorOptions options;
   options.dtype = GetParam();
   Evaluator evaluator(graph, parameters, context, options);
@@ -128,7 +128,7 @@ TEST_P(AllocationFree, APredictedPhotoHasNone) {
                                   graph_of({4, 32, 48, 3})};
   DeviceContext context;
   Parameters parameters(graphs.front().parameters(), context.stream, false);
-  parameters.initialise(1);
+  parameters.initialize(1);
   const std::vector<uint8_t> bytes(size_t{3} * 40 * 80, 77);
   const auto view = [&](int height, int width) {
     const auto size = static_cast<size_t>(3 * height * width);

@@ -25,7 +25,7 @@ class TrainingFeed : public ::testing::Test {
     DeviceContext context;
     const Graph graph = macadam::testing::small_unet({kBatch, kHeight, kWidth, 3}, kClasses, 0.1f);
     Parameters parameters(graph.parameters(), context.stream, true);
-    parameters.initialise(5);
+    parameters.initialize(5);
     DeviceCache cache(Device{}, static_cast<size_t>(fit) * 4 * kHeight * kWidth, kSamples, kHeight,
                       kWidth);
     LoaderOptions options;

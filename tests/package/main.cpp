@@ -19,7 +19,7 @@ int main() {
   DeviceContext context;
   const Graph graph = build_network({"unet_mini", 8, {}}, {1, 64, 128, 3});
   Parameters parameters(graph.parameters(), context.stream, false);
-  parameters.initialise(1);
+  parameters.initialize(1);
   Predictor predictor(graph, parameters, context, {});
   const std::vector<uint8_t> photo(size_t{64} * 128 * 3, 100);
   const Prediction found = predictor.run(photo, 64, 128, 64, 128, false);

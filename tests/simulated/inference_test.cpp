@@ -54,7 +54,7 @@ Evaluated evaluate(Device device) {
   Evaluated found;
   for (const int pass : {0, 1}) {
     if (pass == 1) {
-      parameters.initialise(9);
+      parameters.initialize(9);
       evaluator.reset();
     }
     source.start(pass, 0);

@@ -101,7 +101,7 @@ Trained train(Device device, const Case& wanted) {
   DeviceContext place(device);
   const Graph graph = wanted.network.build(kBatch, kClasses);
   Parameters parameters(graph.parameters(), place.stream, true);
-  parameters.initialise(kSeed);
+  parameters.initialize(kSeed);
   DeviceCache cache(device, static_cast<size_t>(wanted.cached * 4 * kBatch.h * kBatch.w), kSamples,
                     kBatch.h, kBatch.w);
   TrainingStepOptions options;
