@@ -238,7 +238,7 @@ void add_front(World& world, Facade facade, Vec3 a, Vec3 b, Vec3 outward) {
   facade.normal = outward;
   world.solid.push_back(
       {std::max(std::min(a.z, b.z), 0.0f), [&world, frame, facade](Canvas& canvas) {
-         canvas.polygon(frame, rectangle(facade.length, facade.height), id::building,
+         canvas.polygon(frame, rectangle(facade.length, facade.height), id::kBuilding,
                         [&](const Hit& hit, Rgb& result) {
                           result = shade_facade(world, facade, hit, frame);
                           return true;
@@ -291,17 +291,17 @@ float add_building(World& world, int which, float z0, float z1, float setback, D
       const float peak = rise * reach / depth;
       const Vec3 eave = a + Vec3{0, facade.height, 0};
       add_flat(world, make_frame(eave, along, {0, 1, 0}),
-               {{0, 0}, {reach, 0}, {reach * 0.5f, peak}}, id::building, facade.wall, outward,
+               {{0, 0}, {reach, 0}, {reach * 0.5f, peak}}, id::kBuilding, facade.wall, outward,
                2.0f);
       const Vec3 slope_a = normalized(along * (reach * 0.5f) + Vec3{0, peak, 0});
       const Vec3 slope_b = normalized(along * (-reach * 0.5f) + Vec3{0, peak, 0});
       const float run = std::sqrt(reach * reach * 0.25f + peak * peak) + 0.3f;
       add_flat(world, make_frame(eave - slope_a * 0.4f + outward * 0.3f, back, slope_a),
-               {{0, 0}, {depth, 0}, {depth, run}, {0, run}}, id::building, tiles,
+               {{0, 0}, {depth, 0}, {depth, run}, {0, run}}, id::kBuilding, tiles,
                normalized(Vec3{0, reach * 0.5f, 0} - along * peak), 4.0f);
       add_flat(world,
                make_frame(eave + along * reach - slope_b * 0.4f + outward * 0.3f, back, slope_b),
-               {{0, 0}, {depth, 0}, {depth, run}, {0, run}}, id::building, tiles,
+               {{0, 0}, {depth, 0}, {depth, run}, {0, run}}, id::kBuilding, tiles,
                normalized(Vec3{0, reach * 0.5f, 0} + along * peak), 4.0f);
       top += peak * 0.6f;
     } else {
@@ -310,11 +310,11 @@ float add_building(World& world, int which, float z0, float z1, float setback, D
       const Vec3 eave = a + Vec3{0, facade.height, 0} - slope * 0.4f;
       const Vec3 normal = normalized(outward * rise + Vec3{0, depth * 0.5f, 0});
       add_flat(world, make_frame(eave, along, slope), {{0, 0}, {reach, 0}, {reach, run}, {0, run}},
-               id::building, tiles, normal, 4.0f);
+               id::kBuilding, tiles, normal, 4.0f);
       for (int i = 0; i < 2; ++i) {  // gables
         const Vec3 foot = (i == 0 ? a : b) + Vec3{0, facade.height, 0};
         add_flat(world, make_frame(foot, back, {0, 1, 0}),
-                 {{0, 0}, {depth, 0}, {depth * 0.5f, rise}}, id::building, facade.wall,
+                 {{0, 0}, {depth, 0}, {depth * 0.5f, rise}}, id::kBuilding, facade.wall,
                  along * (i == 0 ? -1.0f : 1.0f), 2.0f);
       }
       const int dormers = district == District::old_town ? random.integer(0, 3) : 0;
@@ -323,12 +323,12 @@ float add_building(World& world, int which, float z0, float z1, float setback, D
         const Vec3 corner =
             a + along * (s - 0.7f) + Vec3{0, facade.height + 0.5f, 0} + back * 0.06f;
         add_flat(world, make_frame(corner, along, {0, 1, 0}),
-                 {{0, 0}, {1.4f, 0}, {1.4f, 1.5f}, {0, 1.5f}}, id::building, facade.trim * 0.8f,
+                 {{0, 0}, {1.4f, 0}, {1.4f, 1.5f}, {0, 1.5f}}, id::kBuilding, facade.trim * 0.8f,
                  outward, 1.0f);
         add_flat(world,
                  make_frame(corner + along * 0.25f + outward * 0.02f + Vec3{0, 0.3f, 0}, along,
                             {0, 1, 0}),
-                 {{0, 0}, {0.9f, 0}, {0.9f, 1.0f}, {0, 1.0f}}, id::building,
+                 {{0, 0}, {0.9f, 0}, {0.9f, 1.0f}, {0, 1.0f}}, id::kBuilding,
                  Rgb{0.03f, 0.035f, 0.04f}, outward, 1.0f);
       }
       top += rise * 0.5f;
@@ -338,20 +338,20 @@ float add_building(World& world, int which, float z0, float z1, float setback, D
       const Vec3 foot = a + along * (reach * random.uniform(0.15f, 0.85f)) +
                         Vec3{0, facade.height + rise * 0.6f, 0} + back * 0.35f;
       add_flat(world, make_frame(foot, along, {0, 1, 0}),
-               {{0, 0}, {0.8f, 0}, {0.8f, 1.6f}, {0, 1.6f}}, id::building, kBrick[0], outward,
+               {{0, 0}, {0.8f, 0}, {0.8f, 1.6f}, {0, 1.6f}}, id::kBuilding, kBrick[0], outward,
                6.0f);
       add_flat(world, make_frame(foot, back, {0, 1, 0}),
-               {{0, 0}, {0.6f, 0}, {0.6f, 1.6f}, {0, 1.6f}}, id::building, kBrick[0], along * -1.0f,
-               6.0f);
+               {{0, 0}, {0.6f, 0}, {0.6f, 1.6f}, {0, 1.6f}}, id::kBuilding, kBrick[0],
+               along * -1.0f, 6.0f);
     }
   } else {
     // A cornice stands out a little and is seen from below.
     const Vec3 edge = a + Vec3{0, facade.height, 0} + outward * 0.35f;
     add_flat(world, make_frame(edge, along, {0, 1, 0}),
-             {{0, 0}, {reach, 0}, {reach, 0.45f}, {0, 0.45f}}, id::building, facade.trim * 0.9f,
+             {{0, 0}, {reach, 0}, {reach, 0.45f}, {0, 0.45f}}, id::kBuilding, facade.trim * 0.9f,
              outward, 1.0f);
     add_flat(world, make_frame(edge, along, outward * -1.0f),
-             {{0, 0}, {reach, 0}, {reach, 0.35f}, {0, 0.35f}}, id::building, facade.trim * 0.5f,
+             {{0, 0}, {reach, 0}, {reach, 0.35f}, {0, 0.35f}}, id::kBuilding, facade.trim * 0.5f,
              {0, -1, 0}, 1.0f);
   }
 
@@ -364,14 +364,14 @@ float add_building(World& world, int which, float z0, float z1, float setback, D
         const float y = facade.ground_height + static_cast<float>(level) * facade.floor_height;
         const Vec3 corner = a + along * s + Vec3{0, y - 0.15f, 0} + outward * 1.1f;
         add_flat(world, make_frame(corner, along, {0, 1, 0}),
-                 {{0, 0}, {2.6f, 0}, {2.6f, 1.1f}, {0, 1.1f}}, id::building, panel, outward, 3.0f);
+                 {{0, 0}, {2.6f, 0}, {2.6f, 1.1f}, {0, 1.1f}}, id::kBuilding, panel, outward, 3.0f);
         for (float end_at : {0.0f, 2.6f}) {
           add_flat(world, make_frame(corner + along * end_at, outward * -1.0f, {0, 1, 0}),
-                   {{0, 0}, {1.1f, 0}, {1.1f, 1.1f}, {0, 1.1f}}, id::building, panel, along * -1.0f,
-                   3.0f);
+                   {{0, 0}, {1.1f, 0}, {1.1f, 1.1f}, {0, 1.1f}}, id::kBuilding, panel,
+                   along * -1.0f, 3.0f);
         }
         add_flat(world, make_frame(corner, along, outward * -1.0f),
-                 {{0, 0}, {2.6f, 0}, {2.6f, 1.1f}, {0, 1.1f}}, id::building, facade.wall * 0.5f,
+                 {{0, 0}, {2.6f, 0}, {2.6f, 1.1f}, {0, 1.1f}}, id::kBuilding, facade.wall * 0.5f,
                  {0, -1, 0}, 1.0f);
       }
     }
@@ -397,7 +397,7 @@ void add_wall(World& world, int which, float z0, float z1, float offset) {
     world.solid.push_back(
         {std::max(z, 0.0f), [=, &world](Canvas& canvas) {
            canvas.polygon(
-               frame, rectangle(reach, height), id::wall, [&](const Hit& hit, Rgb& result) {
+               frame, rectangle(reach, height), id::kWall, [&](const Hit& hit, Rgb& result) {
                  const float u = hit.u + from;
                  Rgb albedo = base;
                  if (brick) {
@@ -427,7 +427,7 @@ void add_wall(World& world, int which, float z0, float z1, float offset) {
          }});
     // The top, seen when the wall is lower than the camera.
     add_flat(world, make_frame(a + Vec3{0, height, 0}, b - a, normal * -1.0f),
-             {{0, 0}, {reach, 0}, {reach, 0.3f}, {0, 0.3f}}, id::wall, base * 1.1f, {0, 1, 0},
+             {{0, 0}, {reach, 0}, {reach, 0.3f}, {0, 0.3f}}, id::kWall, base * 1.1f, {0, 1, 0},
              3.0f);
     world.cast_box(mix(a, b, 0.5f), frame.u, 0.15f, reach * 0.5f, height);
   }
@@ -452,7 +452,7 @@ void add_fence(World& world, int which, float z0, float z1, float offset) {
     world.lattice.push_back(
         {std::max(z, 0.0f), [=, &world](Canvas& canvas) {
            canvas.polygon(
-               frame, rectangle(reach, height), id::fence, [&](const Hit& hit, Rgb& result) {
+               frame, rectangle(reach, height), id::kFence, [&](const Hit& hit, Rgb& result) {
                  const float u = fraction(hit.u / period) * period;
                  float bar = coverage(u, 0, thick, hit.du);
                  if (hit.du > period * 0.7f) bar = thick / period;
@@ -501,7 +501,7 @@ void add_hedge(World& world, int which, float z0, float z1, float offset) {
     for (const Face& face : faces) {
       world.solid.push_back(
           {std::max(z, 0.0f), [=, &world](Canvas& canvas) {
-             canvas.polygon(face.frame, rectangle(face.width, face.height), id::vegetation,
+             canvas.polygon(face.frame, rectangle(face.width, face.height), id::kVegetation,
                             [&](const Hit& hit, Rgb& result) {
                               const float u = hit.u + z;
                               const float coarse =

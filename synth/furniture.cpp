@@ -73,14 +73,14 @@ void add_sign_plate(World& world, Vec3 middle, Vec3 normal, float size) {
     return world.light.lit(albedo, normal, visible) + albedo * 0.06f;
   };
   if (behind) {
-    add_plate(world, middle, normal, round_plate(size, 16, 0), id::traffic_sign,
+    add_plate(world, middle, normal, round_plate(size, 16, 0), id::kTrafficSign,
               [=](const Hit&, float visible) { return light(gray, visible); });
     return;
   }
   switch (kind) {
     case 0:
     case 1:  // prohibition: a red ring
-      add_plate(world, middle, normal, round_plate(size, 20, 0), id::traffic_sign,
+      add_plate(world, middle, normal, round_plate(size, 20, 0), id::kTrafficSign,
                 [=](const Hit& hit, float visible) {
                   const float r = std::sqrt(hit.u * hit.u + hit.v * hit.v) / size;
                   const bool digits =
@@ -90,7 +90,7 @@ void add_sign_plate(World& world, Vec3 middle, Vec3 normal, float size) {
                 });
       break;
     case 2:  // warning: a red triangle
-      add_plate(world, middle, normal, round_plate(size * 1.15f, 3, 0.5f * kPi), id::traffic_sign,
+      add_plate(world, middle, normal, round_plate(size * 1.15f, 3, 0.5f * kPi), id::kTrafficSign,
                 [=](const Hit& hit, float visible) {
                   const float a = -hit.v, b = 0.5f * hit.v + 0.866f * std::abs(hit.u);
                   const float rim = std::max(a, b) / (0.575f * size);
@@ -99,7 +99,7 @@ void add_sign_plate(World& world, Vec3 middle, Vec3 normal, float size) {
                 });
       break;
     case 3:  // order: a blue disc with an arrow
-      add_plate(world, middle, normal, round_plate(size, 20, 0), id::traffic_sign,
+      add_plate(world, middle, normal, round_plate(size, 20, 0), id::kTrafficSign,
                 [=](const Hit& hit, float visible) {
                   const bool arrow =
                       std::abs(hit.u) < 0.14f * size && std::abs(hit.v) < 0.6f * size;
@@ -108,14 +108,14 @@ void add_sign_plate(World& world, Vec3 middle, Vec3 normal, float size) {
                 });
       break;
     case 4:  // priority: a yellow square on its corner
-      add_plate(world, middle, normal, round_plate(size * 1.1f, 4, 0), id::traffic_sign,
+      add_plate(world, middle, normal, round_plate(size * 1.1f, 4, 0), id::kTrafficSign,
                 [=](const Hit& hit, float visible) {
                   return light(std::abs(hit.u) + std::abs(hit.v) > 0.72f * size ? white : yellow,
                                visible);
                 });
       break;
     case 5:  // parking: a blue square with a letter
-      add_plate(world, middle, normal, box(size * 0.9f, size * 0.9f), id::traffic_sign,
+      add_plate(world, middle, normal, box(size * 0.9f, size * 0.9f), id::kTrafficSign,
                 [=](const Hit& hit, float visible) {
                   const float u = hit.u / size, v = hit.v / size;
                   const bool stem = u > -0.4f && u < -0.18f && std::abs(v) < 0.6f;
@@ -125,7 +125,7 @@ void add_sign_plate(World& world, Vec3 middle, Vec3 normal, float size) {
                 });
       break;
     default:  // stop: a red octagon
-      add_plate(world, middle, normal, round_plate(size, 8, kPi / 8), id::traffic_sign,
+      add_plate(world, middle, normal, round_plate(size, 8, kPi / 8), id::kTrafficSign,
                 [=](const Hit& hit, float visible) {
                   const bool text = std::abs(hit.v) < 0.22f * size &&
                                     std::abs(hit.u) < 0.66f * size &&
@@ -141,11 +141,11 @@ void add_light_box(World& world, Vec3 middle, Vec3 normal, int state) {
   // A back plate with depth: the sides are seen at an angle.
   for (float s : {-1.0f, 1.0f}) {
     add_plate(world, middle + side * (s * 0.15f) - normal * 0.1f, side * s, box(0.1f, 0.45f),
-              id::traffic_light, [=, &world](const Hit&, float visible) {
+              id::kTrafficLight, [=, &world](const Hit&, float visible) {
                 return world.light.lit(shell, side * s, visible);
               });
   }
-  add_plate(world, middle, normal, box(0.16f, 0.46f), id::traffic_light,
+  add_plate(world, middle, normal, box(0.16f, 0.46f), id::kTrafficLight,
             [=, &world](const Hit& hit, float visible) {
               const Rgb body = world.light.lit(shell, normal, visible);
               for (int lamp = 0; lamp < 3; ++lamp) {
@@ -169,17 +169,18 @@ void add_lamp(World& world, Vec3 foot, float towards_road) {
   const float height = random.uniform(5.5f, 9.5f), reach = random.uniform(0.8f, 2.2f);
   const Vec3 top = foot + Vec3{0, height, 0};
   const Vec3 head = top + Vec3{towards_road * reach, 0.35f, 0};
-  add_rod(world, foot, 0.1f, foot + Vec3{0, 1.2f, 0}, 0.1f, paint, id::pole);
-  add_rod(world, foot, 0.075f, top, 0.05f, paint, id::pole);
-  add_rod(world, top, 0.045f, head, 0.04f, paint, id::pole);
+  add_rod(world, foot, 0.1f, foot + Vec3{0, 1.2f, 0}, 0.1f, paint, id::kPole);
+  add_rod(world, foot, 0.075f, top, 0.05f, paint, id::kPole);
+  add_rod(world, top, 0.045f, head, 0.04f, paint, id::kPole);
   const Rgb glass = world.light.dusk ? Rgb{3.0f, 2.4f, 1.4f} : paint * 0.8f;
-  add_rod(world, head, 0.1f, head + Vec3{towards_road * 0.6f, 0.02f, 0}, 0.07f, glass, id::pole);
+  add_rod(world, head, 0.1f, head + Vec3{towards_road * 0.6f, 0.02f, 0}, 0.07f, glass, id::kPole);
 }
 
 void add_sign(World& world, Vec3 foot) {
   Random& random = world.random;
   const float height = random.uniform(2.2f, 2.8f), size = random.uniform(0.3f, 0.42f);
-  add_rod(world, foot, 0.035f, foot + Vec3{0, height + size, 0}, 0.035f, color(0x8A8D8E), id::pole);
+  add_rod(world, foot, 0.035f, foot + Vec3{0, height + size, 0}, 0.035f, color(0x8A8D8E),
+          id::kPole);
   const Vec3 normal = facing(world, foot);
   const Vec3 middle = foot + Vec3{0, height, 0} + normal * 0.05f;
   add_sign_plate(world, middle, normal, size);
@@ -198,11 +199,12 @@ void add_direction_board(World& world, Vec3 foot, float towards_road) {
   const Vec3 middle = foot + Vec3{-towards_road * half * 0.2f, height, 0};
   for (float s : {-0.6f, 0.6f}) {
     add_rod(world, {middle.x + s * half, 0, foot.z + 0.12f}, 0.06f,
-            {middle.x + s * half, height + tall, foot.z + 0.12f}, 0.06f, color(0x7F8283), id::pole);
+            {middle.x + s * half, height + tall, foot.z + 0.12f}, 0.06f, color(0x7F8283),
+            id::kPole);
   }
   const Rgb ink = luminance(board) > 0.3f ? color(0x1A1A1A) : color(0xE8E8E4);
   const int salt = random.integer(0, 999);
-  add_plate(world, middle, normal, box(half, tall), id::traffic_sign,
+  add_plate(world, middle, normal, box(half, tall), id::kTrafficSign,
             [=, &world](const Hit& hit, float visible) {
               const float line = (hit.v + tall) / 0.36f;
               const float letter = hash01(static_cast<int>(std::floor(hit.u / 0.085f)),
@@ -222,20 +224,20 @@ void add_traffic_light(World& world, Vec3 foot, float towards_road, bool over_ro
   const Vec3 normal = facing(world, foot);
   const float height = random.uniform(2.6f, 3.2f);
   add_rod(world, foot, 0.08f, foot + Vec3{0, over_road ? 5.6f : height + 0.3f, 0}, 0.07f, paint,
-          id::pole);
+          id::kPole);
   add_light_box(world, foot + Vec3{0, height, 0} + normal * 0.16f, normal, state);
   if (over_road) {
     const float reach = random.uniform(2.5f, 4.5f);
     const Vec3 bend = foot + Vec3{0, 5.6f, 0};
     const Vec3 tip = bend + Vec3{towards_road * reach, 0.25f, 0};
-    add_rod(world, bend, 0.07f, tip, 0.05f, paint, id::pole);
+    add_rod(world, bend, 0.07f, tip, 0.05f, paint, id::kPole);
     add_light_box(world, tip + Vec3{0, -0.25f, 0} + normal * 0.16f, normal, state);
   }
 }
 
 void add_bollard(World& world, Vec3 foot) {
   const Rgb paint = world.random.tint(kPoles, 0.5f, 1.1f);
-  add_rod(world, foot, 0.07f, foot + Vec3{0, 0.9f, 0}, 0.07f, paint, id::pole);
+  add_rod(world, foot, 0.07f, foot + Vec3{0, 0.9f, 0}, 0.07f, paint, id::kPole);
 }
 
 void add_bin(World& world, Vec3 foot) {
@@ -245,7 +247,7 @@ void add_bin(World& world, Vec3 foot) {
   const Rgb paint = random.tint(kBins, 0.6f, 1.1f);
   const float height = random.uniform(0.7f, 1.2f), radius = random.uniform(0.22f, 0.35f);
   add_rod(world, foot + Vec3{0, radius * 0.5f, 0}, radius, foot + Vec3{0, height - radius, 0},
-          radius, paint, id::static_thing);
+          radius, paint, id::kStaticThing);
 }
 
 void add_advertising_column(World& world, Vec3 foot) {
@@ -259,7 +261,7 @@ void add_advertising_column(World& world, Vec3 foot) {
          const Rgb sun = world.light.sun * world.sunlit(foot + Vec3{0, 1.5f, 0});
          canvas.capsule(
              foot + Vec3{0, radius * 0.3f, 0}, radius, foot + Vec3{0, height - radius, 0}, radius,
-             id::static_thing, [&](const RoundHit& hit, Rgb& result) {
+             id::kStaticThing, [&](const RoundHit& hit, Rgb& result) {
                const int column = static_cast<int>(std::floor((hit.across + 1) * 1.6f));
                const int row = static_cast<int>(std::floor(hit.along * 3));
                const bool band = hit.along < 0.1f || hit.along > 0.97f;
@@ -301,7 +303,7 @@ void add_bonnet(World& world, Canvas& canvas) {
           static_cast<size_t>(y) * static_cast<size_t>(canvas.width()) + static_cast<size_t>(x);
       colors[i] = world.light.lit(paint, normal, visible) * 0.8f +
                   mirror * (0.1f + 0.25f * (1 - clamp01(below)));
-      labels[i] = id::ego_vehicle;
+      labels[i] = id::kEgoVehicle;
     }
   }
 }

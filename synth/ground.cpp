@@ -21,7 +21,7 @@ class GroundShader {
     const float out = std::abs(offset);
     // Coordinates that bend with the street, so that slabs and seams follow it.
     const Hit local{offset + 300, z, hit.du, hit.dv, hit.z};
-    uint8_t label = id::road;
+    uint8_t label = id::kRoad;
     Rgb albedo;
     const float beyond = out - side.road_edge;
     float into_crossing = -1;
@@ -32,15 +32,15 @@ class GroundShader {
     if (beyond <= 0 || corner || rounded_corner(beyond, into_crossing)) {
       albedo = road(local, offset, out, side);
     } else if (beyond < 0.14f) {
-      label = side.strip == Strip::parking ? id::parking : id::sidewalk;
+      label = side.strip == Strip::parking ? id::kParking : id::kSidewalk;
       albedo = paint_.walk * 1.15f;
     } else if (beyond < side.strip_width) {
       albedo = strip(local, side, beyond, label);
     } else if (beyond < side.strip_width + side.walk_width) {
-      label = id::sidewalk;
+      label = id::kSidewalk;
       albedo = surface(side.walk, local, paint_.walk);
     } else {
-      label = side.verge == Surface::grass ? id::terrain : id::sidewalk;
+      label = side.verge == Surface::grass ? id::kTerrain : id::kSidewalk;
       albedo = surface(side.verge, local,
                        side.verge == Surface::grass ? paint_.grass : paint_.walk * 0.9f);
       // Less sky is seen at the foot of the houses.
@@ -109,16 +109,16 @@ class GroundShader {
   Rgb strip(const Hit& hit, const Side& side, float beyond, uint8_t& label) const {
     switch (side.strip) {
       case Strip::parking: {
-        label = id::parking;
+        label = id::kParking;
         const Rgb base = surface(paint_.patches > 0.4f ? Surface::cobbles : Surface::asphalt, hit,
                                  paint_.asphalt * 1.2f);
         const float bay = fraction(hit.v / 5.5f);
         const float line = coverage(bay, 0, 0.02f, hit.dv / 5.5f);
         return mix(base, paint_.marking, 0.7f * line);
       }
-      case Strip::terrain: label = id::terrain; return surface(Surface::grass, hit, paint_.grass);
+      case Strip::terrain: label = id::kTerrain; return surface(Surface::grass, hit, paint_.grass);
       default: {
-        label = id::sidewalk;
+        label = id::kSidewalk;
         const float line = coverage(beyond, side.strip_width - 0.12f, side.strip_width, hit.du);
         return mix(surface(Surface::asphalt, hit, paint_.cycleway), paint_.marking, 0.8f * line);
       }

@@ -215,7 +215,7 @@ void add_person(World& world, Vec3 foot, Vec3 ahead, bool walking) {
                        0.05f * h, 0.05f * h, leather});
     }
   }
-  add_limbs(world, foot, id::person, std::move(limbs));
+  add_limbs(world, foot, id::kPerson, std::move(limbs));
 }
 
 void add_bicycle(World& world, Vec3 foot, Vec3 ahead, bool ridden) {
@@ -224,8 +224,8 @@ void add_bicycle(World& world, Vec3 foot, Vec3 ahead, bool ridden) {
   const Rgb paint = random.tint(kTops, 0.5f, 1.0f);
   const Rgb black = color(0x18181A);
   constexpr float r = 0.34f;
-  add_wheel(world, p, -0.53f, r, 0.045f, id::bicycle, true);
-  add_wheel(world, p, 0.53f, r, 0.045f, id::bicycle, true);
+  add_wheel(world, p, -0.53f, r, 0.045f, id::kBicycle, true);
+  add_wheel(world, p, 0.53f, r, 0.045f, id::kBicycle, true);
   const Vec3 rear = p(0, r, -0.53f), front = p(0, r, 0.53f), crank = p(0, 0.3f, -0.08f);
   const Vec3 saddle = p(0, 0.95f, -0.24f), head = p(0, 0.85f, 0.37f), bar = p(0, 1.02f, 0.33f);
   std::vector<Limb> limbs = {{rear, crank, 0.014f, 0.018f, paint},
@@ -240,12 +240,12 @@ void add_bicycle(World& world, Vec3 foot, Vec3 ahead, bool ridden) {
   if (random.chance(0.3f)) {  // a basket
     limbs.push_back({p(0, 0.9f, 0.5f), p(0, 1.0f, 0.5f), 0.13f, 0.15f, color(0x6A5A44)});
   }
-  add_limbs(world, foot, id::bicycle, std::move(limbs));
+  add_limbs(world, foot, id::kBicycle, std::move(limbs));
   if (!ridden) return;
   const float lean = random.uniform(0.08f, 0.3f), height = random.uniform(1.6f, 1.85f);
   const bool helmet = random.chance(0.4f);
   add_seated(world, p, p(0, 1.02f, -0.24f), p(0, 1.06f, 0.28f), p(0, 0.3f, -0.05f), lean, height,
-             id::rider, helmet);
+             id::kRider, helmet);
 }
 
 void add_motorcycle(World& world, Vec3 foot, Vec3 ahead, bool ridden) {
@@ -255,8 +255,8 @@ void add_motorcycle(World& world, Vec3 foot, Vec3 ahead, bool ridden) {
   const Rgb black = color(0x161618), steel = color(0x6A6C6E);
   constexpr float r = 0.31f;
   const bool scooter = random.chance(0.5f);
-  add_wheel(world, p, -0.68f, r, 0.1f, id::motorcycle, false);
-  add_wheel(world, p, 0.68f, r, 0.1f, id::motorcycle, false);
+  add_wheel(world, p, -0.68f, r, 0.1f, id::kMotorcycle, false);
+  add_wheel(world, p, 0.68f, r, 0.1f, id::kMotorcycle, false);
   std::vector<Limb> limbs = {
       {p(0, 0.45f, -0.5f), p(0, 0.5f, 0.2f), 0.18f, 0.19f, scooter ? paint : black},
       {p(0, 0.74f, -0.6f), p(0, 0.72f, 0.0f), 0.12f, 0.14f, black},
@@ -270,11 +270,11 @@ void add_motorcycle(World& world, Vec3 foot, Vec3 ahead, bool ridden) {
   if (random.chance(0.3f)) {
     limbs.push_back({p(0, 0.98f, -0.72f), p(0, 1.02f, -0.72f), 0.19f, 0.18f, black});
   }
-  add_limbs(world, foot, id::motorcycle, std::move(limbs));
+  add_limbs(world, foot, id::kMotorcycle, std::move(limbs));
   if (!ridden) return;
   const float lean = random.uniform(0.05f, 0.22f), height = random.uniform(1.65f, 1.85f);
   add_seated(world, p, p(0, 0.88f, -0.25f), p(0, 1.04f, 0.34f), p(0, 0.3f, 0.05f), lean, height,
-             id::rider, true);
+             id::kRider, true);
 }
 
 }  // namespace macadam::synth

@@ -34,7 +34,7 @@ void draw_sky(const World& world, Canvas& canvas) {
       for (size_t s : block) {
         if (depth[s] > 0) continue;
         colors[s] = sky;
-        labels[s] = id::sky;
+        labels[s] = id::kSky;
       }
     }
   }

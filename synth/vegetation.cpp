@@ -16,7 +16,7 @@ void add_clump(World& world, Vec3 middle, float radius, Rgb leaf, float inner, f
   world.solid.push_back(
       {std::max(middle.z - radius, 0.0f), [=, &world](Canvas& canvas) {
          const Rgb sun = world.light.sun * world.sunlit(middle);
-         canvas.blob(middle, radius, id::vegetation, [&](const RoundHit& hit, Rgb& result) {
+         canvas.blob(middle, radius, id::kVegetation, [&](const RoundHit& hit, Rgb& result) {
            const float u = hit.x + salt, v = hit.y + salt * 0.7f;
            const float bumps = noise(world.noise, u * coarse, v * coarse);
            const float leaves = noise(world.noise, u * fine, v * fine);
@@ -38,7 +38,7 @@ void add_limb(World& world, Vec3 a, float ra, Vec3 b, float rb, Rgb bark) {
   world.solid.push_back(
       {a.z, [=, &world](Canvas& canvas) {
          const Rgb sun = world.light.sun * world.sunlit(mix(a, b, 0.5f));
-         canvas.capsule(a, ra, b, rb, id::vegetation, [&](const RoundHit& hit, Rgb& result) {
+         canvas.capsule(a, ra, b, rb, id::kVegetation, [&](const RoundHit& hit, Rgb& result) {
            const float rough =
                filtered_noise(world.noise, hit.across * 4 + a.x, hit.y * 5, hit.pixel * 5);
            result = bark * (0.6f + 0.8f * rough) *

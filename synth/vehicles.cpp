@@ -94,7 +94,7 @@ void add_panels(const Body& body, std::vector<Panel> panels) {
   World& world = body.world;
   const uint8_t label = body.label;
   const Vec3 middle = body.center + Vec3{0, 0.8f, 0};
-  const float bulge = label == id::car ? 0.16f : 0.03f;
+  const float bulge = label == id::kCar ? 0.16f : 0.03f;
   world.solid.push_back(
       {std::max(body.center.z, 0.0f),
        [&world, label, middle, bulge, panels = std::move(panels)](Canvas& canvas) {
@@ -207,7 +207,7 @@ constexpr std::array kCars = {kHatchback, kHatchback, kSaloon, kEstate, kSuv};
 
 void add_profile(World& world, Vec3 center, Vec3 ahead, const Profile& base, bool panel_van) {
   Random& random = world.random;
-  Body body = make_body(world, center, ahead, id::car);
+  Body body = make_body(world, center, ahead, id::kCar);
   const float scale = random.uniform(0.92f, 1.08f), tall = random.uniform(0.96f, 1.05f);
   const float size = base.length * scale, half = base.width * 0.5f * std::sqrt(scale);
   const Rgb paint = random.tint(kCarPaints, 0.75f, 1.05f);
@@ -396,7 +396,7 @@ void add_van(World& world, Vec3 center, Vec3 ahead) {
 
 void add_bus(World& world, Vec3 center, Vec3 ahead) {
   Random& random = world.random;
-  Body body = make_body(world, center, ahead, id::bus);
+  Body body = make_body(world, center, ahead, id::kBus);
   const float half = 1.27f, front = random.uniform(5.2f, 6.0f), top = random.uniform(2.95f, 3.2f);
   const Rgb paint = random.tint(kLiveries, 0.7f, 1.0f);
   const Rgb lower = random.chance(0.5f) ? paint : random.pick(kLiveries) * 0.8f;
@@ -452,7 +452,7 @@ void add_bus(World& world, Vec3 center, Vec3 ahead) {
 
 void add_truck(World& world, Vec3 center, Vec3 ahead) {
   Random& random = world.random;
-  Body body = make_body(world, center, ahead, id::truck);
+  Body body = make_body(world, center, ahead, id::kTruck);
   const float half = 1.22f, rear = -random.uniform(3.0f, 4.4f), front = 3.6f, split = front - 2.0f;
   const float top = random.uniform(2.7f, 3.7f), roof = random.uniform(2.4f, 2.9f);
   const Rgb cab = random.tint(kLiveries, 0.6f, 1.0f), cargo = random.tint(kLiveries, 0.6f, 1.0f);

@@ -14,11 +14,11 @@ namespace macadam::synth {
 
 /// Cityscapes ids that streets use.
 namespace id {
-inline constexpr uint8_t unlabeled = 0, ego_vehicle = 1, static_thing = 4, road = 7, sidewalk = 8,
-                         parking = 9, building = 11, wall = 12, fence = 13, pole = 17,
-                         traffic_light = 19, traffic_sign = 20, vegetation = 21, terrain = 22,
-                         sky = 23, person = 24, rider = 25, car = 26, truck = 27, bus = 28,
-                         motorcycle = 32, bicycle = 33;
+inline constexpr uint8_t kUnlabeled = 0, kEgoVehicle = 1, kStaticThing = 4, kRoad = 7,
+                         kSidewalk = 8, kParking = 9, kBuilding = 11, kWall = 12, kFence = 13,
+                         kPole = 17, kTrafficLight = 19, kTrafficSign = 20, kVegetation = 21,
+                         kTerrain = 22, kSky = 23, kPerson = 24, kRider = 25, kCar = 26,
+                         kTruck = 27, kBus = 28, kMotorcycle = 32, kBicycle = 33;
 }
 
 struct Light {

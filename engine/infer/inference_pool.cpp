@@ -169,10 +169,11 @@ std::unique_ptr<Classifier> InferencePool::make(Replica& replica, const Shape& b
   size_t alone = made->bytes();
   for (const auto& buffer : made->plan().weights().memory()) alone += buffer->bytes();
   if (options_.memory_limit > 0 && alone > options_.memory_limit) {
-    constexpr double mib = 1048576;
+    constexpr double kMiB = 1048576;
     throw InputError(
-        fmt::format("a batch {} takes {:.1f} MiB", bucket.text(), static_cast<double>(alone) / mib),
-        fmt::format("memory limit {:.1f} MiB", static_cast<double>(options_.memory_limit) / mib),
+        fmt::format("a batch {} takes {:.1f} MiB", bucket.text(),
+                    static_cast<double>(alone) / kMiB),
+        fmt::format("memory limit {:.1f} MiB", static_cast<double>(options_.memory_limit) / kMiB),
         "raise the limit, or serve smaller batches or images");
   }
   return made;

@@ -51,7 +51,7 @@ class LayoutBuilder {
   }
 
  private:
-  static constexpr int pack_time = -1;
+  static constexpr int kPackTime = -1;
   int forward_time(size_t node) const { return 1 + static_cast<int>(node); }
   int loss_time() const { return static_cast<int>(nodes_) + 1; }
   /// Of the node that takes this one's gradient.
@@ -100,10 +100,10 @@ class LayoutBuilder {
     for (int i = 0; i < options_.inputs; ++i) {
       const Place input = new_place(graph_.input(), 0);
       layout_.inputs.push_back(input);
-      if (padded || options_.inputs > 1) extend(input, pack_time, last_time());
+      if (padded || options_.inputs > 1) extend(input, kPackTime, last_time());
       if (options_.labels_bytes == 0) continue;
       layout_.labels.push_back(
-          add_block(options_.labels_bytes, options_.inputs > 1 ? pack_time : 0, last_time()));
+          add_block(options_.labels_bytes, options_.inputs > 1 ? kPackTime : 0, last_time()));
     }
     layout_.values[0] = layout_.inputs[0];
   }
@@ -139,7 +139,7 @@ class LayoutBuilder {
 
   void place_scratch() {
     if (options_.pack_workspace_bytes > 0) {
-      layout_.pack_workspace = add_block(options_.pack_workspace_bytes, pack_time, pack_time);
+      layout_.pack_workspace = add_block(options_.pack_workspace_bytes, kPackTime, kPackTime);
     }
     for (size_t i = 0; i < nodes_; ++i) {
       const int t = forward_time(i);

@@ -26,7 +26,7 @@ class ConvEpilogue : public ::testing::Test {
     return Tensor(memory.data(), shape, DTypeOf<T>::value);
   }
 
-  static constexpr Shape shapes[] = {
+  static constexpr Shape kShapes[] = {
       {1, 1, 1, 1}, {2, 5, 9, 19}, {1, 16, 32, 12}, {3, 33, 35, 64}, {1, 31, 40, 515}};
   Stream stream;
 };
@@ -34,7 +34,7 @@ using FloatTypes = ::testing::Types<float, bf16, f16>;
 TYPED_TEST_SUITE(ConvEpilogue, FloatTypes);
 
 TYPED_TEST(ConvEpilogue, AddBias) {
-  for (const Shape& shape : this->shapes) {
+  for (const Shape& shape : this->kShapes) {
     for (const Activation activation : {Activation::identity, Activation::relu}) {
       std::vector<TypeParam> memory, bias;
       const Tensor y = this->normal(memory, shape, 1);

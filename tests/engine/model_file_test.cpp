@@ -40,12 +40,12 @@ ModelInfo example_info() {
   return info;
 }
 
-const std::vector<float> weights{0, 1, 2, 3, 4, 5, 6, 7};
-const std::vector<float> moments{0.5f, 0.25f};
+const std::vector<float> kWeights{0, 1, 2, 3, 4, 5, 6, 7};
+const std::vector<float> kMoments{0.5f, 0.25f};
 
 void save_example(const std::filesystem::path& path) {
-  save_model(path, example_info(), {{"conv.weight", {{2, 2, 1, 2}, weights}}},
-             {{"moment1.conv.bias", {{2}, moments}}});
+  save_model(path, example_info(), {{"conv.weight", {{2, 2, 1, 2}, kWeights}}},
+             {{"moment1.conv.bias", {{2}, kMoments}}});
 }
 
 std::string complaint(const std::string& bytes) {
@@ -167,9 +167,9 @@ TEST(ModelFile, ComesBackAsItWas) {
   const Model model = load_model(folder / "m.safetensors", ModelPart::everything);
   EXPECT_EQ(model.info, example_info());
   ASSERT_EQ(model.parameters.size(), 1u);
-  EXPECT_EQ(model.parameters.at("conv.weight"), (ModelTensor{{2, 2, 1, 2}, weights}));
+  EXPECT_EQ(model.parameters.at("conv.weight"), (ModelTensor{{2, 2, 1, 2}, kWeights}));
   ASSERT_EQ(model.optimizer.size(), 1u);
-  EXPECT_EQ(model.optimizer.at("moment1.conv.bias"), (ModelTensor{{2}, moments}));
+  EXPECT_EQ(model.optimizer.at("moment1.conv.bias"), (ModelTensor{{2}, kMoments}));
 }
 
 TEST(ModelFile, PredictionNeedsNoOptimizer) {

@@ -11,6 +11,6 @@ class OneThread final : public ::testing::Environment {
   void SetUp() override { omp_set_num_threads(1); }
 };
 
-const auto* const environment = ::testing::AddGlobalTestEnvironment(new OneThread);
+const auto* const kEnvironment = ::testing::AddGlobalTestEnvironment(new OneThread);
 
 }  // namespace

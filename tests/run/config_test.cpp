@@ -16,7 +16,7 @@ using namespace macadam;
 namespace {
 
 constexpr const char* kFile = "/data/runs/first.toml";
-const std::string minimal = "network = \"unet_mini\"\ndataset = \"../streets\"\n";
+const std::string kMinimal = "network = \"unet_mini\"\ndataset = \"../streets\"\n";
 
 Config parse(const std::string& toml, const std::vector<std::string>& overrides = {}) {
   return parse_config(toml, kFile, overrides);
@@ -36,7 +36,7 @@ std::string complaint(const std::string& toml, const std::vector<std::string>& o
 
 /// Expects a complaint about `minimal` and the given lines that holds all the parts.
 void expect_complaint(const std::string& lines, const std::vector<std::string>& parts) {
-  const std::string message = complaint(minimal + lines);
+  const std::string message = complaint(kMinimal + lines);
   for (const std::string& part : parts) {
     EXPECT_NE(message.find(part), std::string::npos) << lines << " -> " << message;
   }
@@ -44,14 +44,14 @@ void expect_complaint(const std::string& lines, const std::vector<std::string>& 
 
 void expect_override_complaint(const std::string& override_text,
                                const std::vector<std::string>& parts) {
-  const std::string message = complaint(minimal, {override_text});
+  const std::string message = complaint(kMinimal, {override_text});
   for (const std::string& part : parts) {
     EXPECT_NE(message.find(part), std::string::npos) << override_text << " -> " << message;
   }
 }
 
 // Every key, none at its default.
-const std::string everything = R"(
+const std::string kEverything = R"(
 network = {name = "vgg16_unet", dropout = 0.25, norm = "batch", deep = true, width = 32}
 dataset = {train = "/a", val = "b/../c", test = "/d \"quoted\" \\ ü"}
 label_set = "trainids19"
@@ -162,7 +162,7 @@ void expect_everything(const Config& c) {
 }  // namespace
 
 TEST(Config, TwoKeysAreEnough) {
-  const Config c = parse(minimal);
+  const Config c = parse(kMinimal);
   EXPECT_EQ(c.network, "unet_mini");
   EXPECT_TRUE(c.network_options.empty());
   EXPECT_EQ(c.dataset, (DatasetPaths{"/data/streets", "/data/streets", "/data/streets"}));
@@ -197,20 +197,20 @@ TEST(Config, TwoKeysAreEnough) {
   EXPECT_EQ(c.absent, AbsentRule::drop);
 }
 
-TEST(Config, EveryKeyIsRead) { expect_everything(parse(everything)); }
+TEST(Config, EveryKeyIsRead) { expect_everything(parse(kEverything)); }
 
 TEST(Config, TheResolvedConfigurationComesBackTheSame) {
-  const std::string resolved = to_toml(parse(everything));
+  const std::string resolved = to_toml(parse(kEverything));
   const Config again = parse_config(resolved, "/elsewhere/config.toml");
   expect_everything(again);
   EXPECT_EQ(to_toml(again), resolved);
 
-  const std::string defaults = to_toml(parse(minimal));
+  const std::string defaults = to_toml(parse(kMinimal));
   EXPECT_EQ(to_toml(parse_config(defaults, "/elsewhere/config.toml")), defaults);
 }
 
 TEST(Config, TheResolvedConfigurationLeavesNothingToDefaults) {
-  const std::string resolved = to_toml(parse(minimal));
+  const std::string resolved = to_toml(parse(kMinimal));
   for (const char* key : {"network",
                           "dataset",
                           "label_set",
@@ -258,17 +258,17 @@ TEST(Config, TheResolvedConfigurationLeavesNothingToDefaults) {
 }
 
 TEST(Config, DefaultsFollowTheirContext) {
-  EXPECT_EQ(parse(minimal + "optimizer = \"sgd\"").lr, 1e-2);
-  EXPECT_EQ(parse(minimal + "optimizer = \"sgd\"").optimizer.weight_decay, 5e-4f);
-  EXPECT_DOUBLE_EQ(parse(minimal + "epochs = 2").warmup, 0.2);
-  EXPECT_TRUE(parse(minimal + "augment = []").augment.empty());
-  EXPECT_EQ(parse(minimal + "augment = [{name = \"RandomCrop\"}]\nsize = [48, 64]").augment,
+  EXPECT_EQ(parse(kMinimal + "optimizer = \"sgd\"").lr, 1e-2);
+  EXPECT_EQ(parse(kMinimal + "optimizer = \"sgd\"").optimizer.weight_decay, 5e-4f);
+  EXPECT_DOUBLE_EQ(parse(kMinimal + "epochs = 2").warmup, 0.2);
+  EXPECT_TRUE(parse(kMinimal + "augment = []").augment.empty());
+  EXPECT_EQ(parse(kMinimal + "augment = [{name = \"RandomCrop\"}]\nsize = [48, 64]").augment,
             (AugmentList{{RandomCrop{.height = 48, .width = 64}, 1}}));
 }
 
 TEST(Config, OverridesWin) {
   const Config c = parse(
-      minimal + "batch = 2\n[loader]\nthreads = 1\n",
+      kMinimal + "batch = 2\n[loader]\nthreads = 1\n",
       {"batch=8", "loader.threads=2", "loader.cache = 5", "size=[64, 96]", "loss=0.5*ce + dice",
        "name=3", "lr=1e-4", "early_stopping.patience=0", "seed=1", "seed=2"});
   EXPECT_EQ(c.batch, 8);
@@ -280,14 +280,14 @@ TEST(Config, OverridesWin) {
   EXPECT_EQ(c.lr, 1e-4);
   EXPECT_EQ(c.patience, 0);
   EXPECT_EQ(c.seed, 2u);
-  EXPECT_EQ(parse(minimal, {"augment=[{name = \"Blur\", blur_limit = 5}]"}).augment,
+  EXPECT_EQ(parse(kMinimal, {"augment=[{name = \"Blur\", blur_limit = 5}]"}).augment,
             (AugmentList{{Blur{.blur_low = 3, .blur_high = 5}, 0.5}}));
-  EXPECT_EQ(parse(minimal, {"freeze=[\"down*\"]"}).fine_tuning.freeze,
+  EXPECT_EQ(parse(kMinimal, {"freeze=[\"down*\"]"}).fine_tuning.freeze,
             (std::vector<FreezeRule>{{"down*"}}));
 }
 
 TEST(Config, OverridesOfNetworkAndDatasetWorkOnTheShortForm) {
-  const Config c = parse(minimal, {"network.dropout=0.1", "dataset.val=other"});
+  const Config c = parse(kMinimal, {"network.dropout=0.1", "dataset.val=other"});
   EXPECT_EQ(c.network, "unet_mini");
   EXPECT_EQ(c.network_options.at("dropout"), "0.1");
   EXPECT_EQ(c.dataset.train, "/data/streets");
@@ -307,7 +307,7 @@ TEST(Config, OverridesAloneMakeAConfiguration) {
 
 TEST(Config, RelativePathsInOverridesAreSeenFromTheCurrentFolder) {
   const auto here = std::filesystem::current_path();
-  const Config c = parse(minimal, {"dataset=streets", "weights=w.safetensors"});
+  const Config c = parse(kMinimal, {"dataset=streets", "weights=w.safetensors"});
   EXPECT_EQ(c.dataset.train, (here / "streets").string());
   EXPECT_EQ(c.weights, (here / "w.safetensors").string());
 }
@@ -315,21 +315,22 @@ TEST(Config, RelativePathsInOverridesAreSeenFromTheCurrentFolder) {
 TEST(Config, OverridesOfTextsAreTakenAsTheyStand) {
   for (const char* name : {"2024-11-28", "2024-11-28T10:00:00Z", "10:30:00", "1e5", "true", "0x1F",
                            "a b", "-3", "inf"}) {
-    EXPECT_EQ(parse(minimal, {std::string("name=") + name}).name, name);
+    EXPECT_EQ(parse(kMinimal, {std::string("name=") + name}).name, name);
   }
-  EXPECT_EQ(parse(minimal, {"name=\"3\""}).name, "3");
-  EXPECT_EQ(parse(minimal, {"network.since=2024-11-28"}).network_options.at("since"), "2024-11-28");
+  EXPECT_EQ(parse(kMinimal, {"name=\"3\""}).name, "3");
+  EXPECT_EQ(parse(kMinimal, {"network.since=2024-11-28"}).network_options.at("since"),
+            "2024-11-28");
 }
 
 TEST(Config, AFolderIsTheSameWithASlashBehind) {
   EXPECT_EQ(parse("network = \"n\"\ndataset = \"../streets/\"").dataset.train, "/data/streets");
-  EXPECT_EQ(parse(minimal, {"dataset=/a/b//", "runs=/"}).dataset.val, "/a/b");
-  EXPECT_EQ(parse(minimal, {"runs=/"}).runs, "/");
-  EXPECT_EQ(parse(minimal, {"dataset=."}).dataset.train, std::filesystem::current_path().string());
+  EXPECT_EQ(parse(kMinimal, {"dataset=/a/b//", "runs=/"}).dataset.val, "/a/b");
+  EXPECT_EQ(parse(kMinimal, {"runs=/"}).runs, "/");
+  EXPECT_EQ(parse(kMinimal, {"dataset=."}).dataset.train, std::filesystem::current_path().string());
 }
 
 TEST(Config, KnowsWhatWasGiven) {
-  const Config c = parse(minimal + "[loader]\nthreads = 2", {"warmup=0.5"});
+  const Config c = parse(kMinimal + "[loader]\nthreads = 2", {"warmup=0.5"});
   EXPECT_EQ(c.given,
             (std::set<std::string, std::less<>>{"network", "dataset", "loader.threads", "warmup"}));
 }
@@ -355,11 +356,11 @@ TEST(Config, KeysOfOtherToolsAreTranslated) {
   expect_complaint("num_classes = 19", {"there is no such key", "label_set"});
 
   // Every name in the table: refused, and answered by a key that there is.
-  const std::string keys = to_toml(parse(minimal)) +
+  const std::string keys = to_toml(parse(kMinimal)) +
                            "momentum = dataset.train dataset.val "
                            "dataset.test";
   for (const KeySynonym& synonym : key_synonyms()) {
-    const std::string message = complaint(minimal, {std::string(synonym.key) + "=1"});
+    const std::string message = complaint(kMinimal, {std::string(synonym.key) + "=1"});
     EXPECT_NE(message.find("unknown key '" + std::string(synonym.key) + "'"), std::string::npos)
         << message;
     if (synonym.ours.empty()) {
@@ -399,7 +400,7 @@ TEST(Config, WrongTypesNameTheExpectedOne) {
   expect_override_complaint("batch=four", {"'batch' is a string", "'batch=four'"});
   expect_override_complaint("network.a=[1]", {"'network.a' is a list"});
   expect_override_complaint("batch.size=3", {"'batch' is a table", "'batch.size=3'"});
-  EXPECT_NE(complaint(minimal + "batch = 3", {"batch.size=3"}).find("'batch' has no keys below"),
+  EXPECT_NE(complaint(kMinimal + "batch = 3", {"batch.size=3"}).find("'batch' has no keys below"),
             std::string::npos);
 }
 
@@ -461,7 +462,7 @@ TEST(Config, TheListsOfTheDocumentationAreValid) {
   bool inside = false;
   for (std::string line; std::getline(file, line);) {
     if (inside && line == "```") {
-      const Config c = parse(minimal + block);
+      const Config c = parse(kMinimal + block);
       EXPECT_FALSE(c.augment.empty());
       EXPECT_EQ(parse_config(to_toml(c), "/elsewhere/config.toml").augment, c.augment);
       ++lists;
@@ -477,7 +478,7 @@ TEST(Config, TheListsOfTheDocumentationAreValid) {
 }
 
 TEST(Config, EveryTransformComesBackTheSame) {
-  const Config c = parse(minimal + R"(augment = [
+  const Config c = parse(kMinimal + R"(augment = [
     {name = "RandomScale"}, {name = "RandomCrop"}, {name = "HorizontalFlip"},
     {name = "ShiftScaleRotate", shift_limit_x = 0.2}, {name = "GridDistortion"},
     {name = "OpticalDistortion", border_mode = "constant", value = 7},
@@ -511,18 +512,18 @@ TEST(Config, KeysWithoutEffectAreRefused) {
 }
 
 TEST(Config, AnOverrideMayMakeKeysOfTheFileIneffective) {
-  const Config c = parse(everything, {"optimizer=adamw", "loss=dice", "schedule=constant"});
+  const Config c = parse(kEverything, {"optimizer=adamw", "loss=dice", "schedule=constant"});
   EXPECT_EQ(c.optimizer.kind, OptimizerKind::adamw);
   const std::string resolved = to_toml(c);
   EXPECT_EQ(resolved.find("momentum"), std::string::npos);
   EXPECT_EQ(resolved.find("class_weights"), std::string::npos);
   EXPECT_EQ(to_toml(parse(resolved)), resolved);
-  const std::string message = complaint(everything, {"optimizer=adamw", "momentum=0.5"});
+  const std::string message = complaint(kEverything, {"optimizer=adamw", "momentum=0.5"});
   EXPECT_NE(message.find("'momentum' has no effect"), std::string::npos) << message;
 }
 
 TEST(Config, EveryTermOfTheLossHasItsKeys) {
-  const Config c = parse(minimal +
+  const Config c = parse(kMinimal +
                          "loss = \"tversky + 2*focal\"\nfocal_gamma = 1.5\ntversky_alpha = 0.2\n"
                          "tversky_smooth = 0\nclass_weights = [1, 2]\ndice_absent = \"zero\"\n");
   const std::span<const LossTerm> terms = c.loss.used();
@@ -568,7 +569,7 @@ TEST(Config, BrokenOverridesAreNamed) {
 }
 
 TEST(Config, ScheduleCountsWarmUpInEpochs) {
-  const Config c = parse(minimal + "epochs = 10\nwarmup = 0.5\nlr = 0.5\nmin_lr = 0.25\n");
+  const Config c = parse(kMinimal + "epochs = 10\nwarmup = 0.5\nlr = 0.5\nmin_lr = 0.25\n");
   const Schedule s = schedule_of(c, 100);
   EXPECT_EQ(s.warmup_steps, 50);
   EXPECT_EQ(s.total_steps, 1000);

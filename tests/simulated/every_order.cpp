@@ -24,7 +24,7 @@ class ScheduleOfTest final : public ::testing::EmptyTestEventListener {
 };
 
 /// Before main(): the list of listeners takes what it is given, and keeps it.
-const bool listening = [] {
+const bool kListening = [] {
   ::testing::UnitTest::GetInstance()->listeners().Append(new ScheduleOfTest);
   return true;
 }();
