@@ -27,6 +27,7 @@ constexpr const char* kInk = "#222222";
 
 constexpr double kWidth = 800, kLeft = 64, kRight = 24;
 constexpr double kPlotWidth = kWidth - kLeft - kRight;
+constexpr double kLegendRow = 18;
 
 struct Series {
   std::string name;
@@ -39,15 +40,26 @@ struct Range {
   double lo, hi;
 };
 
-struct Panel {
-  const char* title;
+/// Lines whose legends stand beside each other, behind the row's name, which may be empty.
+struct Row {
+  const char* name;
   std::vector<Series> series;
-  double top, height;
-  Range range;
 };
 
+/// All rows have as many lines.
+struct Panel {
+  const char* title;
+  std::vector<Row> rows;
+  double height;
+  Range range;
+  double top = 0;
+};
+
+/// A legend of several rows has lines of its own beneath the title.
+double title_room(const Panel& panel) { return panel.rows.size() > 1 ? kLegendRow : 0; }
+
 /// The values' range with room around it; [0, 1] where there are none.
-Range range_of(std::span<const EpochRecord> history, const std::vector<Series>& series,
+Range range_of(std::span<const EpochRecord> history, std::span<const Series> series,
                bool from_zero) {
   double lo = INFINITY, hi = -INFINITY;
   for (const EpochRecord& record : history) {
@@ -85,7 +97,8 @@ class Plot {
     const auto y_of = [&](double value) {
       return bottom - (value - panel.range.lo) / (panel.range.hi - panel.range.lo) * panel.height;
     };
-    svg_.text(kLeft, panel.top - 12, panel.title, {.size = 14, .fill = kInk, .bold = true});
+    svg_.text(kLeft, legend_line(panel, 0) - title_room(panel), panel.title,
+              {.size = 14, .fill = kInk, .bold = true});
     const std::vector<double> ticks = round_ticks(panel.range.lo, panel.range.hi,
                                                   std::max(3, static_cast<int>(panel.height / 42)));
     const double step = ticks.size() > 1 ? ticks[1] - ticks[0] : panel.range.hi - panel.range.lo;
@@ -103,7 +116,9 @@ class Plot {
     if (best_ >= first_ && best_ <= last_) {
       svg_.line(x_of(best_), panel.top, x_of(best_), bottom, "#777", 1.2, "3 3");
     }
-    for (const Series& series : panel.series) draw_series(series, y_of);
+    for (const Row& row : panel.rows) {
+      for (const Series& series : row.series) draw_series(series, y_of);
+    }
     legend(panel);
   }
 
@@ -167,22 +182,43 @@ class Plot {
     return plain ? fmt::format("{:.3f}", value) : short_number(value);
   }
 
-  /// Right of the title: a stroke, the name and the last value of each line.
+  std::string legend_label(const Series& series) const {
+    double last = NAN;
+    for (const EpochRecord& record : history_) {
+      const double value = series.value(record);
+      if (std::isfinite(value)) last = value;
+    }
+    return fmt::format("{}  {}", series.name, value_label(last));
+  }
+
+  /// Where the text of a row of the legend stands; the last one is just above the plot.
+  static double legend_line(const Panel& panel, size_t row) {
+    return panel.top - 12 - kLegendRow * static_cast<double>(panel.rows.size() - 1 - row);
+  }
+
+  /// Right of the title, or beneath it: a stroke, the name and the last value of each line.
   void legend(const Panel& panel) {
     double x = kLeft + kPlotWidth;
-    for (auto series = panel.series.rbegin(); series != panel.series.rend(); ++series) {
-      double last = NAN;
-      for (const EpochRecord& record : history_) {
-        const double value = series->value(record);
-        if (std::isfinite(value)) last = value;
+    for (size_t column = panel.rows.front().series.size(); column-- > 0;) {
+      size_t longest = 0;
+      for (size_t row = 0; row < panel.rows.size(); ++row) {
+        const std::string label = legend_label(panel.rows[row].series[column]);
+        longest = std::max(longest, label.size());
+        svg_.text(x, legend_line(panel, row), label, {.size = 12, .anchor = "end", .fill = kInk});
       }
-      const std::string label = fmt::format("{}  {}", series->name, value_label(last));
-      svg_.text(x, panel.top - 12, label, {.size = 12, .anchor = "end", .fill = kInk});
       // Wide enough for the broadest of the usual fonts.
-      x -= 6.3 * static_cast<double>(label.size()) + 30;
-      svg_.polyline({{x, panel.top - 16}, {x + 24, panel.top - 16}}, series->color, 2.5,
-                    series->dashes);
+      x -= 6.3 * static_cast<double>(longest) + 30;
+      for (size_t row = 0; row < panel.rows.size(); ++row) {
+        const Series& series = panel.rows[row].series[column];
+        const double y = legend_line(panel, row) - 4;
+        svg_.polyline({{x, y}, {x + 24, y}}, series.color, 2.5, series.dashes);
+      }
       x -= 28;
+    }
+    for (size_t row = 0; row < panel.rows.size(); ++row) {
+      const char* name = panel.rows[row].name;
+      if (*name == '\0') continue;
+      svg_.text(x, legend_line(panel, row), name, {.size = 12, .anchor = "end", .fill = "#555"});
     }
   }
 
@@ -191,6 +227,39 @@ class Plot {
   Svg svg_;
   int64_t first_, last_;
 };
+
+/// What an epoch's list of named values says under `name`; NaN where it says nothing.
+std::function<double(const EpochRecord&)> value_of(std::vector<Score> EpochRecord::*list,
+                                                   const std::string& name) {
+  return [=](const EpochRecord& record) {
+    const auto found = std::ranges::find(record.*list, name, &Score::name);
+    return found == (record.*list).end() ? NAN : found->value;
+  };
+}
+
+/// A row for training and one for validation, in each a line for every term that the loss of any
+/// epoch has: the colour is the term's.
+std::vector<Row> terms_of(std::span<const EpochRecord> history) {
+  constexpr std::array<const char*, 4> kColors{kBlue, kVermilion, kGreen, kPurple};
+  constexpr std::string_view kTraining = "train_", kValidation = "val_";
+  std::vector<Row> rows{{"training", {}}, {"validation", {}}};
+  std::set<std::string> known;
+  for (const EpochRecord& record : history) {
+    for (const Score& term : record.terms) {
+      const std::string_view prefix = term.name.starts_with(kTraining) ? kTraining : kValidation;
+      const std::string name = term.name.substr(prefix.size());
+      if (!known.insert(name).second) continue;
+      const char* color = kColors[rows[0].series.size() % kColors.size()];
+      const auto add = [&](Row& row, std::string_view of, const char* dashes) {
+        row.series.push_back(
+            {name, value_of(&EpochRecord::terms, std::string(of) + name), color, dashes});
+      };
+      add(rows[0], kTraining, "");
+      add(rows[1], kValidation, "7 4");
+    }
+  }
+  return rows;
+}
 
 /// A line for each score that any epoch has.
 std::vector<Series> scores_of(std::span<const EpochRecord> history) {
@@ -201,11 +270,8 @@ std::vector<Series> scores_of(std::span<const EpochRecord> history) {
   for (const EpochRecord& record : history) {
     for (const Score& score : record.scores) {
       if (!known.insert(score.name).second) continue;
-      const auto value = [name = score.name](const EpochRecord& one) {
-        const auto found = std::ranges::find(one.scores, name, &Score::name);
-        return found == one.scores.end() ? NAN : found->value;
-      };
-      series.push_back({title_of(score.name), value, kColors[series.size() % kColors.size()],
+      series.push_back({title_of(score.name), value_of(&EpochRecord::scores, score.name),
+                        kColors[series.size() % kColors.size()],
                         kDashes[series.size() % kDashes.size()]});
     }
   }
@@ -225,12 +291,20 @@ std::string curves_svg(std::span<const EpochRecord> history, int best_epoch) {
                                       {"validation", &EpochRecord::val_loss, kVermilion, "7 4"}};
   const std::vector<Series> scores = scores_of(history);
   const std::vector<Series> rates = {{"learning rate", &EpochRecord::lr, kBlue, ""}};
-  const Panel panels[] = {
-      {"Loss", losses, 44, 210, range_of(history, losses, false)},
-      {"Validation scores", scores, 326, 210, {0, 1}},
-      {"Learning rate", rates, 608, 110, range_of(history, rates, true)},
-  };
-  const double bottom = panels[2].top + panels[2].height;
+  std::vector<Panel> panels{{"Loss", {{"", losses}}, 210, range_of(history, losses, false)}};
+  if (const std::vector<Row> terms = terms_of(history); terms[0].series.size() > 1) {
+    std::vector<Series> all = terms[0].series;
+    all.insert(all.end(), terms[1].series.begin(), terms[1].series.end());
+    panels.push_back({"Loss terms", terms, 150, range_of(history, all, false)});
+  }
+  panels.push_back({"Validation scores", {{"", scores}}, 210, {0, 1}});
+  panels.push_back({"Learning rate", {{"", rates}}, 110, range_of(history, rates, true)});
+  double bottom = -28;
+  for (Panel& panel : panels) {
+    panel.top =
+        bottom + 72 + title_room(panel) + kLegendRow * static_cast<double>(panel.rows.size() - 1);
+    bottom = panel.top + panel.height;
+  }
   Plot plot(history, best_epoch, bottom + 50);
   for (const Panel& panel : panels) plot.draw(panel);
   plot.finish_axis(bottom);

@@ -67,7 +67,8 @@ footer { margin-top: 3rem; padding-top: .8rem; border-top: 1px solid var(--line)
 .wide { margin-left: min(0px, (52rem - 3rem - min(94vw, 84rem)) / 2);
   margin-right: min(0px, (52rem - 3rem - min(94vw, 84rem)) / 2); }
 @media (max-width: 60rem) { .sample { grid-template-columns: repeat(2, 1fr); } }
-@media (max-width: 36rem) { .key { grid-template-columns: repeat(2, 1fr); } .scores .b { display: none; } }
+@media (max-width: 36rem) { .key { grid-template-columns: repeat(2, 1fr); } .scores .b { display: none; }
+  figure { overflow-x: auto; } figure svg { width: 44rem; } }
 @media print {
   @page { margin: 18mm 16mm; }
   body { padding: 0; max-width: none; font-size: 10.5pt; }

@@ -46,8 +46,8 @@ struct ReportData {
   std::vector<ReportSample> samples;
 };
 
-/// Losses, scores and the learning rate over the epochs: an SVG 800 wide. `best_epoch` is marked
-/// unless it is 0. Values that are not finite are left out.
+/// Losses, their terms where there are several, scores and the learning rate over the epochs: an
+/// SVG 800 wide. `best_epoch` is marked unless it is 0. Values that are not finite are left out.
 std::string curves_svg(std::span<const EpochRecord> history, int best_epoch = 0);
 
 /// The confusion matrix as an SVG at most 800 wide. A cell shows the percentage of its row, that

@@ -181,6 +181,44 @@ TEST(Curves, ShowEveryScoreThatAnyEpochHas) {
   EXPECT_TRUE(contains(svg, "mean Dice"));
 }
 
+TEST(Curves, ShowTheTermsOfALossWhereItHasSeveral) {
+  std::vector<EpochRecord> records = history(3);
+  for (EpochRecord& r : records) r.terms = {{"train_ce", 0.5}, {"val_ce", 0.625}};
+  EXPECT_EQ(curves_svg(records), curves_svg(history(3)));  // a single one is the loss itself
+  for (EpochRecord& r : records) {
+    r.terms.insert(r.terms.end(), {{"train_dice", 0.25}, {"val_dice", kNan}});
+  }
+  const std::string svg = curves_svg(records);
+  EXPECT_EQ(macadam::testing::xml_fault(svg), "");
+  EXPECT_EQ(count(svg, "<circle"), 3 * (5 + 3));
+  for (const char* text :
+       {"Loss terms", ">ce  0.500<", ">ce  0.625<", ">dice  0.250<", ">dice  -<"}) {
+    EXPECT_EQ(count(svg, text), 1) << text;
+  }
+}
+
+TEST(Curves, TheLongestLegendOfTermsFits) {
+  std::vector<EpochRecord> records = history(2);
+  for (EpochRecord& r : records) {
+    for (const char* name : {"ce", "focal", "jaccard", "tversky"}) {
+      r.terms.push_back({std::string("train_") + name, 0.125});
+      r.terms.push_back({std::string("val_") + name, 0.0009765625});
+    }
+  }
+  const std::string svg = curves_svg(records);
+  const auto title = static_cast<ptrdiff_t>(svg.find(">Loss terms<"));
+  const std::regex row("<text x=\"([0-9.]+)\" y=\"([0-9.]+)\"[^>]*>(training|validation)<");
+  double line = 0;
+  int rows = 0;
+  for (std::sregex_iterator i(svg.begin() + title, svg.end(), row), end; i != end; ++i, ++rows) {
+    const double begin = std::stod((*i)[1]) - 6.3 * static_cast<double>((*i)[3].length());
+    EXPECT_GT(begin, 64) << (*i)[3];  // the plot's edge
+    EXPECT_GT(std::stod((*i)[2]), line);
+    line = std::stod((*i)[2]);
+  }
+  EXPECT_EQ(rows, 2);
+}
+
 TEST(Curves, HoldOnToTheirFrame) {
   // One epoch, constant values, zeros, huge and negative values: every coordinate stays inside.
   std::vector<std::vector<EpochRecord>> cases = {history(1), history(2), history(300)};
