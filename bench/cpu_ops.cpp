@@ -6,6 +6,7 @@
 
 #include <cstring>
 
+#include "base/to_size.h"
 #include "bench/op_cases.h"
 
 namespace macadam::bench {
@@ -14,9 +15,8 @@ namespace {
 constexpr Extents kExtents{.batch = 4, .height = 256, .width = 512, .parameters = 471784};
 
 void copy_roof(benchmark::State& state) {
-  Stream stream;
-  Ops ops = make_ops(stream);
-  Workbench bench(stream, ops);
+  DeviceContext context;
+  Workbench bench(context);
   const Shape shape{kExtents.batch, kExtents.height, kExtents.width, 32};
   const Tensor x = bench.random(shape, DType::bf16), y = bench.random(shape, DType::bf16);
   const auto* from = static_cast<const std::byte*>(x.data);
@@ -26,16 +26,15 @@ void copy_roof(benchmark::State& state) {
   for (auto _ : state) {
 #pragma omp parallel for schedule(static)
     for (int64_t k = 0; k < kPieces; ++k) {
-      std::memcpy(to + k * piece, from + k * piece, static_cast<size_t>(piece));
+      std::memcpy(to + k * piece, from + k * piece, to_size(piece));
     }
   }
   state.SetBytesProcessed(state.iterations() * static_cast<int64_t>(2 * x.bytes()));
 }
 
 void run(benchmark::State& state, const OpCase& op) {
-  Stream stream;
-  Ops ops = make_ops(stream);
-  Workbench bench(stream, ops);
+  DeviceContext context;
+  Workbench bench(context);
   const Call call = op.make(bench);
   for (auto _ : state) call.run();
   state.SetBytesProcessed(state.iterations() * static_cast<int64_t>(call.bytes));

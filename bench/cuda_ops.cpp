@@ -54,10 +54,10 @@ void time_copy(benchmark::State& state, CopyRoof& roof, size_t bytes) {
   state.counters["GBps"] = 1e-9 * roof.bytes_per_second(bytes);
 }
 
-void time_op(benchmark::State& state, Stream& stream, Ops& ops, CopyRoof& roof, const OpCase& op) {
-  Workbench bench(stream, ops);
+void time_op(benchmark::State& state, DeviceContext& context, CopyRoof& roof, const OpCase& op) {
+  Workbench bench(context);
   const std::vector<Call> calls = in_turns(bench, op.make);
-  const double seconds = measure(state, stream, calls);
+  const double seconds = measure(state, context.stream, calls);
   const auto bytes = static_cast<double>(calls[0].bytes);
   const double rate = bytes / seconds, most = roof.bytes_per_second(calls[0].bytes);
   state.counters["bytes"] = bytes;
@@ -67,12 +67,12 @@ void time_op(benchmark::State& state, Stream& stream, Ops& ops, CopyRoof& roof, 
   state.counters["elementwise"] = op.elementwise ? 1 : 0;
 }
 
-void time_convolution(benchmark::State& state, Stream& stream, Ops& ops,
+void time_convolution(benchmark::State& state, DeviceContext& context,
                       const ConvolutionCase& convolution) {
-  Workbench bench(stream, ops);
+  Workbench bench(context);
   // One set of tensors: finding the plans is slow, and this is bound by arithmetic.
   const std::vector<Call> calls{convolution.make(bench)};
-  state.counters["TFLOPs"] = 1e-12 * convolution.flops / measure(state, stream, calls);
+  state.counters["TFLOPs"] = 1e-12 * convolution.flops / measure(state, context.stream, calls);
 }
 
 template <typename... Arguments>
@@ -85,9 +85,8 @@ void add(const std::string& name, Arguments&&... arguments) {
 
 void run() {
   const DeviceInfo device = device_info(parse_device("cuda"));
-  Stream stream(device.device);
-  Ops ops = make_ops(stream);
-  CopyRoof roof(stream, ops);
+  DeviceContext context(device.device);
+  CopyRoof roof(context);
   const size_t gibibytes = device.memory_bytes >> 30;
   const Extents extents{.batch = static_cast<int>(std::clamp<size_t>(gibibytes / 4, 1, 8)),
                         .height = 512,
@@ -103,15 +102,16 @@ void run() {
   }
   for (const DType dtype : {DType::bf16, DType::f32}) {
     std::vector<OpCase> cases = op_cases(extents, dtype);
-    for (OpCase& op : epilogue_cases(extents, dtype, stream)) cases.push_back(std::move(op));
+    for (OpCase& op : epilogue_cases(extents, dtype, context.stream))
+      cases.push_back(std::move(op));
     for (const OpCase& op : cases) {
       add(fmt::format("{}/{}", op.name, name_of(dtype)),
-          [&, op](benchmark::State& state) { time_op(state, stream, ops, roof, op); });
+          [&, op](benchmark::State& state) { time_op(state, context, roof, op); });
     }
   }
   for (const ConvolutionCase& convolution : convolution_cases(extents, DType::bf16)) {
     add(convolution.name, [&, convolution](benchmark::State& state) {
-      time_convolution(state, stream, ops, convolution);
+      time_convolution(state, context, convolution);
     });
   }
   benchmark::RunSpecifiedBenchmarks();

@@ -67,13 +67,14 @@ double CopyRoof::bytes_per_second(size_t bytes) {
   const size_t moved = measured_bytes(bytes);
   double& result = measured_[moved];
   if (result == 0) {
-    Workbench bench(stream_, ops_);
+    Workbench bench(context_);
     const Shape shape{1, 1, 1, static_cast<int>(moved / 2 / size_of(DType::f32))};
     const std::vector<Call> calls = in_turns(bench, [&](Workbench& w) {
       const Tensor x = w.random(shape, DType::f32), y = w.random(shape, DType::f32);
-      return Call{[=, this] { copy_bytes(stream_, y.data, x.data, x.bytes()); }, 2 * x.bytes()};
+      return Call{[=, this] { copy_bytes(context_.stream, y.data, x.data, x.bytes()); },
+                  2 * x.bytes()};
     });
-    result = static_cast<double>(moved) / median_seconds(stream_, calls);
+    result = static_cast<double>(moved) / median_seconds(context_.stream, calls);
   }
   return result;
 }

@@ -24,7 +24,7 @@ double median_seconds(Stream& stream, const std::vector<Call>& calls);
 /// What copying reaches, by how much is moved.
 class CopyRoof {
  public:
-  explicit CopyRoof(Stream& stream, Ops& ops) : stream_(stream), ops_(ops) {}
+  explicit CopyRoof(DeviceContext& context) : context_(context) {}
 
   /// Bytes a second, read and written ones together, of a device-to-device copy that moves as many
   /// as `bytes`, to the nearest power of two. Measured when it is first asked for.
@@ -33,8 +33,7 @@ class CopyRoof {
   static size_t measured_bytes(size_t bytes);
 
  private:
-  Stream& stream_;
-  Ops& ops_;
+  DeviceContext& context_;
   std::map<size_t, double> measured_;
 };
 

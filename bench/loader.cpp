@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "app/memory.h"
+#include "base/to_size.h"
 #include "bench/measuring.h"
 #include "engine/input/batch_upload.h"
 #include "engine/plan/precision.h"
@@ -30,11 +31,9 @@ class Batches {
                 loader_options(config, Device{}, true, observer_)),
         dtype_(resolve_precision(name_of(config.precision), device_info(Device{}))),
         normalization_(config.normalization),
-        stream_(Device{}),
-        ops_(make_ops(stream_)),
         shape_{config.batch, config.height, config.width, 3},
-        x_memory_(Device{}, static_cast<size_t>(shape_.elements()) * 4),
-        label_memory_(Device{}, static_cast<size_t>(shape_.pixels())) {
+        x_memory_(Device{}, to_size(shape_.elements()) * 4),
+        label_memory_(Device{}, to_size(shape_.pixels())) {
     loader_.start(0);
   }
 
@@ -46,7 +45,7 @@ class Batches {
     }
     const Batch& batch = loader_.next();
     ++served_;
-    prepare_batch(stream_, *ops_.augment, batch, normalization_, scratch_,
+    prepare_batch(context_.stream, *context_.ops.augment, batch, normalization_, scratch_,
                   Tensor(x_memory_.data(), shape_, dtype_),
                   Tensor(label_memory_.data(), {shape_.n, shape_.h, shape_.w, 1}, DType::u8));
     return batch.n;
@@ -58,8 +57,7 @@ class Batches {
   Loader loader_;
   DType dtype_;
   Normalization normalization_;
-  Stream stream_;
-  Ops ops_;
+  DeviceContext context_;
   Shape shape_;
   Buffer x_memory_, label_memory_, scratch_;
   int64_t epoch_ = 0, served_ = 0;  // batches of the epoch

@@ -23,6 +23,7 @@
 #include "app/memory.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "base/to_size.h"
 #include "base/toml.h"
 #include "bench/measuring.h"
 #include "engine/input/batch_upload.h"
@@ -120,21 +121,18 @@ class Preparation {
  public:
   Preparation(int height, int width)
       : shape_{1, height, width, 3},
-        stream_(Device{}),
-        ops_(make_ops(stream_)),
-        x_(Device{}, static_cast<size_t>(shape_.elements()) * sizeof(float)),
-        labels_(Device{}, static_cast<size_t>(shape_.pixels())) {}
+        x_(Device{}, to_size(shape_.elements()) * sizeof(float)),
+        labels_(Device{}, to_size(shape_.pixels())) {}
 
   void run(const Batch& batch) {
-    prepare_batch(stream_, *ops_.augment, batch, Normalization{}, scratch_,
+    prepare_batch(context_.stream, *context_.ops.augment, batch, Normalization{}, scratch_,
                   Tensor(x_.data(), shape_, DType::f32),
                   Tensor(labels_.data(), {1, shape_.h, shape_.w, 1}, DType::u8));
   }
 
  private:
   Shape shape_;
-  Stream stream_;
-  Ops ops_;
+  DeviceContext context_;
   Buffer x_, labels_, scratch_;
 };
 

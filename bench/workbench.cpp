@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <random>
 
+#include "base/to_size.h"
+
 namespace macadam::bench {
 
 namespace {
@@ -22,36 +24,36 @@ f16 rounded(float value, f16) { return scalar::to_f16(value); }
 }  // namespace
 
 std::byte* Workbench::allocate(size_t bytes) {
-  buffers_.emplace_back(stream_.device(), bytes);
+  buffers_.emplace_back(context_.device(), bytes);
   bytes_ += bytes;
   return buffers_.back().data();
 }
 
 std::byte* Workbench::memory(size_t bytes) {
   std::byte* data = allocate(bytes);
-  zero_bytes(stream_, data, bytes);
+  zero_bytes(context_.stream, data, bytes);
   return data;
 }
 
 std::byte* Workbench::upload(std::span<const std::byte> values) {
   std::byte* data = allocate(values.size());
-  copy_bytes(stream_, data, values.data(), values.size());
-  stream_.synchronize();
+  copy_bytes(context_.stream, data, values.data(), values.size());
+  context_.stream.synchronize();
   return data;
 }
 
 Tensor Workbench::repeated(Shape shape, DType dtype, std::span<const std::byte> values) {
-  const size_t bytes = static_cast<size_t>(shape.elements()) * size_of(dtype);
+  const size_t bytes = to_size(shape.elements()) * size_of(dtype);
   std::byte* data = allocate(bytes);
   size_t filled = std::min(bytes, values.size());
-  copy_bytes(stream_, data, values.data(), filled);
+  copy_bytes(context_.stream, data, values.data(), filled);
   while (filled < bytes) {
     const size_t more = std::min(filled, bytes - filled);
-    copy_bytes(stream_, data + filled, data, more);
+    copy_bytes(context_.stream, data + filled, data, more);
     filled += more;
   }
-  stream_.synchronize();
-  return {data, shape, dtype, stream_.device()};
+  context_.stream.synchronize();
+  return {data, shape, dtype, context_.device()};
 }
 
 const std::vector<std::byte>& Workbench::normal_values(DType dtype) {
@@ -90,9 +92,9 @@ Tensor Workbench::integers(Shape shape, int count) {
 }
 
 Tensor Workbench::vector(int channels, float value) {
-  const std::vector<float> values(static_cast<size_t>(channels), value);
+  const std::vector<float> values(to_size(channels), value);
   float* data = copy_of(std::span<const float>(values));
-  return {data, {1, 1, 1, channels}, DType::f32, stream_.device()};
+  return {data, {1, 1, 1, channels}, DType::f32, context_.device()};
 }
 
 }  // namespace macadam::bench

@@ -13,10 +13,10 @@ namespace macadam::bench {
 /// Owns the memory of what it hands out.
 class Workbench {
  public:
-  /// `stream` and `ops` outlive it.
-  Workbench(Stream& stream, Ops& ops) : stream_(stream), ops_(ops) {}
+  /// `context` outlives it.
+  explicit Workbench(DeviceContext& context) : context_(context) {}
 
-  Ops& ops() { return ops_; }
+  Ops& ops() { return context_.ops; }
 
   /// Normally distributed values; they repeat after about a million.
   Tensor random(Shape shape, DType dtype);
@@ -43,8 +43,7 @@ class Workbench {
   Tensor repeated(Shape shape, DType dtype, std::span<const std::byte> values);
   const std::vector<std::byte>& normal_values(DType dtype);
 
-  Stream& stream_;
-  Ops& ops_;
+  DeviceContext& context_;
   std::vector<Buffer> buffers_;
   std::map<DType, std::vector<std::byte>> normal_values_;
   size_t bytes_ = 0;

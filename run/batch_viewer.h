@@ -19,8 +19,7 @@ class BatchViewer {
 
  private:
   Shape shape_;
-  Stream stream_;
-  Ops ops_;
+  DeviceContext context_;
   std::vector<float> x_;
   Buffer scratch_;
 };
