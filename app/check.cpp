@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/folder.h"
 #include "base/text.h"
+#include "base/to_size.h"
 #include "run/contact_sheet.h"
 #include "run/label_sets.h"
 #include "run/loader_options.h"
@@ -47,7 +48,7 @@ nlohmann::json to_json(const CheckReport& report) {
   for (const SplitReport& split : report.splits) {
     nlohmann::json classes = nlohmann::json::array();
     for (int c = 0; c < report.labels.classes(); ++c) {
-      const auto i = static_cast<size_t>(c);
+      const auto i = to_size(c);
       classes.push_back({{"name", report.labels.class_names[i]},
                          {"pixels", split.classes[i].pixels},
                          {"images", split.classes[i].images},
@@ -102,7 +103,7 @@ void print_report(const CheckReport& report) {
   for (const SplitReport& split : report.splits) print("{}", pad_left(split.split, 12));
   print("\n");
   for (int c = 0; c < report.labels.classes(); ++c) {
-    print("{}", pad_right(report.labels.class_names[static_cast<size_t>(c)], 16));
+    print("{}", pad_right(report.labels.class_names[to_size(c)], 16));
     for (const SplitReport& split : report.splits) {
       print("{}",
             pad_left(split.labeled ? fmt::format("{:.3f} %", 100 * split.share(c)) : "-", 12));

@@ -13,6 +13,7 @@
 #include "app/console.h"
 #include "app/console_observer.h"
 #include "base/json_text.h"
+#include "base/to_size.h"
 #include "engine/plan/precision.h"
 #include "loader/cityscapes_scores.h"
 #include "loader/pack.h"
@@ -181,7 +182,7 @@ std::optional<std::string> lack_of_classes(const EvalOptions& options, const Mod
   const auto only = std::ranges::find_if(metrics.classes, labeled) - metrics.classes.begin();
   return fmt::format(
       "every labelled pixel of the split {} is \"{}\": the means say nothing of other classes",
-      options.split, info.class_names[static_cast<size_t>(only)]);
+      options.split, info.class_names[to_size(only)]);
 }
 
 std::string official_table(const CityscapesScores& official, bool classes) {

@@ -12,6 +12,7 @@
 #include "base/cache_file.h"
 #include "base/cores.h"
 #include "base/text.h"
+#include "base/to_size.h"
 #include "base/version.h"
 #include "engine/infer/metrics.h"
 #include "engine/plan/plan.h"
@@ -100,8 +101,7 @@ Json describe_network(const NetworkSpec& spec, int height, int width, const Info
 
   const PlanMemory& memory = plan.memory();
   const size_t copy =
-      static_cast<size_t>(parameters.flat(Parameters::Field::value).shape.elements()) *
-      sizeof(float);
+      to_size(parameters.flat(Parameters::Field::value).shape.elements()) * sizeof(float);
   const size_t moments = options.train ? moments_of(OptimizerKind::adamw) * copy : 0;
   Json out{{"network", spec.name},
            {"classes", spec.classes},

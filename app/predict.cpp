@@ -15,6 +15,7 @@
 #include "app/photo_list.h"
 #include "base/files.h"
 #include "base/round_up.h"
+#include "base/to_size.h"
 #include "engine/infer/predictor.h"
 #include "engine/plan/precision.h"
 #include "image/image.h"
@@ -281,7 +282,7 @@ void predict(const PredictOptions& options) {
   const auto all = static_cast<int64_t>(list.photos.size());
   ProgressLine progress("predicting");
   for (int64_t i = 0; i < all; ++i) {
-    const auto& [file, name] = list.photos[static_cast<size_t>(i)];
+    const auto& [file, name] = list.photos[to_size(i)];
     if (std::optional<DecodedPhoto> photo = reader.next()) {
       const PhotoView view = photo->seen();
       predictor.run({&view, 1}, photo->height, photo->width, options.logits, writer.prediction());

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "base/descriptor.h"
+#include "base/to_size.h"
 
 namespace macadam {
 
@@ -39,7 +40,7 @@ size_t terminal_columns(int stream) {
   if (ioctl(stream, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) return size.ws_col;
   const char* columns = std::getenv("COLUMNS");
   const long given = columns == nullptr ? 0 : std::strtol(columns, nullptr, 10);
-  return given > 0 ? static_cast<size_t>(given) : 80;
+  return given > 0 ? to_size(given) : 80;
 }
 
 }  // namespace macadam

@@ -23,6 +23,7 @@
 
 #include "base/descriptor.h"
 #include "base/error.h"
+#include "base/to_size.h"
 
 namespace macadam {
 
@@ -127,7 +128,7 @@ How read_all(int pipe, Clock::time_point deadline, size_t most, std::string& tex
     const ssize_t size = ::read(pipe, bytes.data(), bytes.size());
     if (size < 0) continue;
     if (size == 0) return How::returned;
-    text.append(bytes.data(), static_cast<size_t>(size));
+    text.append(bytes.data(), to_size(size));
   }
   return How::wrote_too_much;
 }

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "base/to_size.h"
+
 namespace macadam {
 
 int Descriptor::close() {
@@ -18,7 +20,7 @@ int write_all(int descriptor, std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
     const ssize_t written = ::write(descriptor, bytes.data(), std::min(bytes.size(), kMostAtOnce));
     if (written >= 0) {
-      bytes = bytes.subspan(static_cast<size_t>(written));
+      bytes = bytes.subspan(to_size(written));
     } else if (errno == EAGAIN) {  // whoever shares the pipe or terminal has made it so
       pollfd room{descriptor, POLLOUT, 0};
       ::poll(&room, 1, -1);

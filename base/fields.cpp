@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "base/to_size.h"
 
 namespace macadam {
 
@@ -249,7 +250,7 @@ void Fields::word(const Field& field, size_t& index, std::span<const std::string
                                fmt::format("did you mean \"{}\"? (valid: {})", nearest(text, words),
                                            valid));
                   }
-                  index = static_cast<size_t>(found - words.begin());
+                  index = to_size(found - words.begin());
                 },
                 [&] { return ParameterValue{words[index]}; }});
 }

@@ -14,6 +14,7 @@
 #include <system_error>
 
 #include "base/error.h"
+#include "base/to_size.h"
 
 namespace macadam {
 
@@ -30,7 +31,7 @@ std::string own_name() {
 std::string read_holder(int fd) {
   std::array<char, HOST_NAME_MAX + 64> text{};
   const ssize_t count = ::pread(fd, text.data(), text.size(), 0);
-  const std::string_view content(text.data(), count > 0 ? static_cast<size_t>(count) : 0);
+  const std::string_view content(text.data(), count > 0 ? to_size(count) : 0);
   const auto plain = [](char c) { return c >= ' ' && c <= '~'; };
   const auto end = std::ranges::find_if_not(content, plain);
   return content.begin() == end ? "another process" : std::string(content.begin(), end);

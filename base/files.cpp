@@ -17,6 +17,7 @@
 
 #include "base/descriptor.h"
 #include "base/error.h"
+#include "base/to_size.h"
 
 namespace macadam {
 
@@ -65,7 +66,7 @@ int write_all_at(int fd, uint64_t offset, std::span<const std::byte> bytes) {
       if (errno == EINTR) continue;
       return errno;
     }
-    bytes = bytes.subspan(static_cast<size_t>(written));
+    bytes = bytes.subspan(to_size(written));
     offset += static_cast<uint64_t>(written);
   }
   return 0;
@@ -220,7 +221,7 @@ bool name_fits(const fs::path& path) {
   fs::path there = folder;
   while (!fs::exists(there, ignored) && there != folder_of(there)) there = folder_of(there);
   const long limit = ::pathconf(there.c_str(), _PC_NAME_MAX);
-  const size_t most = limit > 0 ? static_cast<size_t>(limit) : NAME_MAX;
+  const size_t most = limit > 0 ? to_size(limit) : NAME_MAX;
   const size_t name = path.filename().string().size();
   return name <= most && folder.string().size() + 1 + std::max(name, kTemporaryBytes) < PATH_MAX;
 }
@@ -246,8 +247,8 @@ std::string read_file(const fs::path& path, size_t max_bytes) {
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) throw read_error(path, errno);
     if (count == 0) return content;
-    if (content.size() + static_cast<size_t>(count) > max_bytes) throw too_large(path, max_bytes);
-    content.append(buffer.data(), static_cast<size_t>(count));
+    if (content.size() + to_size(count) > max_bytes) throw too_large(path, max_bytes);
+    content.append(buffer.data(), to_size(count));
   }
 }
 
@@ -262,7 +263,7 @@ void refuse_git_lfs_pointer(std::span<const std::byte> bytes, std::string_view n
 FileBytes::FileBytes(const fs::path& path, size_t max_bytes) {
   struct stat status {};
   const Descriptor file = open_regular(path, status);
-  size_ = static_cast<size_t>(status.st_size);
+  size_ = to_size(status.st_size);
   if (size_ > max_bytes) throw too_large(path, max_bytes);
   data_ = std::make_unique_for_overwrite<std::byte[]>(size_);
   for (size_t done = 0; done < size_;) {
@@ -274,7 +275,7 @@ FileBytes::FileBytes(const fs::path& path, size_t max_bytes) {
       throw InputError("the file shrank while it was read", path.string(),
                        "leave it alone until the program is done");
     }
-    done += static_cast<size_t>(count);
+    done += to_size(count);
   }
 }
 
@@ -283,7 +284,7 @@ MappedFile::MappedFile(const fs::path& path) {
   Descriptor file = open_regular(path, status);
   modified_ = nanoseconds(status.st_mtim);
   if (status.st_size > 0) {
-    size_ = static_cast<size_t>(status.st_size);
+    size_ = to_size(status.st_size);
     void* address = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.get(), 0);
     if (address == MAP_FAILED) throw read_error(path, errno);
     data_ = static_cast<const std::byte*>(address);
@@ -312,7 +313,7 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 
 bool MappedFile::unchanged() const {
   struct stat status {};
-  return ::fstat(fd_, &status) == 0 && static_cast<size_t>(status.st_size) == size_ &&
+  return ::fstat(fd_, &status) == 0 && to_size(status.st_size) == size_ &&
          nanoseconds(status.st_mtim) == modified_;
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/printable.h"
+#include "base/to_size.h"
 
 namespace macadam {
 
@@ -73,7 +74,7 @@ std::string joined(std::span<const std::string> words, std::string_view separato
 }
 
 size_t text_width(std::string_view utf8) {
-  return static_cast<size_t>(
+  return to_size(
       std::ranges::count_if(utf8, [](char c) { return (static_cast<uint8_t>(c) & 0xC0) != 0x80; }));
 }
 

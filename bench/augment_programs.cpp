@@ -4,6 +4,8 @@
 #include <cmath>
 #include <span>
 
+#include "base/to_size.h"
+
 namespace macadam::bench {
 
 namespace {
@@ -32,8 +34,7 @@ void add_warp(AugmentBuilder& builder, int kind) {
     default: {
       constexpr int kSpacing = 16;
       const int nodes_x = width / kSpacing + 2, nodes_y = height / kSpacing + 2;
-      std::vector<float> displacements(2 * static_cast<size_t>(nodes_x) *
-                                       static_cast<size_t>(nodes_y));
+      std::vector<float> displacements(2 * to_size(nodes_x) * to_size(nodes_y));
       for (size_t i = 0; i < displacements.size(); ++i) {
         displacements[i] = 3.0f * std::sin(static_cast<float>(i));
       }

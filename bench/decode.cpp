@@ -31,6 +31,7 @@
 #include <stb/stb_image.h>
 #include <stb/stb_image_write.h>
 
+#include "base/to_size.h"
 #include "image/image.h"
 #include "synth/synth.h"
 
@@ -55,9 +56,9 @@ std::vector<uint8_t> photograph(const std::vector<uint8_t>& scene) {
   for (ptrdiff_t i = 0; i <= last; ++i) {
     int sum = 0;
     for (int k = -kReach; k <= kReach; ++k) {
-      sum += scene[static_cast<size_t>(std::clamp<ptrdiff_t>(i + k * kChannels, 0, last))];
+      sum += scene[to_size(std::clamp<ptrdiff_t>(i + k * kChannels, 0, last))];
     }
-    photo[static_cast<size_t>(i)] = static_cast<uint8_t>(sum / (2 * kReach + 1));
+    photo[to_size(i)] = static_cast<uint8_t>(sum / (2 * kReach + 1));
   }
   return photo;
 }

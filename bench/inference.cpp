@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "app/command_line.h"
+#include "base/to_size.h"
 #include "bench/measuring.h"
 #include "engine/graph/rewrite.h"
 #include "engine/infer/inference_pool.h"
@@ -58,7 +59,7 @@ class Inference {
                              {1, size_.second, size_.first, 3})),
         parameters_(graph_.parameters(), context_.stream, false),
         plan_(without_last_upsampling(graph_), parameters_, context_, plan_options(dtype_)),
-        mask_(device_.device, static_cast<size_t>(size_.first) * static_cast<size_t>(size_.second)),
+        mask_(device_.device, to_size(size_.first) * to_size(size_.second)),
         classes_(mask_.data(), {1, size_.second, size_.first, 1}, DType::u8, device_.device) {
     parameters_.initialize(1);
     plan_.pack_weights();
@@ -90,7 +91,7 @@ class Inference {
  private:
   void fill_input() {
     const Shape shape{1, size_.second, size_.first, 3};
-    const Buffer image = Buffer::host_for(device_.device, static_cast<size_t>(shape.elements()));
+    const Buffer image = Buffer::host_for(device_.device, to_size(shape.elements()));
     bench::fill_random({image.data(), image.bytes()}, 256, 1);
     Batch batch;
     batch.n = 1;
@@ -139,13 +140,13 @@ class Throughput {
         parameters_(build(bucket_).parameters(), stream_, false),
         pool_([this](const Shape& shape) { return build(shape); }, initialized(), device_.device,
               pool_options()) {
-    photo_.resize(static_cast<size_t>(bucket_.h) * static_cast<size_t>(bucket_.w) * 3);
+    photo_.resize(to_size(bucket_.h) * to_size(bucket_.w) * 3);
     bench::fill_random(std::as_writable_bytes(std::span(photo_)), 256, 1);
     pool_.prepare();
   }
 
   void measure() {
-    std::vector<std::vector<double>> times(static_cast<size_t>(options_.replicas));
+    std::vector<std::vector<double>> times(to_size(options_.replicas));
     std::vector<std::exception_ptr> failures(times.size());
     std::vector<std::thread> threads;
     const Clock::time_point begin = Clock::now();
@@ -200,7 +201,7 @@ class Throughput {
 
   /// Seconds that each batch took, for the time asked for.
   std::vector<double> run_from(Clock::time_point begin) {
-    std::vector<std::vector<uint8_t>> masks(static_cast<size_t>(bucket_.n),
+    std::vector<std::vector<uint8_t>> masks(to_size(bucket_.n),
                                             std::vector<uint8_t>(photo_.size() / 3));
     std::vector<InferenceImage> images;
     images.reserve(masks.size());

@@ -7,6 +7,7 @@
 #include <memory>
 #include <utility>
 
+#include "base/to_size.h"
 #include "bench/augment_programs.h"
 #include "bench/convolution_call.h"
 
@@ -458,7 +459,7 @@ void Table::add_optim() {
   auto inputs = [=](Workbench& w, bool second_moment, bool averages) {
     std::vector<ParameterSegment> segments(kSegments);
     for (int i = 0; i < kSegments; ++i) {
-      segments[static_cast<size_t>(i)] = {.offset = i * each, .count = each, .weight_decay = 0.01f};
+      segments[to_size(i)] = {.offset = i * each, .count = each, .weight_decay = 0.01f};
     }
     const StepState state{.lr = 1e-3f};
     auto buffer = [&] { return w.random(flat, DType::f32).as<float>(); };
@@ -472,7 +473,7 @@ void Table::add_optim() {
                   {w.copy_of(std::span<const ParameterSegment>(segments)), kSegments},
                   w.copy_of(std::span<const StepState>(&state, 1))};
   };
-  const auto parameters = static_cast<size_t>(count);
+  const auto parameters = to_size(count);
   add_pointwise("sgd", [=](Workbench& w) {
     const Inputs in = inputs(w, false, false);
     return Call{

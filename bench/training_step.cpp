@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "app/command_line.h"
+#include "base/to_size.h"
 #include "bench/measuring.h"
 #include "engine/plan/precision.h"
 #include "kernels/backend_version.h"
@@ -104,8 +105,8 @@ class Training {
         step_(make_step()) {
     const Shape images{options.batch, size_.second, size_.first, 3};
     const Shape labels{images.n, images.h, images.w, 1};
-    images_ = Buffer::host_for(device_.device, static_cast<size_t>(images.elements()));
-    labels_ = Buffer::host_for(device_.device, static_cast<size_t>(labels.elements()));
+    images_ = Buffer::host_for(device_.device, to_size(images.elements()));
+    labels_ = Buffer::host_for(device_.device, to_size(labels.elements()));
     bench::fill_random({images_.data(), images_.bytes()}, 256, 1);
     bench::fill_random({labels_.data(), labels_.bytes()}, static_cast<unsigned>(options.classes),
                        2);
@@ -172,8 +173,8 @@ class Training {
         R"("arena_over_peak":{:.3f}}})"
         "\n",
         options_.network, options_.batch, size_.second, size_.first, precision_name(dtype_),
-        device_.name, backend_version(device_.device), times.size() * static_cast<size_t>(chain_),
-        1e3 * median, 1e3 * times[0], options_.batch / median, flops, 1e-12 * flops / median,
+        device_.name, backend_version(device_.device), times.size() * to_size(chain_), 1e3 * median,
+        1e3 * times[0], options_.batch / median, flops, 1e-12 * flops / median,
         device_.device.is_cuda() ? "null" : fmt::format("{:.3f}", bench::percentile(shares, 0.5)),
         static_cast<double>(memory.arena + memory.packed + parameter_bytes) / 1048576.0,
         static_cast<double>(memory.arena) / 1048576.0,

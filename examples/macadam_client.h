@@ -12,6 +12,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "base/to_size.h"
+
 namespace macadam_client {
 
 struct Answer {
@@ -85,14 +87,14 @@ class Connection {
     for (size_t sent = 0; sent < text.size();) {
       const ssize_t now = ::send(socket_, text.data() + sent, text.size() - sent, MSG_NOSIGNAL);
       if (now <= 0) throw std::runtime_error("the connection broke");
-      sent += static_cast<size_t>(now);
+      sent += to_size(now);
     }
   }
   void receive() {
     char piece[65536];
     const ssize_t now = ::recv(socket_, piece, sizeof(piece), 0);
     if (now <= 0) throw std::runtime_error("the connection broke");
-    held_.append(piece, static_cast<size_t>(now));
+    held_.append(piece, to_size(now));
   }
 
   int socket_ = -1;

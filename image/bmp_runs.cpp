@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/to_size.h"
 
 namespace macadam {
 
@@ -86,7 +87,7 @@ class RunReader {
   }
 
   void put_color(uint8_t* rgb, int index) const {
-    const size_t entry = 4 * static_cast<size_t>(index);  // blue, green, red, nothing
+    const size_t entry = 4 * to_size(index);  // blue, green, red, nothing
     if (entry + 4 > palette_.size()) {
       damaged("BMP file is damaged (a colour that the palette does not have)", name_);
     }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/to_size.h"
 #include "image/png.h"
 
 namespace macadam {
@@ -100,7 +101,7 @@ uint64_t filter_rows(std::span<const uint8_t> pixels, size_t rows, size_t row_by
                      int pixel_bytes, std::span<uint8_t> out) {
   require(row_bytes > 0 && pixels.size() == rows * row_bytes, "the rows are there");
   require(out.size() == rows * (row_bytes + 1), "out has room for rows and filter types");
-  require(row_bytes % static_cast<size_t>(pixel_bytes) == 0, "rows are whole pixels");
+  require(row_bytes % to_size(pixel_bytes) == 0, "rows are whole pixels");
   switch (pixel_bytes) {
     case 1: return filter_all<1>(pixels.data(), rows, row_bytes, out.data());
     case 3: return filter_all<3>(pixels.data(), rows, row_bytes, out.data());

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/round_up.h"
+#include "base/to_size.h"
 #include "image/bmp_runs.h"
 #include "image/exif.h"
 #include "image/jpeg.h"
@@ -86,8 +87,7 @@ Image decode_other(std::span<const uint8_t> bytes, const ImageInfo& info, std::s
   if (info.format == ImageFormat::bmp) verify_bmp_size(bytes, info, name);
   // 16-bit RGBA takes 8 bytes a pixel, stb doubles a block that proves too short, and small images
   // need some room for more than their pixels.
-  const size_t padded_pixels =
-      (static_cast<size_t>(info.height) + 64) * (static_cast<size_t>(info.width) + 64);
+  const size_t padded_pixels = (to_size(info.height) + 64) * (to_size(info.width) + 64);
   const size_t max_block = 20 * padded_pixels + 2 * bytes.size();
   std::string why = "two sizes in one file";
   Image image = stb::decode_rgb(bytes, max_block, why);
@@ -213,7 +213,7 @@ Image decode_labels(std::span<const uint8_t> bytes, std::string_view name,
   for (size_t p = 0; p < mask.pixels.size(); ++p) {
     const uint8_t* rgb = image.pixels.data() + 3 * p;
     if (rgb[0] != rgb[1] || rgb[0] != rgb[2]) {
-      const auto width = static_cast<size_t>(mask.width);
+      const auto width = to_size(mask.width);
       refuse(fmt::format("a coloured one: [{}, {}, {}] at x={}, y={}", rgb[0], rgb[1], rgb[2],
                          p % width, p / width),
              "give the file with the ids, not its coloured picture; or set mask_format = "

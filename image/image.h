@@ -13,6 +13,7 @@
 
 #include "base/files.h"
 #include "base/rgb.h"
+#include "base/to_size.h"
 
 namespace macadam {
 
@@ -28,14 +29,14 @@ struct Image {
       : height(height_),
         width(width_),
         channels(channels_),
-        pixels(static_cast<size_t>(height_) * width_ * channels_) {}
+        pixels(to_size(height_) * width_ * channels_) {}
 
   uint8_t* at(int y, int x) { return pixels.data() + offset(y, x); }
   const uint8_t* at(int y, int x) const { return pixels.data() + offset(y, x); }
   bool operator==(const Image&) const = default;
 
  private:
-  size_t offset(int y, int x) const { return (static_cast<size_t>(y) * width + x) * channels; }
+  size_t offset(int y, int x) const { return (to_size(y) * width + x) * channels; }
 };
 
 enum class ImageFormat : uint8_t { jpeg, png, bmp };

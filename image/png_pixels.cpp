@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/to_size.h"
 #include "image/deflate.h"
 #include "image/unfilter.h"
 
@@ -50,8 +51,7 @@ Image unpack(const Image& packed, int width, int bits) {
 Image decode_samples(const PngChunks& chunks, const PngHeader& header, std::string_view name) {
   const auto rows = static_cast<size_t>(header.height);
   const int samples = header.samples();
-  const size_t bits_a_row =
-      static_cast<size_t>(header.width) * static_cast<size_t>(samples * header.bits);
+  const size_t bits_a_row = static_cast<size_t>(header.width) * to_size(samples * header.bits);
   const size_t row_bytes = (bits_a_row + 7) / 8, size = rows * (row_bytes + 1);
 
   std::vector<uint8_t> storage;

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "base/to_size.h"
 #include "image/deflate.h"
 #include "image/filter.h"
 #include "image/image.h"
@@ -50,8 +51,8 @@ int level_for(uint64_t magnitudes, size_t bytes) {
 /// A PNG of that color type; the palette is empty but for PngColor::palette.
 std::vector<uint8_t> encode(const Image& image, PngColor color, std::span<const Rgb> palette) {
   require(image.height > 0 && image.width > 0, "the image is not empty");
-  const auto rows = static_cast<size_t>(image.height);
-  const size_t row_bytes = static_cast<size_t>(image.width) * static_cast<size_t>(image.channels);
+  const auto rows = to_size(image.height);
+  const size_t row_bytes = to_size(image.width) * to_size(image.channels);
   std::vector<uint8_t> filtered(rows * (row_bytes + 1));
   const uint64_t magnitudes = filter_rows(image.pixels, rows, row_bytes, image.channels, filtered);
 
@@ -77,7 +78,7 @@ std::vector<uint8_t> encode(const Image& image, PngColor color, std::span<const 
                                    {chunk + kLength + kType, bound});
   chunk = finish_chunk(chunk, "IDAT", size);
   chunk = finish_chunk(chunk, "IEND", 0);
-  file.resize(static_cast<size_t>(chunk - file.data()));
+  file.resize(to_size(chunk - file.data()));
   return file;
 }
 

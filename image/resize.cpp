@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/to_size.h"
 
 namespace macadam {
 
@@ -119,19 +120,18 @@ struct Placement {
            window.x == std::floor(window.x);
   }
   size_t offset(int channels) const {
-    return (static_cast<size_t>(rows.begin) * width + columns.begin) * channels;
+    return (to_size(rows.begin) * width + columns.begin) * channels;
   }
 };
 
 void copy_rows(const Image& image, const Placement& place, std::span<uint8_t> out) {
-  const size_t channels = static_cast<size_t>(image.channels);
-  const size_t bytes = static_cast<size_t>(place.columns.end - place.columns.begin) * channels;
+  const size_t channels = to_size(image.channels);
+  const size_t bytes = to_size(place.columns.end - place.columns.begin) * channels;
   if (bytes == 0) return;
   const int y = static_cast<int>(place.window.y), x = static_cast<int>(place.window.x);
   for (int row = place.rows.begin; row < place.rows.end; ++row) {
-    std::memcpy(
-        out.data() + (static_cast<size_t>(row) * place.width + place.columns.begin) * channels,
-        image.at(y + row, x + place.columns.begin), bytes);
+    std::memcpy(out.data() + (to_size(row) * place.width + place.columns.begin) * channels,
+                image.at(y + row, x + place.columns.begin), bytes);
   }
 }
 
@@ -141,7 +141,7 @@ void interpolate_rows(const Image& image, const Placement& place, std::span<uint
   const std::vector<Tap> columns = make_taps(image.width, w.x, w.width, place.width, place.columns);
   if (rows.empty() || columns.empty()) return;
   uint8_t* first = out.data() + place.offset(image.channels);
-  const size_t stride = static_cast<size_t>(place.width) * image.channels;
+  const size_t stride = to_size(place.width) * image.channels;
   switch (image.channels) {
     case 1: return resize_rows<1>(image, rows, columns, first, stride);
     case 3: return resize_rows<3>(image, rows, columns, first, stride);
@@ -162,8 +162,7 @@ uint8_t* gather(const uint8_t* row, const std::vector<int>& columns, int channel
 
 void require_sizes(const Image& image, int height, int width, size_t out_size) {
   require(image.height > 0 && image.width > 0 && height > 0 && width > 0, "sizes are positive");
-  require(out_size == static_cast<size_t>(height) * width * image.channels,
-          "out has the size of the result");
+  require(out_size == to_size(height) * width * image.channels, "out has the size of the result");
 }
 
 void require_window(const SourceWindow& window) {
@@ -207,9 +206,9 @@ Image resize_bilinear(const Image& image, int height, int width) {
 
 void resize_nearest(const Image& image, int height, int width, std::span<uint8_t> out) {
   require_sizes(image, height, width, out.size());
-  std::vector<int> columns(static_cast<size_t>(width));
+  std::vector<int> columns(to_size(width));
   for (int x = 0; x < width; ++x) {
-    columns[static_cast<size_t>(x)] = nearest_source(x, image.width, width);
+    columns[to_size(x)] = nearest_source(x, image.width, width);
   }
   uint8_t* target = out.data();
   for (int y = 0; y < height; ++y) {
@@ -225,15 +224,14 @@ void resize_nearest(const Image& image, const SourceWindow& window, int height, 
   const Placement place(image, window, height, width);
   if (!place.whole()) std::ranges::fill(out, fill);
   if (place.copies()) return copy_rows(image, place, out);
-  const size_t channels = static_cast<size_t>(image.channels);
+  const size_t channels = to_size(image.channels);
   std::vector<int> columns;
   for (int x = place.columns.begin; x < place.columns.end; ++x) {
     columns.push_back(static_cast<int>(source_edge(x, window.x, window.width, width)));
   }
   for (int y = place.rows.begin; y < place.rows.end; ++y) {
     const int source_row = static_cast<int>(source_edge(y, window.y, window.height, height));
-    uint8_t* target =
-        out.data() + (static_cast<size_t>(y) * width + place.columns.begin) * channels;
+    uint8_t* target = out.data() + (to_size(y) * width + place.columns.begin) * channels;
     gather(image.at(source_row, 0), columns, image.channels, target);
   }
 }

@@ -29,6 +29,8 @@ void* bounded_realloc(void* block, size_t bytes) {
 #define STBI_FREE(block) std::free(block)
 #include <stb/stb_image.h>
 
+#include "base/to_size.h"
+
 namespace macadam::stb {
 
 std::optional<Size> bmp_size(std::span<const uint8_t> bytes) {
@@ -59,7 +61,7 @@ Image decode_rgb(std::span<const uint8_t> bytes, size_t max_block, std::string& 
   image.height = height;
   image.width = width;
   image.channels = kChannels;
-  image.pixels.assign(pixels.get(), pixels.get() + static_cast<size_t>(height) * width * kChannels);
+  image.pixels.assign(pixels.get(), pixels.get() + to_size(height) * width * kChannels);
   return image;
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/to_size.h"
 #include "image/png.h"
 
 namespace macadam {
@@ -157,7 +158,7 @@ bool unfilter_rows(std::span<const uint8_t> filtered, size_t rows, size_t row_by
   require(row_bytes > 0 && filtered.size() == rows * (row_bytes + 1),
           "the filtered rows are there");
   require(out.size() == rows * row_bytes, "out has the rows' size");
-  require(row_bytes % static_cast<size_t>(pixel_bytes) == 0, "rows are whole pixels");
+  require(row_bytes % to_size(pixel_bytes) == 0, "rows are whole pixels");
   switch (pixel_bytes) {
     case 1: return undo_all<1>(filtered.data(), rows, row_bytes, out.data());
     case 2: return undo_all<2>(filtered.data(), rows, row_bytes, out.data());

@@ -6,6 +6,7 @@
 
 #include "base/rgb.h"
 #include "base/round_up.h"
+#include "base/to_size.h"
 #include "kernels/augment.h"
 #include "kernels/augment_scratch.h"
 
@@ -101,7 +102,7 @@ void AugmentBuilder::field(int spacing, int nodes_x, int nodes_y,
   require(spacing > 0 && nodes_x >= 2 && nodes_y >= 2 && (nodes_x - 1) * spacing >= width_ - 1 &&
               (nodes_y - 1) * spacing >= height_ - 1,
           "a field's nodes cover the image");
-  require(displacements.size() == 2 * static_cast<size_t>(nodes_x) * static_cast<size_t>(nodes_y),
+  require(displacements.size() == 2 * to_size(nodes_x) * to_size(nodes_y),
           "a field has two displacements a node");
   CoordinateMap& map = add_map(CoordinateMap::Kind::field, border);
   map.value = {1.0f / static_cast<float>(spacing), static_cast<float>(nodes_x),

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/rgb.h"
+#include "base/to_size.h"
 
 namespace macadam {
 
@@ -152,7 +153,7 @@ class AugmentBuilder {
   CoordinateMap& add_map(CoordinateMap::Kind kind, Border border);
   PixelOp& add_op(PixelOp::Kind kind);
   uint32_t append(std::span<const std::byte> data);
-  AugmentStage& stage() { return header_.stage[static_cast<size_t>(header_.stages - 1)]; }
+  AugmentStage& stage() { return header_.stage[to_size(header_.stages - 1)]; }
   void next_stage();
   /// The table to which another one may be added; null where the last operation is none.
   const PixelOp* open_table() const;

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <span>
 
+#include "base/to_size.h"
 #include "kernels/device.h"
 
 namespace macadam {
@@ -17,7 +18,7 @@ namespace {
 template <size_t Period>
 struct Cycle {
   std::array<int, Period> values;
-  int operator()(int i) const { return values[static_cast<size_t>(i) % Period]; }
+  int operator()(int i) const { return values[to_size(i) % Period]; }
 };
 
 // All tensors are products of functions of one coordinate each, and so are the sums over them:
@@ -49,11 +50,11 @@ struct Axis {
   /// sum over all (o, k) that read some i of f(o, k, i), where `to(o, k, i)` of `size` results.
   template <typename F, typename Index>
   std::vector<int64_t> sums(int size, const Index& to, const F& f) const {
-    std::vector<int64_t> out(static_cast<size_t>(size));
+    std::vector<int64_t> out(to_size(size));
     for (int o = 0; o < output; ++o) {
       for (int k = 0; k < kernel; ++k) {
         const int i = read(o, k);
-        if (i >= 0) out[static_cast<size_t>(to(o, k, i))] += f(o, k, i);
+        if (i >= 0) out[to_size(to(o, k, i))] += f(o, k, i);
       }
     }
     return out;
@@ -87,33 +88,31 @@ class Expected {
               dy_row, w_row),
         columns_({d.input.w, d.output().w, d.kernel_w, d.stride, d.dilation, d.padding.left},
                  x_column, dy_column, w_column),
-        x_sums_(static_cast<size_t>(d.groups)),
-        dy_sums_(static_cast<size_t>(d.groups)) {
+        x_sums_(to_size(d.groups)),
+        dy_sums_(to_size(d.groups)) {
     for (int c = 0; c < d.input.c; ++c)
-      x_sums_[at(c / in_group_)] += x_channel(c) * w_in(c % in_group_);
+      x_sums_[to_size(c / in_group_)] += x_channel(c) * w_in(c % in_group_);
     for (int k = 0; k < d.out_channels; ++k)
-      dy_sums_[at(k / out_group_)] += dy_channel(k) * w_out(k);
+      dy_sums_[to_size(k / out_group_)] += dy_channel(k) * w_out(k);
     for (int n = 0; n < d.input.n; ++n) {
       squares_ += image(n) * image(n);
     }
   }
 
   int64_t y(int n, int h, int w, int k) const {
-    return bias_channel(k) + image(n) * w_out(k) * x_sums_[at(k / out_group_)] *
-                                 rows_.forward[at(h)] * columns_.forward[at(w)];
+    return bias_channel(k) + image(n) * w_out(k) * x_sums_[to_size(k / out_group_)] *
+                                 rows_.forward[to_size(h)] * columns_.forward[to_size(w)];
   }
   int64_t dx(int n, int h, int w, int c) const {
-    return image(n) * w_in(c % in_group_) * dy_sums_[at(c / in_group_)] * rows_.data[at(h)] *
-           columns_.data[at(w)];
+    return image(n) * w_in(c % in_group_) * dy_sums_[to_size(c / in_group_)] *
+           rows_.data[to_size(h)] * columns_.data[to_size(w)];
   }
   int64_t dw(int k, int i, int j, int c) const {
     return squares_ * dy_channel(k) * x_channel(k / out_group_ * in_group_ + c) *
-           rows_.weights[at(i)] * columns_.weights[at(j)];
+           rows_.weights[to_size(i)] * columns_.weights[to_size(j)];
   }
 
  private:
-  static size_t at(int i) { return static_cast<size_t>(i); }
-
   int in_group_, out_group_;
   AxisSums rows_, columns_;
   std::vector<int64_t> x_sums_, dy_sums_;  // over a group's channels, against the weights
@@ -133,7 +132,7 @@ class Guarded {
     std::fill_n(data(), bytes_, kUnwrittenValue);
   }
   Guarded(std::string_view name, const Shape& shape, DType dtype)
-      : Guarded(name, static_cast<size_t>(shape.elements()) * size_of(dtype)) {
+      : Guarded(name, to_size(shape.elements()) * size_of(dtype)) {
     tensor_ = Tensor(data(), shape, dtype);
   }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/to_size.h"
 
 namespace macadam {
 
@@ -56,7 +57,7 @@ LossDesc make_loss(std::span<const LossTerm> terms) {
 std::span<const LossTerm> LossDesc::used() const {
   const auto end =
       std::ranges::find_if(terms, [](const LossTerm& term) { return term.weight == 0; });
-  return {terms, static_cast<size_t>(end - terms)};
+  return {terms, to_size(end - terms)};
 }
 
 void check_loss(const LossDesc& desc, const Tensor& logits, const Tensor& labels) {

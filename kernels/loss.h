@@ -8,6 +8,7 @@
 #include <span>
 #include <string_view>
 
+#include "base/to_size.h"
 #include "kernels/classes.h"
 #include "kernels/scalar/loss_terms.h"
 #include "kernels/tensor.h"
@@ -109,7 +110,7 @@ class LossSums {
 
   /// Room for the sums of any loss.
   static constexpr size_t bytes(int classes) {
-    return (2 + 3 * static_cast<size_t>(classes) + kMaxLossTerms) * sizeof(double);
+    return (2 + 3 * to_size(classes) + kMaxLossTerms) * sizeof(double);
   }
 
  private:

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/round_up.h"
+#include "base/to_size.h"
 #include "kernels/device.h"
 
 namespace macadam {
@@ -21,8 +22,8 @@ Tensor images(const Tensor& whole, int first, int count) {
   const int64_t image = shape.elements() / shape.n;
   shape.n = count;
   auto* data = static_cast<std::byte*>(whole.data);
-  return Tensor(data + static_cast<size_t>(first * image) * size_of(whole.dtype), shape,
-                whole.dtype, whole.device);
+  return Tensor(data + to_size(first * image) * size_of(whole.dtype), shape, whole.dtype,
+                whole.device);
 }
 
 class SplitConvolution final : public Convolution {
@@ -105,8 +106,7 @@ class SplitConvolution final : public Convolution {
 
   /// The weights' gradient of one piece, before it is added.
   size_t part_bytes() const {
-    return round_up(static_cast<size_t>(desc_.weights().elements()) * sizeof(float),
-                    kMemoryAlignment);
+    return round_up(to_size(desc_.weights().elements()) * sizeof(float), kMemoryAlignment);
   }
   size_t pieces_workspace_bytes() const {
     size_t bytes = 0;
@@ -131,7 +131,7 @@ std::vector<int> batch_pieces(const ConvDesc& desc, int64_t most_elements) {
   const auto most = static_cast<int>(
       std::clamp<int64_t>(most_elements / std::max<int64_t>(image, 1), 1, desc.input.n));
   const int count = (desc.input.n + most - 1) / most;
-  std::vector<int> pieces(static_cast<size_t>(count), desc.input.n / count);
+  std::vector<int> pieces(to_size(count), desc.input.n / count);
   std::fill_n(pieces.begin(), desc.input.n % count, desc.input.n / count + 1);
   return pieces;
 }

@@ -1,5 +1,7 @@
 #include "kernels/tensor.h"
 
+#include "base/to_size.h"
+
 namespace macadam {
 
 std::string_view name_of(DType dtype) {
@@ -24,7 +26,7 @@ std::string Shape::text() const {
 Tensor Tensor::channels(int first, int count) const {
   require(first >= 0 && count > 0 && first + count <= shape.c, "channel slice lies in the tensor");
   Tensor slice = *this;
-  slice.data = static_cast<std::byte*>(data) + static_cast<size_t>(first) * size_of(dtype);
+  slice.data = static_cast<std::byte*>(data) + to_size(first) * size_of(dtype);
   slice.shape.c = count;
   slice.spare = 0;
   return slice;

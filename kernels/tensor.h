@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "base/to_size.h"
 #include "kernels/scalar/half.h"
 
 namespace macadam {
@@ -86,7 +87,7 @@ struct Tensor {
 
   bool dense() const { return pixel_stride == shape.c; }
   /// Bytes of a dense tensor of this shape.
-  size_t bytes() const { return static_cast<size_t>(shape.elements()) * size_of(dtype); }
+  size_t bytes() const { return to_size(shape.elements()) * size_of(dtype); }
 
   /// Channels [first, first + count) of every pixel, sharing the data; none is spare.
   Tensor channels(int first, int count) const;

@@ -16,6 +16,7 @@
 
 #include "base/cores.h"
 #include "base/error.h"
+#include "base/to_size.h"
 #include "image/image.h"
 #include "loader/class_presence.h"
 #include "loader/pack.h"
@@ -300,8 +301,8 @@ std::vector<SampleFacts> inspect_all(const std::vector<Entry>& entries, const La
 #pragma omp parallel for schedule(dynamic) num_threads(team)
   for (int64_t i = 0; i < count; ++i) {
     try {
-      const Entry& entry = entries[static_cast<size_t>(i)];
-      facts[static_cast<size_t>(i)] = inspect(*entry.sample, entry.masks, labels, strict);
+      const Entry& entry = entries[to_size(i)];
+      facts[to_size(i)] = inspect(*entry.sample, entry.masks, labels, strict);
       const std::lock_guard lock(mutex);
       ++done;
       if (progress) progress(done, count);
@@ -324,7 +325,7 @@ uint64_t SplitReport::labeled_pixels() const {
 double SplitReport::share(int label) const {
   const uint64_t all = labeled_pixels();
   if (all == 0) return 0;
-  return static_cast<double>(classes[static_cast<size_t>(label)].pixels) / static_cast<double>(all);
+  return static_cast<double>(classes[to_size(label)].pixels) / static_cast<double>(all);
 }
 
 int64_t CheckReport::errors() const {

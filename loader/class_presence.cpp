@@ -11,6 +11,7 @@
 #include "base/cores.h"
 #include "base/error.h"
 #include "base/text.h"
+#include "base/to_size.h"
 #include "loader/dataset_file.h"
 #include "loader/mask.h"
 #include "loader/pack.h"
@@ -92,7 +93,7 @@ std::optional<LackOfClasses> find_lack_of_classes(std::string_view split, const 
   const Classes classes = classes_of(present, labels);
   if (classes.count >= 2) return std::nullopt;
   LackOfClasses lack;
-  const auto name = [&](int c) { return labels.class_names[static_cast<size_t>(c)]; };
+  const auto name = [&](int c) { return labels.class_names[to_size(c)]; };
   if (labels.classes() == 1) {
     lack.what = fmt::format("\"{}\" is the only class: there is nothing to tell apart", name(0));
     lack.remedy = "name a second class, be it \"everything else\"";

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/rgb.h"
 #include "base/text.h"
+#include "base/to_size.h"
 #include "image/resize.h"
 #include "loader/dataset.h"
 #include "loader/dataset_file.h"
@@ -319,8 +320,8 @@ std::optional<UnknownId> resize_to_labels(const Image& mask, const LabelSet& lab
   for (size_t p = 0; p < out.size(); ++p) {
     const uint8_t id = out[p];
     if (!labels.known_id[id]) {
-      const int y = static_cast<int>(p / static_cast<size_t>(width));
-      const int x = static_cast<int>(p % static_cast<size_t>(width));
+      const int y = static_cast<int>(p / to_size(width));
+      const int x = static_cast<int>(p % to_size(width));
       return UnknownId{id, nearest_source(y, mask.height, height),
                        nearest_source(x, mask.width, width)};
     }

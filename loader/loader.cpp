@@ -12,6 +12,7 @@
 
 #include "base/cores.h"
 #include "base/error.h"
+#include "base/to_size.h"
 #include "loader/sampling.h"
 
 namespace macadam {
@@ -25,7 +26,7 @@ double seconds_since(Clock::time_point begin) {
 }
 
 std::vector<int> file_order(int count) {
-  std::vector<int> order(static_cast<size_t>(count));
+  std::vector<int> order(to_size(count));
   std::iota(order.begin(), order.end(), 0);
   return order;
 }
@@ -58,7 +59,7 @@ Loader::Loader(Dataset dataset, LabelSet labels, const LoaderOptions& options)
   }
   batches_ = (used_samples_ + options.batch - 1) / options.batch;
   team_ = options.threads > 0 ? options.threads : usable_cores();
-  pixels_ = static_cast<size_t>(options.height) * static_cast<size_t>(options.width);
+  pixels_ = to_size(options.height) * to_size(options.width);
   std::optional<AugmentLimits> limits;
   if (options.augmentation) {
     programs_ = !options.augmentation->list().empty();
@@ -115,8 +116,8 @@ void Loader::load(const Ring::Ticket& ticket) {
   const auto begin = Clock::now();
   Slot& slot = *ticket.slot;
   if (ticket.position == 0) pad(slot);
-  const int index = order_[static_cast<size_t>(ticket.sample)];
-  const auto position = static_cast<size_t>(ticket.position);
+  const int index = order_[to_size(ticket.sample)];
+  const auto position = to_size(ticket.position);
   slot.samples[position] = index;
   const bool on_device = options_.device_cache != nullptr && options_.device_cache->holds(index);
   slot.cached[position] = on_device ? 1 : 0;
@@ -196,8 +197,8 @@ void Loader::augment(Slot& slot, size_t position, int index) {
 }
 
 void Loader::pad(Slot& slot) const {
-  const auto valid = static_cast<size_t>(slot.batch.n);
-  const size_t missing = static_cast<size_t>(options_.batch) - valid;
+  const auto valid = to_size(slot.batch.n);
+  const size_t missing = to_size(options_.batch) - valid;
   std::fill_n(slot.images + valid * 3 * pixels_, missing * 3 * pixels_, uint8_t{0});
   std::fill_n(slot.labels + valid * pixels_, missing * pixels_, kIgnore);
   std::fill_n(slot.cached.begin() + static_cast<ptrdiff_t>(valid), missing, uint8_t{0});
@@ -235,7 +236,7 @@ int64_t Loader::cache_hits() const {
 }
 
 std::string Loader::sample_name(int index) const {
-  const bool known = index >= 0 && static_cast<size_t>(index) < dataset_.samples.size();
+  const bool known = index >= 0 && to_size(index) < dataset_.samples.size();
   return known ? sample(index).image.string() : "padding";
 }
 

@@ -13,6 +13,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/to_size.h"
 #include "engine/input/batch_source.h"
 #include "engine/input/device_cache.h"
 #include "kernels/device.h"
@@ -85,7 +86,7 @@ class Loader final : public BatchSource {
   void tell(int index, const std::string& fault);
   void augment(Slot& slot, size_t position, int index);
   void pad(Slot& slot) const;
-  const Sample& sample(int index) const { return dataset_.samples[static_cast<size_t>(index)]; }
+  const Sample& sample(int index) const { return dataset_.samples[to_size(index)]; }
 
   Dataset dataset_;
   LabelSet labels_;

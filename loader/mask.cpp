@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "base/error.h"
+#include "base/to_size.h"
 
 namespace macadam {
 
@@ -37,7 +38,7 @@ Image decode_colors(std::span<const uint8_t> bytes, std::string_view name, const
     const uint32_t key = key_of(rgb);
     if (found == id_of.end() || found->first != key) found = id_of.find(key);
     if (found == id_of.end()) {
-      const auto width = static_cast<size_t>(mask.width);
+      const auto width = to_size(mask.width);
       throw InputError(fmt::format("colour [{}, {}, {}] at x={}, y={} belongs to no class", rgb[0],
                                    rgb[1], rgb[2], p % width, p / width),
                        name, "give it to a class of dataset.toml or add it to ignore_colors");

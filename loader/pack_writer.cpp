@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/round_up.h"
+#include "base/to_size.h"
 #include "image/deflate.h"
 #include "image/image.h"
 #include "image/jpeg_writer.h"
@@ -53,7 +54,7 @@ PackedSample pack_sample(const Sample& sample, const Dataset& dataset, const Lab
   const bool reduced = options.height > 0;
   const auto [height, width] =
       reduced ? std::pair(options.height, options.width) : own_size(sample);
-  const size_t pixels = static_cast<size_t>(height) * static_cast<size_t>(width);
+  const size_t pixels = to_size(height) * to_size(width);
   Image photo(height, width, 3);
   PackedSample packed;
   packed.labels.resize(pixels);
@@ -167,7 +168,7 @@ PackSummary write_pack(const fs::path& root, const LabelSet& labels, const fs::p
   // Samples are made in any order and written in theirs; each thread holds one.
 #pragma omp parallel for ordered schedule(dynamic, 1) num_threads(team)
   for (int64_t i = 0; i < count; ++i) {
-    const Entry& entry = entries[static_cast<size_t>(i)];
+    const Entry& entry = entries[to_size(i)];
     PackedSample packed;
     std::exception_ptr error;
     if (!failed) {

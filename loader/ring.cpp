@@ -4,27 +4,28 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/to_size.h"
 
 namespace macadam {
 
 Ring::Ring(int slots, int batch, int height, int width, Device device,
            const std::optional<AugmentLimits>& limits)
-    : batch_(batch), slots_(static_cast<size_t>(slots)) {
+    : batch_(batch), slots_(to_size(slots)) {
   const Shape image_shape{batch, height, width, 3}, label_shape{batch, height, width, 1};
-  const auto image_bytes = static_cast<size_t>(image_shape.elements());
-  const auto label_bytes = static_cast<size_t>(label_shape.elements());
-  const size_t program_bytes = limits ? static_cast<size_t>(batch) * limits->bytes : 0;
+  const auto image_bytes = to_size(image_shape.elements());
+  const auto label_bytes = to_size(label_shape.elements());
+  const size_t program_bytes = limits ? to_size(batch) * limits->bytes : 0;
   for (Slot& slot : slots_) {
     // Programs first: they are aligned.
     slot.memory = Buffer::host_for(device, program_bytes + image_bytes + label_bytes);
     slot.programs = slot.memory.data();
     slot.images = reinterpret_cast<uint8_t*>(slot.programs + program_bytes);
     slot.labels = slot.images + image_bytes;
-    slot.samples.resize(static_cast<size_t>(batch));
+    slot.samples.resize(to_size(batch));
     slot.batch.images = Tensor(slot.images, image_shape, DType::u8);
     slot.batch.labels = Tensor(slot.labels, label_shape, DType::u8);
     if (limits) slot.batch.programs = {slot.programs, *limits};
-    slot.cached.resize(static_cast<size_t>(batch));
+    slot.cached.resize(to_size(batch));
     slot.batch.cached = slot.cached.data();
     slot.batch.samples = slot.samples;
     free_.push_back(&slot);

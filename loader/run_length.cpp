@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/to_size.h"
+
 namespace macadam {
 
 std::vector<uint8_t> encode_runs(std::span<const uint8_t> labels) {
@@ -10,7 +12,7 @@ std::vector<uint8_t> encode_runs(std::span<const uint8_t> labels) {
     const uint8_t label = *begin;
     const auto end = std::find_if(begin, labels.end(), [=](uint8_t l) { return l != label; });
     runs.push_back(label);
-    auto left = static_cast<size_t>(end - begin);
+    auto left = to_size(end - begin);
     for (; left >= 128; left >>= 7) runs.push_back(static_cast<uint8_t>(left | 128));
     runs.push_back(static_cast<uint8_t>(left));
     begin = end;

@@ -2,10 +2,12 @@
 
 #include <utility>
 
+#include "base/to_size.h"
+
 namespace macadam {
 
 const DecodedSample* SampleCache::find(int sample) const {
-  const DecodedSample& entry = entries_[static_cast<size_t>(sample)];
+  const DecodedSample& entry = entries_[to_size(sample)];
   return entry.photo.pixels.empty() ? nullptr : &entry;
 }
 
@@ -15,7 +17,7 @@ const DecodedSample* SampleCache::keep(int index, DecodedSample& sample) {
     used_.fetch_sub(bytes);
     return nullptr;
   }
-  DecodedSample& entry = entries_[static_cast<size_t>(index)];
+  DecodedSample& entry = entries_[to_size(index)];
   entry = std::move(sample);
   return &entry;
 }

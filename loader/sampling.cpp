@@ -4,6 +4,7 @@
 #include <numeric>
 #include <utility>
 
+#include "base/to_size.h"
 #include "kernels/scalar/philox.h"
 
 namespace macadam {
@@ -23,7 +24,7 @@ scalar::PhiloxBlock draw(uint64_t seed, int64_t epoch, uint32_t index) {
 }  // namespace
 
 std::vector<int> permutation(uint64_t seed, int64_t epoch, int count) {
-  std::vector<int> order(static_cast<size_t>(count));
+  std::vector<int> order(to_size(count));
   std::iota(order.begin(), order.end(), 0);
   for (uint32_t last = static_cast<uint32_t>(count); last-- > 1;) {
     const auto random = draw(seed, epoch, last);
@@ -36,9 +37,9 @@ std::vector<int> permutation(uint64_t seed, int64_t epoch, int count) {
 
 std::vector<int> rank_share(std::vector<int> order, int rank, int ranks, int batch,
                             bool drop_last) {
-  if (drop_last) order.resize(order.size() - order.size() % static_cast<size_t>(ranks * batch));
+  if (drop_last) order.resize(order.size() - order.size() % to_size(ranks * batch));
   std::vector<int> share;
-  for (auto i = static_cast<size_t>(rank); i < order.size(); i += static_cast<size_t>(ranks)) {
+  for (auto i = to_size(rank); i < order.size(); i += to_size(ranks)) {
     share.push_back(order[i]);
   }
   return share;

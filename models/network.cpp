@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/text.h"
+#include "base/to_size.h"
 #include "engine/model/model_info.h"
 #include "kernels/classes.h"
 #include "models/encoder_unets.h"
@@ -80,7 +81,7 @@ size_t choice_option(const NetworkSpec& spec, const NetworkOption& option,
   if (found == choices.end()) {
     throw bad_option(spec, option, text, fmt::format("one of {}", fmt::join(choices, ", ")));
   }
-  return static_cast<size_t>(found - choices.begin());
+  return to_size(found - choices.begin());
 }
 
 float float_option(const NetworkSpec& spec, const NetworkOption& option, float low, float high) {

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "base/text.h"
+#include "base/to_size.h"
 
 namespace macadam {
 
@@ -94,8 +95,8 @@ void from_keras(const ParameterSpec& p, std::span<const float> from, std::span<f
   for (int64_t k = 0; k < k_count; ++k) {
     for (int64_t c = 0; c < c_count; ++c) {
       for (int64_t i = 0; i < pixels; ++i) {
-        to[static_cast<size_t>((k * c_count + c) * pixels + i)] =
-            from[static_cast<size_t>((i * c_count + c) * k_count + k)];
+        to[to_size((k * c_count + c) * pixels + i)] =
+            from[to_size((i * c_count + c) * k_count + k)];
       }
     }
   }
@@ -249,7 +250,7 @@ void WeightImport::for_each(
     if (view) {
       values = *view;
     } else {
-      stored.resize(static_cast<size_t>(elements(file_->tensors()[a.tensor].shape)));
+      stored.resize(to_size(elements(file_->tensors()[a.tensor].shape)));
       file_->read(a.tensor, stored);
       values = stored;
     }

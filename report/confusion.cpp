@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/rgb.h"
+#include "base/to_size.h"
 #include "report/markup.h"
 #include "report/report.h"
 #include "report/svg.h"

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/rgb.h"
+#include "base/to_size.h"
 
 namespace macadam {
 
@@ -52,9 +53,7 @@ constexpr Glyph kBox = {0x7F, 0x41, 0x41, 0x41, 0x7F};
 /// Bytes 10xxxxxx continue a character of UTF-8.
 bool continues(char c) { return (static_cast<uint8_t>(c) & 0xC0) == 0x80; }
 
-const Glyph& glyph(char c) {
-  return c >= ' ' && c <= '~' ? kGlyphs[static_cast<size_t>(c - ' ')] : kBox;
-}
+const Glyph& glyph(char c) { return c >= ' ' && c <= '~' ? kGlyphs[to_size(c - ' ')] : kBox; }
 
 }  // namespace
 
@@ -71,7 +70,7 @@ void draw_text(Image& image, int x, int y, std::string_view text, const Rgb& col
     const Glyph& columns = glyph(c);
     for (int row = 0; row < kGlyphHeight * scale; ++row) {
       for (int column = 0; column < kGlyphWidth * scale; ++column) {
-        if ((columns[static_cast<size_t>(column / scale)] >> (row / scale) & 1) == 0) continue;
+        if ((columns[to_size(column / scale)] >> (row / scale) & 1) == 0) continue;
         const int px = x + column, py = y + row;
         if (px < 0 || py < 0 || px >= image.width || py >= image.height) continue;
         std::copy(color.begin(), color.end(), image.at(py, px));

@@ -7,6 +7,7 @@
 
 #include "base/folder.h"
 #include "base/rgb.h"
+#include "base/to_size.h"
 #include "report/picture.h"
 #include "report/sheet.h"
 #include "run/batch_viewer.h"
@@ -60,7 +61,7 @@ void write_contact_sheets(const Dataset& dataset, const LabelSet& labels,
       rows[0].push_back({title, photo});
       rows[1].push_back({title + ", labels", overlay(photo, masks.back(), palette)});
     }
-    const Sample& sample = dataset.samples[static_cast<size_t>(index)];
+    const Sample& sample = dataset.samples[to_size(index)];
     const std::filesystem::path file = folder / (sample.id + ".png");
     std::filesystem::create_directories(file.parent_path());
     write_png(file, picture_sheet(rows, masks, classes));

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "base/to_size.h"
 
 namespace macadam {
 
@@ -20,7 +21,7 @@ LoaderOptions loader_options(const Config& config, Device device, bool training,
         config.augment, ImageSize{config.height, config.width});
   }
   options.drop_last = training;
-  options.cache_bytes = static_cast<size_t>(config.loader_cache) << 20;
+  options.cache_bytes = to_size(config.loader_cache) << 20;
   options.reduced_decoding = config.reduced_decoding;
   if (!config.strict) {
     options.on_fault = [&observer](const std::string& fault) { observer.on_fault(fault); };
@@ -41,9 +42,8 @@ std::optional<DeviceCache> make_device_cache(const Config& config, const LoaderO
                      "loader.device_cache",
                      "remove it, or the crops and what is relative to a photo's mean");
   }
-  const size_t bytes = static_cast<size_t>(config.device_cache) << 20;
-  const size_t sample =
-      4 * static_cast<size_t>(options.height) * static_cast<size_t>(options.width);
+  const size_t bytes = to_size(config.device_cache) << 20;
+  const size_t sample = 4 * to_size(options.height) * to_size(options.width);
   if (bytes < sample) {
     throw InputError("has no room for a sample", "loader.device_cache",
                      fmt::format("give it at least {}", (sample >> 20) + 1));

@@ -5,6 +5,8 @@
 #include <string>
 #include <string_view>
 
+#include "base/to_size.h"
+
 namespace macadam {
 
 /// The calls come from the thread that does the work, on_fault() from those of the loader too.
@@ -18,7 +20,7 @@ class Observer {
   virtual void on_fault(const std::string& fault) { static_cast<void>(fault); }
   /// `done` of `total` steps of `work`, as in "evaluating".
   virtual void on_progress(std::string_view work, int64_t done, int64_t total) {
-    static_cast<void>(work.size() + static_cast<size_t>(done + total));
+    static_cast<void>(work.size() + to_size(done + total));
   }
 };
 

@@ -10,6 +10,7 @@
 #include "base/files.h"
 #include "base/folder.h"
 #include "base/json_text.h"
+#include "base/to_size.h"
 #include "base/version.h"
 #include "engine/plan/precision.h"
 #include "engine/train/run_log.h"
@@ -55,7 +56,7 @@ void write_run_report(const Config& config, const Loader& val_loader, const RunS
   const SegmentationMetrics metrics = compute_metrics(best.confusion, config.absent);
   ReportData data;
   for (const EvaluatedSample& sample : best.samples) {
-    const auto index = static_cast<size_t>(sample.sample);
+    const auto index = to_size(sample.sample);
     data.samples.push_back(report_sample(sample, val_loader.dataset().samples[index].id));
   }
   data.title = config.name;

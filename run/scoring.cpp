@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/to_size.h"
 #include "engine/infer/predictor.h"
 #include "image/resize.h"
 #include "loader/cityscapes_scores.h"
@@ -119,7 +120,7 @@ PhotoScores score_photos(LoadedModel& model, const Dataset& dataset, const Label
   const auto photos = static_cast<int64_t>(dataset.samples.size());
   Prediction prediction;
   for (int64_t i = 0; i < photos; ++i) {
-    const StoredSample sample(dataset.samples[static_cast<size_t>(i)], dataset.masks, label_set);
+    const StoredSample sample(dataset.samples[to_size(i)], dataset.masks, label_set);
     const Image& stored = sample.labels();
     const Image labels =
         scoring.at_label_size() ? stored : resize_nearest(stored, info.height, info.width);

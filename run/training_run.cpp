@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/to_size.h"
 #include "engine/plan/precision.h"
 #include "kernels/self_test.h"
 #include "models/conversion.h"
@@ -38,8 +39,7 @@ ModelInfo model_info(const Config& config, const LabelSet& labels, DType dtype) 
 }
 
 void check_class_weights(const Config& config, const LabelSet& labels) {
-  if (config.class_weights.empty() ||
-      config.class_weights.size() == static_cast<size_t>(labels.classes())) {
+  if (config.class_weights.empty() || config.class_weights.size() == to_size(labels.classes())) {
     return;
   }
   throw InputError(

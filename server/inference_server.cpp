@@ -10,6 +10,7 @@
 
 #include "base/cores.h"
 #include "base/error.h"
+#include "base/to_size.h"
 #include "engine/plan/precision.h"
 #include "server/api/api.h"
 #include "server/http/http_server.h"
@@ -47,7 +48,7 @@ ServedModelOptions model_options(const ServeConfig& config) {
   options.replicas = config.replicas;
   options.max_batch = config.max_batch;
   options.threads = config.threads;
-  options.memory_limit = static_cast<size_t>(config.memory_limit_mb) << 20;
+  options.memory_limit = to_size(config.memory_limit_mb) << 20;
   return options;
 }
 
@@ -56,7 +57,7 @@ SegmentationOptions segmentation_options(const ServeConfig& config) {
   options.batches = {config.replicas, config.max_batch,
                      std::chrono::microseconds(static_cast<int64_t>(config.max_delay_ms * 1000))};
   options.threads = config.threads > 0 ? config.threads : usable_cores();
-  options.memory = static_cast<size_t>(config.work_memory_mb) << 20;
+  options.memory = to_size(config.work_memory_mb) << 20;
   options.limits.max_pixels = static_cast<int64_t>(config.max_megapixels * 1e6);
   return options;
 }
@@ -65,17 +66,17 @@ ApiOptions api_options(const ServeConfig& config) {
   ApiOptions options;
   options.queue = config.queue;
   options.deadline = milliseconds(config.deadline_ms);
-  options.body_bytes = static_cast<size_t>(config.max_body_mb) << 20;
+  options.body_bytes = to_size(config.max_body_mb) << 20;
   options.token = read_token(config.token_file);
   return options;
 }
 
 HttpServerOptions http_options(const ServeConfig& config) {
   HttpServerOptions options;
-  options.limits.body_bytes = static_cast<size_t>(config.max_body_mb) << 20;
+  options.limits.body_bytes = to_size(config.max_body_mb) << 20;
   options.body_budget = std::max<size_t>(size_t{512} << 20, 4 * options.limits.body_bytes);
   options.threads = config.io_threads;
-  options.connections = static_cast<size_t>(config.connections);
+  options.connections = to_size(config.connections);
   options.idle_time = in_milliseconds(config.idle_seconds);
   options.request_time = in_milliseconds(config.request_seconds);
   options.response_time = in_milliseconds(config.response_seconds);

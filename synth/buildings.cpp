@@ -1,3 +1,4 @@
+#include "base/to_size.h"
 #include "synth/parts.h"
 
 namespace macadam::synth {
@@ -251,7 +252,7 @@ void add_front(World& world, Facade facade, Vec3 a, Vec3 b, Vec3 outward) {
 float add_building(World& world, int which, float z0, float z1, float setback, District district) {
   Random& random = world.random;
   const float sign = which == 0 ? -1.0f : 1.0f;
-  const float line = world.side[static_cast<size_t>(which)].building_line + setback;
+  const float line = world.side[to_size(which)].building_line + setback;
   Facade facade = choose_facade(random, district);
   int floors = 0;
   switch (district) {

@@ -1,5 +1,7 @@
 #include "synth/canvas.h"
 
+#include "base/to_size.h"
+
 namespace macadam::synth {
 
 Frame make_frame(Vec3 origin, Vec3 along, Vec3 up) {
@@ -14,7 +16,7 @@ Canvas::Canvas(int height, int width, const Camera& camera)
       camera_(camera),
       sin_roll_(sine(camera.roll)),
       cos_roll_(cosine(camera.roll)) {
-  const size_t samples = static_cast<size_t>(height) * static_cast<size_t>(width);
+  const size_t samples = to_size(height) * to_size(width);
   color_.resize(samples);
   depth_.resize(samples);
   label_.resize(samples);

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "base/to_size.h"
 #include "synth/math.h"
 
 namespace macadam::synth {
@@ -177,8 +178,7 @@ void Canvas::scan(const Frame& frame, std::span<const Vec2> corners, Visit&& vis
         return Hit{u - origin_u, v - origin_v, std::abs(z * (u_dx - u * inverse_dx)),
                    std::abs(z * (v_dy - v * inverse_dy)), z};
       };
-      visit(static_cast<size_t>(y) * static_cast<size_t>(width_) + static_cast<size_t>(x), inverse,
-            hit);
+      visit(to_size(y) * to_size(width_) + to_size(x), inverse, hit);
     }
   }
 }
@@ -212,8 +212,7 @@ void Canvas::capsule(Vec3 a, float ra, Vec3 b, float rb, uint8_t id, Shader&& sh
       const Vec2 from = p - axis * t;
       const float distance2 = from.x * from.x + from.y * from.y;
       if (distance2 >= radius * radius) continue;
-      const size_t i =
-          static_cast<size_t>(y) * static_cast<size_t>(width_) + static_cast<size_t>(x);
+      const size_t i = to_size(y) * to_size(width_) + to_size(x);
       const float inverse = mix(inverse_a, inverse_b, t);
       const float bulge = std::sqrt(1.0f - distance2 / (radius * radius));
       const float nearer = inverse * (1.0f + mix(ra, rb, t) * bulge * inverse);
@@ -251,8 +250,7 @@ void Canvas::blob(Vec3 middle, float radius, uint8_t id, Shader&& shade) {
                       static_cast<float>(y) + 0.5f - center.y};
       const float q2 = (p.x * p.x + p.y * p.y) / (r * r);
       if (q2 >= 1.0f) continue;
-      const size_t i =
-          static_cast<size_t>(y) * static_cast<size_t>(width_) + static_cast<size_t>(x);
+      const size_t i = to_size(y) * to_size(width_) + to_size(x);
       const float bulge = std::sqrt(1.0f - q2);
       const float nearer = inverse * (1.0f + radius * bulge * inverse);
       if (nearer <= depth_[i]) continue;

@@ -1,5 +1,6 @@
 // From light to a photograph: haze, exposure, lens and sensor.
 
+#include "base/to_size.h"
 #include "synth/parts.h"
 
 namespace macadam::synth {
@@ -15,8 +16,8 @@ uint8_t majority(uint8_t a, uint8_t b, uint8_t c, uint8_t d) {
 
 /// Three taps (1-2w, w) along rows, then along columns.
 void blur(std::vector<Rgb>& picture, int height, int width, float w) {
-  const size_t stride = static_cast<size_t>(width);
-  std::vector<Rgb> line(std::max(stride, static_cast<size_t>(height)));
+  const size_t stride = to_size(width);
+  std::vector<Rgb> line(std::max(stride, to_size(height)));
   const auto run = [&](size_t start, size_t step, size_t count) {
     for (size_t i = 0; i < count; ++i) line[i] = picture[start + i * step];
     for (size_t i = 0; i < count; ++i) {
@@ -24,8 +25,8 @@ void blur(std::vector<Rgb>& picture, int height, int width, float w) {
       picture[start + i * step] = line[i] * (1 - 2 * w) + (before + after) * w;
     }
   };
-  for (size_t y = 0; y < static_cast<size_t>(height); ++y) run(y * stride, 1, stride);
-  for (size_t x = 0; x < stride; ++x) run(x, stride, static_cast<size_t>(height));
+  for (size_t y = 0; y < to_size(height); ++y) run(y * stride, 1, stride);
+  for (size_t x = 0; x < stride; ++x) run(x, stride, to_size(height));
 }
 
 /// Bright light rolls off instead of clipping; gamma 2.
@@ -84,8 +85,7 @@ void compress(std::vector<Rgb>& picture, int height, int width, float step) {
     for (int x0 = 0; x0 + 8 <= width; x0 += 8) {
       float block[8][8], before[8][8];
       const auto pixel = [&](int y, int x) -> Rgb& {
-        return picture[static_cast<size_t>(y0 + y) * static_cast<size_t>(width) +
-                       static_cast<size_t>(x0 + x)];
+        return picture[to_size(y0 + y) * to_size(width) + to_size(x0 + x)];
       };
       for (int y = 0; y < 8; ++y) {
         for (int x = 0; x < 8; ++x) {
@@ -113,13 +113,13 @@ void develop(const World& world, Random& random, Canvas& canvas, int height, int
   const std::span<const Rgb> colors = canvas.color();
   const std::span<const uint8_t> ids = canvas.label();
   const std::span<const float> depth = canvas.inverse_depth();
-  const size_t stride = static_cast<size_t>(canvas.width());
-  std::vector<Rgb> picture(static_cast<size_t>(height) * static_cast<size_t>(width));
+  const size_t stride = to_size(canvas.width());
+  std::vector<Rgb> picture(to_size(height) * to_size(width));
 
   double brightness = 0;
   for (int y = 0; y < height; ++y) {
     for (int x = 0; x < width; ++x) {
-      const size_t i = static_cast<size_t>(2 * y) * stride + static_cast<size_t>(2 * x);
+      const size_t i = to_size(2 * y) * stride + to_size(2 * x);
       const std::array<size_t, 4> block = {i, i + 1, i + stride, i + stride + 1};
       Rgb sum;
       for (size_t s : block) {
@@ -128,7 +128,7 @@ void develop(const World& world, Random& random, Canvas& canvas, int height, int
         const Rgb c = mix(colors[s], light.fog, haze);
         sum = sum + Rgb{std::min(c.r, 4.0f), std::min(c.g, 4.0f), std::min(c.b, 4.0f)};
       }
-      const size_t o = static_cast<size_t>(y) * static_cast<size_t>(width) + static_cast<size_t>(x);
+      const size_t o = to_size(y) * to_size(width) + to_size(x);
       picture[o] = sum * 0.25f;
       brightness += std::min(luminance(picture[o]), 1.5f);
       labels[o] = majority(ids[block[0]], ids[block[1]], ids[block[2]], ids[block[3]]);
@@ -157,8 +157,7 @@ void develop(const World& world, Random& random, Canvas& canvas, int height, int
     const float dy = (static_cast<float>(y) / static_cast<float>(height) - 0.5f) * 1.4f;
     for (int x = 0; x < width; ++x) {
       const float dx = (static_cast<float>(x) / static_cast<float>(width) - 0.5f) * 1.8f;
-      Rgb& c =
-          picture[static_cast<size_t>(y) * static_cast<size_t>(width) + static_cast<size_t>(x)];
+      Rgb& c = picture[to_size(y) * to_size(width) + to_size(x)];
       Rgb e = c * balance * (1.0f - vignette * (dx * dx + dy * dy)) + Rgb{veil, veil, veil};
       const float gray = luminance(e);
       e = mix(Rgb{gray, gray, gray}, e, saturation);

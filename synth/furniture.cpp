@@ -1,3 +1,4 @@
+#include "base/to_size.h"
 #include "synth/parts.h"
 
 namespace macadam::synth {
@@ -154,7 +155,7 @@ void add_light_box(World& world, Vec3 middle, Vec3 normal, int state) {
                 if (r > 0.115f) continue;
                 constexpr std::array on = {Rgb{2.2f, 0.12f, 0.08f}, Rgb{2.0f, 1.1f, 0.1f},
                                            Rgb{0.15f, 1.7f, 0.7f}};
-                const Rgb glow = on[static_cast<size_t>(lamp)];
+                const Rgb glow = on[to_size(lamp)];
                 return lamp == state ? glow : glow * 0.025f + body * 0.5f;
               }
               return body;
@@ -299,8 +300,7 @@ void add_bonnet(World& world, Canvas& canvas) {
       const Rgb mirror =
           mix(world.light.horizon * 0.5f, world.light.zenith, clamp01(below * 1.3f)) *
           (0.5f + cloud);
-      const size_t i =
-          static_cast<size_t>(y) * static_cast<size_t>(canvas.width()) + static_cast<size_t>(x);
+      const size_t i = to_size(y) * to_size(canvas.width()) + to_size(x);
       colors[i] = world.light.lit(paint, normal, visible) * 0.8f +
                   mirror * (0.1f + 0.25f * (1 - clamp01(below)));
       labels[i] = id::kEgoVehicle;

@@ -1,5 +1,6 @@
 // Decides what a street is made of and where everything stands.
 
+#include "base/to_size.h"
 #include "synth/parts.h"
 
 namespace macadam::synth {
@@ -26,7 +27,7 @@ float signed_side(int which) { return which == 0 ? -1.0f : 1.0f; }
 /// Houses, walls, fences, hedges and gaps along one side.
 void line_with_houses(World& world, int which, const Character& kind) {
   Random& random = world.random;
-  const Side& side = world.side[static_cast<size_t>(which)];
+  const Side& side = world.side[to_size(which)];
   const float sign = signed_side(which);
   const float usual_setback = kind.district == District::houses ? random.uniform(1.5f, 5.0f) : 0.0f;
   const float front = sign * (side.walk_edge() + 0.1f);
@@ -97,7 +98,7 @@ void line_with_houses(World& world, int which, const Character& kind) {
 /// Trees, lamps, signs and small things along the kerb.
 void furnish(World& world, int which, const Character& kind) {
   Random& random = world.random;
-  const Side& side = world.side[static_cast<size_t>(which)];
+  const Side& side = world.side[to_size(which)];
   const float sign = signed_side(which);
   const float curb = side.road_edge + (side.strip == Strip::terrain ? side.strip_width * 0.5f
                                                                     : side.strip_width + 0.5f);
@@ -151,7 +152,7 @@ void furnish(World& world, int which, const Character& kind) {
 /// Vehicles in the parking bays.
 void park(World& world, int which, const Character& kind) {
   Random& random = world.random;
-  const Side& side = world.side[static_cast<size_t>(which)];
+  const Side& side = world.side[to_size(which)];
   const float sign = signed_side(which);
   if (side.strip != Strip::parking) return;
   const float fill = mix(0.2f, 0.95f, random.uniform() * kind.parked);
@@ -207,7 +208,7 @@ void drive(World& world, float offset, float direction, float from, const Charac
 
 void bring_people(World& world, int which, const Character& kind) {
   Random& random = world.random;
-  const Side& side = world.side[static_cast<size_t>(which)];
+  const Side& side = world.side[to_size(which)];
   const float sign = signed_side(which);
   const float inner = side.road_edge + side.strip_width + 0.7f, outer = side.walk_edge() - 0.4f;
   for (float z = random.uniform(5, 14); z < 90; z += random.uniform(2.0f, 18.0f) / kind.people) {
@@ -251,7 +252,7 @@ void set_crossings(World& world, const Character& kind) {
     if (c.from < 4) continue;
     const bool signals = random.chance(0.65f);
     for (int which = 0; which < 2; ++which) {
-      const Side& side = world.side[static_cast<size_t>(which)];
+      const Side& side = world.side[to_size(which)];
       const float sign = signed_side(which);
       const float place = sign * (side.road_edge + 0.6f);
       const bool over = random.chance(0.35f);

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/to_size.h"
 #include "kernels/scalar/philox.h"
 #include "synth/math.h"
 
@@ -43,7 +44,7 @@ class Random {
 
   template <class T, size_t N>
   const T& pick(const std::array<T, N>& values) {
-    return values[static_cast<size_t>(integer(0, static_cast<int>(N) - 1))];
+    return values[to_size(integer(0, static_cast<int>(N) - 1))];
   }
 
   /// One of the colours, lighter or darker. (Two draws in one expression would have no fixed

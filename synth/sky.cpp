@@ -1,3 +1,4 @@
+#include "base/to_size.h"
 #include "synth/parts.h"
 
 namespace macadam::synth {
@@ -8,12 +9,12 @@ void draw_sky(const World& world, Canvas& canvas) {
   const std::span<Rgb> colors = canvas.color();
   const std::span<uint8_t> labels = canvas.label();
   const std::span<const float> depth = canvas.inverse_depth();
-  const size_t width = static_cast<size_t>(canvas.width());
+  const size_t width = to_size(canvas.width());
   const float cover = mix(0.75f, 0.25f, light.clouds);
   // The sky has no edges: one value serves the four samples of a pixel.
   for (int y = 0; y + 1 < canvas.height(); y += kSamplesPerAxis) {
     for (int x = 0; x + 1 < canvas.width(); x += kSamplesPerAxis) {
-      const size_t i = static_cast<size_t>(y) * width + static_cast<size_t>(x);
+      const size_t i = to_size(y) * width + to_size(x);
       const std::array<size_t, 4> block = {i, i + 1, i + width, i + width + 1};
       bool open = false;
       for (size_t s : block) open |= depth[s] <= 0;

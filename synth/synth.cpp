@@ -1,6 +1,7 @@
 #include "synth/synth.h"
 
 #include "base/error.h"
+#include "base/to_size.h"
 #include "synth/parts.h"
 
 namespace macadam {
@@ -38,7 +39,7 @@ SynthScene render_street(int height, int width, uint64_t seed, uint64_t index) {
   SynthScene scene;
   scene.height = height;
   scene.width = width;
-  scene.labels.resize(static_cast<size_t>(height) * static_cast<size_t>(width));
+  scene.labels.resize(to_size(height) * to_size(width));
   scene.rgb.resize(scene.labels.size() * 3);
   develop(world, random, canvas, height, width, scene.rgb.data(), scene.labels.data());
   return scene;

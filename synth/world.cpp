@@ -1,5 +1,7 @@
 #include "synth/world.h"
 
+#include "base/to_size.h"
+
 namespace macadam::synth {
 
 namespace {
@@ -38,7 +40,7 @@ std::vector<Vec2> hull(std::vector<Vec2> points) {
 }  // namespace
 
 void World::raise_skyline(int which, float from, float to, float height) {
-  std::vector<float>& cells = skyline[static_cast<size_t>(which)];
+  std::vector<float>& cells = skyline[to_size(which)];
   cells.resize(kSkylineCells);
   const auto cell = [](float z) {
     return static_cast<size_t>(std::clamp((z - kSkylineStart) * 2, 0.0f, kSkylineCells - 1.0f));

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "base/to_size.h"
 #include "kernels/device.h"
 #include "kernels/tensor.h"
 
@@ -29,7 +30,7 @@ class DeviceCache {
   void copy_to(Stream& stream, int sample, std::byte* image, std::byte* labels);
 
  private:
-  std::byte* entry(int sample) { return memory_.data() + static_cast<size_t>(sample) * bytes_; }
+  std::byte* entry(int sample) { return memory_.data() + to_size(sample) * bytes_; }
 
   size_t pixels_, bytes_;  // of one sample
   int capacity_;

@@ -101,8 +101,7 @@ float* Parameters::field_data(Field field, size_t index) const {
 Tensor Parameters::flat(Field field) const {
   const Buffer& buffer = buffer_of(field);
   const auto elements = buffer.bytes() / sizeof(float);
-  require(elements <= static_cast<size_t>(std::numeric_limits<int>::max()),
-          "fewer than 2^31 parameters");
+  require(elements <= to_size(std::numeric_limits<int>::max()), "fewer than 2^31 parameters");
   return Tensor(buffer.data(), {1, 1, 1, static_cast<int>(elements)}, DType::f32, stream_.device());
 }
 

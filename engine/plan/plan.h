@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/to_size.h"
 #include "engine/graph/graph.h"
 #include "engine/graph/layer.h"
 #include "engine/plan/arena.h"
@@ -78,11 +79,9 @@ class Plan {
 
   int inputs() const { return static_cast<int>(inputs_.size()); }
   /// Where the caller puts a batch: NxHxWx3 of the plan's dtype.
-  const Tensor& input(int which = 0) const { return inputs_.at(static_cast<size_t>(which)).images; }
+  const Tensor& input(int which = 0) const { return inputs_.at(to_size(which)).images; }
   /// u8 NxHxWx1; null data without a loss.
-  const Tensor& labels(int which = 0) const {
-    return inputs_.at(static_cast<size_t>(which)).labels;
-  }
+  const Tensor& labels(int which = 0) const { return inputs_.at(to_size(which)).labels; }
   /// From now on the passes and the loss read that input and its labels; at first the first.
   void use_input(int which);
   int input_in_use() const { return input_in_use_; }

@@ -7,6 +7,7 @@
 #include <array>
 #include <cstring>
 
+#include "base/to_size.h"
 #include "kernels/augment_scratch.h"
 #include "kernels/cpu/normalize_row.h"
 #include "kernels/cpu/parallel.h"
@@ -38,7 +39,7 @@ struct SampleStage {
   uint8_t* labels_out;
   const uint8_t* equalize_tables;
 
-  const AugmentStage& stage() const { return header.stage[static_cast<size_t>(index)]; }
+  const AugmentStage& stage() const { return header.stage[to_size(index)]; }
   bool last() const { return index + 1 == header.stages; }
 
   /// The table through which the last pixels go before they are normalised; null where the program
@@ -89,11 +90,11 @@ class TileRows {
     alignas(64) std::array<uint16_t, 3 * kRunPixels> sums{};
     alignas(64) std::array<uint8_t, kRunBytes> means;
     uint16_t* existing = sums.data() + 3 * (x0 - begin);
-    const size_t slots = static_cast<size_t>(size) + 1;
+    const size_t slots = to_size(size) + 1;
     const int count = tile_.y1 - tile_.y0 + 2 * radius;
     for (int i = 0; i < count; ++i) {
       const int row = tile_.y0 - radius + i;
-      const size_t slot = static_cast<size_t>(i) % slots;
+      const size_t slot = to_size(i) % slots;
       rows[slot] =
           read(scalar::reflect_index(row, height), x0, x1, row >= tile_.y0 && row < tile_.y1,
                stage_.first, stage_.blur_at, buffers[slot].data());
@@ -117,7 +118,7 @@ class TileRows {
 
   void apply_all(int first, int last, const PixelRun& run) const {
     for (int i = first; i < last; ++i) {
-      apply(sample_.header.op[static_cast<size_t>(i)], context_, run);
+      apply(sample_.header.op[to_size(i)], context_, run);
     }
   }
 
@@ -128,7 +129,7 @@ class TileRows {
     const int count = x1 - x0;
     const uint8_t* pixels = fetch(y, x0, count, labeled, buffer);
     if (first == last) return pixels;
-    if (pixels != buffer) std::memcpy(buffer, pixels, 3 * static_cast<size_t>(count));
+    if (pixels != buffer) std::memcpy(buffer, pixels, 3 * to_size(count));
     apply_all(first, last, {y, x0, count, buffer});
     return buffer;
   }
@@ -158,7 +159,7 @@ class TileRows {
     } else {
       pixels = image.data + 3 * (int64_t{y} * image.width + x);
       if (labeled) {
-        std::memcpy(labels, sample_.labels.data + first_label, static_cast<size_t>(columns));
+        std::memcpy(labels, sample_.labels.data + first_label, to_size(columns));
       }
     }
     if (labeled) {
@@ -190,12 +191,11 @@ class Normalizer {
         looks_up_(table != nullptr || bgr_ || !x.dense()) {
     if (!looks_up_) return;
     for (int c = 0; c < 3; ++c) {
-      const auto to = static_cast<size_t>(input_channel(c, bgr_));
+      const auto to = to_size(input_channel(c, bgr_));
       const scalar::Affine map{affine.scale[to], affine.shift[to]};
       for (int i = 0; i < 256; ++i) {
         const int byte = table != nullptr ? table[256 * c + i] : i;
-        outputs_[static_cast<size_t>(c)][static_cast<size_t>(i)] =
-            scalar::from_float<T>(map(static_cast<float>(byte)));
+        outputs_[to_size(c)][to_size(i)] = scalar::from_float<T>(map(static_cast<float>(byte)));
       }
     }
   }
@@ -265,7 +265,7 @@ class ProgramRun {
 
  private:
   const std::byte* program(int n) const {
-    return programs_.data + static_cast<size_t>(n) * programs_.limits.bytes;
+    return programs_.data + to_size(n) * programs_.limits.bytes;
   }
   const AugmentHeader& header(int n) const {
     return *reinterpret_cast<const AugmentHeader*>(program(n));
@@ -280,13 +280,13 @@ class ProgramRun {
     for (int task = 0; task < tasks; ++task) {
       const int n = task / tiles, tile = task % tiles;
       if (index >= header(n).stages) continue;
-      const AugmentStage& stage = header(n).stage[static_cast<size_t>(index)];
+      const AugmentStage& stage = header(n).stage[to_size(index)];
       const PixelOp& op = header(n).op[stage.first];
       if (stage.first == stage.last || op.kind != PixelOp::Kind::equalize) continue;
       const int count = static_cast<int>(op.value[1] * op.value[2]);
       if (tile >= count) continue;
       equalize_table(op, stage_image(n, index - 1), shape_.h, shape_.w, tile,
-                     equalize_tables(n) + 256 * static_cast<size_t>(tile));
+                     equalize_tables(n) + 256 * to_size(tile));
     }
   }
 
@@ -328,7 +328,7 @@ class ProgramRun {
       for_tiles(shape_, strip, [&](const Tile& tile) {
         TileRows(stage, tile).run([&](int y, const uint8_t* rgb) {
           std::memcpy(to + 3 * (int64_t{y} * shape_.w + tile.x0), rgb,
-                      3 * static_cast<size_t>(tile.x1 - tile.x0));
+                      3 * to_size(tile.x1 - tile.x0));
         });
       });
     }

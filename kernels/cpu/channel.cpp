@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "base/to_size.h"
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/parallel.h"
 
@@ -161,7 +162,7 @@ class CpuChannelOps final : public ChannelOps {
   size_t workspace_bytes(Shape shape) const override {
     const Images images = Images::of(shape);
     const int64_t chunks = images.count * ceil_div(images.pixels, sum_chunk(images.pixels));
-    return static_cast<size_t>(chunks * shape.c) * sizeof(float);
+    return to_size(chunks * shape.c) * sizeof(float);
   }
 
   void mean(const Tensor& x, const Tensor& y, void* workspace) override {

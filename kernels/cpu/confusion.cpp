@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "base/round_up.h"
+#include "base/to_size.h"
 #include "kernels/cpu/argmax.h"
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/parallel.h"
@@ -25,12 +26,11 @@ void count_small(const uint8_t* predictions, const uint8_t* labels, int64_t pixe
   std::array<std::array<uint32_t, kSmallTable * kSmallTable>, 4> tables{};
   for (int64_t p = 0; p < pixels; ++p) {
     if (labels[p] >= classes || predictions[p] >= classes) continue;
-    ++tables[static_cast<size_t>(p & 3)]
-            [static_cast<size_t>(labels[p]) * kSmallTable + predictions[p]];
+    ++tables[to_size(p & 3)][static_cast<size_t>(labels[p]) * kSmallTable + predictions[p]];
   }
   for (int label = 0; label < classes; ++label) {
     for (int prediction = 0; prediction < classes; ++prediction) {
-      const auto cell = static_cast<size_t>(label) * kSmallTable + static_cast<size_t>(prediction);
+      const auto cell = to_size(label) * kSmallTable + to_size(prediction);
       const uint64_t sum =
           uint64_t{tables[0][cell]} + tables[1][cell] + tables[2][cell] + tables[3][cell];
       if (sum == 0) continue;

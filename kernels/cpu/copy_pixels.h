@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "base/to_size.h"
 #include "kernels/tensor.h"
 
 #if defined(__SSE2__)
@@ -54,8 +55,8 @@ inline void stream_fence() {
 /// the caches by whoever reads it next.
 inline bool streams(const Tensor& y) {
   constexpr size_t kLarge = size_t{16} << 20;
-  const size_t pixel = static_cast<size_t>(y.shape.c) * size_of(y.dtype);
-  const size_t step = static_cast<size_t>(y.pixel_stride) * size_of(y.dtype);
+  const size_t pixel = to_size(y.shape.c) * size_of(y.dtype);
+  const size_t step = to_size(y.pixel_stride) * size_of(y.dtype);
   return y.bytes() >= kLarge && pixel % kCacheLine == 0 && step % kCacheLine == 0 &&
          reinterpret_cast<uintptr_t>(y.data) % kCacheLine == 0;
 }
@@ -63,7 +64,7 @@ inline bool streams(const Tensor& y) {
 /// Calls f(copier) with the copier for the pixels of y.
 template <typename F>
 void with_pixel_copier(const Tensor& y, F&& f) {
-  const size_t bytes = static_cast<size_t>(y.shape.c) * size_of(y.dtype);
+  const size_t bytes = to_size(y.shape.c) * size_of(y.dtype);
   if (streams(y)) return f(StreamCopy{bytes});
   switch (bytes) {
     case 16: return f(FixedCopy<16>{});

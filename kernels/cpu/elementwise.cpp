@@ -3,6 +3,7 @@
 #include <cstring>
 #include <memory>
 
+#include "base/to_size.h"
 #include "kernels/cpu/copy_pixels.h"
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/parallel.h"
@@ -53,7 +54,7 @@ void copy_bits(const Tensor& x, const Tensor& y) {
   if (x.dense() && y.dense()) {
     parallel_chunks(static_cast<int64_t>(x.bytes()), int64_t{1} << 20,
                     [&](int64_t, int64_t begin, int64_t end) {
-                      std::memcpy(to + begin, from + begin, static_cast<size_t>(end - begin));
+                      std::memcpy(to + begin, from + begin, to_size(end - begin));
                     });
     return;
   }

@@ -7,6 +7,7 @@
 #include <array>
 #include <memory>
 
+#include "base/to_size.h"
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/scalar/activation.h"
@@ -63,7 +64,7 @@ void sum_dense(int64_t begin, int64_t end, int channels, float* sum, const Body&
     body(p, lanes.data(), std::min<int64_t>(together, end - p) * channels);
   }
   for (int k = 0; k < together; ++k) {
-    for (int c = 0; c < channels; ++c) sum[c] += lanes[static_cast<size_t>(k * channels + c)];
+    for (int c = 0; c < channels; ++c) sum[c] += lanes[to_size(k * channels + c)];
   }
 }
 
@@ -129,7 +130,7 @@ class CpuEpilogueOps final : public EpilogueOps {
  public:
   size_t workspace_bytes(Shape shape) const override {
     const int64_t chunks = ceil_div(shape.pixels(), sum_chunk(shape.pixels()));
-    return static_cast<size_t>(chunks * shape.c) * sizeof(float);
+    return to_size(chunks * shape.c) * sizeof(float);
   }
 
   void backward(const EpilogueDesc& desc, const EpilogueTensors& t, void* workspace) override {

@@ -10,6 +10,7 @@
 #include <array>
 #include <memory>
 
+#include "base/to_size.h"
 #include "kernels/cpu/class_major.h"
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/parallel.h"
@@ -28,7 +29,7 @@ struct Partials {
   float* data;
   int channels;
 
-  static size_t floats(int channels) { return 3 * static_cast<size_t>(channels) + kMaxLossTerms; }
+  static size_t floats(int channels) { return 3 * to_size(channels) + kMaxLossTerms; }
 
   float* chunk(int64_t k) const { return data + k * static_cast<int64_t>(floats(channels)); }
   float* labeled(int64_t k) const { return chunk(k); }  // at most kChunkPixels: exact in fp32
@@ -54,7 +55,7 @@ struct Problem {
   std::array<float, kMaxLossClasses> hit{}, miss{};
 
   std::span<const LossTerm> pixel_terms() const {
-    return {desc.terms, static_cast<size_t>(layout.pixel_terms())};
+    return {desc.terms, to_size(layout.pixel_terms())};
   }
   std::span<const LossTerm> region_terms() const {
     return desc.used().subspan(pixel_terms().size());
@@ -76,9 +77,9 @@ void count_labels(const uint8_t* labels, int64_t pixels, const LossDesc& desc, i
                   float* counts) {
   // Neighbouring pixels mostly share a label: four tables keep increments from waiting.
   std::array<std::array<uint32_t, 256>, 4> tables{};
-  for (int64_t p = 0; p < pixels; ++p) ++tables[static_cast<size_t>(p & 3)][labels[p]];
+  for (int64_t p = 0; p < pixels; ++p) ++tables[to_size(p & 3)][labels[p]];
   for (int c = 0; c < classes; ++c) {
-    const auto i = static_cast<size_t>(c);
+    const auto i = to_size(c);
     const uint32_t count = tables[0][i] + tables[1][i] + tables[2][i] + tables[3][i];
     counts[c] = c == desc.ignore ? 0.0f : static_cast<float>(count);
   }
@@ -106,7 +107,7 @@ void load_labels(const Problem& problem, int64_t first, int pixels, Block& block
     const int label = p < pixels ? problem.labels[first + p] : kUnlabeled;
     const bool valid = label >= 0 && label < classes && label != ignore;
     block.label[p] = valid ? label : kUnlabeled;
-    block.weight[p] = valid ? problem.weights[static_cast<size_t>(label)] : 0.0f;
+    block.weight[p] = valid ? problem.weights[to_size(label)] : 0.0f;
   }
 }
 
@@ -225,8 +226,8 @@ template <int kPixelTerms>
 void apply(const Problem& problem, const Slopes& slopes, Block& block) {
   for (int c = 0; c < problem.classes; ++c) {
     float* e = block.rows[c];
-    const float hit = problem.hit[static_cast<size_t>(c)];
-    const float miss = problem.miss[static_cast<size_t>(c)];
+    const float hit = problem.hit[to_size(c)];
+    const float miss = problem.miss[to_size(c)];
 #pragma omp simd
     for (int p = 0; p < kBlockPixels; ++p) {
       const bool is_label = block.label[p] == c;
@@ -249,8 +250,8 @@ void gradient(const Problem& problem, Block& block) {
   if (problem.layout.has_regions()) {
     for (int c = 0; c < classes; ++c) {
       const float* e = block.rows[c];
-      const float hit = problem.hit[static_cast<size_t>(c)];
-      const float miss = problem.miss[static_cast<size_t>(c)];
+      const float hit = problem.hit[to_size(c)];
+      const float miss = problem.miss[to_size(c)];
 #pragma omp simd
       for (int p = 0; p < kBlockPixels; ++p) {
         slopes.dot[p] += (block.label[p] == c ? hit : miss) * (e[p] * block.inverse[p]);
@@ -283,7 +284,7 @@ void gradient(const Problem& problem, Block& block) {
 /// One pass over the logits.
 template <typename T>
 void run_pass(const Problem& problem, Pass pass, const Partials& partials) {
-  const auto pixel_terms = static_cast<size_t>(problem.layout.pixel_terms());
+  const auto pixel_terms = to_size(problem.layout.pixel_terms());
   const bool regions = problem.layout.has_regions() && pass.sums;
   const bool score_sum = pass.sums && reads_score_sum(problem.pixel_terms());
   parallel_chunks(problem.pixels(), kChunkPixels, [&](int64_t k, int64_t begin, int64_t end) {
@@ -351,7 +352,7 @@ void count(const Problem& problem, const Partials& partials) {
         sum_chunks(problem.chunks(), [&](int64_t k) { return partials.labeled(k)[c]; });
     if (problem.layout.has_regions()) problem.sums[problem.layout.labeled() + c] = labeled;
     valid += labeled;
-    weight_sum += labeled * problem.weights[static_cast<size_t>(c)];
+    weight_sum += labeled * problem.weights[to_size(c)];
   }
   problem.sums[LossSums::kWeights] = weight_sum;
   problem.sums[LossSums::kPixels] = valid;
@@ -369,7 +370,7 @@ double finish_region_term(const LossTerm& term, Problem& problem) {
   scalar::visit_region_term(term, [&](const auto& of) {
     for (int c = 0; c < problem.classes; ++c) {
       if (!has_loss(absent, labeled[c])) continue;
-      const auto i = static_cast<size_t>(c);
+      const auto i = to_size(c);
       const scalar::RegionLoss result =
           of({problem.sums[at.intersection() + c], problem.sums[at.predicted() + c], labeled[c]});
       loss += static_cast<double>(static_cast<float>(result.loss));
@@ -418,7 +419,7 @@ void finish(Problem& problem, const Partials& partials, LossValues* values) {
 class CpuLossOps final : public LossOps {
  public:
   size_t workspace_bytes(Shape logits) const override {
-    const auto chunks = static_cast<size_t>(ceil_div(logits.pixels(), kChunkPixels));
+    const auto chunks = to_size(ceil_div(logits.pixels(), kChunkPixels));
     return LossSums::bytes(logits.c) + chunks * Partials::floats(logits.c) * sizeof(float);
   }
 

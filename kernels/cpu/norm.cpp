@@ -5,6 +5,7 @@
 #include <cmath>
 #include <memory>
 
+#include "base/to_size.h"
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/scalar/activation.h"
@@ -116,8 +117,8 @@ void normalize(const BatchNormDesc& desc, const Tensor& x, const Tensor& gamma, 
     for (int c = 0; c < channels; ++c) {
       const int k = channel + c;
       const scalar::Affine affine = scalar::batch_norm(g[k], b[k], m[k], inv_std_of(k));
-      scale[static_cast<size_t>(c)] = affine.scale;
-      shift[static_cast<size_t>(c)] = affine.shift;
+      scale[to_size(c)] = affine.scale;
+      shift[to_size(c)] = affine.shift;
     }
     scalar::visit_activation(desc.activation, [&](auto activation) {
       affine_pixels(activation, at<const T>(x, pixel) + channel, x.pixel_stride,
@@ -234,7 +235,7 @@ struct BackwardCall {
     GradientMaps maps;
     for (int c = 0; c < channels; ++c) {
       const int k = first + c;
-      const auto i = static_cast<size_t>(c);
+      const auto i = to_size(c);
       const scalar::Affine affine = scalar::batch_norm(g[k], b[k], m[k], inv_std[k]);
       maps.affine_scale[i] = affine.scale, maps.affine_shift[i] = affine.shift;
       maps.mean[i] = m[k];
@@ -281,7 +282,7 @@ void backward_step(F activation, const BackwardCall& call, const Partials& parti
 class CpuNormOps final : public NormOps {
  public:
   size_t workspace_bytes(Shape shape) const override {
-    return static_cast<size_t>(2 * chunk_count(shape) * shape.c) * sizeof(float);
+    return to_size(2 * chunk_count(shape) * shape.c) * sizeof(float);
   }
 
   void train(const BatchNormDesc& desc, const Tensor& x, const Tensor& gamma, const Tensor& beta,

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 
+#include "base/to_size.h"
 #include "kernels/augment.h"
 #include "kernels/scalar/half.h"
 #include "kernels/scalar/normalize.h"
@@ -21,10 +22,10 @@ struct RepeatedAffine {
 
   explicit RepeatedAffine(const Normalization& n) {
     for (int i = 0; i < kNormalizedBytes; ++i) {
-      const auto c = static_cast<size_t>(i % 3);
+      const auto c = to_size(i % 3);
       const scalar::Affine affine = scalar::byte_normalization(n.mean[c], n.std[c], n.range);
-      scale[static_cast<size_t>(i)] = affine.scale;
-      shift[static_cast<size_t>(i)] = affine.shift;
+      scale[to_size(i)] = affine.scale;
+      shift[to_size(i)] = affine.shift;
     }
   }
 };

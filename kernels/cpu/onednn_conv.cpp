@@ -14,6 +14,7 @@
 #include <optional>
 
 #include "base/round_up.h"
+#include "base/to_size.h"
 #include "kernels/cpu/cpu_ops.h"
 
 namespace macadam::cpu {
@@ -359,9 +360,7 @@ class OneDnnConvolution final : public Convolution {
     implementations_[static_cast<size_t>(pass)] = fmt::format("oneDNN {}", desc.impl_info_str());
   }
 
-  size_t bias_bytes() const {
-    return desc_.bias ? sizeof(float) * static_cast<size_t>(desc_.out_channels) : 0;
-  }
+  size_t bias_bytes() const { return desc_.bias ? sizeof(float) * to_size(desc_.out_channels) : 0; }
   static void* at(const void* base, size_t offset) {
     return const_cast<std::byte*>(static_cast<const std::byte*>(base)) + offset;
   }

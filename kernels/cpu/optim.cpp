@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "base/to_size.h"
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/parallel.h"
 
@@ -78,21 +79,21 @@ double sum_of_squares(const float* gradients, int64_t count, float factor) {
 class CpuOptimOps final : public OptimOps {
  public:
   size_t workspace_bytes(int64_t elements) const override {
-    return static_cast<size_t>(ceil_div(elements, kTaskElements)) * sizeof(double);
+    return to_size(ceil_div(elements, kTaskElements)) * sizeof(double);
   }
 
   void examine(const ExamineDesc& desc, const float* gradients,
                std::span<const ParameterSegment> segments, const StepState* state,
                GradientState* gradient_state, void* workspace) override {
     const std::span<double> sums(static_cast<double*>(workspace),
-                                 static_cast<size_t>(ceil_div(end_of(segments), kTaskElements)));
+                                 to_size(ceil_div(end_of(segments), kTaskElements)));
     std::ranges::fill(sums, 0.0);
     const float factor = scalar::unscaling(*state, gradient_state->loss_scale);
     for_pieces(segments,
                [&](int64_t k, const ParameterSegment& segment, int64_t begin, int64_t end) {
                  if (segment.lr_scale == 0) return;
                  const double sum = sum_of_squares(gradients + begin, end - begin, factor);
-                 sums[static_cast<size_t>(k)] += sum;
+                 sums[to_size(k)] += sum;
                });
     double sum = 0;
     for (const double part : sums) sum += part;

@@ -4,6 +4,7 @@
 #include <array>
 #include <type_traits>
 
+#include "base/to_size.h"
 #include "kernels/cpu/warp_row.h"
 #include "kernels/scalar/clahe.h"
 #include "kernels/scalar/pixel_ops.h"
@@ -88,7 +89,7 @@ void cross_edge(int64_t dx, int64_t dy, int64_t y, int64_t run, int count, Mask&
   }
   if ((0 > y) != (dy > y)) {  // crosses the row to the right of x < y dx / dy
     const int end = clamped(dy > 0 ? ceil_quotient(y * dx, dy) : ceil_quotient(-y * dx, -dy));
-    for (int i = 0; i < end; ++i) within[static_cast<size_t>(i)] ^= 1;
+    for (int i = 0; i < end; ++i) within[to_size(i)] ^= 1;
   }
 }
 
@@ -104,7 +105,7 @@ void mark_polygons(const int32_t* data, int polygons, const PixelRun& run, Mask&
       cross_edge(int64_t{to[0]} - from[0], int64_t{to[1]} - from[1], int64_t{run.y} - from[1],
                  int64_t{run.x} - from[0], run.count, within, marked);
     }
-    for (size_t k = 0; k < static_cast<size_t>(run.count); ++k) marked[k] |= within[k];
+    for (size_t k = 0; k < to_size(run.count); ++k) marked[k] |= within[k];
     corners = end;
   }
 }
@@ -120,7 +121,7 @@ void cast_shadow(const PixelOp& op, const std::byte* program, const PixelRun& ru
   change_pixels({run.y, run.x + begin, run.count - begin, halved.data() + 3 * begin},
                 [](scalar::Rgb pixel) { return scalar::halve_lightness(pixel); });
   for (int i = begin; i < run.count; ++i) {
-    if (dark[static_cast<size_t>(i)] != 0) std::copy_n(halved.data() + 3 * i, 3, run.rgb + 3 * i);
+    if (dark[to_size(i)] != 0) std::copy_n(halved.data() + 3 * i, 3, run.rgb + 3 * i);
   }
 }
 
@@ -166,7 +167,7 @@ void interpolate_tables(const scalar::ClaheTiles& tiles, const uint8_t* tables, 
   alignas(64) std::array<int32_t, kRunPixels> first, second;
   alignas(64) std::array<float, kRunPixels> across;
   alignas(64) std::array<std::array<uint8_t, kRunPixels>, 4> entries;
-  const auto pixels = static_cast<size_t>(run.count);
+  const auto pixels = to_size(run.count);
 #pragma omp simd
   for (size_t i = 0; i < pixels; ++i) {
     const auto h =
@@ -192,7 +193,7 @@ void equalize(const PixelOp& op, const PixelContext& context, const PixelRun& ru
   const LabTables& lab_of = lab_tables();
   alignas(64) std::array<int32_t, kRunPixels> l, a, b;
   uint8_t* rgb = run.rgb;
-  const auto pixels = static_cast<size_t>(run.count);
+  const auto pixels = to_size(run.count);
 #pragma omp simd
   for (size_t i = 0; i < pixels; ++i) {
     const scalar::Lab lab = lab_of.lab(rgb[3 * i], rgb[3 * i + 1], rgb[3 * i + 2]);
@@ -288,7 +289,7 @@ void equalize_table(const PixelOp& op, const uint8_t* image, int height, int wid
     const uint8_t* row = image + 3 * (int64_t{scalar::reflect_index(y, height)} * width);
     for (int x = x0; x < x1; ++x) {
       const uint8_t* pixel = row + 3 * (x < width ? x : scalar::reflect_index(x, width));
-      ++histogram[static_cast<size_t>(lab_of.lab(pixel[0], pixel[1], pixel[2]).l)];
+      ++histogram[to_size(lab_of.lab(pixel[0], pixel[1], pixel[2]).l)];
     }
   }
   scalar::clahe_table(histogram.data(), tiles.tile_height * tiles.tile_width, op.value[0], table);

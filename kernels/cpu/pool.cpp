@@ -8,6 +8,7 @@
 #include <limits>
 #include <memory>
 
+#include "base/to_size.h"
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/parallel.h"
 
@@ -238,7 +239,7 @@ void max_2x2_backward(const Tensor& dy, const uint8_t* index, const Tensor& dx) 
   // The last row and column of an odd size belong to no window.
   parallel_rows(in, [&](int64_t pixel, int, int h) {
     for (int w = h < covered(in.h) ? covered(in.w) : 0; w < in.w; ++w) {
-      std::memset(at<T>(dx, pixel + w), 0, static_cast<size_t>(in.c) * sizeof(T));
+      std::memset(at<T>(dx, pixel + w), 0, to_size(in.c) * sizeof(T));
     }
   });
 }

@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "base/to_size.h"
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/scalar/activation.h"
@@ -44,8 +45,7 @@ void add_scaled(float* y, float factor, const float* x, int count) {
 class CpuSqueezeExciteOps final : public SqueezeExciteOps {
  public:
   size_t packed_bytes(const SqueezeExciteDesc& d) const override {
-    return sizeof(float) *
-           static_cast<size_t>(2 * int64_t{d.hidden} * d.channels + d.hidden + d.channels);
+    return sizeof(float) * to_size(2 * int64_t{d.hidden} * d.channels + d.hidden + d.channels);
   }
 
   void pack(const SqueezeExciteDesc& d, const SqueezeExciteParameters& p, void* packed) override {
@@ -76,7 +76,7 @@ class CpuSqueezeExciteOps final : public SqueezeExciteOps {
     visit_cpu(d.dtype, [&](auto type) {
       using T = decltype(type);
       parallel_items(d.images, int64_t{d.hidden} * d.channels, [&](int64_t n) {
-        std::vector<float> mean(static_cast<size_t>(d.channels));
+        std::vector<float> mean(to_size(d.channels));
         std::vector<float> sum(p.b2, p.b2 + d.channels);
         const T* x = means.as<T>() + n * d.channels;
         for (size_t c = 0; c < mean.size(); ++c) mean[c] = to_float(x[c]);
@@ -95,8 +95,7 @@ class CpuSqueezeExciteOps final : public SqueezeExciteOps {
   }
 
   size_t workspace_bytes(const SqueezeExciteDesc& d) const override {
-    return sizeof(float) *
-           static_cast<size_t>(2 * (d.vectors().elements() + d.squeezed().elements()));
+    return sizeof(float) * to_size(2 * (d.vectors().elements() + d.squeezed().elements()));
   }
 
   void backward(const SqueezeExciteDesc& d, const Tensor& means, const void* packed,
@@ -120,7 +119,7 @@ class CpuSqueezeExciteOps final : public SqueezeExciteOps {
             d_sum[i] = gate.gradient(to_float(gates.as<T>()[i]), to_float(dgates.as<T>()[i]));
           }
         });
-        std::vector<float> sum(static_cast<size_t>(channels), 0.0f);
+        std::vector<float> sum(to_size(channels), 0.0f);
         for (int r = 0; r < d.hidden; ++r) {
           const int64_t row = int64_t{r} * channels, i = n * d.hidden + r;
           const float z = squeezed.as<float>()[i];

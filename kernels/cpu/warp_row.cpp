@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/to_size.h"
 #include "kernels/scalar/warp.h"
 
 #if defined(__SSSE3__)
@@ -131,7 +132,7 @@ void mix_pixels(const uint8_t* data, const Mixes& m, int count, uint8_t* rgb) {
   const auto mixed = [&](size_t i) {
     return _mm_srli_epi32(_mm_add_epi32(weighted_sums(data, m, i), half), kShift);
   };
-  for (size_t i = 0; i < static_cast<size_t>(count); i += 4, rgb += 12) {
+  for (size_t i = 0; i < to_size(count); i += 4, rgb += 12) {
     const __m128i words = _mm_packus_epi16(_mm_packs_epi32(mixed(i), mixed(i + 1)),
                                            _mm_packs_epi32(mixed(i + 2), mixed(i + 3)));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(rgb), _mm_shuffle_epi8(words, close_up));
@@ -147,14 +148,14 @@ void mix_colors(const ByteImage& image, const Sources& sources, int count, uint8
   const int64_t bytes = int64_t{3} * image.height * image.width;
   if (mixes.last + int64_t{8} <= bytes) {
     for (int i = count; i % 4 != 0; ++i) {  // whole vectors
-      mixes.upper[static_cast<size_t>(i)] = mixes.lower[static_cast<size_t>(i)] = 0;
-      mixes.column_weights[static_cast<size_t>(i)] = mixes.row_weights[static_cast<size_t>(i)] = 0;
+      mixes.upper[to_size(i)] = mixes.lower[to_size(i)] = 0;
+      mixes.column_weights[to_size(i)] = mixes.row_weights[to_size(i)] = 0;
     }
     return mix_pixels(image.data, mixes, count, rgb);
   }
 #endif
   for (int i = 0; i < count; ++i, rgb += 3) {
-    mix_pixel(image, sources.x[static_cast<size_t>(i)], sources.y[static_cast<size_t>(i)], rgb);
+    mix_pixel(image, sources.x[to_size(i)], sources.y[to_size(i)], rgb);
   }
 }
 
@@ -165,8 +166,8 @@ void find_sources(const AugmentHeader& header, const std::byte* program, int hei
   Positions p;
   bool constant = false;
   for (int i = 0; i < count; ++i) {
-    p.x[static_cast<size_t>(i)] = static_cast<float>(x + i);
-    p.y[static_cast<size_t>(i)] = static_cast<float>(y);
+    p.x[to_size(i)] = static_cast<float>(x + i);
+    p.y[to_size(i)] = static_cast<float>(y);
   }
   std::fill_n(p.inside.begin(), count, 1);
   for (size_t k = 0; k < header.maps; ++k) {
@@ -182,7 +183,7 @@ void find_sources(const AugmentHeader& header, const std::byte* program, int hei
   int32_t inside = 1;
 #pragma omp simd reduction(& : inside)
   for (int i = 0; i < count; ++i) {
-    const auto k = static_cast<size_t>(i);
+    const auto k = to_size(i);
     sources.x[k] = scalar::subpixels(p.x[k]);
     sources.y[k] = scalar::subpixels(p.y[k]);
     sources.inside[k] = static_cast<uint8_t>(p.inside[k]);
@@ -196,7 +197,7 @@ void sample_colors(const ByteImage& image, const Sources& sources, int count,
   mix_colors(image, sources, count, rgb);
   if (sources.all_inside) return;
   for (int i = 0; i < count; ++i) {
-    if (sources.inside[static_cast<size_t>(i)] == 0) std::copy_n(fill.data(), 3, rgb + 3 * i);
+    if (sources.inside[to_size(i)] == 0) std::copy_n(fill.data(), 3, rgb + 3 * i);
   }
 }
 

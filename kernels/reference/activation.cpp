@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/to_size.h"
 #include "kernels/reference/array.h"
 #include "kernels/reference/reference_ops.h"
 #include "kernels/scalar/dropout.h"
@@ -94,8 +95,7 @@ class ReferenceActivationOps : public ActivationOps {
     const Array in(x);
     Array out(x.shape);
     for_each(x.shape, [&](int n, int h, int w, int c) {
-      if (keeps(dropout, static_cast<size_t>(n)))
-        out(n, h, w, c) = in(n, h, w, c) * double{dropout.scale()};
+      if (keeps(dropout, to_size(n))) out(n, h, w, c) = in(n, h, w, c) * double{dropout.scale()};
     });
     out.write(y, accumulate);
   }

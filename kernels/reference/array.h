@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "base/to_size.h"
 #include "kernels/tensor.h"
 
 namespace macadam::reference {
@@ -13,8 +14,7 @@ namespace macadam::reference {
 class Array {
  public:
   /// Zeros.
-  explicit Array(Shape shape)
-      : shape_(shape), values_(static_cast<size_t>(shape.elements()), 0.0) {}
+  explicit Array(Shape shape) : shape_(shape), values_(to_size(shape.elements()), 0.0) {}
   /// The values of a tensor of any dtype.
   explicit Array(const Tensor& tensor);
 
@@ -25,16 +25,15 @@ class Array {
   double& operator()(int n, int h, int w, int c) { return values_[index(n, h, w, c)]; }
   double operator()(int n, int h, int w, int c) const { return values_[index(n, h, w, c)]; }
   /// Element c of a vector {1,1,1,C}.
-  double& operator[](int c) { return values_[static_cast<size_t>(c)]; }
-  double operator[](int c) const { return values_[static_cast<size_t>(c)]; }
+  double& operator[](int c) { return values_[to_size(c)]; }
+  double operator[](int c) const { return values_[to_size(c)]; }
 
   /// Rounds into `tensor` (same shape); with `accumulate`, adds to what it holds first.
   void write(const Tensor& tensor, bool accumulate = false) const;
 
  private:
   size_t index(int n, int h, int w, int c) const {
-    return static_cast<size_t>(
-        ((static_cast<int64_t>(n) * shape_.h + h) * shape_.w + w) * shape_.c + c);
+    return to_size(((static_cast<int64_t>(n) * shape_.h + h) * shape_.w + w) * shape_.c + c);
   }
 
   Shape shape_;

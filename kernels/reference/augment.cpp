@@ -1,3 +1,4 @@
+#include "base/to_size.h"
 #include "kernels/reference/array.h"
 #include "kernels/reference/augment_program.h"
 #include "kernels/reference/reference_ops.h"
@@ -14,7 +15,7 @@ class ReferenceAugmentOps : public AugmentOps {
     for_each(x.shape, [&](int n, int h, int w, int c) {
       const double byte =
           bytes(n, h, mirrored ? x.shape.w - 1 - w : w, normalization.bgr ? 2 - c : c);
-      const auto channel = static_cast<size_t>(c);
+      const auto channel = to_size(c);
       out(n, h, w, c) =
           (byte * double{normalization.range} / 255 - double{normalization.mean[channel]}) /
           double{normalization.std[channel]};

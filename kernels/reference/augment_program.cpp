@@ -3,6 +3,7 @@
 #include <array>
 #include <vector>
 
+#include "base/to_size.h"
 #include "kernels/reference/array.h"
 #include "kernels/scalar/clahe.h"
 #include "kernels/scalar/pixel_ops.h"
@@ -17,9 +18,7 @@ struct Sample {
   std::vector<scalar::Rgb> image;
   std::vector<uint8_t> labels;
 
-  size_t index(int y, int x) const {
-    return static_cast<size_t>(y) * static_cast<size_t>(width) + static_cast<size_t>(x);
-  }
+  size_t index(int y, int x) const { return to_size(y) * to_size(width) + to_size(x); }
   /// The pixel at (y, x), mirrored at the edges.
   const scalar::Rgb& mirrored(int y, int x) const {
     return image[index(scalar::reflect_index(y, height), scalar::reflect_index(x, width))];
@@ -158,7 +157,7 @@ class Program {
           for (int x = 0; x < tiles.tile_width; ++x) {
             const scalar::Rgb pixel =
                 sample.mirrored(ty * tiles.tile_height + y, tx * tiles.tile_width + x);
-            ++histogram[static_cast<size_t>(scalar::lightness(pixel))];
+            ++histogram[to_size(scalar::lightness(pixel))];
           }
         std::array<uint8_t, 256> table;
         scalar::clahe_table(histogram.data(), tiles.tile_height * tiles.tile_width, op.value[0],
@@ -201,7 +200,7 @@ void augment(const Tensor& images, const Tensor& labels, const AugmentPrograms& 
         sample.image.push_back({byte(0), byte(1), byte(2)});
         sample.labels.push_back(static_cast<uint8_t>(classes(n, h, w, 0)));
       }
-    Program(programs.data + static_cast<size_t>(n) * programs.limits.bytes).run(sample);
+    Program(programs.data + to_size(n) * programs.limits.bytes).run(sample);
     for (int h = 0; h < s.h; ++h)
       for (int w = 0; w < s.w; ++w) {
         const scalar::Rgb p = sample.image[sample.index(h, w)];
@@ -209,7 +208,7 @@ void augment(const Tensor& images, const Tensor& labels, const AugmentPrograms& 
         for (int c = 0; c < 3; ++c) {
           const int from = normalization.bgr ? 2 - c : c;
           const double byte = from == 0 ? p.r : from == 1 ? p.g : p.b;
-          const auto channel = static_cast<size_t>(c);
+          const auto channel = to_size(c);
           values(n, h, w, c) =
               (byte * double{normalization.range} / 255 - double{normalization.mean[channel]}) /
               double{normalization.std[channel]};

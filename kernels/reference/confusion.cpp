@@ -2,6 +2,7 @@
 #include <cmath>
 #include <limits>
 
+#include "base/to_size.h"
 #include "kernels/reference/array.h"
 #include "kernels/reference/reference_ops.h"
 
@@ -13,7 +14,7 @@ class ReferenceConfusionOps : public ConfusionOps {
   void argmax(const Tensor& scores, const Tensor& classes, const Tensor& confidence) override {
     const Array in(scores);
     Array out(classes.shape), sure(classes.shape);
-    const auto count = static_cast<size_t>(scores.shape.c);
+    const auto count = to_size(scores.shape.c);
     for_each(classes.shape, [&](int n, int h, int w, int) {
       int best = 0;
       double best_score = -std::numeric_limits<double>::infinity();
@@ -24,8 +25,7 @@ class ReferenceConfusionOps : public ConfusionOps {
         }
       out(n, h, w, 0) = best;
       const int pixel = (n * scores.shape.h + h) * scores.shape.w + w;
-      sure(n, h, w, 0) =
-          confidence_of(in.values().subspan(static_cast<size_t>(pixel) * count, count));
+      sure(n, h, w, 0) = confidence_of(in.values().subspan(to_size(pixel) * count, count));
     });
     out.write(classes);
     if (confidence.data != nullptr) sure.write(confidence);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/to_size.h"
 #include "kernels/reference/activation.h"
 #include "kernels/reference/array.h"
 #include "kernels/reference/reference_ops.h"
@@ -38,7 +39,7 @@ class ReferenceConvolution : public Convolution {
 
   size_t workspace_bytes() const override { return 0; }
   size_t packed_bytes() const override {
-    return static_cast<size_t>(desc_.weights().elements() + desc_.out_channels) * sizeof(double);
+    return to_size(desc_.weights().elements() + desc_.out_channels) * sizeof(double);
   }
   std::string implementation() const override { return "reference"; }
 

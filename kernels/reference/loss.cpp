@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "base/to_size.h"
 #include "kernels/reference/array.h"
 #include "kernels/reference/reference_ops.h"
 
@@ -56,7 +57,7 @@ class ReferenceLossOps : public LossOps {
     const LossSums& at = problem.at;
     const auto* const sums = static_cast<const double*>(workspace);
     const double weight_sum = sums[LossSums::kWeights], valid = sums[LossSums::kPixels];
-    const auto classes = static_cast<size_t>(logits.shape.c);
+    const auto classes = to_size(logits.shape.c);
     LossValues result;
     double total = 0;
     std::vector<double> hit(classes), miss(classes);  // of `total` by a probability
@@ -86,11 +87,10 @@ class ReferenceLossOps : public LossOps {
         p[c] = std::exp(z[c] - scores.log_sum_exp);
         dot += p[c] * (c == label ? hit : miss)[c];
       }
-      double* const d =
-          &gradient.values()[static_cast<size_t>(z.data() - problem.z.values().data())];
+      double* const d = &gradient.values()[to_size(z.data() - problem.z.values().data())];
       for (size_t c = 0; c < classes; ++c) d[c] = p[c] * ((c == label ? hit : miss)[c] - dot);
       for (int k = 0; k < at.pixel_terms() && weight_sum > 0; ++k) {
-        scalar::visit_pixel_term<double>(terms[static_cast<size_t>(k)], [&](const auto& term) {
+        scalar::visit_pixel_term<double>(terms[to_size(k)], [&](const auto& term) {
           const double slope = double{desc.terms[k].weight} * problem.weights[label] / weight_sum *
                                term.slope(scores);
           for (size_t c = 0; c < classes; ++c) {
@@ -112,7 +112,7 @@ class ReferenceLossOps : public LossOps {
           at(loss, logits.shape.c),
           z(logits),
           label(labels),
-          classes(static_cast<size_t>(logits.shape.c)),
+          classes(to_size(logits.shape.c)),
           weights(classes, 1.0) {
       check_loss(loss, logits, labels);
       if (!class_weights.data) return;

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "base/to_size.h"
 #include "kernels/reference/activation.h"
 #include "kernels/reference/array.h"
 #include "kernels/reference/reference_ops.h"
@@ -29,8 +30,8 @@ struct Parameters {
 class ReferenceSqueezeExciteOps : public SqueezeExciteOps {
  public:
   size_t packed_bytes(const SqueezeExciteDesc& d) const override {
-    return sizeof(double) * (2 * static_cast<size_t>(d.hidden) * static_cast<size_t>(d.channels) +
-                             static_cast<size_t>(d.hidden + d.channels));
+    return sizeof(double) *
+           (2 * to_size(d.hidden) * to_size(d.channels) + to_size(d.hidden + d.channels));
   }
   size_t workspace_bytes(const SqueezeExciteDesc&) const override { return 0; }
 

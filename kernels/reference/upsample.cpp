@@ -3,6 +3,7 @@
 #include <limits>
 #include <vector>
 
+#include "base/to_size.h"
 #include "kernels/reference/array.h"
 #include "kernels/reference/reference_ops.h"
 
@@ -72,7 +73,7 @@ class ReferenceUpsampleOps : public UpsampleOps {
     const Array in(x);
     const Shape size{classes.shape.n, classes.shape.h, classes.shape.w, x.shape.c};
     Array out(classes.shape), sure(classes.shape);
-    std::vector<double> scores(static_cast<size_t>(size.c));
+    std::vector<double> scores(to_size(size.c));
     for_each(classes.shape, [&](int n, int h, int w, int) {
       double best = -std::numeric_limits<double>::infinity();
       for (int c = 0; c < size.c; ++c) {
@@ -84,7 +85,7 @@ class ReferenceUpsampleOps : public UpsampleOps {
           best = score;
           out(n, h, w, 0) = c;
         }
-        scores[static_cast<size_t>(c)] = score;
+        scores[to_size(c)] = score;
       }
       sure(n, h, w, 0) = confidence_of(scores);
     });
@@ -97,14 +98,14 @@ class ReferenceUpsampleOps : public UpsampleOps {
     const Array in(x);
     Array out(sums);
     const Shape window{1, place.height, place.width, x.shape.c};
-    std::vector<double> scores(static_cast<size_t>(window.c));
+    std::vector<double> scores(to_size(window.c));
     for (int h = 0; h < std::min(window.h, sums.shape.h - place.top); ++h)
       for (int w = 0; w < std::min(window.w, sums.shape.w - place.left); ++w) {
         std::fill(scores.begin(), scores.end(), 0.0);
         for_each_bilinear_tap(x.shape, window, h, place.mirrored ? window.w - 1 - w : w,
                               [&](int ih, int iw, double weight) {
                                 for (int c = 0; c < window.c; ++c)
-                                  scores[static_cast<size_t>(c)] += weight * in(0, ih, iw, c);
+                                  scores[to_size(c)] += weight * in(0, ih, iw, c);
                               });
         const double top = *std::max_element(scores.begin(), scores.end());
         double total = 0;
@@ -113,7 +114,7 @@ class ReferenceUpsampleOps : public UpsampleOps {
             place.fades ? std::min(h + 1, window.h - h) * std::min(w + 1, window.w - w) : 1;
         for (int c = 0; c < window.c; ++c)
           out(0, place.top + h, place.left + w, c) +=
-              weight * std::exp(scores[static_cast<size_t>(c)] - top) / total;
+              weight * std::exp(scores[to_size(c)] - top) / total;
       }
     out.write(sums);
   }

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <utility>
 
+#include "base/to_size.h"
 #include "loader/augment/tone.h"
 
 namespace macadam {
@@ -51,8 +52,7 @@ ColorJitter::Drawn ColorJitter::draw(RandomStream& random, ImageSize) const {
   drawn.saturation = random.uniform(saturation.low, saturation.high);
   drawn.hue = random.uniform(hue.low, hue.high);
   for (int last = 3; last > 0; --last) {
-    std::swap(drawn.order[static_cast<size_t>(last)],
-              drawn.order[static_cast<size_t>(random.integer(0, last))]);
+    std::swap(drawn.order[to_size(last)], drawn.order[to_size(random.integer(0, last))]);
   }
   return drawn;
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/to_size.h"
 #include "loader/label_set.h"
 
 namespace macadam {
@@ -59,12 +60,11 @@ std::optional<Pixel> draw_pixel(RandomStream& random, const LabelMap& map, const
     if (counts[label] > 0) present.push_back(static_cast<uint8_t>(label));
   }
   if (present.empty()) return std::nullopt;
-  const uint8_t label =
-      present[static_cast<size_t>(random.integer(0, static_cast<int>(present.size()) - 1))];
+  const uint8_t label = present[to_size(random.integer(0, static_cast<int>(present.size()) - 1))];
   int skip = random.integer(0, static_cast<int>(counts[label]) - 1);
   const auto pixels = static_cast<int>(map.labels.size());
   for (int i = 0; i < pixels; ++i) {
-    if (map.labels[static_cast<size_t>(i)] == label && skip-- == 0) {
+    if (map.labels[to_size(i)] == label && skip-- == 0) {
       return Pixel{i / map.width, i % map.width};
     }
   }
@@ -110,8 +110,7 @@ void RandomCrop::describe(Fields& fields, ImageSize size) {
 }
 
 SourceWindow RandomCrop::draw(RandomStream& random, double scale, const LabelMap& photo) const {
-  require(!needs_labels() || photo.labels.size() == static_cast<size_t>(photo.height) *
-                                                        static_cast<size_t>(photo.width),
+  require(!needs_labels() || photo.labels.size() == to_size(photo.height) * to_size(photo.width),
           "a crop that looks at labels has them");
   const Axis down(photo.height, scale, height), across(photo.width, scale, width);
   std::optional<Counts> counts;  // of the whole photo, where the middle is drawn by class

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "base/to_size.h"
 #include "loader/augment/geometry.h"
 
 namespace macadam {
@@ -55,7 +56,7 @@ void smooth_columns(const std::vector<float>& in, int height, int width,
 void smooth_rows(std::vector<float>& values, int height, int width,
                  const std::vector<float>& weights, bool at_centers) {
   const int radius = static_cast<int>(weights.size()) / 2;
-  std::vector<float> padded(static_cast<size_t>(width) + 2 * static_cast<size_t>(radius));
+  std::vector<float> padded(to_size(width) + 2 * to_size(radius));
   float* first = padded.data() + radius;
   for (int y = 0; y < height; ++y) {
     float* row = values.data() + static_cast<ptrdiff_t>(y) * width;

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/to_size.h"
 #include "kernels/augment_program.h"
 #include "loader/augment/cost.h"
 #include "loader/augment/parameters.h"
@@ -18,7 +19,7 @@ struct ElasticGrid {
   int spacing = 1;  // pixels
   int nodes_y = 0, nodes_x = 0;
 
-  size_t nodes() const { return static_cast<size_t>(nodes_y) * static_cast<size_t>(nodes_x); }
+  size_t nodes() const { return to_size(nodes_y) * to_size(nodes_x); }
 };
 
 /// The field is made on a grid of `sigma / 3` pixels instead of at every pixel, by noise and a

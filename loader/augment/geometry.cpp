@@ -6,6 +6,8 @@
 #include <numbers>
 #include <numeric>
 
+#include "base/to_size.h"
+
 namespace macadam {
 
 namespace {
@@ -28,7 +30,7 @@ std::vector<float> segment_ends(const std::vector<double>& steps, int extent) {
   for (int i = 0; i <= count && i * step < extent; ++i) {
     // A last segment that is cut short leads to the edge, whatever was drawn for it.
     const bool cut = (i + 1) * step > extent;
-    position = cut ? extent : position + step * steps[static_cast<size_t>(i)];
+    position = cut ? extent : position + step * steps[to_size(i)];
     ends.push_back(static_cast<float>(position));
   }
   return ends;
@@ -90,7 +92,7 @@ void GridDistortion::describe(Fields& fields, ImageSize size) {
 }
 
 void GridDistortion::add_cost(ImageSize, AugmentCost& cost) const {
-  cost.add_map(2 * (static_cast<size_t>(num_steps) + 2) * sizeof(float));
+  cost.add_map(2 * (to_size(num_steps) + 2) * sizeof(float));
 }
 
 GridDistortion::Drawn GridDistortion::draw(RandomStream& random, ImageSize size) const {

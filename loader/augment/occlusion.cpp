@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "base/to_size.h"
+
 namespace macadam {
 
 namespace {
@@ -31,8 +33,8 @@ void RandomShadow::describe(Fields& fields) {
 }
 
 void RandomShadow::add_cost(ImageSize, AugmentCost& cost) const {
-  const auto polygons = static_cast<size_t>(num_shadows_upper);
-  const auto corners = static_cast<size_t>(shadow_dimension);
+  const auto polygons = to_size(num_shadows_upper);
+  const auto corners = to_size(shadow_dimension);
   cost.add_op(polygons * (1 + 2 * corners) * sizeof(int32_t));
 }
 
@@ -42,7 +44,7 @@ RandomShadow::Drawn RandomShadow::draw(RandomStream& random, ImageSize size) con
             x1 = static_cast<int>(shadow_roi[2] * size.width),
             y1 = static_cast<int>(shadow_roi[3] * size.height);
   Drawn drawn;
-  drawn.polygons.resize(static_cast<size_t>(random.integer(num_shadows_lower, num_shadows_upper)));
+  drawn.polygons.resize(to_size(random.integer(num_shadows_lower, num_shadows_upper)));
   for (auto& polygon : drawn.polygons) {
     for (int i = 0; i < shadow_dimension; ++i) {
       const int x = random.integer(x0, x1);

@@ -5,6 +5,7 @@
 
 #include <array>
 
+#include "base/to_size.h"
 #include "models/encoders/encoder.h"
 
 namespace macadam {
@@ -50,7 +51,7 @@ Features resnet(Graph& g, Value image, const std::string& prefix, const ResNetVa
   PoolDesc pool{3, 3, 2, 2, Padding::all(1)};
   x = g.max_pool(x, pool);
   for (int stage = 0; stage < 4; ++stage) {
-    for (int block = 0; block < variant.blocks[static_cast<size_t>(stage)]; ++block) {
+    for (int block = 0; block < variant.blocks[to_size(stage)]; ++block) {
       x = residual_block(g, x, fmt::format("{}layer{}.{}", prefix, stage + 1, block), 64 << stage,
                          stage > 0 && block == 0 ? 2 : 1, variant.bottleneck);
     }

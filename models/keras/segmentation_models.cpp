@@ -4,6 +4,7 @@
 
 #include <array>
 
+#include "base/to_size.h"
 #include "models/encoders/efficientnet.h"
 #include "models/unet_decoder.h"
 
@@ -72,11 +73,11 @@ Graph keras_resnet34_unet(const NetworkSpec& spec, Shape input) {
   x = g.max_pool(x, {3, 3, 2, 2, Padding::all(1)});
   for (int stage = 0; stage < 4; ++stage) {
     const int channels = 64 << stage;
-    for (int block = 0; block < kBlocks[static_cast<size_t>(stage)]; ++block) {
+    for (int block = 0; block < kBlocks[to_size(stage)]; ++block) {
       const std::string name = fmt::format("{}stage{}_unit{}_", prefix, stage + 1, block + 1);
       const int stride = stage > 0 && block == 0 ? 2 : 1;
       const Value y = norm_relu(g, x, name + "bn1");
-      if (stage > 0 && block == 0) features[static_cast<size_t>(stage) + 1] = y;
+      if (stage > 0 && block == 0) features[to_size(stage) + 1] = y;
       // The first unit's shortcut is taken after the activation, without a batch norm.
       const Value shortcut =
           block == 0 ? g.conv(y, name + "sc", plain_conv(channels, 1, stride)) : x;

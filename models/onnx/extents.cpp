@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/to_size.h"
+
 namespace macadam {
 
 namespace {
@@ -41,7 +43,7 @@ class ExtentOf {
   }
 
  private:
-  Value known(Value v) const { return known_[static_cast<size_t>(v.id)]; }
+  Value known(Value v) const { return known_[to_size(v.id)]; }
   Value pooled(const PoolDesc& desc) const { return keeps_size(desc) ? of_inputs() : node_.output; }
   /// All inputs have the same size, or the network does not run.
   Value of_inputs() const {
@@ -57,10 +59,10 @@ class ExtentOf {
 }  // namespace
 
 std::vector<Value> same_extent(const Graph& graph) {
-  std::vector<Value> extents(static_cast<size_t>(graph.values()));
+  std::vector<Value> extents(to_size(graph.values()));
   extents[0] = graph.input();
   for (const Node& node : graph.nodes()) {
-    extents[static_cast<size_t>(node.output.id)] = std::visit(ExtentOf(node, extents), node.layer);
+    extents[to_size(node.output.id)] = std::visit(ExtentOf(node, extents), node.layer);
   }
   return extents;
 }

@@ -1,6 +1,7 @@
 #include "models/onnx/serialize.h"
 
 #include "base/error.h"
+#include "base/to_size.h"
 
 #if defined(MACADAM_HAS_ONNX)
 
@@ -94,7 +95,7 @@ std::string serialize(OnnxModel model, std::string_view file) {
   for (const OnnxNode& node : model.nodes) fill(*graph.add_node(), node);
   for (OnnxTensor& tensor : model.tensors) fill(*graph.add_initializer(), std::move(tensor));
 
-  if (proto.ByteSizeLong() > static_cast<size_t>(std::numeric_limits<int>::max())) {
+  if (proto.ByteSizeLong() > to_size(std::numeric_limits<int>::max())) {
     throw InputError("the network passes the 2 GiB of an ONNX file", file,
                      "choose a smaller network");
   }

@@ -8,6 +8,7 @@
 #include <span>
 #include <utility>
 
+#include "base/to_size.h"
 #include "engine/graph/rewrite.h"
 #include "models/onnx/extents.h"
 #include "models/onnx/layer_visit.h"
@@ -58,11 +59,11 @@ class Translator {
         options_(options),
         file_(file),
         extents_(same_extent(graph)),
-        readers_(static_cast<size_t>(graph.values())),
-        tensor_of_(static_cast<size_t>(graph.values())) {
+        readers_(to_size(graph.values())),
+        tensor_of_(to_size(graph.values())) {
     for (const ParameterSpec& spec : graph_.parameters()) taken_.insert(spec.name);
     for (const Node& node : graph_.nodes()) {
-      for (Value v : node.inputs) readers_[static_cast<size_t>(v.id)].push_back(&node);
+      for (Value v : node.inputs) readers_[to_size(v.id)].push_back(&node);
     }
     tensor(graph_.input()) = "image";
     tensor(graph_.output()) = "logits";
@@ -124,7 +125,7 @@ class Translator {
     return name;
   }
 
-  std::string& tensor(Value v) { return tensor_of_[static_cast<size_t>(v.id)]; }
+  std::string& tensor(Value v) { return tensor_of_[to_size(v.id)]; }
 
   std::vector<std::string> inputs(const Node& node) {
     std::vector<std::string> names;
@@ -169,7 +170,7 @@ class Translator {
   // Constants. -------------------------------------------------------------------------------
 
   const ParameterSpec& spec(const Node& node, size_t which) const {
-    return graph_.parameters()[static_cast<size_t>(node.parameters[which])];
+    return graph_.parameters()[to_size(node.parameters[which])];
   }
 
   const std::vector<float>& values(const ParameterSpec& spec) const {
@@ -180,7 +181,7 @@ class Translator {
     }
     const ModelTensor& parameter = found->second;
     if (parameter.shape != spec.file_shape() ||
-        parameter.values.size() != static_cast<size_t>(spec.shape.elements())) {
+        parameter.values.size() != to_size(spec.shape.elements())) {
       throw InputError(
           fmt::format("the parameter '{}' has the shape [{}] instead of [{}]", spec.name,
                       fmt::join(parameter.shape, ", "), fmt::join(spec.file_shape(), ", ")),
@@ -222,7 +223,7 @@ class Translator {
 
   /// The batch norm that a convolution takes in, or null.
   const Node* foldable(const Node& conv) const {
-    const auto& readers = readers_[static_cast<size_t>(conv.output.id)];
+    const auto& readers = readers_[to_size(conv.output.id)];
     if (!options_.fold_batch_norm || readers.size() != 1 || graph_.output() == conv.output ||
         !std::holds_alternative<BatchNormLayer>(readers[0]->layer)) {
       return nullptr;
@@ -250,7 +251,7 @@ class Translator {
   /// The height or the width of a value.
   OnnxDim extent(Value v, const std::string& which) const {
     const Shape shape = graph_.shape(v);
-    const Value size = extents_[static_cast<size_t>(v.id)];
+    const Value size = extents_[to_size(v.id)];
     if (options_.dynamic && size == graph_.input()) return which;
     if (options_.dynamic && !always_one_pixel(size)) return "logits_" + which;
     return which == "height" ? shape.h : shape.w;
@@ -418,7 +419,7 @@ void Translator::layer(const Node& node, const UpsampleLayer& upsample) {
                                  title(node), shape.h, shape.w),
                      file_, "export for one size");
   } else {
-    const Value like = extents_[static_cast<size_t>(upsample.like.id)];
+    const Value like = extents_[to_size(upsample.like.id)];
     sizes = emit_part(
         "Concat", title(node) + ".sizes",
         {runtime_shape(graph_.input(), 0, 1), integers({shape.c}), runtime_shape(like, 2, 4)},

@@ -19,6 +19,7 @@
 #endif
 
 #include "base/error.h"
+#include "base/to_size.h"
 #include "models/weights/byte_reader.h"
 
 namespace macadam {
@@ -120,12 +121,12 @@ class KerasFile final : public WeightFile {
         file_(std::move(file)) {
     for (const WeightTensor& tensor : tensors()) {
       begins_.push_back(all_);
-      all_ += static_cast<size_t>(elements(tensor.shape));
+      all_ += to_size(elements(tensor.shape));
     }
   }
 
   void read(size_t index, std::span<float> out) const override {
-    require(out.size() == static_cast<size_t>(elements(tensors()[index].shape)),
+    require(out.size() == to_size(elements(tensors()[index].shape)),
             "the buffer has room for exactly the elements of the tensor");
     if (!values_) read_all();
     if (readable_[index] != '1') {

@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "base/to_size.h"
 #include "models/weights/byte_reader.h"
 #include "models/weights/keras_names.h"
 
@@ -262,7 +263,7 @@ class KerasReader {
     TensorShape shape;
     int64_t count = 1;
     for (int d = 0; d < rank; ++d) {
-      const hsize_t extent = extents[static_cast<size_t>(d)];
+      const hsize_t extent = extents[to_size(d)];
       const bool fits = static_cast<int64_t>(extent) >= 0 &&
                         !__builtin_mul_overflow(count, extent, &count) && count <= room_;
       if (!fits) damaged("a tensor is larger than the file", where(path));
@@ -310,14 +311,14 @@ class KerasReader {
     // Layers without weights have an empty list, whose type is whatever NumPy made of it.
     if (count == 0) return;
     const Handle type(H5Aget_type(attribute.get()), H5Tclose);
-    if (count < 0 || static_cast<size_t>(count) > kMaxNames - all.size() ||
+    if (count < 0 || to_size(count) > kMaxNames - all.size() ||
         H5Tget_class(type.get()) != H5T_STRING) {
       damaged("a list of names is damaged", where(name));
     }
     if (H5Tis_variable_str(type.get()) > 0) {
-      append_variable(attribute.get(), space.get(), static_cast<size_t>(count), name, all);
+      append_variable(attribute.get(), space.get(), to_size(count), name, all);
     } else {
-      append_fixed(attribute.get(), static_cast<size_t>(count), H5Tget_size(type.get()), name, all);
+      append_fixed(attribute.get(), to_size(count), H5Tget_size(type.get()), name, all);
     }
   }
 
@@ -379,7 +380,7 @@ std::string read_hdf5_tensors(std::span<const std::byte> image, std::string_view
   const Content content = KerasReader(image, file).read();
   std::string readable;
   for (size_t i = 0; i < content.tensors.size(); ++i) {
-    const auto count = static_cast<size_t>(elements(content.tensors[i].shape));
+    const auto count = to_size(elements(content.tensors[i].shape));
     require(count <= values.size(), "there is room for the values of all tensors");
     const bool read = count == 0 || H5Dread(content.datasets[i].get(), H5T_NATIVE_FLOAT, H5S_ALL,
                                             H5S_ALL, H5P_DEFAULT, values.data()) >= 0;

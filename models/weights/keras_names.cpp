@@ -7,6 +7,8 @@
 #include <tuple>
 #include <utility>
 
+#include "base/to_size.h"
+
 namespace macadam {
 
 namespace {
@@ -85,9 +87,9 @@ std::optional<std::vector<std::string>> keras3_kinds(std::string_view group, std
     return group.find(word) != group.npos || layer.find(word) != layer.npos;
   };
   const size_t count = shapes.size();
-  const auto kernels = static_cast<size_t>(
-      std::ranges::find_if(shapes, [](const TensorShape& s) { return s.size() < 2; }) -
-      shapes.begin());
+  const auto kernels =
+      to_size(std::ranges::find_if(shapes, [](const TensorShape& s) { return s.size() < 2; }) -
+              shapes.begin());
   const bool biased = kernels + 1 == count && shapes.back().size() == 1;
   if (kernels > 0 && (kernels == count || biased)) {
     Kinds kinds;

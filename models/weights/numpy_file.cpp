@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/text.h"
+#include "base/to_size.h"
 #include "models/weights/byte_reader.h"
 
 namespace macadam {
@@ -120,7 +121,7 @@ class HeaderReader {
       int64_t value = 0;
       const auto [end, error] = std::from_chars(rest_.data(), rest_.data() + rest_.size(), value);
       if (error != std::errc() || value < 0) fail();
-      rest_.remove_prefix(static_cast<size_t>(end - rest_.data()));
+      rest_.remove_prefix(to_size(end - rest_.data()));
       accept('L');  // Python 2 wrote long integers so
       values.push_back(value);
       if (!next_is(')')) expect(',');

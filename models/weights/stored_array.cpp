@@ -10,6 +10,7 @@
 #include <unordered_set>
 
 #include "base/text.h"
+#include "base/to_size.h"
 #include "kernels/scalar/half.h"
 #include "models/weights/byte_reader.h"
 
@@ -81,7 +82,7 @@ template <typename T>
 void read_run(const std::byte* from, int64_t count, int64_t stride, float* to) {
   const int64_t step = stride * static_cast<int64_t>(sizeof(T));
   if (stride == 1 && std::is_same_v<T, float>) {
-    std::memcpy(to, from, static_cast<size_t>(count) * sizeof(float));
+    std::memcpy(to, from, to_size(count) * sizeof(float));
   } else if (stride == 1) {
     for (int64_t i = 0; i < count; ++i) to[i] = float_at<T>(from + i * int64_t{sizeof(T)});
   } else {
@@ -96,8 +97,7 @@ void read_as(const StoredArray& array, float* to, Pages pages) {
     constexpr auto kPiece = static_cast<int64_t>(kReleaseBytes / sizeof(T));
     for (int64_t first = 0; first < extents[0]; first += kPiece) {
       const int64_t count = std::min(kPiece, extents[0] - first);
-      const auto part = array.bytes.subspan(static_cast<size_t>(first) * sizeof(T),
-                                            static_cast<size_t>(count) * sizeof(T));
+      const auto part = array.bytes.subspan(to_size(first) * sizeof(T), to_size(count) * sizeof(T));
       read_run<T>(part.data(), count, 1, to + first);
       if (pages == Pages::give_back) release_pages(part);
     }
@@ -164,13 +164,12 @@ StoredArray stored_array(StoredType dtype, TensorShape shape, std::vector<int64_
                         text_of(shape), text_of(strides), offset, storage.size()),
             where);
   }
-  const auto bytes =
-      storage.subspan(static_cast<size_t>(offset) * size, static_cast<size_t>(last + 1) * size);
+  const auto bytes = storage.subspan(to_size(offset) * size, to_size(last + 1) * size);
   return {dtype, std::move(shape), std::move(strides), bytes};
 }
 
 void read_array(const StoredArray& array, std::span<float> out, Pages pages) {
-  require(static_cast<size_t>(elements(array.shape)) == out.size(),
+  require(to_size(elements(array.shape)) == out.size(),
           "the buffer has room for exactly the elements of the tensor");
   if (out.empty()) return;
   switch (array.dtype) {

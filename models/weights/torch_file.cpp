@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "base/text.h"
+#include "base/to_size.h"
 #include "models/weights/byte_reader.h"
 #include "models/weights/pickle.h"
 #include "models/weights/torch_state.h"
@@ -46,8 +47,8 @@ std::span<const std::byte> storage_part(std::span<const std::byte> bytes,
   const int64_t first = storage.view_offset.value_or(0);
   const int64_t count = storage.view_count.value_or(storage.count);
   if (outside(first, count)) damaged("a view lies outside its tensor data", file);
-  return bytes.subspan(static_cast<size_t>(first) * element_bytes(storage),
-                       static_cast<size_t>(count) * element_bytes(storage));
+  return bytes.subspan(to_size(first) * element_bytes(storage),
+                       to_size(count) * element_bytes(storage));
 }
 
 /// The folder of data.pkl. torch.save writes one, named after the file.

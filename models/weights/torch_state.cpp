@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "base/text.h"
+#include "base/to_size.h"
 #include "models/weights/byte_reader.h"
 
 namespace macadam {
@@ -60,7 +61,7 @@ class Search {
       if (value.kind != Kind::dict || depth == 0) return;
       const auto place = std::ranges::find(kWeightKeys, key);
       if (place != kWeightKeys.end()) {
-        known[static_cast<size_t>(place - kWeightKeys.begin())] = value;
+        known[to_size(place - kWeightKeys.begin())] = value;
       } else if (!key.starts_with("optim")) {
         inner.emplace_back(key, value);
       }

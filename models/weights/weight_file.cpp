@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/text.h"
+#include "base/to_size.h"
 #include "models/weights/hdf5_file.h"
 #include "models/weights/mapped_weights.h"
 
@@ -51,7 +52,7 @@ std::optional<size_t> first_non_finite(std::span<const float> values) {
     bool found = false;
     for (const float value : part) found |= non_finite(value);
     if (!found) continue;
-    return first + static_cast<size_t>(std::ranges::find_if(part, non_finite) - part.begin());
+    return first + to_size(std::ranges::find_if(part, non_finite) - part.begin());
   }
   return std::nullopt;
 }

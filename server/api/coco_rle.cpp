@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/to_size.h"
 
 namespace macadam {
 
@@ -30,8 +31,7 @@ std::string compressed(std::span<const int64_t> runs) {
 }  // namespace
 
 CocoRegion coco_region(std::span<const uint8_t> classes, int height, int width, uint8_t wanted) {
-  require(classes.size() == static_cast<size_t>(height) * static_cast<size_t>(width),
-          "a byte a pixel");
+  require(classes.size() == to_size(height) * to_size(width), "a byte a pixel");
   CocoRegion region;
   std::vector<int64_t> runs;
   bool inside = false;  // the first run is of other classes

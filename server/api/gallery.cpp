@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/to_size.h"
 #include "engine/infer/metrics.h"
 #include "image/jpeg_writer.h"
 #include "report/picture.h"
@@ -77,8 +78,8 @@ void list_images(const ApiContext& context, Call& call) {
   if (!split.empty() && std::ranges::find(gallery.splits(), split) == gallery.splits().end()) {
     throw HttpError(404, "there is no split of this name");
   }
-  const auto limit = static_cast<size_t>(call.number("limit", 1, kLargestPage, kPage));
-  const auto offset = static_cast<size_t>(call.number("offset", 0, INT32_MAX, 0));
+  const auto limit = to_size(call.number("limit", 1, kLargestPage, kPage));
+  const auto offset = to_size(call.number("offset", 0, INT32_MAX, 0));
   size_t count = 0;
   Json images = Json::array();
   for (const GalleryItem& item : gallery.items()) {

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/to_size.h"
 #include "base/version.h"
 #include "server/api/api.h"
 #include "server/protocol/photo_tensors.h"
@@ -120,7 +121,7 @@ class InferCall : public std::enable_shared_from_this<InferCall> {
                                         : parse_infer_request(*body_, json_bytes, {});
     choose_outputs();
     const PhotoTensor photos(request_.inputs, model_->info(), kMostPhotos);
-    results_.resize(static_cast<size_t>(photos.count()));
+    results_.resize(to_size(photos.count()));
     left_ = results_.size();
     for (int i = 0; i < photos.count(); ++i) begin(i, photos);
   }
@@ -155,15 +156,15 @@ class InferCall : public std::enable_shared_from_this<InferCall> {
       DecodedPhoto photo = photos.decode(i, limits);
       const size_t scores =
           self->wants(kScoresOutput) ? self->model_->info().class_names.size() : 0;
-      const size_t bytes = static_cast<size_t>(photo.height) * static_cast<size_t>(photo.width) *
-                           (scores * sizeof(float) + 2);
+      const size_t bytes =
+          to_size(photo.height) * to_size(photo.width) * (scores * sizeof(float) + 2);
       if (bytes * self->results_.size() > kMostOutputBytes) {
         throw HttpError(400, "the outputs would be larger than 512 MiB: ask for the mask alone");
       }
       return photo;
     };
     context_.segmentation.run(std::move(request), [self = shared_from_this(), i](auto& result) {
-      self->end(static_cast<size_t>(i), result);
+      self->end(to_size(i), result);
     });
   }
 

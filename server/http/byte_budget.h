@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <memory>
 
+#include "base/to_size.h"
+
 namespace macadam {
 
 class ByteBudget {
@@ -31,7 +33,7 @@ class ByteBudget {
     }
     return {this, [bytes](ByteBudget* budget) { budget->give_back(bytes); }};
   }
-  size_t held() const { return static_cast<size_t>(all_ - left_); }
+  size_t held() const { return to_size(all_ - left_); }
 
  private:
   const int64_t all_;

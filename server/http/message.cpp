@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <array>
 
+#include "base/to_size.h"
+
 namespace macadam {
 
 namespace {
@@ -32,7 +34,7 @@ std::optional<std::string_view> HttpRequest::field(std::string_view name) const 
 }
 
 size_t HttpRequest::count(std::string_view name) const {
-  return static_cast<size_t>(
+  return to_size(
       std::ranges::count_if(fields, [&](const HttpField& f) { return same_field(f.first, name); }));
 }
 

@@ -6,6 +6,7 @@
 #include <array>
 
 #include "base/error.h"
+#include "base/to_size.h"
 
 namespace macadam {
 
@@ -33,7 +34,7 @@ Histogram::Histogram(std::span<const double> bounds)
 
 void Histogram::add(double value) {
   const auto bound = std::ranges::lower_bound(bounds_, value);
-  ++counts_[static_cast<size_t>(bound - bounds_.begin())];
+  ++counts_[to_size(bound - bounds_.begin())];
   sum_ += value;
 }
 

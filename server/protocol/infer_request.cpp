@@ -10,6 +10,7 @@
 #include <set>
 
 #include "base/text.h"
+#include "base/to_size.h"
 #include "server/http/http_error.h"
 #include "server/protocol/tensors.h"
 
@@ -176,7 +177,7 @@ size_t elements_of(const std::vector<int64_t>& shape, size_t most) {
   for (const int64_t extent : shape) {
     if (extent == 0) return 0;
     if (static_cast<uint64_t>(extent) > most / product) refuse("a tensor's shape is too large");
-    product *= static_cast<size_t>(extent);
+    product *= to_size(extent);
   }
   return product;
 }

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/text.h"
+#include "base/to_size.h"
 #include "image/resize.h"
 #include "server/http/http_error.h"
 
@@ -59,10 +60,10 @@ float value_at(const InputTensor& input, size_t i) {
 /// N x 3 x height x width of 0 to 1 to height x width x 3 bytes.
 Image image_of_floats(const InputTensor& input, int i, int height, int width) {
   Image image(height, width, 3);
-  const size_t plane = static_cast<size_t>(height) * static_cast<size_t>(width);
+  const size_t plane = to_size(height) * to_size(width);
   for (size_t c = 0; c < 3; ++c) {
     for (size_t p = 0; p < plane; ++p) {
-      const float value = value_at(input, (static_cast<size_t>(i) * 3 + c) * plane + p);
+      const float value = value_at(input, (to_size(i) * 3 + c) * plane + p);
       if (!(value >= 0 && value <= 1)) {  // not a number neither
         throw HttpError(400, "the values of images lie between 0 and 1");
       }
@@ -74,7 +75,7 @@ Image image_of_floats(const InputTensor& input, int i, int height, int width) {
 
 Image image_of_bytes(const InputTensor& input, int i, int height, int width) {
   Image image(height, width, 3);
-  const size_t bytes = image.pixels.size(), start = static_cast<size_t>(i) * bytes;
+  const size_t bytes = image.pixels.size(), start = to_size(i) * bytes;
   if (input.is_binary) {
     std::memcpy(image.pixels.data(), input.binary.data() + start, bytes);
     return image;
@@ -178,7 +179,7 @@ Image PhotoTensor::image(int i, const ImageLimits& limits) const {
 
 DecodedPhoto PhotoTensor::decode(int i, const ImageLimits& limits) const {
   if (input_->name == kEncoded) {
-    const std::string_view bytes = input_->elements.at(static_cast<size_t>(i));
+    const std::string_view bytes = input_->elements.at(to_size(i));
     return decode_photo({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()},
                         fmt::format("photo {}", i + 1), use_, limits);
   }
@@ -206,7 +207,7 @@ OutputTensor make_output(std::string_view name, std::span<const Prediction* cons
       continue;
     }
     // From height x width x C.
-    const size_t plane = prediction->classes.size(), depth = static_cast<size_t>(classes);
+    const size_t plane = prediction->classes.size(), depth = to_size(classes);
     const size_t start = tensor.data.size();
     tensor.data.resize(start + plane * depth * sizeof(float));
     char* out = tensor.data.data() + start;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/to_size.h"
 
 namespace macadam {
 
@@ -59,7 +60,7 @@ void Batcher::gather(Jobs& batch) {
   const void* const group = batch.front()->group;
   if (group == nullptr) return;
   for (auto job = waiting_.begin();
-       job != waiting_.end() && batch.size() < static_cast<size_t>(options_.max_batch);) {
+       job != waiting_.end() && batch.size() < to_size(options_.max_batch);) {
     if ((*job)->group == group) {
       batch.push_back(std::move(*job));
       job = waiting_.erase(job);
@@ -105,7 +106,7 @@ Batcher::Jobs Batcher::take() {
   batch.push_back(std::move(waiting_.front()));
   waiting_.pop_front();
   gather(batch);
-  const auto full = [&] { return batch.size() >= static_cast<size_t>(options_.max_batch); };
+  const auto full = [&] { return batch.size() >= to_size(options_.max_batch); };
   const auto patience = batch.front()->queued + options_.max_delay;
   while (batch.front()->group != nullptr && !full() && !stopping_ && Clock::now() < patience) {
     arrived_.wait_until(lock, patience);

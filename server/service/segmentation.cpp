@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/to_size.h"
 #include "server/http/http_error.h"
 
 namespace macadam {
@@ -13,8 +14,8 @@ uint64_t count_of(std::chrono::nanoseconds time) { return static_cast<uint64_t>(
 
 /// Of a photo as it waits, and of what will be made of it.
 size_t memory_of(const DecodedPhoto& photo, const PredictionWishes& wishes, int classes) {
-  const size_t pixels = static_cast<size_t>(photo.height) * static_cast<size_t>(photo.width);
-  const size_t scores = wishes.scores ? static_cast<size_t>(classes) * sizeof(float) : 0;
+  const size_t pixels = to_size(photo.height) * to_size(photo.width);
+  const size_t scores = wishes.scores ? to_size(classes) * sizeof(float) : 0;
   constexpr size_t kAnswer = 3;  // a byte or three a pixel, before they are compressed
   return photo.whole.pixels.size() + photo.at_network_size.pixels.size() +
          pixels * (1 + (wishes.confidence ? 1 : 0) + scores + kAnswer);

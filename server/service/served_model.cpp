@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/to_size.h"
 #include "engine/plan/precision.h"
 #include "models/loaded_model.h"
 
@@ -84,13 +85,13 @@ size_t ServedModel::bytes() const {
 }
 
 void ServedModel::warm_up() {
-  const auto values = static_cast<size_t>(info().height) * static_cast<size_t>(info().width) * 3;
+  const auto values = to_size(info().height) * to_size(info().width) * 3;
   const std::vector<uint8_t> gray(values, 128);
   constexpr int kRuns = 3;  // CUDA records a graph in the second run
   for (size_t r = 0; r < replicas_.size(); ++r) {
     for (int batch = 1; batch < 2 * options_.max_batch; batch *= 2) {
       const int count = std::min(batch, options_.max_batch);
-      std::vector<Prediction> predictions(static_cast<size_t>(count));
+      std::vector<Prediction> predictions(to_size(count));
       std::vector<PredictionTask> tasks;
       tasks.reserve(predictions.size());
       for (Prediction& prediction : predictions) {
@@ -109,7 +110,7 @@ void ServedModel::warm_up() {
 void ServedModel::run(int replica, std::span<const PredictionTask> tasks) {
   make_current(options_.device);
   if (options_.threads > 0) omp_set_num_threads(options_.threads);  // of this thread's teams
-  replicas_.at(static_cast<size_t>(replica))->predictor.run(tasks);
+  replicas_.at(to_size(replica))->predictor.run(tasks);
 }
 
 ModelStatistics ServedModel::statistics() const {

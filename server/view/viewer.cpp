@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "base/error.h"
+#include "base/to_size.h"
 #include "server/service_config.h"
 #include "server/view/view_handler.h"
 
@@ -32,9 +33,9 @@ ApiClientOptions api_options(const ViewConfig& config) {
 
 HttpServerOptions http_options(const ViewConfig& config) {
   HttpServerOptions options;
-  options.limits.body_bytes = static_cast<size_t>(config.max_body_mb) << 20;
+  options.limits.body_bytes = to_size(config.max_body_mb) << 20;
   options.body_budget = std::max<size_t>(size_t{256} << 20, 4 * options.limits.body_bytes);
-  options.connections = static_cast<size_t>(config.connections);
+  options.connections = to_size(config.connections);
   return options;
 }
 

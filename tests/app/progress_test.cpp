@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <csignal>
 
+#include "base/to_size.h"
 #include "shared_folder.h"
 #include "terminal.h"
 
@@ -25,7 +26,7 @@ class Progress : public SharedFolder<Progress> {
   }
   static size_t progress_lines(const Screen& screen) {
     const auto lines = screen.lines();
-    return static_cast<size_t>(std::ranges::count_if(lines, is_progress));
+    return to_size(std::ranges::count_if(lines, is_progress));
   }
 };
 

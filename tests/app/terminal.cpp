@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <stdexcept>
 
+#include "base/to_size.h"
 #include "program.h"
 
 namespace macadam {
@@ -100,7 +101,7 @@ bool TerminalProgram::read_more() {
   std::array<char, 4096> bytes;
   const ssize_t count = read(terminal_, bytes.data(), bytes.size());
   if (count <= 0) return false;
-  screen_.write({bytes.data(), static_cast<size_t>(count)});
+  screen_.write({bytes.data(), to_size(count)});
   return true;
 }
 

@@ -15,6 +15,8 @@
 #include <optional>
 #include <string>
 
+#include "base/to_size.h"
+
 namespace macadam::testing {
 
 /// Files of this process cannot grow beyond `bytes`.
@@ -72,7 +74,7 @@ inline std::optional<std::string> on_a_full_disk(const std::filesystem::path& fo
   std::string result;
   char buffer[4096];
   for (ssize_t count; (count = ::read(ends[0], buffer, sizeof buffer)) > 0;) {
-    result.append(buffer, static_cast<size_t>(count));
+    result.append(buffer, to_size(count));
   }
   ::close(ends[0]);
   if (child > 0) ::waitpid(child, nullptr, 0);

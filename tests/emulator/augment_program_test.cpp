@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/to_size.h"
 #include "emulated_ops.h"
 #include "kernels/augment.h"
 #include "kernels/cpu/cpu_ops.h"
@@ -56,7 +57,7 @@ void add_geometry(AugmentBuilder& builder, int kind, Random& random) {
     case 3: return builder.radial(real(random, -0.3f, 0.3f), fw / 2, fh / 2, border(random));
     default: {
       const int spacing = 4, nodes_x = (w + 2) / spacing + 2, nodes_y = (h + 2) / spacing + 2;
-      std::vector<float> displacements(2 * static_cast<size_t>(nodes_x * nodes_y));
+      std::vector<float> displacements(2 * to_size(nodes_x * nodes_y));
       for (float& d : displacements) d = real(random, -3, 3);
       return builder.field(spacing, nodes_x, nodes_y, displacements, border(random));
     }
@@ -151,7 +152,7 @@ struct Layout {
 
 Output run(AugmentOps& ops, const Shape& shape, const Programs& programs, const Layout& layout) {
   Random random(7);
-  const auto pixels = static_cast<size_t>(shape.pixels());
+  const auto pixels = to_size(shape.pixels());
   std::vector<uint8_t> images(layout.skip + 3 * pixels), labels(pixels);
   for (size_t i = layout.skip; i < images.size(); ++i) {
     images[i] = static_cast<uint8_t>(whole(random, 0, 255));
@@ -159,7 +160,7 @@ Output run(AugmentOps& ops, const Shape& shape, const Programs& programs, const 
   for (uint8_t& label : labels) label = static_cast<uint8_t>(whole(random, 0, 20));
   const Shape wide{shape.n, shape.h, shape.w, 3 + layout.extra_channels};
   const Shape one{shape.n, shape.h, shape.w, 1};
-  Output output{.x = std::vector<uint32_t>(pixels * static_cast<size_t>(wide.c), 0xabababab),
+  Output output{.x = std::vector<uint32_t>(pixels * to_size(wide.c), 0xabababab),
                 .labels = std::vector<uint8_t>(pixels, 0xab)};
   const Tensor x = Tensor(output.x.data(), wide, layout.dtype).channels(layout.extra_channels, 3);
   std::vector<uint32_t> scratch(augment_scratch_bytes(shape, programs.limits) / 4 + 4);
@@ -182,8 +183,8 @@ Output expected_output(const Shape& shape, const Programs& programs, Layout layo
   std::fill(output.x.begin(), output.x.end(), 0xabababab);
   auto* x = reinterpret_cast<f16*>(output.x.data());
   for (size_t i = 0; i < words.size(); ++i) {
-    const size_t channel = i % static_cast<size_t>(3 + layout.extra_channels);
-    if (channel < static_cast<size_t>(layout.extra_channels)) continue;
+    const size_t channel = i % to_size(3 + layout.extra_channels);
+    if (channel < to_size(layout.extra_channels)) continue;
     x[i] = scalar::to_f16(scalar::float_of_bits(words[i]));
   }
   return output;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "as_emulated.h"
+#include "base/to_size.h"
 #include "kernels/cuda/conv_epilogue.h"
 
 namespace macadam {
@@ -19,7 +20,7 @@ class ConvEpilogue : public ::testing::Test {
  protected:
   /// A dense tensor of normal values in `memory`.
   Tensor normal(std::vector<T>& memory, Shape shape, unsigned seed) {
-    memory.resize(static_cast<size_t>(shape.elements()));
+    memory.resize(to_size(shape.elements()));
     std::mt19937 random(seed);
     std::normal_distribution<float> distribution;
     for (T& value : memory) value = scalar::from_float<T>(distribution(random));

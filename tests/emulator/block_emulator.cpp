@@ -13,6 +13,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/to_size.h"
+
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
 #define __SANITIZE_ADDRESS__
@@ -418,7 +420,7 @@ void* dynamic_shared() { return Machine::current().dynamic(); }
 void block_barrier(Line where) { Machine::current().block_barrier(where); }
 
 uint64_t exchange(unsigned mask, uint64_t bits, int source, Line where) {
-  return Machine::current().warp_exchange(mask, bits, where)[static_cast<size_t>(source)];
+  return Machine::current().warp_exchange(mask, bits, where)[to_size(source)];
 }
 
 unsigned ballot(unsigned mask, bool value, Line where) {

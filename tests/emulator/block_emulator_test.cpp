@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "base/to_size.h"
+
 namespace macadam::emulator {
 namespace {
 
@@ -50,7 +52,7 @@ TEST(BlockEmulator, BarrierMakesSharedWritesVisible) {
   });
   for (int block = 0; block < 3; ++block) {
     for (int thread = 0; thread < 64; ++thread) {
-      EXPECT_EQ(seen[static_cast<size_t>(block * 64 + thread)], 63 - thread + block * 100 + 3);
+      EXPECT_EQ(seen[to_size(block * 64 + thread)], 63 - thread + block * 100 + 3);
     }
   }
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "as_emulated.h"
+#include "base/to_size.h"
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/reference/reference_ops.h"
 
@@ -33,8 +34,7 @@ ConvDesc depthwise(Shape input, int size, int stride, DType dtype, Padding paddi
 class Array {
  public:
   Array(Shape shape, DType dtype, size_t skip)
-      : memory_(static_cast<size_t>(shape.elements()) + skip + 1,
-                std::numeric_limits<float>::quiet_NaN()),
+      : memory_(to_size(shape.elements()) + skip + 1, std::numeric_limits<float>::quiet_NaN()),
         tensor_(reinterpret_cast<std::byte*>(memory_.data()) + skip * size_of(dtype), shape,
                 dtype) {}
 
@@ -52,7 +52,7 @@ class Array {
   const Tensor& operator()() const { return tensor_; }
 
   std::vector<float> values() const {
-    std::vector<float> result(static_cast<size_t>(tensor_.shape.elements()));
+    std::vector<float> result(to_size(tensor_.shape.elements()));
     visit_float(tensor_.dtype, [&](auto type) {
       const auto* data = tensor_.as<decltype(type)>();
       for (size_t i = 0; i < result.size(); ++i) result[i] = scalar::to_float(data[i]);

@@ -10,6 +10,7 @@
 #include <random>
 #include <vector>
 
+#include "base/to_size.h"
 #include "emulated_ops.h"
 #include "kernels/reference/reference_ops.h"
 
@@ -20,7 +21,7 @@ namespace {
 class Array {
  public:
   Array(Shape shape, DType dtype)
-      : bytes_(static_cast<size_t>(shape.elements()) * size_of(dtype)),
+      : bytes_(to_size(shape.elements()) * size_of(dtype)),
         memory_(bytes_ / sizeof(float) + 1),
         tensor_(memory_.data(), shape, dtype) {}
 
@@ -44,7 +45,7 @@ class Array {
   const Tensor& operator()() const { return tensor_; }
 
   std::vector<float> values() const {
-    std::vector<float> result(static_cast<size_t>(tensor_.shape.elements()));
+    std::vector<float> result(to_size(tensor_.shape.elements()));
     visit_float(tensor_.dtype, [&](auto type) {
       const auto* data = tensor_.as<decltype(type)>();
       for (size_t i = 0; i < result.size(); ++i) result[i] = scalar::to_float(data[i]);
@@ -160,7 +161,7 @@ TEST_F(LargeShapes, Counts) {
   for (const int classes : {19, 110, 111}) {  // the last two: in shared memory, and too large
     const Array predictions = Array::bytes_below(shape, classes, 1);
     const Array labels = Array::bytes_below(shape, classes + 2, 2);
-    std::vector<uint64_t> actual(static_cast<size_t>(classes) * static_cast<size_t>(classes), 5);
+    std::vector<uint64_t> actual(to_size(classes) * to_size(classes), 5);
     std::vector<uint64_t> expected = actual;
     emulated_.confusion->count(predictions(), labels(), classes, actual.data());
     reference_.confusion->count(predictions(), labels(), classes, expected.data());

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "as_emulated.h"
+#include "base/to_size.h"
 #include "kernels/cuda/row_sums.cuh"
 
 namespace macadam {
@@ -50,21 +51,20 @@ void kernel(RowSums rows, Case c, Result* result) {
   const bool last =
       rows.finish<2>(blockIdx.x, blockIdx.y, half, column, [&](int i, const double(&sums)[2]) {
         for (int k = 0; k < 2; ++k) {
-          const auto at = static_cast<size_t>(column(i, k));
+          const auto at = to_size(column(i, k));
           result->sums[at] = sums[k];
           ++result->times[at];
         }
       });
-  if (last && threadIdx.x == 0) ++result->finished[static_cast<size_t>(lane)];
+  if (last && threadIdx.x == 0) ++result->finished[to_size(lane)];
 }
 
 Result run(Stream& stream, const Case& c) {
   const int64_t width = int64_t{c.lanes} * c.sums;
   std::vector<double> workspace(RowSums::bytes(c.count, width) / sizeof(double) + 1, 1e300);
   const RowSums rows(stream, workspace.data(), c.count, width, c.lanes);
-  Result result{std::vector<double>(static_cast<size_t>(width)),
-                std::vector<int>(static_cast<size_t>(width)),
-                std::vector<int>(static_cast<size_t>(c.lanes))};
+  Result result{std::vector<double>(to_size(width)), std::vector<int>(to_size(width)),
+                std::vector<int>(to_size(c.lanes))};
   emulated::launch(stream, kernel,
                    dim3(static_cast<unsigned>(c.count), static_cast<unsigned>(c.lanes)), kThreads,
                    0, rows, c, &result);
@@ -85,7 +85,7 @@ TEST(RowSums, AreFinishedOnceByTheLastBlock) {
       ASSERT_NEAR(first.sums[column], expected, 1e-14 * size) << c.count << " rows, " << column;
       ASSERT_EQ(first.times[column], 1) << column;
     }
-    EXPECT_EQ(first.finished, std::vector<int>(static_cast<size_t>(c.lanes), 1));
+    EXPECT_EQ(first.finished, std::vector<int>(to_size(c.lanes), 1));
     // The blocks of the next launches come in other orders.
     for (int again = 0; again < 4; ++again) EXPECT_EQ(run(stream, c), first) << c.count;
   }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "base/to_size.h"
 #include "engine/infer/evaluator.h"
 #include "engine/infer/inference_pool.h"
 #include "engine/infer/predictor.h"
@@ -51,7 +52,7 @@ std::vector<float> scores(DeviceContext& place, const Graph& graph, DType dtype,
   Plan plan(graph, parameters, place, options);
   plan.pack_weights();
   Replay forward;
-  std::vector<float> all, image(static_cast<size_t>(plan.input().shape.elements()));
+  std::vector<float> all, image(to_size(plan.input().shape.elements()));
   for (uint32_t batch = 0; batch < 3; ++batch) {
     for (uint32_t i = 0; i < image.size(); ++i) image[i] = hashed_uniform(50 + batch, i, 1.0f);
     upload(place, image, plan.input());
@@ -254,13 +255,13 @@ class CudaPool : public CudaTest {
     set_hashed_values(parameters);
     InferencePool pool(build, parameters, device, options);
     pool.prepare();
-    EXPECT_EQ(pool.statistics().plans, options.buckets.size() * static_cast<size_t>(replicas));
+    EXPECT_EQ(pool.statistics().plans, options.buckets.size() * to_size(replicas));
 
     const std::vector<Photo> photos = photos_of_buckets();
     std::vector<std::vector<uint8_t>> found;
     for (const Photo& p : photos) found.emplace_back(p.rgb.size() / 3, uint8_t{255});
     const auto see = [&](size_t thread) {
-      for (size_t i = 6 * thread; i < photos.size(); i += 6 * static_cast<size_t>(replicas)) {
+      for (size_t i = 6 * thread; i < photos.size(); i += 6 * to_size(replicas)) {
         std::vector<InferenceImage> images;
         for (size_t k = i; k < i + 6; ++k) {
           images.push_back({photos[k].height, photos[k].width, photos[k].rgb, found[k]});
@@ -270,7 +271,7 @@ class CudaPool : public CudaTest {
       }
     };
     std::vector<std::thread> threads;
-    for (int i = 0; i < replicas; ++i) threads.emplace_back(see, static_cast<size_t>(i));
+    for (int i = 0; i < replicas; ++i) threads.emplace_back(see, to_size(i));
     for (std::thread& thread : threads) thread.join();
     std::vector<uint8_t> all;
     for (const auto& mask : found) all.insert(all.end(), mask.begin(), mask.end());

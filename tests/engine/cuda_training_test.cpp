@@ -7,6 +7,7 @@
 #include <array>
 #include <cmath>
 
+#include "base/to_size.h"
 #include "tests/engine/device_cases.h"
 #include "tests/engine/loader_slot.h"
 #include "tests/engine/small_training.h"
@@ -228,7 +229,7 @@ TEST_F(CudaTraining, TwoInputsChangeNoBit) {
       }
       note(training.step.finish());
       trained.values = training.values();
-      EXPECT_EQ(trained.losses.size(), static_cast<size_t>(2 * kSteps));
+      EXPECT_EQ(trained.losses.size(), to_size(2 * kSteps));
       found.push_back(std::move(trained));
     }
     EXPECT_EQ(found[0], found[1]);
@@ -307,7 +308,7 @@ class CudaBatches : public CudaTest, public ::testing::WithParamInterface<Feed> 
       source.start(epoch, 0);
       for (int64_t i = 0; i < source.batches(); ++i) {
         Batch batch = source.next();
-        std::vector<std::byte> programs(static_cast<size_t>(kBatch.n) * kProgramLimits.bytes);
+        std::vector<std::byte> programs(to_size(kBatch.n) * kProgramLimits.bytes);
         if (GetParam() == Feed::programs) batch.programs = write_programs(batch, programs);
         const std::vector<uint8_t> cached = take_out(batch, cache);
         batch.cached = cached.data();
@@ -334,7 +335,7 @@ class CudaBatches : public CudaTest, public ::testing::WithParamInterface<Feed> 
     for (size_t i = 0; cache != nullptr && i < cached.size(); ++i) {
       if (!cache->holds(batch.samples[i])) continue;
       cached[i] = 1;
-      const auto pixels = static_cast<size_t>(kBatch.h * kBatch.w);
+      const auto pixels = to_size(kBatch.h * kBatch.w);
       std::fill_n(batch.images.as<uint8_t>() + i * 3 * pixels, 3 * pixels, uint8_t{99});
       std::fill_n(batch.labels.as<uint8_t>() + i * pixels, pixels, uint8_t{255});
     }
@@ -348,8 +349,8 @@ TEST_P(CudaBatches, MayBeOverwrittenAndCachedAndChangeNoLoss) {
   EXPECT_EQ(losses(cuda_, true, nullptr), plain) << "pinned";
   for (const int fit : {4, kSamples}) {
     for (const bool pinned : {false, true}) {
-      DeviceCache cache(cuda_->stream.device(), static_cast<size_t>(fit) * kSampleBytes, kSamples,
-                        kBatch.h, kBatch.w);
+      DeviceCache cache(cuda_->stream.device(), to_size(fit) * kSampleBytes, kSamples, kBatch.h,
+                        kBatch.w);
       EXPECT_EQ(losses(cuda_, pinned, &cache), plain)
           << fit << " cached" << (pinned ? ", pinned" : "");
       for (int i = 0; i < kSamples; ++i) EXPECT_EQ(cache.holds(i), i < fit);

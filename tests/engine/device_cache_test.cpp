@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/to_size.h"
 #include "engine/train/training_step.h"
 #include "tests/engine/memory_source.h"
 #include "tests/engine/small_networks.h"
@@ -57,9 +58,9 @@ std::vector<float> losses(DeviceCache* cache) {
     source.start(epoch, 0);
     for (int64_t i = 0; i < source.batches(); ++i) {
       Batch batch = source.next();
-      std::vector<uint8_t> cached(static_cast<size_t>(kInput.n));
+      std::vector<uint8_t> cached(to_size(kInput.n));
       for (int n = 0; cache != nullptr && n < kInput.n; ++n) {
-        const auto position = static_cast<size_t>(n);
+        const auto position = to_size(n);
         if (!cache->holds(batch.samples[position])) continue;
         cached[position] = 1;
         std::fill_n(batch.images.as<uint8_t>() + position * 192, 192, uint8_t{99});
@@ -76,7 +77,7 @@ std::vector<float> losses(DeviceCache* cache) {
 TEST(DeviceCache, TrainingIsTheSameWithSomeAllOrNoSamplesInIt) {
   const std::vector<float> expected = losses(nullptr);
   for (const int fit : {0, 1, 4, kSamples}) {
-    DeviceCache cache(Device{}, static_cast<size_t>(fit) * kSampleBytes, kSamples, 8, 8);
+    DeviceCache cache(Device{}, to_size(fit) * kSampleBytes, kSamples, 8, 8);
     EXPECT_EQ(losses(&cache), expected) << fit;
     for (int i = 0; i < kSamples; ++i) EXPECT_EQ(cache.holds(i), i < fit);
   }

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/to_size.h"
 #include "tests/engine/training_process.h"
 
 using namespace macadam;
@@ -157,7 +158,7 @@ TEST(FineTuning, ScalesFollowTheEpochs) {
   const auto scale = [&](std::string_view name, int64_t epoch) {
     const std::vector<float> scales = learning_rate_scales(tuning, graph.parameters(), epoch);
     const auto found = std::ranges::find(graph.parameters(), name, &ParameterSpec::name);
-    return scales.at(static_cast<size_t>(found - graph.parameters().begin()));
+    return scales.at(to_size(found - graph.parameters().begin()));
   };
   EXPECT_EQ(scale("encoder.conv1.weight", 1), 0);
   EXPECT_EQ(scale("encoder.conv1.weight", 2), 0.25f);

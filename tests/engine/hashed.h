@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "base/to_size.h"
 #include "engine/plan/parameters.h"
 
 namespace macadam::testing {
@@ -40,7 +41,7 @@ inline void set_hashed_values(Parameters& parameters) {
       center = 1;
       limit = 0.5f;
     }
-    std::vector<float> values(static_cast<size_t>(spec.shape.elements()));
+    std::vector<float> values(to_size(spec.shape.elements()));
     for (size_t i = 0; i < values.size(); ++i) {
       values[i] =
           center + hashed_uniform(static_cast<uint32_t>(p), static_cast<uint32_t>(i), limit);

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <vector>
 
+#include "base/to_size.h"
 #include "engine/input/batch.h"
 #include "kernels/device.h"
 #include "tests/engine/hashed.h"
@@ -46,8 +47,8 @@ class LoaderSlot {
  public:
   /// For batches of `images` on `device`.
   LoaderSlot(Device device, const Shape& images)
-      : pixels_(static_cast<size_t>(images.pixels())),
-        samples_(static_cast<size_t>(images.n)),
+      : pixels_(to_size(images.pixels())),
+        samples_(to_size(images.n)),
         memory_(Buffer::host_for(device, samples_ * kProgramLimits.bytes + 4 * pixels_)) {}
 
   /// A copy of the batch in here; with its programs, if it has any.

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <random>
 
+#include "base/to_size.h"
+
 using namespace macadam;
 
 namespace {
@@ -54,10 +56,10 @@ TEST(MemoryPlanner, RandomBlocksNeverOverlapWhileAlive) {
   double worst = 0, sum = 0;
   constexpr int kLists = 300;
   for (int list = 0; list < kLists; ++list) {
-    std::vector<MemoryBlock> blocks(static_cast<size_t>(1 + below(60)));
+    std::vector<MemoryBlock> blocks(to_size(1 + below(60)));
     const int longest = 1 + below(kTimes);
     for (MemoryBlock& block : blocks) {
-      block.bytes = static_cast<size_t>(below(below(2) ? 100'000 : 300));
+      block.bytes = to_size(below(below(2) ? 100'000 : 300));
       block.first = below(kTimes);
       block.last = std::min(kTimes - 1, block.first + below(longest));
     }

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/to_size.h"
 #include "engine/input/batch_source.h"
 #include "tests/engine/hashed.h"
 
@@ -21,9 +22,9 @@ class MemorySource final : public BatchSource {
         classes_(classes),
         seed_(seed),
         shape_(batch),
-        images_(static_cast<size_t>(batch.elements())),
-        labels_(static_cast<size_t>(batch.pixels())),
-        indices_(static_cast<size_t>(batch.n)) {
+        images_(to_size(batch.elements())),
+        labels_(to_size(batch.pixels())),
+        indices_(to_size(batch.n)) {
     require(batch.c == 3, "RGB images");
   }
 
@@ -32,7 +33,7 @@ class MemorySource final : public BatchSource {
   void start(int64_t epoch, int64_t first) override {
     epoch_ = epoch;
     next_ = first;
-    order_.resize(static_cast<size_t>(samples_));
+    order_.resize(to_size(samples_));
     std::iota(order_.begin(), order_.end(), 0);
     const uint32_t stream = seed_ + 7919 * (static_cast<uint32_t>(epoch) + 1);
     std::sort(order_.begin(), order_.end(), [&](int a, int b) {
@@ -47,9 +48,9 @@ class MemorySource final : public BatchSource {
     for (int i = 0; i < shape_.n; ++i) {
       const int64_t position = next_ * shape_.n + i;
       const bool padding = position >= samples_;
-      indices_[static_cast<size_t>(i)] = padding ? -1 : order_[static_cast<size_t>(position)];
+      indices_[to_size(i)] = padding ? -1 : order_[to_size(position)];
       batch_.n += padding ? 0 : 1;
-      fill(i, indices_[static_cast<size_t>(i)]);
+      fill(i, indices_[to_size(i)]);
     }
     batch_.epoch = epoch_;
     batch_.index = next_++;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/to_size.h"
 #include "tests/base/temporary_folder.h"
 
 using namespace macadam;
@@ -235,8 +236,8 @@ TEST(ModelFile, ConvolutionLayoutsAreInverse) {
     for (int c = 0; c < 3; ++c) {
       for (int y = 0; y < 2; ++y) {
         for (int x = 0; x < 5; ++x) {
-          EXPECT_EQ(engine[static_cast<size_t>(((k * 2 + y) * 5 + x) * 3 + c)],
-                    file[static_cast<size_t>(((k * 3 + c) * 2 + y) * 5 + x)]);
+          EXPECT_EQ(engine[to_size(((k * 2 + y) * 5 + x) * 3 + c)],
+                    file[to_size(((k * 3 + c) * 2 + y) * 5 + x)]);
         }
       }
     }

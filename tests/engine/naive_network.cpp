@@ -2,14 +2,15 @@
 
 #include <algorithm>
 
+#include "base/to_size.h"
 #include "kernels/reference/reference_ops.h"
 
 namespace macadam::testing {
 
 namespace {
 
-size_t id(Value v) { return static_cast<size_t>(v.id); }
-size_t elements(Shape shape) { return static_cast<size_t>(shape.elements()); }
+size_t id(Value v) { return to_size(v.id); }
+size_t elements(Shape shape) { return to_size(shape.elements()); }
 
 struct PackedConv {
   PackedConv(ConvOps& ops, const ConvDesc& desc, const Tensor& weights, const Tensor& bias)
@@ -36,8 +37,7 @@ void for_each_product(Shape in, Shape out, const ConvTransposeLayer& layer, F&& 
               for (int k = 0; k < out.c; ++k) {
                 const int weight = ((c * kernel + i) * kernel + j) * out.c + k;
                 const int row = n * out.h + h * stride + i, column = w * stride + j;
-                f(x, static_cast<size_t>(weight),
-                  static_cast<size_t>((row * out.w + column) * out.c + k));
+                f(x, to_size(weight), to_size((row * out.w + column) * out.c + k));
               }
 }
 
@@ -46,7 +46,7 @@ double at(const Tensor& tensor, size_t element) {
 }
 
 std::vector<double> sums_of_channels(const Tensor& tensor) {
-  std::vector<double> sums(static_cast<size_t>(tensor.shape.c));
+  std::vector<double> sums(to_size(tensor.shape.c));
   for (size_t i = 0; i < elements(tensor.shape); ++i) sums[i % sums.size()] += at(tensor, i);
   return sums;
 }
@@ -88,10 +88,10 @@ NaiveNetwork::NaiveNetwork(const Graph& graph, Parameters& parameters, bool trai
     memory_.gradients.emplace_back(elements(graph.shape(Value{i})));
   }
   for (const Node& node : graph.nodes()) {
-    memory_.saved.emplace_back(2 * static_cast<size_t>(graph.shape(node.output).c));
+    memory_.saved.emplace_back(2 * to_size(graph.shape(node.output).c));
     memory_.indices.emplace_back(elements(graph.shape(node.output)));
   }
-  memory_.labels.resize(static_cast<size_t>(graph.shape(graph.output()).pixels()));
+  memory_.labels.resize(to_size(graph.shape(graph.output()).pixels()));
 }
 
 Tensor NaiveNetwork::labels() {
@@ -113,11 +113,11 @@ Tensor NaiveNetwork::index(size_t node) const {
 }
 Tensor NaiveNetwork::parameter(const Node& node, size_t which) const {
   if (which >= node.parameters.size()) return {};
-  return parameters_.value(static_cast<size_t>(node.parameters[which]));
+  return parameters_.value(to_size(node.parameters[which]));
 }
 Tensor NaiveNetwork::parameter_gradient(const Node& node, size_t which) const {
   if (which >= node.parameters.size()) return {};
-  return parameters_.gradient(static_cast<size_t>(node.parameters[which]));
+  return parameters_.gradient(to_size(node.parameters[which]));
 }
 
 /// Computes the node's output.
@@ -139,7 +139,7 @@ struct NaiveNetwork::Forward {
   }
   void operator()(const ConvTransposeLayer& layer) const {
     const Tensor weights = parameter(0), bias = parameter(1);
-    const auto channels = static_cast<size_t>(y.shape.c);
+    const auto channels = to_size(y.shape.c);
     std::vector<double> sums(elements(y.shape));
     if (bias.data != nullptr) {
       for (size_t k = 0; k < sums.size(); ++k) sums[k] = at(bias, k % channels);
@@ -240,7 +240,7 @@ struct NaiveNetwork::Backward {
   void operator()(const BatchNormLayer& norm) const {
     check_as_written(norm);
     Tensor dgamma = gradient(0);
-    std::vector<float> unread(static_cast<size_t>(x.shape.c));  // of a scale that is not trained
+    std::vector<float> unread(to_size(x.shape.c));  // of a scale that is not trained
     if (dgamma.data == nullptr) dgamma = Tensor(unread.data(), {1, 1, 1, x.shape.c}, DType::f32);
     add_made(x.shape, dx, [&](const Tensor& part) {
       ops.norm->backward(norm.desc, x, dy, parameter(0), parameter(1), network.saved(i, 0),

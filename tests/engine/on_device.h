@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/to_size.h"
 #include "kernels/ops.h"
 #if !defined(MACADAM_HAS_ONEDNN)
 #include "kernels/reference/reference_ops.h"
@@ -39,7 +40,7 @@ inline void upload(DeviceContext& place, std::span<const float> values, const Te
 
 /// The values of a floating-point tensor of the device, densely.
 inline std::vector<float> download(DeviceContext& place, const Tensor& from) {
-  std::vector<float> values(static_cast<size_t>(from.shape.elements()));
+  std::vector<float> values(to_size(from.shape.elements()));
   const Device device = place.stream.device();
   const Buffer staged(device, values.size() * sizeof(float));
   place.ops.elementwise->copy(from, Tensor(staged.data(), from.shape, DType::f32, device), false);

@@ -5,6 +5,7 @@
 #include <array>
 #include <limits>
 
+#include "base/to_size.h"
 #include "engine/graph/layer.h"
 #include "engine/graph/rewrite.h"
 #include "tests/engine/cpu_dtypes.h"
@@ -78,7 +79,7 @@ std::vector<Network> networks() {
 }
 
 std::vector<float> values_of(const Tensor& x) {
-  std::vector<float> dense(static_cast<size_t>(x.shape.elements()));
+  std::vector<float> dense(to_size(x.shape.elements()));
   cpu_ops().elementwise->copy(x, Tensor(dense.data(), x.shape, DType::f32), false);
   return dense;
 }
@@ -262,7 +263,7 @@ TEST(PaddedPlan, NothingBehindAGradientShows) {
   const auto gradients = [&](float behind) {
     std::vector<Buffer> memory;
     const auto tensor = [&](const Shape& s, float value) {
-      memory.emplace_back(Device{}, static_cast<size_t>(s.elements()) * sizeof(float));
+      memory.emplace_back(Device{}, to_size(s.elements()) * sizeof(float));
       const Tensor made(memory.back().data(), s, DType::f32);
       context.ops.elementwise->fill(made, value);
       return made;
@@ -281,8 +282,8 @@ TEST(PaddedPlan, NothingBehindAGradientShows) {
     b.input_gradients = {tensor(graph.shape(head.inputs[0]), 0)};
     b.accumulate = {false};
     for (const int p : head.parameters) {
-      b.parameters.push_back(parameters.value(static_cast<size_t>(p)));
-      b.parameter_gradients.push_back(parameters.gradient(static_cast<size_t>(p)));
+      b.parameters.push_back(parameters.value(to_size(p)));
+      b.parameter_gradients.push_back(parameters.gradient(to_size(p)));
     }
     const LayerNeeds needs = layer->needs();
     b.packed = scratch(needs.packed);

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/to_size.h"
 #include "engine/graph/rewrite.h"
 #include "tests/engine/small_networks.h"
 
@@ -16,7 +17,7 @@ constexpr Shape kInput{2, 8, 12, 3};
 constexpr size_t kElement = 4;
 constexpr size_t kPackWorkspace = 1 << 20;  // more than all else
 
-size_t id(Value v) { return static_cast<size_t>(v.id); }
+size_t id(Value v) { return to_size(v.id); }
 
 struct Compiled {
   Compiled(const Graph& original, bool training_, bool pads = false, int inputs = 1)
@@ -39,7 +40,7 @@ struct Compiled {
                       .inputs = inputs,
                       .requires_gradient = required,
                       .element_bytes = kElement,
-                      .labels_bytes = static_cast<size_t>(scores.pixels()),
+                      .labels_bytes = to_size(scores.pixels()),
                       .loss_workspace_bytes = 1000,
                       .pack_workspace_bytes = kPackWorkspace});
   }
@@ -66,7 +67,7 @@ struct Compiled {
 
 void expect_alive(const Compiled& c, int block, int time, const std::string& what) {
   ASSERT_GE(block, 0) << what;
-  const MemoryBlock& b = c.layout.blocks[static_cast<size_t>(block)];
+  const MemoryBlock& b = c.layout.blocks[to_size(block)];
   EXPECT_LE(b.first, time) << what;
   EXPECT_GE(b.last, time) << what;
 }
@@ -75,8 +76,8 @@ void expect_inside(const Compiled& c, const Place& place, Value v, const std::st
   ASSERT_TRUE(place.placed()) << what;
   const Shape shape = c.graph.shape(v);
   EXPECT_LE(place.first_channel + shape.c, place.pixel_stride) << what;
-  const size_t bytes = static_cast<size_t>(shape.pixels() * place.pixel_stride) * kElement;
-  EXPECT_LE(bytes, c.layout.blocks[static_cast<size_t>(place.block)].bytes) << what;
+  const size_t bytes = to_size(shape.pixels() * place.pixel_stride) * kElement;
+  EXPECT_LE(bytes, c.layout.blocks[to_size(place.block)].bytes) << what;
 }
 
 void expect_sound(const Compiled& c) {
@@ -87,7 +88,7 @@ void expect_sound(const Compiled& c) {
   expect_alive(c, l.loss_workspace, c.loss_time(), "loss workspace");
   expect_alive(c, l.values[id(c.graph.output())].block, c.loss_time(), "scores");
   for (int i = 0; i < c.nodes(); ++i) {
-    const auto n = static_cast<size_t>(i);
+    const auto n = to_size(i);
     const Node& node = c.graph.nodes()[n];
     const LayerNeeds& needs = c.needs[n];
     const std::string what = "node " + std::to_string(i);
@@ -140,8 +141,8 @@ TEST(Placement, IsSoundForRandomGraphs) {
 /// How many other blocks use some of a block's memory.
 int blocks_sharing(const PlanLayout& layout, int block) {
   const MemoryPlacement placement = place_blocks(layout.blocks);
-  const auto begin = [&](int b) { return placement.offsets[static_cast<size_t>(b)]; };
-  const auto end = [&](int b) { return begin(b) + layout.blocks[static_cast<size_t>(b)].bytes; };
+  const auto begin = [&](int b) { return placement.offsets[to_size(b)]; };
+  const auto end = [&](int b) { return begin(b) + layout.blocks[to_size(b)].bytes; };
   int shared = 0;
   for (int b = 0; b < static_cast<int>(layout.blocks.size()); ++b) {
     shared += b != block && begin(b) < end(block) && begin(block) < end(b);
@@ -169,7 +170,7 @@ TEST(Placement, AJoinedPoolingsGradientWaitsForTheConvolution) {
             (std::vector<bool>{false, false, true, false, false, false, false, false}));
   expect_sound(c);
   for (const int maker : {0, 2}) {
-    const auto pool = static_cast<size_t>(c.layout.joined_pools[static_cast<size_t>(maker)]);
+    const auto pool = to_size(c.layout.joined_pools[to_size(maker)]);
     const Value pooled = c.graph.nodes()[pool].output;
     const int t = c.backward_time(maker);
     expect_alive(c, c.layout.gradients[id(pooled)].block, t, "the pooled gradient");

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <vector>
 
+#include "base/to_size.h"
 #include "engine/plan/plan.h"
 #include "kernels/reference/reference_ops.h"
 #include "tests/engine/hashed.h"
@@ -41,7 +42,7 @@ class PlanRunner {
   /// Puts batch `seed` into an input of the plan.
   void put(uint32_t seed, int input = 0) {
     const Shape shape = plan_.input().shape;
-    std::vector<float> images(static_cast<size_t>(shape.elements()));
+    std::vector<float> images(to_size(shape.elements()));
     const Tensor host(images.data(), shape, DType::f32);
     fill_batch(host, plan_.labels(input), seed, plan_.output().shape.c);
     context_.ops.elementwise->copy(host, plan_.input(input), false);
@@ -84,7 +85,7 @@ class PlanRunner {
 /// Of a plan on the CPU, densely.
 inline std::vector<float> scores_of(const Plan& plan) {
   const Tensor& y = plan.output();
-  std::vector<float> dense(static_cast<size_t>(y.shape.elements()));
+  std::vector<float> dense(to_size(y.shape.elements()));
   make_reference_ops().elementwise->copy(y, Tensor(dense.data(), y.shape, DType::f32), false);
   return dense;
 }

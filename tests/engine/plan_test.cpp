@@ -6,6 +6,7 @@
 
 #include <set>
 
+#include "base/to_size.h"
 #include "engine/graph/rewrite.h"
 #include "kernels/reference/reference_ops.h"
 #include "tests/engine/cpu_dtypes.h"
@@ -212,8 +213,7 @@ class CopyingConvolution final : public Convolution {
 
   size_t workspace_bytes() const override { return inner_->workspace_bytes(); }
   size_t packed_bytes() const override {
-    return static_cast<size_t>(desc_.weights().elements() + desc_.out_channels) * sizeof(float) +
-           64;
+    return to_size(desc_.weights().elements() + desc_.out_channels) * sizeof(float) + 64;
   }
   std::string implementation() const override { return "copies"; }
   void pack(const Tensor&, const Tensor&, void*) override { ADD_FAILURE() << "packed one by one"; }
@@ -458,7 +458,7 @@ TEST(Plan, GradientsOfScaledSumsOfSharedValues) {
       const Value a = g.conv(g.input(), "a", conv), b = g.batch_norm(g.conv(a, "b", conv), "norm");
       const std::array<std::array<Value, 2>, 5> pairs{
           {{a, b}, {b, a}, {a, a}, {g.input(), b}, {b, g.input()}}};
-      const auto& [first, second] = pairs[static_cast<size_t>(shared)];
+      const auto& [first, second] = pairs[to_size(shared)];
       Value sum = g.add(first, second, 0.3f);
       if (relu) sum = g.relu(sum);
       conv.out_channels = kClasses;

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/to_size.h"
 #include "engine/infer/predictor.h"
 #include "tests/engine/cpu_dtypes.h"
 #include "tests/engine/hashed.h"
@@ -27,7 +28,7 @@ class PredictorBatch : public ::testing::TestWithParam<Case> {
   }
 
   static std::vector<uint8_t> photo(uint32_t seed, int height = kHeight, int width = kWidth) {
-    std::vector<uint8_t> rgb(static_cast<size_t>(height * width * 3));
+    std::vector<uint8_t> rgb(to_size(height * width * 3));
     for (size_t i = 0; i < rgb.size(); ++i) {
       rgb[i] = static_cast<uint8_t>(hashed(seed, static_cast<uint32_t>(i)) >> 24);
     }

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/to_size.h"
 #include "tests/engine/hashed.h"
 #include "tests/engine/naive_network.h"
 #include "tests/engine/small_networks.h"
@@ -37,7 +38,7 @@ class PredictorTest : public ::testing::TestWithParam<bool> {
   }
 
   static std::vector<uint8_t> photo(int height, int width) {
-    std::vector<uint8_t> rgb(static_cast<size_t>(height * width * 3));
+    std::vector<uint8_t> rgb(to_size(height * width * 3));
     for (size_t i = 0; i < rgb.size(); ++i) {
       rgb[i] = static_cast<uint8_t>(hashed(7, static_cast<uint32_t>(i)) >> 24);
     }
@@ -121,7 +122,7 @@ TEST_P(PredictorTest, AMirroredPhotoHasAMirroredMaskWhenBothAreAveraged) {
 TEST_P(PredictorTest, WindowsCoverAnyPhoto) {
   for (const auto& [height, width] : {std::pair{8, 13}, {5, 7}, {30, 12}, {17, 41}}) {
     const Prediction p = predict(photo(height, width), height, width, height, width, true);
-    ASSERT_EQ(p.classes.size(), static_cast<size_t>(height * width));
+    ASSERT_EQ(p.classes.size(), to_size(height * width));
     // Blended scores are logarithms of probabilities.
     for (size_t i = 0; i < p.classes.size(); ++i) {
       double sum = 0;
@@ -164,9 +165,7 @@ TEST_P(PredictorTest, WindowsAreBlendedAsLoopsInDoubleDo) {
   for (const auto& [height, width, flip] :
        {std::tuple{8, 13, false}, {5, 7, false}, {17, 41, false}, {8, 12, true}, {21, 29, true}}) {
     const std::vector<uint8_t> rgb = photo(height, width);
-    const auto pixel_of = [&, width = width](int y, int x) {
-      return static_cast<size_t>(y * width + x);
-    };
+    const auto pixel_of = [&, width = width](int y, int x) { return to_size(y * width + x); };
     std::vector<double> wanted(pixel_of(height, 0) * kClasses);
     for (const int top : starts(height, kRows)) {
       for (const int left : starts(width, kColumns)) {
@@ -186,7 +185,7 @@ TEST_P(PredictorTest, WindowsAreBlendedAsLoopsInDoubleDo) {
               const double weight = std::min(y + 1, kRows - y) * std::min(x + 1, kColumns - x);
               for (size_t c = 0; c < kClasses; ++c) {
                 wanted[pixel_of(top + y, left + x) * kClasses + c] +=
-                    weight * found[static_cast<size_t>(y * kColumns + column_of(x)) * kClasses + c];
+                    weight * found[to_size(y * kColumns + column_of(x)) * kClasses + c];
               }
             }
           }
@@ -276,7 +275,7 @@ TEST_P(PredictorTest, ProbabilitiesOfSeveralViewsAreAveraged) {
     // The sizes of both networks, and one that only windows cover.
     std::vector<std::vector<uint8_t>> photos;
     std::vector<PhotoView> views;
-    std::vector<double> wanted(static_cast<size_t>(kHeight * kWidth * kClasses));
+    std::vector<double> wanted(to_size(kHeight * kWidth * kClasses));
     for (const auto& [height, width] : {std::pair{8, 12}, {16, 24}, {13, 20}}) {
       photos.push_back(photo(height, width));
       views.push_back({photos.back(), height, width});

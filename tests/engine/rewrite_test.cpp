@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "base/to_size.h"
+
 using namespace macadam;
 
 namespace {
@@ -155,8 +157,7 @@ TEST(FoldBatchNorms, IntoTheConvolutionBefore) {
   EXPECT_EQ(layer.activation, Activation::relu);
   EXPECT_TRUE(folded.conv_desc(first).bias);
   ASSERT_EQ(first.parameters.size(), 5u);
-  EXPECT_EQ(folded.parameters()[static_cast<size_t>(first.parameters[4])].name,
-            "a_norm.running_var");
+  EXPECT_EQ(folded.parameters()[to_size(first.parameters[4])].name, "a_norm.running_var");
   EXPECT_FALSE(std::get<ConvLayer>(folded.nodes()[1].layer).folded_norm.has_value());
 }
 

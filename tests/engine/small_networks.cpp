@@ -5,6 +5,8 @@
 #include <array>
 #include <random>
 
+#include "base/to_size.h"
+
 namespace macadam::testing {
 
 namespace {
@@ -52,7 +54,7 @@ class RandomBuilder {
   /// Recent values are likelier, so that the graph becomes deep.
   Value pick() {
     const int n = static_cast<int>(values_.size());
-    return values_[static_cast<size_t>(n - 1 - std::min(below(n), below(n)))];
+    return values_[to_size(n - 1 - std::min(below(n), below(n)))];
   }
   std::vector<Value> alike(Value v, bool channels) {
     std::vector<Value> found;
@@ -100,9 +102,8 @@ class RandomBuilder {
       case 9: return resize(x);
       case 10: {
         const std::vector<Value> others = alike(x, true);
-        const Value sum =
-            graph_.add(x, others[static_cast<size_t>(below(static_cast<int>(others.size())))],
-                       below(3) == 0 ? 0.25f : 1.0f);
+        const Value sum = graph_.add(x, others[to_size(below(static_cast<int>(others.size())))],
+                                     below(3) == 0 ? 0.25f : 1.0f);
         return below(2) ? graph_.relu(sum) : sum;
       }
       case 11: return squeeze_excite(x);
@@ -133,7 +134,7 @@ class RandomBuilder {
   PoolDesc any_windows() {
     constexpr std::array<Padding, 3> paddings{{{}, {0, 1, 0, 1}, {1, 1, 1, 1}}};
     PoolDesc desc = pool(2 + below(2), 1 + below(2), 0);
-    desc.padding = paddings[static_cast<size_t>(below(3))];
+    desc.padding = paddings[to_size(below(3))];
     desc.ceil_mode = below(2) == 0;
     desc.count_padding = below(2) == 0;
     return desc;
@@ -167,7 +168,7 @@ class RandomBuilder {
     const std::vector<Value> others = alike(x, false);
     std::vector<Value> parts{x};
     for (int i = 0; i <= below(2); ++i) {
-      parts.push_back(others[static_cast<size_t>(below(static_cast<int>(others.size())))]);
+      parts.push_back(others[to_size(below(static_cast<int>(others.size())))]);
     }
     if (below(2)) parts.push_back(graph_.relu(conv_same(x)));
     int channels = 0;

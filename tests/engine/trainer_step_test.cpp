@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "base/to_size.h"
 #include "tests/engine/training_process.h"
 
 using namespace macadam;
@@ -53,15 +54,15 @@ TEST(TrainerStep, LogsTheMeanOfItsBatches) {
   process.trainer.run(never);
   const auto batches = log_entries(single.path(), "step");
   const auto steps = log_entries(accumulated.path(), "step");
-  ASSERT_EQ(batches.size(), static_cast<size_t>(kBatches));
-  ASSERT_EQ(steps.size(), static_cast<size_t>(kSteps));
+  ASSERT_EQ(batches.size(), to_size(kBatches));
+  ASSERT_EQ(steps.size(), to_size(kSteps));
   const auto loss = [&](size_t i) { return batches[i].at("loss").get<double>(); };
   EXPECT_DOUBLE_EQ(steps[0].at("loss").get<double>(), (loss(0) + loss(1) + loss(2)) / 3);
   EXPECT_DOUBLE_EQ(steps[1].at("loss").get<double>(), loss(3)) << "an epoch's last step";
   const EpochRecord row = read_results(accumulated / "results.csv").at(0);
   EXPECT_DOUBLE_EQ(row.train_loss, (loss(0) + loss(1) + loss(2) + loss(3)) / 4);
   EXPECT_EQ(row.step, kSteps);
-  EXPECT_EQ(process.observer.progress.size(), static_cast<size_t>(kBatches));
+  EXPECT_EQ(process.observer.progress.size(), to_size(kBatches));
 }
 
 TEST(TrainerStep, LearningRatesFollowTheSteps) {
@@ -191,7 +192,7 @@ TEST(TrainerStep, ACheckpointWithoutTheTermsOfTheLossResumesTheSame) {
   second.trainer.run(never);
   expect_same_models(folder.path(), whole.path());
   const std::vector<EpochRecord> rows = read_results(folder / "results.csv");
-  ASSERT_EQ(rows.size(), static_cast<size_t>(kEpochs));
+  ASSERT_EQ(rows.size(), to_size(kEpochs));
   for (size_t e = 0; e < rows.size(); ++e) {
     EXPECT_EQ(std::isnan(rows[e].terms.at(0).value), e == 1) << rows[e].terms[0].name;
     EXPECT_TRUE(std::isfinite(rows[e].terms.at(1).value)) << rows[e].terms[1].name;

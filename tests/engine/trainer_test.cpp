@@ -7,6 +7,7 @@
 #include <cmath>
 #include <limits>
 
+#include "base/to_size.h"
 #include "tests/engine/cpu_dtypes.h"
 #include "tests/engine/training_process.h"
 
@@ -34,7 +35,7 @@ TEST(Trainer, WritesWhatHappened) {
   EXPECT_EQ(process.trainer.run(never), TrainingEnd::finished);
 
   const auto steps = log_entries(folder.path(), "step");
-  ASSERT_EQ(steps.size(), static_cast<size_t>(kEpochs * kBatches));
+  ASSERT_EQ(steps.size(), to_size(kEpochs * kBatches));
   double epoch_sum = 0;
   for (size_t i = 0; i < steps.size(); ++i) {
     EXPECT_EQ(steps[i].at("step"), i);
@@ -43,7 +44,7 @@ TEST(Trainer, WritesWhatHappened) {
     if (i < kBatches) epoch_sum += steps[i].at("loss").get<double>();
   }
   const std::vector<EpochRecord> rows = read_results(folder / "results.csv");
-  ASSERT_EQ(rows.size(), static_cast<size_t>(kEpochs));
+  ASSERT_EQ(rows.size(), to_size(kEpochs));
   EXPECT_DOUBLE_EQ(rows[0].train_loss, epoch_sum / kBatches);
   for (size_t e = 0; e < rows.size(); ++e) {
     EXPECT_EQ(rows[e].epoch, static_cast<int64_t>(e) + 1);
@@ -60,7 +61,7 @@ TEST(Trainer, WritesWhatHappened) {
     EXPECT_NEAR(rows[e].seconds, process.observer.epochs[e].seconds, 0.00051);
     EXPECT_GT(rows[e].images_per_second, 0);
   }
-  EXPECT_EQ(process.observer.progress.size(), static_cast<size_t>(kEpochs * kBatches));
+  EXPECT_EQ(process.observer.progress.size(), to_size(kEpochs * kBatches));
   EXPECT_EQ(process.observer.progress.back().batch, kBatches);
   EXPECT_EQ(process.observer.progress.back().epoch, kEpochs);
   EXPECT_DOUBLE_EQ(process.observer.progress[kBatches - 1].loss, rows[0].train_loss);
@@ -103,7 +104,7 @@ TEST_P(TrainerResume, AfterAnInterruptionAtAnyStepContinuesBitForBit) {
     Process first(folder.path(), configuration());
     EXPECT_EQ(first.trainer.run([&] { return first.train.served() >= stop; }),
               TrainingEnd::interrupted);
-    EXPECT_EQ(log_entries(folder.path(), "step").size(), static_cast<size_t>(stop));
+    EXPECT_EQ(log_entries(folder.path(), "step").size(), to_size(stop));
     Process second(folder.path(), configuration());
     second.trainer.resume();
     EXPECT_EQ(second.trainer.run(never), TrainingEnd::finished);

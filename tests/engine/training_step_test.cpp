@@ -7,6 +7,7 @@
 #include <cmath>
 #include <span>
 
+#include "base/to_size.h"
 #include "tests/engine/cpu_dtypes.h"
 #include "tests/engine/small_training.h"
 
@@ -132,7 +133,7 @@ TEST(TrainingStep, DecaysConvolutionWeightsAlone) {
   options.optimizer.weight_decay = 0.5f;
   Training training(options);
   const auto before = training.values();
-  std::vector<uint8_t> ignored(static_cast<size_t>(kInput.pixels()), 255);
+  std::vector<uint8_t> ignored(to_size(kInput.pixels()), 255);
   training.batch.labels.data = ignored.data();
   EXPECT_EQ(training.losses(1, 0.1f), std::vector<float>{0.0f});
   const auto after = training.values();
@@ -159,7 +160,7 @@ TEST(TrainingStep, ProgramsMirrorTheirSamples) {
   for (const Tensor& t : {by_hand.batch.images, by_hand.batch.labels}) {
     const int width = t.shape.w, channels = t.shape.c;
     for (int row = 0; row < t.shape.n * t.shape.h; ++row) {
-      if (!mirrored[static_cast<size_t>(row / t.shape.h)]) continue;
+      if (!mirrored[to_size(row / t.shape.h)]) continue;
       uint8_t* pixels = t.as<uint8_t>() + row * width * channels;
       for (int x = 0; x < width / 2; ++x) {
         std::swap_ranges(pixels + x * channels, pixels + (x + 1) * channels,
@@ -221,7 +222,7 @@ void accumulated_step(Training& training, const std::vector<Batch>& batches, uin
                       float lr) {
   const auto count = static_cast<int64_t>(batches.size());
   for (int64_t i = 0; i < count; ++i) {
-    training.step.run(batches[static_cast<size_t>(i)], step, lr, {i, count});
+    training.step.run(batches[to_size(i)], step, lr, {i, count});
   }
   const auto last = training.step.finish();
   ASSERT_TRUE(last);
@@ -273,7 +274,7 @@ TEST(TrainingStep, TwoHalfBatchesAreAWholeOne) {
   for (uint64_t i = 0; i < 3; ++i) {
     float sum = 0;
     for (const int64_t k : {0, 1}) {
-      step.run(halves[static_cast<size_t>(k)], i, 0.1f, {k, 2});
+      step.run(halves[to_size(k)], i, 0.1f, {k, 2});
       sum += step.finish()->loss.total;
     }
     EXPECT_NEAR(sum / 2, losses[i], 1e-5f);

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <omp.h>
 
+#include "base/to_size.h"
 #include "engine/infer/evaluator.h"
 #include "engine/infer/predictor.h"
 #include "engine/train/training_step.h"
@@ -131,7 +132,7 @@ TEST_P(AllocationFree, APredictedPhotoHasNone) {
   parameters.initialize(1);
   const std::vector<uint8_t> bytes(size_t{3} * 40 * 80, 77);
   const auto view = [&](int height, int width) {
-    const auto size = static_cast<size_t>(3 * height * width);
+    const auto size = to_size(3 * height * width);
     return PhotoView{std::span(bytes).first(size), height, width};
   };
   const std::vector<PhotoView> at_once{view(32, 48)}, in_windows{view(40, 80)},

@@ -7,6 +7,7 @@
 #include <span>
 
 #include "base/error.h"
+#include "base/to_size.h"
 #include "image/deflate.h"
 #include "image/image.h"
 #include "image/png.h"
@@ -21,7 +22,7 @@ void check(const macadam::Image& image, const macadam::ImageInfo& info, int chan
   const bool as_probed = image.height == info.height && image.width == info.width &&
                          image.channels == channels && image.height <= kLimits.max_side &&
                          image.width <= kLimits.max_side;
-  const auto values = static_cast<size_t>(image.height) * image.width * channels;
+  const auto values = macadam::to_size(image.height) * image.width * channels;
   if (!as_probed || image.pixels.size() != values) std::abort();
 }
 

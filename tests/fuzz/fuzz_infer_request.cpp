@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "base/to_size.h"
 #include "server/http/http_error.h"
 #include "server/protocol/tensors.h"
 
@@ -17,7 +18,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const InferRequest request = parse_infer_request(body, json_bytes, {});
     for (const InputTensor& input : request.inputs) {
       size_t count = 1;
-      for (const int64_t extent : input.shape) count *= static_cast<size_t>(extent);
+      for (const int64_t extent : input.shape) count *= to_size(extent);
       const size_t there = input.type == TensorType::bytes ? input.elements.size()
                            : input.is_binary ? input.binary.size() / size_of(input.type)
                                              : input.values.size();

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/to_size.h"
 #include "engine/model/model_file.h"
 
 namespace {
@@ -16,7 +17,7 @@ namespace {
 void parse_file(std::span<const std::byte> bytes) {
   const macadam::Model model = macadam::parse_model(bytes, "fuzz", macadam::ModelPart::everything);
   for (const auto& [name, tensor] : model.parameters) {
-    if (static_cast<size_t>(macadam::elements(tensor.shape)) != tensor.values.size()) std::abort();
+    if (macadam::to_size(macadam::elements(tensor.shape)) != tensor.values.size()) std::abort();
   }
 }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/to_size.h"
 #include "models/weights/mapped_weights.h"
 #include "models/weights/numpy_file.h"
 #include "models/weights/torch_file.h"
@@ -25,7 +26,7 @@ void read_all(std::span<const NamedArray> arrays) {
   for (const NamedArray& named : arrays) {
     const int64_t count = macadam::elements(named.array.shape);
     if (count > kMostElements) continue;
-    std::vector<float> values(static_cast<size_t>(count));
+    std::vector<float> values(macadam::to_size(count));
     macadam::read_array(named.array, values);
     const auto view = macadam::view_array(named.array);
     const auto same_bits = [](float a, float b) {

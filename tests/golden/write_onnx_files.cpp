@@ -13,6 +13,7 @@
 #include <span>
 
 #include "base/files.h"
+#include "base/to_size.h"
 #include "engine/plan/plan.h"
 #include "models/network.h"
 #include "models/onnx_export.h"
@@ -37,7 +38,7 @@ void write_npy(const std::filesystem::path& file, Shape s, std::span<const float
   const int64_t pixels = int64_t{s.h} * s.w;
   for (int64_t i = 0; i < s.elements(); ++i) {
     const int64_t n = i / (pixels * s.c), p = i / s.c % pixels, c = i % s.c;
-    nchw[static_cast<size_t>((n * s.c + c) * pixels + p)] = nhwc[static_cast<size_t>(i)];
+    nchw[to_size((n * s.c + c) * pixels + p)] = nhwc[to_size(i)];
   }
   const std::string magic("\x93NUMPY\x01\x00\x76\x00", 10);
   const std::array parts{std::as_bytes(std::span(magic)), std::as_bytes(std::span(header)),
@@ -54,13 +55,13 @@ void write_case(const std::filesystem::path& folder, const std::string& network,
   Plan plan(graph, parameters, context, {});
   plan.pack_weights();
   const Shape shape = plan.input().shape;
-  const std::span image(plan.input().as<float>(), static_cast<size_t>(shape.elements()));
+  const std::span image(plan.input().as<float>(), to_size(shape.elements()));
   for (uint32_t i = 0; i < image.size(); ++i) image[i] = hashed_uniform(1000, i, 1.0f);
   const std::string stem = fmt::format("{}.{}", network, shape.text());
   write_npy(folder / (stem + ".image.npy"), shape, image);
   plan.forward();
   const Shape scores = plan.output().shape;
-  std::vector<float> dense(static_cast<size_t>(scores.elements()));
+  std::vector<float> dense(to_size(scores.elements()));
   context.ops.elementwise->copy(plan.output(), Tensor(dense.data(), scores, DType::f32), false);
   write_npy(folder / (stem + ".logits.npy"), scores, dense);
 }

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "base/to_size.h"
 #include "image/deflate.h"
 #include "tests/image/support.h"
 
@@ -253,7 +254,7 @@ TEST(Image, ASideHasAtMost32767PixelsInEveryFormat) {
          return make_palette_bmp(width, height, 8, 1, kColors, {0, 1});
        }},
       {"down.bmp", [](int height, int width) {
-         const std::vector<uint8_t> rows(static_cast<size_t>((width + 3) / 4 * 4) * height);
+         const std::vector<uint8_t> rows(to_size((width + 3) / 4 * 4) * height);
          return make_palette_bmp(width, -height, 8, 0, kColors, rows);
        }}};
   constexpr int kMost = 32'767;
@@ -274,7 +275,7 @@ TEST(Image, ASideHasAtMost32767PixelsInEveryFormat) {
   // The palette's indices as ids.
   const auto indices = [](int width) {
     return make_png(static_cast<uint32_t>(width), 1, 8, kPalette,
-                    {std::vector<uint8_t>(static_cast<size_t>(width))}, {1, 2, 3});
+                    {std::vector<uint8_t>(to_size(width))}, {1, 2, 3});
   };
   EXPECT_EQ(decode_label_indices(indices(kMost), "").width, kMost);
   expect_input_error([&] { decode_label_indices(indices(kMost + 1), "indices.png"); },

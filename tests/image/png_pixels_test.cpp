@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 
+#include "base/to_size.h"
 #include "image/unfilter.h"
 #include "tests/image/support.h"
 
@@ -17,16 +18,16 @@ constexpr int kGray = 0, kRgb = 2, kPalette = 3;
 constexpr std::array<int, 5> kColorOfSamples{-1, kGray, 4, kRgb, 6};
 
 std::vector<uint8_t> filter_image(const Image& image, const std::vector<int>& filters) {
-  const auto samples = static_cast<size_t>(image.channels);
-  return filter_as_specified(image.pixels, static_cast<size_t>(image.height),
-                             static_cast<size_t>(image.width) * samples, samples, filters);
+  const auto samples = to_size(image.channels);
+  return filter_as_specified(image.pixels, to_size(image.height), to_size(image.width) * samples,
+                             samples, filters);
 }
 
 std::vector<uint8_t> encode(const Image& image, const std::vector<int>& filters,
                             size_t piece = 65'535) {
   PngParts parts{.width = static_cast<uint32_t>(image.width),
                  .height = static_cast<uint32_t>(image.height),
-                 .color = kColorOfSamples[static_cast<size_t>(image.channels)]};
+                 .color = kColorOfSamples[to_size(image.channels)]};
   parts.raw = filter_image(image, filters);
   parts.piece = piece;
   return make_png(parts);
@@ -51,8 +52,8 @@ TEST(Unfilter, EveryFilterEveryPixelSizeEveryWidth) {
         for (const Image& image :
              {noise(height, width, channels, seed), wandering(height, width, channels, seed)}) {
           Image out(height, width, channels);
-          ASSERT_TRUE(unfilter_rows(filter_image(image, filters), static_cast<size_t>(height),
-                                    static_cast<size_t>(width * channels), channels, out.pixels));
+          ASSERT_TRUE(unfilter_rows(filter_image(image, filters), to_size(height),
+                                    to_size(width * channels), channels, out.pixels));
           ASSERT_EQ(out, image) << width << " x " << height << " x " << channels
                                 << ", filters from " << filters[0];
         }
@@ -125,7 +126,7 @@ TEST(PngPixels, PalettesOfEveryDepth) {
   std::vector<uint8_t> palette = noise(16, 16, 3, 5).pixels;
   for (const int bits : {1, 2, 4, 8}) {
     for (uint32_t width = 1; width <= 20; ++width) {
-      const size_t row_bytes = (width * static_cast<size_t>(bits) + 7) / 8;
+      const size_t row_bytes = (width * to_size(bits) + 7) / 8;
       const Image bytes = noise(3, static_cast<int>(row_bytes), 1, width);
       PngParts parts{.width = width, .height = 3, .bits = bits, .color = kPalette};
       parts.palette.assign(palette.begin(), palette.begin() + (ptrdiff_t{3} << bits));

@@ -9,6 +9,7 @@
 #include <array>
 
 #include "base/rgb.h"
+#include "base/to_size.h"
 #include "image/filter.h"
 #include "image/png.h"
 #include "image/png_pixels.h"
@@ -104,7 +105,7 @@ TEST(Filter, EveryRowTakesTheFilterOfTheSmallestSum) {
   for (const size_t pixel : {1, 3, 4}) {
     for (int width = 1; width <= 150; width += width < 20 ? 1 : 13) {
       const auto channels = static_cast<int>(pixel);
-      const size_t rows = 8, row_bytes = static_cast<size_t>(width) * pixel;
+      const size_t rows = 8, row_bytes = to_size(width) * pixel;
       for (const Image& image :
            {noise(8, width, channels, seed), wandering(8, width, channels, seed)}) {
         std::vector<uint8_t> out(rows * (row_bytes + 1));

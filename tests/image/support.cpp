@@ -13,6 +13,7 @@
 #define STBI_WRITE_NO_STDIO
 #include <stb/stb_image_write.h>
 
+#include "base/to_size.h"
 #include "image/deflate.h"
 #include "image/stb.h"
 
@@ -88,8 +89,8 @@ Image noise_mask(int height, int width, int ids, uint32_t seed) {
 
 Image wandering(int height, int width, int channels, uint32_t seed) {
   Image image = noise(height, width, channels, seed);
-  for (size_t i = static_cast<size_t>(channels); i < image.pixels.size(); ++i) {
-    const uint8_t before = image.pixels[i - static_cast<size_t>(channels)];
+  for (size_t i = to_size(channels); i < image.pixels.size(); ++i) {
+    const uint8_t before = image.pixels[i - to_size(channels)];
     if (image.pixels[i] < 240) {
       image.pixels[i] = static_cast<uint8_t>(before + image.pixels[i] % 5 - 2);
     }

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <numbers>
 
+#include "base/to_size.h"
 #include "tests/kernels/augmenter.h"
 #include "tests/kernels/npy.h"
 
@@ -23,7 +24,7 @@ class AugmentGolden : public AugmentingTest {
   void check_tables(const std::string& name, const MakeTable& table) {
     NpyFile file = augment_golden(name);
     const NpyArray parameters = file.next(), expected = file.next();
-    const size_t count = static_cast<size_t>(parameters.shape[0]);
+    const size_t count = to_size(parameters.shape[0]);
     const size_t width = parameters.values.size() / count;
     Picture bytes{256, 1, {}, std::vector<uint8_t>(256)};
     for (size_t i = 0; i < 3 * 256; ++i) bytes.rgb.push_back(static_cast<uint8_t>(i / 3));

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/to_size.h"
 #include "tests/kernels/augmenter.h"
 
 namespace macadam::testing {
@@ -273,7 +274,7 @@ TEST_P(AugmentProgram, BoxMeansAreRoundedForEverySize) {
       int sum = 0;
       for (int dy = -radius; dy <= radius; ++dy)
         for (int dx = -radius; dx <= radius; ++dx)
-          sum += picture.rgb[static_cast<size_t>(3 * ((y + dy) * 41 + x + dx))];
+          sum += picture.rgb[to_size(3 * ((y + dy) * 41 + x + dx))];
       EXPECT_EQ(blurred.rgb[3 * (y * 41 + x)], std::lround(sum / double(size * size))) << size;
     }
   }

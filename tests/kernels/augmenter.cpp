@@ -4,6 +4,7 @@
 #include <cstring>
 #include <filesystem>
 
+#include "base/to_size.h"
 #include "kernels/reference/reference_ops.h"
 #include "tests/kernels/npy.h"
 
@@ -25,7 +26,7 @@ std::vector<uint8_t> bytes_of(const NpyArray& array) {
 
 /// Where the ends of a grid's segments lead: not always forwards, nor into the image.
 std::vector<float> random_ends(int segments, int extent, std::mt19937& random) {
-  std::vector<float> ends(static_cast<size_t>(segments) + 1);
+  std::vector<float> ends(to_size(segments) + 1);
   float end = 0;
   for (float& v : ends) {
     v = end;
@@ -60,7 +61,7 @@ void add_random_map(AugmentBuilder& b, std::mt19937& random) {
       const int spacing = whole(random, 1, 9);
       const int nodes_x = std::max(2, (b.width() + spacing - 2) / spacing + 1);
       const int nodes_y = std::max(2, (b.height() + spacing - 2) / spacing + 1);
-      std::vector<float> nodes(2 * static_cast<size_t>(nodes_x) * static_cast<size_t>(nodes_y));
+      std::vector<float> nodes(2 * to_size(nodes_x) * to_size(nodes_y));
       for (float& v : nodes) v = real(random, -4, 4);
       return b.field(spacing, nodes_x, nodes_y, nodes, border);
     }
@@ -87,10 +88,9 @@ void add_random_op(AugmentBuilder& b, std::mt19937& random) {
     case 3: return b.saturation(real(random, 0, 2));
     case 4: return b.equalize(real(random, 0, 4), whole(random, 1, 4), whole(random, 1, 4));
     case 5: {
-      std::vector<std::vector<AugmentBuilder::Corner>> polygons(
-          static_cast<size_t>(whole(random, 1, 3)));
+      std::vector<std::vector<AugmentBuilder::Corner>> polygons(to_size(whole(random, 1, 3)));
       for (auto& polygon : polygons) {
-        polygon.resize(static_cast<size_t>(whole(random, 1, 6)));
+        polygon.resize(to_size(whole(random, 1, 6)));
         std::generate(polygon.begin(), polygon.end(), corner);
       }
       return b.shadow(polygons);
@@ -115,11 +115,11 @@ Picture photo() {
 
 Picture random_picture(int height, int width, std::mt19937& random) {
   Picture picture{height, width, {}, {}};
-  const auto pixels = static_cast<size_t>(height) * static_cast<size_t>(width);
+  const auto pixels = to_size(height) * to_size(width);
   picture.rgb.resize(3 * pixels);
   for (uint8_t& v : picture.rgb) v = static_cast<uint8_t>(random());
   for (size_t i = 0; i < pixels; ++i) {
-    const size_t y = i / static_cast<size_t>(width), x = i % static_cast<size_t>(width);
+    const size_t y = i / to_size(width), x = i % to_size(width);
     picture.labels.push_back(static_cast<uint8_t>((3 * (y / 5) + x / 4) % 19));
   }
   return picture;
@@ -187,9 +187,8 @@ Prepared augment(Backend& backend, std::span<const Picture> pictures,
   const Buffer program_bytes = copied(programs_bytes.data(), programs_bytes.size());
   const Buffer scratch(device, augment_scratch_bytes(images, limits));
   const Buffer out_bytes(device, labels.size());
-  const size_t element = size_of(wanted.dtype), stride = static_cast<size_t>(wanted.pixel_stride);
-  std::vector<std::byte> host(static_cast<size_t>(images.pixels()) * stride * element,
-                              std::byte{0x55});
+  const size_t element = size_of(wanted.dtype), stride = to_size(wanted.pixel_stride);
+  std::vector<std::byte> host(to_size(images.pixels()) * stride * element, std::byte{0x55});
   const Buffer x_bytes = copied(host.data(), host.size());
   const size_t first = wanted.spare ? 0 : stride - 3;
   Tensor x(x_bytes.data() + first * element, images, wanted.dtype, device);

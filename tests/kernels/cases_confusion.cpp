@@ -1,6 +1,7 @@
 #include <cmath>
 #include <limits>
 
+#include "base/to_size.h"
 #include "tests/kernels/op_cases.h"
 
 namespace macadam::testing {
@@ -34,7 +35,7 @@ OpCase confusion_count(Shape shape, int classes) {
     return op;
   };
   // Counts near 2^32, so that a carry into the upper half is seen.
-  std::vector<uint64_t> before(static_cast<size_t>(classes) * static_cast<size_t>(classes));
+  std::vector<uint64_t> before(to_size(classes) * to_size(classes));
   for (size_t i = 0; i < before.size(); ++i) before[i] = 0xfffffffeULL - i % 2;
   return OpCase{.op = "confusion_count",
                 .name = shape.text() + "_" + std::to_string(classes) + "_classes",

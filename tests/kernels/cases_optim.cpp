@@ -1,5 +1,6 @@
 #include <limits>
 
+#include "base/to_size.h"
 #include "tests/kernels/op_cases.h"
 
 namespace macadam::testing {
@@ -146,10 +147,10 @@ void add_examinations(std::vector<OpCase>& cases, const std::vector<ParameterSeg
   grows.loss_scale = 0x1p127f;
   add("_grows_no_further", grows, {.loss_scaling = true}, whole, Layout::dense, 0x1p126f);
   if (segments.size() < 3) return;
-  const auto frozen = static_cast<size_t>(segments[2].offset);
+  const auto frozen = to_size(segments[2].offset);
   add("_frozen_nan", scaled, both, integers_and(nan, frozen));
   const ParameterSegment& last_trained = segments[segments.size() - 3];
-  const auto end = static_cast<size_t>(last_trained.offset + last_trained.count);
+  const auto end = to_size(last_trained.offset + last_trained.count);
   add("_gap_nan", scaled, both, integers_and(nan, end));
   add("_last_infinity", scaled, both, integers_and(infinity, end - 1));
 }

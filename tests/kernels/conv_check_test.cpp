@@ -7,6 +7,7 @@
 #include <cstring>
 #include <functional>
 
+#include "base/to_size.h"
 #include "kernels/reference/reference_ops.h"
 
 namespace macadam::testing {
@@ -148,7 +149,7 @@ TEST(ConvCheck, SeesWhatIsMovedOrMissing) {
         if (channels && desc.weights().c == 1) continue;  // weights of one channel have no next one
         only_fault(desc, pass, [&](ConvPass p, const Tensor& t, void*) {
           if (p != pass) return;
-          const size_t one = size_of(t.dtype) * static_cast<size_t>(channels ? 1 : t.shape.c);
+          const size_t one = size_of(t.dtype) * to_size(channels ? 1 : t.shape.c);
           std::memmove(t.data, static_cast<std::byte*>(t.data) + one, t.bytes() - one);
         });
       }

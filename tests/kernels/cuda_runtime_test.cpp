@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/to_size.h"
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/cudnn/graph.h"
 #include "kernels/cuda/cudnn/plan_check.h"
@@ -161,7 +162,7 @@ class CudaConv : public Cuda {
  private:
   Buffer random(const Shape& shape) {
     std::normal_distribution<float> value;
-    std::vector<float> values(static_cast<size_t>(shape.elements()));
+    std::vector<float> values(to_size(shape.elements()));
     for (float& v : values) v = value(random_);
     return upload(values);
   }

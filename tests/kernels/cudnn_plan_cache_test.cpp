@@ -13,6 +13,7 @@
 #include <optional>
 #include <thread>
 
+#include "base/to_size.h"
 #include "kernels/cuda/cudnn/plan_cache.h"
 #include "tests/base/temporary_folder.h"
 
@@ -265,7 +266,7 @@ TEST(PlanCache, IsWholeWhileManyWrite) {
   EXPECT_EQ(folder.entries().size(), 1u) << "temporary files were left";
   const auto all = parse_tuned_plans(content(file), kDevice);
   ASSERT_TRUE(all.has_value());
-  EXPECT_GE(all->size(), static_cast<size_t>(each)) << "those of the last writer";
+  EXPECT_GE(all->size(), to_size(each)) << "those of the last writer";
   for (int writer = 0; writer < writers; ++writer) {
     for (int i = 0; i < each; ++i) {
       const auto found = all->find(key(writer, i));

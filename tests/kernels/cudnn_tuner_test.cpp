@@ -13,6 +13,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/to_size.h"
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/cudnn/tuner.h"
 #include "tests/base/temporary_folder.h"
@@ -60,13 +61,13 @@ class ScriptedTrials final : public ConvTrials {
   }
   float measure(ConvDirection, const ConvPath& path) override {
     const auto before = [&](const CudnnPlan* plan) {
-      return static_cast<size_t>(std::count(measured.begin(), measured.end(), plan));
+      return to_size(std::count(measured.begin(), measured.end(), plan));
     };
     const size_t round = before(path.plan.get());
     if (round == 0) candidates_.push_back(path.plan.get());
     measured.push_back(path.plan.get());
     const auto at = std::find(candidates_.begin(), candidates_.end(), path.plan.get());
-    const auto i = static_cast<size_t>(at - candidates_.begin());
+    const auto i = to_size(at - candidates_.begin());
     const std::vector<float>& times = rounds_.at(round);
     const float time = i < times.size() ? times[i] : 1.0f;
     if (time < 0) throw RunError("it failed", "", "");

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <set>
 
+#include "base/to_size.h"
 #include "kernels/reference/reference_ops.h"
 #include "tests/kernels/backends.h"
 #include "tests/kernels/op_cases.h"
@@ -124,13 +125,13 @@ TEST_P(LossParts, AddUpToTheWhole) {
   constexpr Shape kAll{kImages, 7, 11, 5}, kOne{1, 7, 11, 5};
   std::mt19937 random(3);
   std::normal_distribution<float> normal;
-  std::vector<float> scores(static_cast<size_t>(kAll.elements()));
+  std::vector<float> scores(to_size(kAll.elements()));
   for (float& s : scores) s = normal(random);
-  std::vector<uint8_t> classes(static_cast<size_t>(kAll.pixels()));
+  std::vector<uint8_t> classes(to_size(kAll.pixels()));
   for (uint8_t& c : classes) c = static_cast<uint8_t>(random() % 6);
   const auto bytes = [](const auto& list, int image, size_t count) {
     const auto all = std::as_bytes(std::span(list));
-    const size_t begin = image < 0 ? 0 : count * static_cast<size_t>(image);
+    const size_t begin = image < 0 ? 0 : count * to_size(image);
     return std::vector<std::byte>(all.begin() + static_cast<ptrdiff_t>(begin),
                                   all.begin() + static_cast<ptrdiff_t>(begin + count));
   };
@@ -142,11 +143,11 @@ TEST_P(LossParts, AddUpToTheWhole) {
     Part part;
     Shape mask = shape;
     mask.c = 1;
-    part.logits = on_device(
-        part.scores, bytes(scores, image, static_cast<size_t>(shape.elements()) * sizeof(float)),
-        shape, DType::f32);
-    part.label = on_device(part.labels, bytes(classes, image, static_cast<size_t>(shape.pixels())),
-                           mask, DType::u8);
+    part.logits =
+        on_device(part.scores, bytes(scores, image, to_size(shape.elements()) * sizeof(float)),
+                  shape, DType::f32);
+    part.label =
+        on_device(part.labels, bytes(classes, image, to_size(shape.pixels())), mask, DType::u8);
     part.workspace = Buffer(stream.device(), ops.workspace_bytes(shape));
     part.values = Buffer(stream.device(), sizeof(LossValues));
     return part;
@@ -172,7 +173,7 @@ TEST_P(LossParts, AddUpToTheWhole) {
     const std::vector<float> wanted_gradient = gradient_of(whole);
 
     std::vector<Part> parts;
-    const auto shared = static_cast<size_t>(LossSums(loss, kAll.c).shared());
+    const auto shared = to_size(LossSums(loss, kAll.c).shared());
     std::vector<double> added(shared), own(shared);
     for (int i = 0; i < kImages; ++i) {
       Part& part = parts.emplace_back(make_part(i, kOne));
@@ -183,7 +184,7 @@ TEST_P(LossParts, AddUpToTheWhole) {
     }
     LossValues got;
     for (int i = 0; i < kImages; ++i) {
-      Part& part = parts[static_cast<size_t>(i)];
+      Part& part = parts[to_size(i)];
       copy_bytes(stream, part.workspace.data(), added.data(), shared * sizeof(double));
       ops.gradient(loss, part.logits, part.label, {}, part.logits,
                    reinterpret_cast<LossValues*>(part.values.data()), part.workspace.data());
@@ -198,7 +199,7 @@ TEST_P(LossParts, AddUpToTheWhole) {
       EXPECT_EQ(share.valid_pixels, wanted.valid_pixels);
       const std::vector<float> gradient = gradient_of(part);
       for (size_t k = 0; k < gradient.size(); ++k) {
-        const float whole_gradient = wanted_gradient[static_cast<size_t>(i) * gradient.size() + k];
+        const float whole_gradient = wanted_gradient[to_size(i) * gradient.size() + k];
         ASSERT_NEAR(gradient[k], whole_gradient, 1e-8f + 1e-5f * std::abs(whole_gradient));
       }
     }

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/to_size.h"
 
 namespace macadam::testing {
 namespace {
@@ -48,7 +49,7 @@ NpyArray NpyFile::next() {
   for (std::sregex_iterator it(dimensions.begin(), dimensions.end(), number), end; it != end;
        ++it) {
     array.shape.push_back(std::stoi(it->str()));
-    count *= static_cast<size_t>(array.shape.back());
+    count *= to_size(array.shape.back());
   }
   array.values.resize(count);
   if (match[1] == "<f4")

@@ -8,6 +8,7 @@
 #include <limits>
 #include <numeric>
 
+#include "base/to_size.h"
 #include "kernels/scalar/dropout.h"
 #include "tests/kernels/backends.h"
 #include "tests/kernels/op_cases.h"
@@ -58,7 +59,7 @@ TEST_P(OpProperty, CastAllIsACopyOfEachSegment) {
     constexpr std::array<int64_t, 9> kCounts{1, 7, 8, 9, 300, 4096, 17, 64, 1025};
     constexpr int kRoom = 4352;  // elements from segment to segment
     constexpr Shape kAll{1, 1, 1, kRoom * static_cast<int>(kCounts.size())};
-    std::vector<float> values(static_cast<size_t>(kAll.elements()));
+    std::vector<float> values(to_size(kAll.elements()));
     for (size_t i = 0; i < values.size(); ++i) values[i] = std::sin(static_cast<float>(i)) * 3;
     const size_t bytes = values.size() * sizeof(float);
     const Buffer fp32(stream.device(), bytes), source(stream.device(), bytes),
@@ -138,7 +139,7 @@ TEST_P(OpProperty, DropPathTakesTheMaskThatDropoutGivesToASamplesIndex) {
     OpCase elements = dropout({1, 1, 1, samples}, DType::f32, 0.25f);
     path.operands[0].fill = elements.operands[0].fill = values({1});
     const std::vector<double> y = run(path).at("y"), mask = run(elements).at("y");
-    const auto width = static_cast<size_t>(sample.w);
+    const auto width = to_size(sample.w);
     for (size_t i = 0; i < y.size(); ++i) ASSERT_EQ(y[i], mask[i / width]) << "element " << i;
     EXPECT_NEAR(kept_fraction(y), 0.75, 0.06);
   }

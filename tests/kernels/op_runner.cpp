@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/to_size.h"
 #include "kernels/reference/reference_ops.h"
 
 namespace macadam::testing {
@@ -28,7 +29,7 @@ void for_each_element(const Operand& operand, F&& f, int behind = 0) {
   size_t element = 0;
   for (int64_t pixel = 0; pixel < s.pixels(); ++pixel)
     for (int c = 0; c < s.c + behind; ++c) {
-      const auto position = static_cast<size_t>(pixel * stride + operand.channels_before + c);
+      const auto position = to_size(pixel * stride + operand.channels_before + c);
       f(element++, position * size_of(operand.dtype));
     }
 }
@@ -79,7 +80,7 @@ Values make_inputs(const OpCase& op) {
   Values inputs;
   for (const Operand& operand : op.operands) {
     if (operand.role == Role::output) continue;
-    std::vector<double> elements(static_cast<size_t>(operand.shape.elements()));
+    std::vector<double> elements(to_size(operand.shape.elements()));
     std::mt19937 random(seed_of(op.op + op.name + operand.name));
     operand.fill(elements, random);
     round_to(operand.dtype, elements);
@@ -102,7 +103,7 @@ BoundOp::BoundOp(const OpCase& op, Ops& ops, Stream& stream, const Values& input
   blocks_.reserve(op.operands.size() + 2);
   for (const Operand& operand : op.operands) {
     const Shape shape = whole_of(operand);
-    const size_t bytes = static_cast<size_t>(shape.elements()) * size_of(operand.dtype);
+    const size_t bytes = to_size(shape.elements()) * size_of(operand.dtype);
     std::vector<std::byte> initial = poisoned(guard_ + bytes + guard_, operand.dtype);
     if (operand.role != Role::output) {
       const std::vector<double>& elements = inputs.at(operand.name);
@@ -149,7 +150,7 @@ Values BoundOp::results() {
   for (const Block& block : blocks_) {
     if (!block.operand || block.operand->role == Role::input) continue;
     const std::vector<std::byte> bytes = download(block);
-    std::vector<double> elements(static_cast<size_t>(block.operand->shape.elements()));
+    std::vector<double> elements(to_size(block.operand->shape.elements()));
     for_each_element(*block.operand, [&](size_t i, size_t offset) {
       elements[i] = read_element(block.operand->dtype, &bytes[guard_ + offset]);
     });

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "base/to_size.h"
 #include "kernels/reference/reference_ops.h"
 #include "tests/kernels/compare.h"
 #include "tests/kernels/op_cases.h"
@@ -66,7 +67,7 @@ Values as_cudnn_rounds(const ConvDesc& desc, const OpCase& op, bool fused) {
   Values results = reference_results(conv_forward(bare), inputs);
   std::vector<double>& y = results.at("y");
   for (size_t i = 0; i < y.size(); ++i) {
-    const double sum = y[i] + inputs.at("b")[i % static_cast<size_t>(desc.out_channels)];
+    const double sum = y[i] + inputs.at("b")[i % to_size(desc.out_channels)];
     y[i] = activated(desc.activation, sum);
   }
   round_to(desc.dtype, y);

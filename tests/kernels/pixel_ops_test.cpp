@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/to_size.h"
 #include "kernels/scalar/clahe.h"
 #include "kernels/scalar/warp.h"
 #include "tests/kernels/npy.h"
@@ -98,14 +99,14 @@ TEST(PixelOps, PolygonsAreFilledAsByOpenCv) {
   int differ = 0, inside = 0;
   for (size_t p = 0; p < counts.values.size(); ++p) {
     std::vector<int32_t> data{at(counts, p)};
-    for (size_t i = 0; i < 2 * static_cast<size_t>(data[0]); ++i) {
+    for (size_t i = 0; i < 2 * to_size(data[0]); ++i) {
       data.push_back(at(corners, first + i));
     }
-    first += 2 * static_cast<size_t>(data[0]);
+    first += 2 * to_size(data[0]);
     for (int y = 0; y < 30; ++y) {
       for (int x = 0; x < 40; ++x) {
         const bool within = scalar::in_polygons(data.data(), 1, x, y);
-        const size_t pixel = (p * 30 + static_cast<size_t>(y)) * 40 + static_cast<size_t>(x);
+        const size_t pixel = (p * 30 + to_size(y)) * 40 + to_size(x);
         differ += within != (at(masks, pixel) != 0) ? 1 : 0;
         inside += within ? 1 : 0;
       }
@@ -161,7 +162,7 @@ TEST(PixelOps, NormalsFollowTheNormalLaw) {
     int beyond_three = 0;
     std::sort(z.begin(), z.end());
     for (int i = 0; i < kCount; ++i) {
-      const double v = z[static_cast<size_t>(i)];
+      const double v = z[to_size(i)];
       second += v * v / kCount;
       fourth += v * v * v * v / kCount;
       beyond_three += std::abs(v) > 3 ? 1 : 0;
@@ -231,7 +232,7 @@ TEST_P(Clahe, IsThatOfOpenCv) {
                   x = tile % tiles.tiles_x * tiles.tile_width + j;
         const int pixel =
             scalar::reflect_index(y, height) * width + scalar::reflect_index(x, width);
-        ++histogram[static_cast<size_t>(at(plane, static_cast<size_t>(pixel)))];
+        ++histogram[to_size(at(plane, to_size(pixel)))];
       }
     }
     uint8_t table[256];
@@ -241,7 +242,7 @@ TEST_P(Clahe, IsThatOfOpenCv) {
   }
   for (int y = 0; y < height; ++y) {
     for (int x = 0; x < width; ++x) {
-      const auto i = static_cast<size_t>(y * width + x);
+      const auto i = to_size(y * width + x);
       ASSERT_EQ(int{scalar::clahe_interpolate(tables.data(), tiles, y, x, at(plane, i))},
                 at(expected, i))
           << y << ' ' << x;

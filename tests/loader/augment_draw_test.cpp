@@ -6,6 +6,7 @@
 #include <numeric>
 #include <set>
 
+#include "base/to_size.h"
 #include "loader/augment/augmentation.h"
 #include "loader/augment/random_stream.h"
 #include "tests/loader/augment_support.h"
@@ -74,7 +75,7 @@ TEST(RandomStream, NumbersAreUniform) {
   int heads = 0;
   for (int i = 0; i < kDraws; ++i) {
     values.push_back(stream.uniform(-3, 5));
-    ++faces[static_cast<size_t>(stream.integer(-2, 3) + 2)];
+    ++faces[to_size(stream.integer(-2, 3) + 2)];
     ++choices[stream.choice(std::array{1.0, 0.0, 3.0, 0.5})];
     heads += stream.chance(0.25) ? 1 : 0;
   }
@@ -140,7 +141,7 @@ TEST(AugmentDraw, OpticalDistortion) {
   }
   std::vector<int> shifts(5);
   for (const auto& d : draws_of(OpticalDistortion{.shift_limit = {-2.5, 2.5}})) {
-    ++shifts[static_cast<size_t>(d.dx + 2)];
+    ++shifts[to_size(d.dx + 2)];
   }
   expect_shares(shifts, {1, 1, 1, 1, 1});
 }
@@ -218,8 +219,8 @@ TEST(AugmentDraw, RandomShadow) {
     for (const auto& polygon : d.polygons) {
       ASSERT_EQ(polygon.size(), 5u);
       for (const auto& corner : polygon) {
-        ++columns.at(static_cast<size_t>(corner.x));
-        ++rows.at(static_cast<size_t>(corner.y - 24));
+        ++columns.at(to_size(corner.x));
+        ++rows.at(to_size(corner.y - 24));
       }
     }
   }
@@ -239,10 +240,10 @@ TEST(AugmentDraw, CoarseDropout) {
   for (const auto& d : draws_of(t)) {
     ++counts.at(d.holes.size() - 1);
     for (const auto& hole : d.holes) {
-      ++heights.at(static_cast<size_t>(hole.height - 4));
+      ++heights.at(to_size(hole.height - 4));
       ASSERT_TRUE(hole.width == 8 || hole.width == 9);
       ASSERT_LE(hole.x + hole.width, 64);
-      if (hole.height == 4) ++corners.at(static_cast<size_t>(hole.y));
+      if (hole.height == 4) ++corners.at(to_size(hole.y));
     }
   }
   expect_shares(counts, {1, 1, 1});
@@ -255,7 +256,7 @@ TEST(AugmentDraw, CoarseDropout) {
                                 .min_width = {0.25, true}};
   std::vector<int> sizes(12);
   for (const auto& d : draws_of(fractions, 5000)) {
-    for (const auto& hole : d.holes) ++sizes.at(static_cast<size_t>(hole.height - 12));
+    for (const auto& hole : d.holes) ++sizes.at(to_size(hole.height - 12));
   }
   expect_shares(sizes, std::vector<double>(12, 1));
 }
@@ -324,7 +325,7 @@ TEST(AugmentDraw, ProbabilitiesAndWeights) {
     const Program program(builder);
     size_t first = 0, fifth = 0;
     for (int i = 0; i < program.ops(); ++i) {
-      const auto mean = static_cast<size_t>(program.header.op[static_cast<size_t>(i)].value[0]);
+      const auto mean = static_cast<size_t>(program.header.op[to_size(i)].value[0]);
       (mean == 5 ? fifth : first) = mean;
     }
     ++chosen.at(first);

@@ -3,6 +3,7 @@
 #include <numbers>
 #include <numeric>
 
+#include "base/to_size.h"
 #include "tests/loader/augment_support.h"
 
 namespace macadam {
@@ -22,13 +23,12 @@ void expect_moved(const Program& program, macadam::testing::NpyFile file) {
   int compared = 0;
   for (int y = 0; y < kSize.height; ++y) {
     for (int x = 0; x < kSize.width; ++x) {
-      const size_t at = static_cast<size_t>(y * kSize.width + x);
+      const size_t at = to_size(y * kSize.width + x);
       if (plain.values[at] == 0) continue;
       const scalar::Source source = program.source(y, x, kSize);
       const int from =
           scalar::nearest_pixel(source.y) * kSize.width + scalar::nearest_pixel(source.x);
-      const double label =
-          source.inside ? labels.values[static_cast<size_t>(from)] : program.header.fill[3];
+      const double label = source.inside ? labels.values[to_size(from)] : program.header.fill[3];
       EXPECT_EQ(label, moved.values[at]) << y << ", " << x;
       ++compared;
     }
@@ -104,14 +104,14 @@ struct Displacements {
 Displacements measure(const ElasticTransform& t, ImageSize size, int fields, int lags) {
   const ElasticGrid grid = t.grid(size);
   const int margin = static_cast<int>(std::ceil(4 * t.sigma / grid.spacing));
-  std::vector<double> sums(static_cast<size_t>(lags));
+  std::vector<double> sums(to_size(lags));
   double count = 0;
   for (int sample = 0; sample < fields; ++sample) {
     RandomStream random(2, 1, sample, kAugmentPurpose);
     const auto field = t.displacements(t.draw(random, size).noise_x, grid);
     for (int y = margin; y < grid.nodes_y - margin; ++y) {
       for (int x = margin; x < grid.nodes_x - margin - lags; ++x) {
-        const size_t at = static_cast<size_t>(y * grid.nodes_x + x);
+        const size_t at = to_size(y * grid.nodes_x + x);
         for (size_t lag = 0; lag < sums.size(); ++lag) sums[lag] += field[at] * field[at + lag];
         ++count;
       }
@@ -157,7 +157,7 @@ TEST(AugmentElastic, TheApproximationIsAnUnevenBox) {
     const auto field = t.displacements(t.draw(random, size).noise_x, grid);
     for (int y = 9; y < 70; ++y) {
       for (int x = 9; x < 80; ++x) {
-        const float d = field[static_cast<size_t>(y * grid.nodes_x + x)];
+        const float d = field[to_size(y * grid.nodes_x + x)];
         sum += d * d;
         ++count;
       }

@@ -1,5 +1,6 @@
 // Reading, refusing and writing lists of transforms, and what they may cost.
 
+#include "base/to_size.h"
 #include "base/toml.h"
 #include "loader/augment/augmentation.h"
 #include "tests/image/support.h"
@@ -267,7 +268,7 @@ ParameterList random_entries(RandomStream& random, int most, int depth) {
       entries.push_back(
           entry(kind == static_cast<int>(kNames.size()) ? "OneOf" : "Compose", items));
     } else {
-      const std::string& name = kNames[static_cast<size_t>(kind)];
+      const std::string& name = kNames[to_size(kind)];
       if (name == "ElasticTransform") items.push_back({"sigma", value(12)});
       if (name == "CoarseDropout") items.push_back({"max_holes", value(3)});
       entries.push_back(entry(name.c_str(), items));
@@ -299,10 +300,10 @@ TEST(AugmentList, RandomListsKeepToTheirLimits) {
       const Program program(builder);
       EXPECT_LE(program.header.stages, limits.stages);
       for (int s = 0; s < program.header.stages; ++s) {
-        EXPECT_LE(program.header.stage[static_cast<size_t>(s)].blur, limits.blur);
+        EXPECT_LE(program.header.stage[to_size(s)].blur, limits.blur);
       }
       for (int i = 0; i < program.ops(); ++i) {
-        const PixelOp& op = program.header.op[static_cast<size_t>(i)];
+        const PixelOp& op = program.header.op[to_size(i)];
         if (op.kind == PixelOp::Kind::equalize) {
           EXPECT_LE(op.value[1] * op.value[2], static_cast<float>(limits.equalize_tiles));
         }

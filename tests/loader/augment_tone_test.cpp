@@ -1,5 +1,6 @@
 // From drawn values to look-up tables and colour operations, against Albumentations 1.3.1.
 
+#include "base/to_size.h"
 #include "loader/augment/statistics.h"
 #include "tests/loader/augment_support.h"
 
@@ -35,7 +36,7 @@ std::vector<int> some(const AugmentBuilder::Table& table) {
   EXPECT_EQ(table[0], table[1]);
   EXPECT_EQ(table[0], table[2]);
   std::vector<int> values;
-  for (const int v : kSome) values.push_back(table[0][static_cast<size_t>(v)]);
+  for (const int v : kSome) values.push_back(table[0][to_size(v)]);
   return values;
 }
 
@@ -106,7 +107,7 @@ TEST(AugmentTone, AGammaOfOneLowers24Values) {
   const auto table = table_of(program_of(RandomGamma{}, {1.0}));
   std::vector<int> lowered;
   for (int v = 0; v < 256; ++v) {
-    const int result = table[0][static_cast<size_t>(v)];
+    const int result = table[0][to_size(v)];
     EXPECT_GE(result, v - 1);
     if (result != v) lowered.push_back(v);
   }

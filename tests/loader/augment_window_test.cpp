@@ -2,6 +2,7 @@
 
 #include <map>
 
+#include "base/to_size.h"
 #include "loader/augment/augmentation.h"
 #include "loader/label_set.h"
 #include "tests/image/support.h"
@@ -86,7 +87,7 @@ struct Labels {
   std::vector<uint8_t> pixels = std::vector<uint8_t>(100 * 200);
   Labels() {
     for (int y = 40; y < 48; ++y) {
-      for (int x = 90; x < 96; ++x) pixels[static_cast<size_t>(y * 200 + x)] = 5;
+      for (int x = 90; x < 96; ++x) pixels[to_size(y * 200 + x)] = 5;
     }
     pixels[99 * 200 + 199] = 7;
     for (size_t i = 0; i < 200; ++i) pixels[i] = kIgnore;
@@ -105,7 +106,7 @@ TEST(AugmentWindow, ClassesAreUniformInTheMiddle) {
       ++classes[2];
     } else if (y >= 40 && y < 48 && x >= 90 && x < 96) {
       ++classes[1];
-      ++five.at(static_cast<size_t>(y - 40));
+      ++five.at(to_size(y - 40));
     } else {
       ++classes[0];
     }
@@ -144,7 +145,7 @@ TEST(AugmentWindow, OneClassDoesNotFillTheWindowWhereThereIsAChoice) {
     std::map<int, double> counts;
     for (int y = static_cast<int>(w.y); y < w.y + 48; ++y) {
       for (int x = static_cast<int>(w.x); x < w.x + 64; ++x) {
-        const uint8_t label = pixels[static_cast<size_t>(y * 200 + x)];
+        const uint8_t label = pixels[to_size(y * 200 + x)];
         if (label != kIgnore) ++counts[label];
       }
     }

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/rgb.h"
+#include "base/to_size.h"
 #include "tests/image/support.h"
 
 namespace macadam {
@@ -60,7 +61,7 @@ constexpr CityscapesRow kCityscapes[] = {
 
 /// What every label set promises.
 void expect_sound(const LabelSet& set) {
-  const auto classes = static_cast<size_t>(set.classes());
+  const auto classes = to_size(set.classes());
   ASSERT_EQ(set.palette.size(), classes);
   ASSERT_EQ(set.file_ids.size(), classes);
   EXPECT_EQ(std::set<Rgb>(set.palette.begin(), set.palette.end()).size(), classes);
@@ -112,7 +113,7 @@ TEST(LabelSet, TrainIds19FollowsTheTable) {
     EXPECT_EQ(set.label_of_id[row.id], row.train_id) << row.name;
     EXPECT_EQ(row.ignored, row.train_id == 255);
     if (row.train_id == 255) continue;
-    const auto label = static_cast<size_t>(row.train_id);
+    const auto label = to_size(row.train_id);
     EXPECT_EQ(set.class_names[label], row.name);
     EXPECT_EQ(set.palette[label], row.color);
     EXPECT_EQ(set.file_ids[label], row.id);

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <set>
 
+#include "base/to_size.h"
 #include "loader/augment/augmentation.h"
 #include "loader/loader.h"
 #include "loader/pack.h"
@@ -143,8 +144,8 @@ TEST_F(AugmentedLoader, RanksShareEveryBatchOfTrainingAndSeeTheSameSamples) {
     const std::vector<BatchCopy> expected = read_epoch(all, 1);
     for (size_t step = 0; step < 2; ++step) {
       for (size_t i = 0; i < 6; ++i) {
-        const BatchCopy& share = shares[i % static_cast<size_t>(ranks)][step];
-        EXPECT_EQ(share.sample(i / static_cast<size_t>(ranks)), expected[step].sample(i));
+        const BatchCopy& share = shares[i % to_size(ranks)][step];
+        EXPECT_EQ(share.sample(i / to_size(ranks)), expected[step].sample(i));
       }
     }
   }
@@ -163,8 +164,8 @@ TEST_F(AugmentedLoader, RanksOfEvaluationSeeEverySampleOnceAndNoneTwice) {
         seen.insert(batch.samples.begin(), batch.samples.begin() + batch.n);
       }
     }
-    EXPECT_EQ(seen.size(), static_cast<size_t>(kSamples));
-    EXPECT_EQ(std::set<int>(seen.begin(), seen.end()).size(), static_cast<size_t>(kSamples));
+    EXPECT_EQ(seen.size(), to_size(kSamples));
+    EXPECT_EQ(std::set<int>(seen.begin(), seen.end()).size(), to_size(kSamples));
   }
   LoaderOptions lonely = options({});
   lonely.shuffle = false;

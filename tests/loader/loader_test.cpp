@@ -9,6 +9,7 @@
 #include <set>
 #include <thread>
 
+#include "base/to_size.h"
 #include "image/resize.h"
 #include "loader/sampling.h"
 #include "tests/image/support.h"
@@ -114,7 +115,7 @@ TEST_F(LoaderTest, StartsAtAnyBatchOfAnyEpoch) {
   for (int64_t first = 0; first <= loader.batches(); ++first) {
     Loader resumed = make(options);
     const auto rest = read_epoch(resumed, 5, first);
-    ASSERT_EQ(rest.size(), whole.size() - static_cast<size_t>(first));
+    ASSERT_EQ(rest.size(), whole.size() - to_size(first));
     EXPECT_TRUE(std::equal(rest.begin(), rest.end(), whole.begin() + first));
   }
 }
@@ -313,7 +314,7 @@ TEST(Sampling, PermutationsAreCompleteAndDiffer) {
   for (const int count : {0, 1, 2, 7, 1000}) {
     auto order = permutation(1, 0, count);
     std::sort(order.begin(), order.end());
-    for (int i = 0; i < count; ++i) EXPECT_EQ(order[static_cast<size_t>(i)], i);
+    for (int i = 0; i < count; ++i) EXPECT_EQ(order[to_size(i)], i);
   }
   EXPECT_EQ(permutation(1, 0, 100), permutation(1, 0, 100));
   EXPECT_NE(permutation(1, 0, 100), permutation(1, 1, 100));

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/to_size.h"
 #include "engine/train/training_step.h"
 #include "loader/loader.h"
 #include "tests/engine/small_networks.h"
@@ -26,8 +27,7 @@ class TrainingFeed : public ::testing::Test {
     const Graph graph = macadam::testing::small_unet({kBatch, kHeight, kWidth, 3}, kClasses, 0.1f);
     Parameters parameters(graph.parameters(), context.stream, true);
     parameters.initialize(5);
-    DeviceCache cache(Device{}, static_cast<size_t>(fit) * 4 * kHeight * kWidth, kSamples, kHeight,
-                      kWidth);
+    DeviceCache cache(Device{}, to_size(fit) * 4 * kHeight * kWidth, kSamples, kHeight, kWidth);
     LoaderOptions options;
     options.height = kHeight;
     options.width = kWidth;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/to_size.h"
 
 namespace macadam {
 namespace {
@@ -110,8 +111,8 @@ TEST(Confined, WorksInAProcessWithThreads) {
   std::vector<int> numbers(1000, 1);
   int sum = 0;
 #pragma omp parallel for reduction(+ : sum) num_threads(4)
-  for (int i = 0; i < 1000; ++i) sum += numbers[static_cast<size_t>(i)];
-  const auto work = [&] { return std::string(static_cast<size_t>(sum), 'x'); };
+  for (int i = 0; i < 1000; ++i) sum += numbers[to_size(i)];
+  const auto work = [&] { return std::string(to_size(sum), 'x'); };
   for (int i = 0; i < 10; ++i) EXPECT_EQ(run_confined(work, kLimits, "f").size(), 1000u);
 }
 

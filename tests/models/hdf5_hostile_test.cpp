@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/to_size.h"
 #include "models/weights/hdf5_file.h"
 #include "models/weights/weight_file.h"
 #include "tests/base/temporary_folder.h"
@@ -32,7 +33,7 @@ std::string outcome(const std::filesystem::path& file) {
   try {
     const auto weights = open_weights(file);
     for (size_t i = 0; i < weights->tensors().size(); ++i) {
-      std::vector<float> values(static_cast<size_t>(elements(weights->tensors()[i].shape)));
+      std::vector<float> values(to_size(elements(weights->tensors()[i].shape)));
       weights->read(i, values);
     }
     return "";

@@ -11,6 +11,7 @@
 #include <set>
 
 #include "base/files.h"
+#include "base/to_size.h"
 #include "models/network.h"
 #include "models/onnx/layer_visit.h"
 #include "models/onnx/translate.h"
@@ -463,8 +464,7 @@ TEST_F(OnnxExport, TakesEveryNetworkAtAnySize) {
     if (graph.parameter_count() > 10'000'000) continue;  // the same code, with more memory
     std::map<std::string, ModelTensor> zeros;
     for (const ParameterSpec& spec : graph.parameters()) {
-      zeros[spec.name] = {spec.file_shape(),
-                          std::vector<float>(static_cast<size_t>(spec.shape.elements()))};
+      zeros[spec.name] = {spec.file_shape(), std::vector<float>(to_size(spec.shape.elements()))};
     }
     EXPECT_FALSE(translate(graph, zeros, {}, "net.onnx").nodes.empty());
     ++translated;

@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "base/to_size.h"
+
 namespace macadam::testing {
 
 namespace {
@@ -39,7 +41,7 @@ std::vector<float> rule_values(const ParameterSpec& spec, double gain) {
     case ParameterRole::norm_shift:
     case ParameterRole::running_mean: break;
   }
-  std::vector<float> values(static_cast<size_t>(spec.shape.elements()));
+  std::vector<float> values(to_size(spec.shape.elements()));
   const uint64_t h = hash(spec.name);
   for (size_t i = 0; i < values.size(); ++i) {
     values[i] = static_cast<float>(base + number(mix(h, i)) * factor);
@@ -54,14 +56,14 @@ void set_rule_values(Parameters& parameters, double gain) {
 }
 
 std::vector<float> rule_image(Shape shape) {
-  std::vector<float> values(static_cast<size_t>(shape.elements()));
+  std::vector<float> values(to_size(shape.elements()));
   const uint64_t h = hash("input");
   for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(2 * number(mix(h, i)));
   return values;
 }
 
 std::vector<uint8_t> rule_labels(int64_t pixels) {
-  std::vector<uint8_t> labels(static_cast<size_t>(pixels));
+  std::vector<uint8_t> labels(to_size(pixels));
   const uint64_t h = hash("labels");
   for (size_t i = 0; i < labels.size(); ++i) {
     labels[i] = i % 17 == 0 ? 255 : static_cast<uint8_t>((mix(h, i) >> 40) % 8);

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "base/to_size.h"
 #include "engine/train/training_step.h"
 #include "models/network.h"
 #include "tests/engine/cpu_dtypes.h"
@@ -31,9 +32,7 @@ const nlohmann::json& golden() {
 
 class HashedBatch {
  public:
-  HashedBatch()
-      : images_(static_cast<size_t>(kInput.elements())),
-        labels_(static_cast<size_t>(kInput.pixels())) {
+  HashedBatch() : images_(to_size(kInput.elements())), labels_(to_size(kInput.pixels())) {
     for (uint32_t i = 0; i < images_.size(); ++i) {
       images_[i] = static_cast<uint8_t>(hashed(1000, i) >> 24);
     }
@@ -42,7 +41,7 @@ class HashedBatch {
       const int n = i / (kInput.h * kInput.w), y = i / kInput.w % kInput.h, x = i % kInput.w;
       const int tile = (n * kRows + y / kTile) * kColumns + x / kTile;
       const uint32_t drawn = hashed(1001, static_cast<uint32_t>(tile)) % (kClasses + 1);
-      labels_[static_cast<size_t>(i)] = drawn == kClasses ? 255 : static_cast<uint8_t>(drawn);
+      labels_[to_size(i)] = drawn == kClasses ? 255 : static_cast<uint8_t>(drawn);
     }
     batch_.n = kInput.n;
     batch_.images = Tensor(images_.data(), kInput, DType::u8);
@@ -82,7 +81,7 @@ class UnetMiniGolden : public ::testing::Test {
   /// |scores - golden| / |golden|.
   double logits_error(Mode mode, DType dtype) {
     const Plan plan = make_plan(mode, dtype, false);
-    std::vector<float> scores(static_cast<size_t>(plan.output().shape.elements()));
+    std::vector<float> scores(to_size(plan.output().shape.elements()));
     context_.ops.elementwise->copy(plan.output(),
                                    Tensor(scores.data(), plan.output().shape, DType::f32), false);
     const auto wanted = golden().at("logits").get<std::vector<double>>();

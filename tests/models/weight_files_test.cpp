@@ -10,6 +10,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "base/to_size.h"
 #include "engine/plan/plan.h"
 #include "models/weight_import.h"
 #include "tests/models/rule_weights.h"
@@ -58,7 +59,7 @@ TEST_P(WeightFiles, LoadByNameAndGiveTheGoldensScores) {
   context.ops.elementwise->copy(Tensor(image.data(), input, DType::f32), plan.input(), false);
   plan.forward();
   const float* scores = plan.output().as<float>();
-  const auto count = static_cast<size_t>(plan.output().shape.elements());
+  const auto count = to_size(plan.output().shape.elements());
   double worst = 0;
   for (size_t k = 0; k < one.at("samples").size(); ++k) {
     const double got = scores[rule_bits("samples", k) % count];

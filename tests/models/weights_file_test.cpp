@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/to_size.h"
 #include "models/weights/keras_names.h"
 #include "models/weights/mapped_weights.h"
 #include "models/weights/numpy_file.h"
@@ -79,7 +80,7 @@ std::string npy_header(const std::string& type, const std::string& shape, bool f
 
 std::vector<float> npy_values(const std::string& file) {
   const StoredArray array = read_npy(bytes_of(file), "w.npy");
-  std::vector<float> values(static_cast<size_t>(elements(array.shape)));
+  std::vector<float> values(to_size(elements(array.shape)));
   read_array(array, values);
   return values;
 }
@@ -304,7 +305,7 @@ TEST(StoredArray, StridesMatchIndexArithmetic) {
     EXPECT_EQ(values, expected) << text_of(shape) << " " << text_of(strides);
     expect_error(error_of([&] {
                    stored_array(StoredType::u16, shape, strides, offset,
-                                bytes.first(2 * static_cast<size_t>(last)), "w");
+                                bytes.first(2 * to_size(last)), "w");
                  }),
                  "does not fit");
   }
@@ -410,7 +411,7 @@ void parse_and_read(std::span<const std::byte> content) {
   try {
     const ParsedWeights weights = parse_weights({copy.get(), content.size()}, "damaged");
     for (const NamedArray& named : weights.arrays) {
-      std::vector<float> values(static_cast<size_t>(elements(named.array.shape)));
+      std::vector<float> values(to_size(elements(named.array.shape)));
       read_array(named.array, values);
     }
   } catch (const InputError&) {

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/to_size.h"
 #include "models/weights/hdf5_file.h"
 #include "models/weights/weight_file.h"
 #include "tests/base/temporary_folder.h"
@@ -34,7 +35,7 @@ std::vector<std::string> names(const WeightFile& file) {
 }
 
 std::vector<float> values(const WeightFile& file, size_t index) {
-  std::vector<float> result(static_cast<size_t>(elements(file.tensors()[index].shape)), NAN);
+  std::vector<float> result(to_size(elements(file.tensors()[index].shape)), NAN);
   file.read(index, result);
   return result;
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/to_size.h"
 #include "models/weights/pickle.h"
 #include "models/weights/torch_file.h"
 
@@ -90,7 +91,7 @@ std::vector<NamedArray> read_legacy(const std::string& file) {
 }
 
 std::vector<float> values(const StoredArray& array) {
-  std::vector<float> result(static_cast<size_t>(elements(array.shape)));
+  std::vector<float> result(to_size(elements(array.shape)));
   read_array(array, result);
   return result;
 }

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/rgb.h"
+#include "base/to_size.h"
 #include "report/font.h"
 #include "report/sheet.h"
 
@@ -67,7 +68,7 @@ TEST(Font, DrawsLetters) {
                                              "..#..", "..#..", "..#..", "....."};
   for (int y = 0; y < 8; ++y) {
     for (int x = 0; x < 5; ++x) {
-      const bool ink = expected[static_cast<size_t>(y)][static_cast<size_t>(x)] == '#';
+      const bool ink = expected[to_size(y)][to_size(x)] == '#';
       EXPECT_EQ(image.at(y, x)[0], ink ? 255 : 0) << y << ' ' << x;
     }
   }

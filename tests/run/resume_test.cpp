@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/to_size.h"
 #include "run/training_run.h"
 #include "tests/base/temporary_folder.h"
 #include "tests/run/small_run.h"
@@ -89,7 +90,7 @@ class ResumedRun : public ::testing::Test {
     Steps first, second;
     EXPECT_EQ(TrainingRun(run, {}, first).run([&] { return first.taken + 1 >= stop; }).end,
               TrainingEnd::interrupted);
-    EXPECT_EQ(step_losses(folder_.path(), name).size(), static_cast<size_t>(stop));
+    EXPECT_EQ(step_losses(folder_.path(), name).size(), to_size(stop));
     EXPECT_EQ(TrainingRun(run, {.resume = true}, second).run(kNever).end, TrainingEnd::finished);
     EXPECT_EQ(second.taken, kSteps - stop) << "no step is taken twice";
     return step_losses(folder_.path(), name);
@@ -100,7 +101,7 @@ class ResumedRun : public ::testing::Test {
 
 TEST_F(ResumedRun, LoaderThreadsAndInterruptionsDoNotChangeABit) {
   const std::vector<std::string> one = train("one", {"loader.threads=1"});
-  ASSERT_EQ(one.size(), static_cast<size_t>(kSteps));
+  ASSERT_EQ(one.size(), to_size(kSteps));
   EXPECT_EQ(one, train("two", {"loader.threads=2"}));
   for (const int64_t stop : {int64_t{1}, kBatches, kBatches + 3}) {
     SCOPED_TRACE(stop);

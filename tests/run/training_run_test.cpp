@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/text.h"
+#include "base/to_size.h"
 #include "tests/base/temporary_folder.h"
 #include "tests/run/small_run.h"
 
@@ -72,7 +73,7 @@ TEST_F(TrainingRuns, ReturnWhatTheyFoundAndWriteItDown) {
   ASSERT_EQ(recorder.epochs.size(), 3u);
   ASSERT_GT(result.best_epoch, 0);
   EXPECT_EQ(result.best_score,
-            recorder.epochs[static_cast<size_t>(result.best_epoch - 1)].scores.front().value);
+            recorder.epochs[to_size(result.best_epoch - 1)].scores.front().value);
   EXPECT_FALSE(result.test);
   EXPECT_TRUE(recorder.works.empty()) << "the report scores nothing again";
   ASSERT_EQ(recorder.notices.size(), 1u);

@@ -13,6 +13,8 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "base/to_size.h"
+
 namespace macadam {
 
 using std::chrono::milliseconds;
@@ -58,7 +60,7 @@ bool Client::send(std::string_view bytes) {
   while (!bytes.empty()) {
     const ssize_t sent = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
     if (sent <= 0) return false;
-    bytes.remove_prefix(static_cast<size_t>(sent));
+    bytes.remove_prefix(to_size(sent));
   }
   return true;
 }
@@ -69,7 +71,7 @@ bool Client::more(steady_clock::time_point until) {
   std::string piece(1 << 16, '\0');
   const ssize_t count = ::recv(fd_, piece.data(), piece.size(), 0);
   if (count <= 0) return false;
-  held_.append(piece, 0, static_cast<size_t>(count));
+  held_.append(piece, 0, to_size(count));
   return true;
 }
 

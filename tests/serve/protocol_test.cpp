@@ -6,6 +6,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "base/to_size.h"
 #include "tests/app/shared_folder.h"
 #include "tests/serve/served.h"
 
@@ -32,7 +33,7 @@ class Protocol : public SharedFolder<Protocol> {
 
   /// Photos of bytes, N x height x width x 3.
   static std::string pixels(int count, int height, int width) {
-    std::string values(static_cast<size_t>(count * height * width * 3), '\0');
+    std::string values(to_size(count * height * width * 3), '\0');
     uint32_t state = 5;
     for (char& value : values) {
       state = state * 1664525 + 1013904223;
@@ -141,7 +142,7 @@ TEST_F(Protocol, FloatsAreThePhotosBytes) {
     std::string floats;
     for (int c = 0; c < 3; ++c) {
       for (int p = 0; p < kHeight * kWidth; ++p) {
-        const auto byte = static_cast<uint8_t>(bytes[static_cast<size_t>(p * 3 + c)]);
+        const auto byte = static_cast<uint8_t>(bytes[to_size(p * 3 + c)]);
         const float value = static_cast<float>(byte) / 255.0F;
         char raw[4];
         std::memcpy(raw, &value, 4);

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "base/to_size.h"
 #include "image/image.h"
 #include "server/http/multipart.h"
 #include "tests/app/shared_folder.h"
@@ -190,7 +191,7 @@ TEST_F(Segment, OddSizesHaveMasks) {
                                       std::pair(3, 5), std::pair(997, 13)}) {
     const Reply reply = post("?format=raw&tile=1", png_photo(height, width));
     EXPECT_EQ(reply.status, 200);
-    EXPECT_EQ(reply.body.size(), static_cast<size_t>(height * width));
+    EXPECT_EQ(reply.body.size(), to_size(height * width));
   }
 }
 

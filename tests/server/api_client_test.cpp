@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "base/error.h"
+#include "base/to_size.h"
 #include "server/http/http_server.h"
 #include "tests/base/temporary_folder.h"
 
@@ -46,7 +47,7 @@ class Mirror : public HttpHandler {
   }
   size_t abandoned() {
     const std::lock_guard lock(mutex_);
-    return static_cast<size_t>(
+    return to_size(
         std::ranges::count_if(held_, [](const auto& exchange) { return exchange->abandoned(); }));
   }
   size_t held() {

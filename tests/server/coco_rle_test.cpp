@@ -6,6 +6,8 @@
 
 #include <vector>
 
+#include "base/to_size.h"
+
 using namespace macadam;
 
 namespace {
@@ -61,7 +63,7 @@ TEST(CocoRle, TheRunsGiveTheMaskBack) {
     std::vector<uint8_t> decoded;
     uint8_t value = 0;
     for (const int64_t run : runs_of(region.counts)) {
-      decoded.insert(decoded.end(), static_cast<size_t>(run), value);
+      decoded.insert(decoded.end(), to_size(run), value);
       value ^= 1;
     }
     ASSERT_EQ(decoded.size(), classes.size());

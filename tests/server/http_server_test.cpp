@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/to_size.h"
 #include "tests/serve/client.h"
 
 using namespace macadam;
@@ -62,7 +63,7 @@ class Echo : public HttpHandler {
   }
   size_t abandoned() {
     const std::lock_guard lock(mutex_);
-    return static_cast<size_t>(
+    return to_size(
         std::ranges::count_if(held_, [](const auto& exchange) { return exchange->abandoned(); }));
   }
 

@@ -4,6 +4,7 @@
 
 #include "engine/input/batch_upload.h"
 
+#include "base/to_size.h"
 #include "engine/plan/replay.h"
 #include "tests/engine/device_cases.h"
 #include "tests/engine/loader_slot.h"
@@ -33,14 +34,14 @@ std::vector<float> scores(Device device, DType dtype, int inputs, bool programs)
   Plan plan(graph, parameters, place, options);
   plan.pack_weights();
   BatchUpload upload(plan, place.stream, {});
-  std::vector<Replay> passes(static_cast<size_t>(inputs));
+  std::vector<Replay> passes(to_size(inputs));
   MemorySource source(kBatches * kBatch.n, kBatch, kClasses, 3);
   source.start(0, 0);
   LoaderSlot slot(device, kBatch);
-  std::vector<std::byte> written(static_cast<size_t>(kBatch.n) * kProgramLimits.bytes);
+  std::vector<std::byte> written(to_size(kBatch.n) * kProgramLimits.bytes);
 
   const Shape shape = plan.output().shape;
-  const Buffer dense(device, static_cast<size_t>(shape.elements()) * sizeof(float));
+  const Buffer dense(device, to_size(shape.elements()) * sizeof(float));
   const Tensor out(dense.data(), shape, DType::f32, device);
   const size_t score_bytes = dense.bytes();
   const Buffer loss(device, sizeof(LossValues));
@@ -57,7 +58,7 @@ std::vector<float> scores(Device device, DType dtype, int inputs, bool programs)
     }
     upload.run(slot.fill(batch));
     slot.refill();
-    passes[static_cast<size_t>(plan.input_in_use())].run(place.stream, [&] {
+    passes[to_size(plan.input_in_use())].run(place.stream, [&] {
       plan.forward();
       place.ops.elementwise->copy(plan.output(), out, false);
       plan.loss({}, reinterpret_cast<LossValues*>(loss.data()));

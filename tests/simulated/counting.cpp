@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/round_up.h"
+#include "base/to_size.h"
 #include "emulated_ops.h"
 #include "kernels/cuda/cuda_ops.h"
 
@@ -131,7 +132,7 @@ class CountedConvolution final : public Convolution {
 
  private:
   size_t bias_offset() const {
-    return aligned(static_cast<size_t>(desc_.weights().elements()) * size_of(desc_.dtype));
+    return aligned(to_size(desc_.weights().elements()) * size_of(desc_.dtype));
   }
   int64_t moved(const Tensor& a, const Tensor& b) const {
     return bytes_of({&a, &b}) + static_cast<int64_t>(bias_offset());

@@ -8,6 +8,7 @@
 #include <new>
 
 #include "base/error.h"
+#include "base/to_size.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -48,7 +49,7 @@ std::byte* DeviceMemory::find_room(size_t bytes) const {
   if (bytes > kBytes) return nullptr;
   size_t begin = 0;
   for (const auto& [data, taken] : blocks_) {
-    const auto next = static_cast<size_t>(data - memory_);
+    const auto next = to_size(data - memory_);
     if (end_of(begin, bytes) <= next) break;
     begin = end_of(next, taken);
   }
@@ -59,7 +60,7 @@ void* DeviceMemory::allocate(size_t bytes) {
   std::byte* const data = find_room(bytes);
   if (data == nullptr) return nullptr;
   blocks_.emplace(data, bytes);
-  const auto begin = static_cast<size_t>(data - memory_), end = end_of(begin, bytes);
+  const auto begin = to_size(data - memory_), end = end_of(begin, bytes);
   touched_ = std::max(touched_, end);
   ASAN_POISON_MEMORY_REGION(data, end - begin);
   ASAN_UNPOISON_MEMORY_REGION(data, bytes);

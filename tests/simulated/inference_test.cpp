@@ -6,6 +6,7 @@
 #include <array>
 #include <thread>
 
+#include "base/to_size.h"
 #include "engine/infer/evaluator.h"
 #include "engine/infer/inference_pool.h"
 #include "engine/infer/predictor.h"
@@ -24,7 +25,7 @@ namespace {
 constexpr int kClasses = 4;
 
 std::vector<uint8_t> photo(int height, int width, uint32_t seed) {
-  std::vector<uint8_t> rgb(static_cast<size_t>(height * width * 3));
+  std::vector<uint8_t> rgb(to_size(height * width * 3));
   for (size_t i = 0; i < rgb.size(); ++i) {
     rgb[i] = static_cast<uint8_t>(hashed(seed, static_cast<uint32_t>(i)) >> 24);
   }
@@ -159,7 +160,7 @@ Served serve(Device device, DType dtype, int replicas, size_t memory_limit = 0) 
   for (uint32_t i = 0; i < kPhotos; ++i) {
     const int height = i % 4 < 2 ? 8 : 5, width = i % 4 < 2 ? 11 : 8;
     photos.push_back({height, width, photo(height, width, i)});
-    masks.emplace_back(static_cast<size_t>(height * width), uint8_t{255});
+    masks.emplace_back(to_size(height * width), uint8_t{255});
   }
   const auto image = [&](size_t i) {
     return InferenceImage{photos[i].height, photos[i].width, photos[i].rgb, masks[i]};

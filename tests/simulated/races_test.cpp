@@ -4,6 +4,7 @@
 #include <array>
 #include <cstring>
 
+#include "base/to_size.h"
 #include "tests/simulated/under_schedules.h"
 
 using namespace macadam;
@@ -47,7 +48,7 @@ TEST(SimulatedRaces, AStreamThatDoesNotWaitForAnother) {
       launch(producer, [&cell, i] { cell = i + 1; });
       made.record(producer);
       if (waits) consumer.wait(made);
-      launch(consumer, [&cell, &to = seen[static_cast<size_t>(i)]] { to = cell; });
+      launch(consumer, [&cell, &to = seen[to_size(i)]] { to = cell; });
     }
     consumer.synchronize();
     return seen;
@@ -84,7 +85,7 @@ TEST(SimulatedRaces, AnInputThatIsWrittenWhileAStepStillReadsIt) {
       launch(upload, [&input, i] { input = i + 1; });
       written.record(upload);
       steps.wait(written);
-      launch(steps, [&input, &to = seen[static_cast<size_t>(i)]] { to = input; });
+      launch(steps, [&input, &to = seen[to_size(i)]] { to = input; });
       read[i % 2].record(steps);
     }
     steps.synchronize();
@@ -108,7 +109,7 @@ TEST(SimulatedRaces, AResultThatTheNextStepWritesOver) {
       done[i % 2].record(stream);
       if (i == 0) continue;
       done[1 - i % 2].synchronize();
-      seen[static_cast<size_t>(i) - 1] = slot[two_slots ? 1 - i % 2 : 0];
+      seen[to_size(i) - 1] = slot[two_slots ? 1 - i % 2 : 0];
     }
     stream.synchronize();
     seen[kSteps - 1] = slot[two_slots ? 1 - kSteps % 2 : 0];
@@ -127,7 +128,7 @@ TEST(SimulatedRaces, AResultThatIsReadBeforeItIsThere) {
       launch(stream, [&value, i] { value = i + 1; });
       copy_bytes(stream, pinned.data(), cell.data(), sizeof(int));
       if (waits) stream.synchronize();
-      seen[static_cast<size_t>(i)] = number(pinned);
+      seen[to_size(i)] = number(pinned);
     }
     stream.synchronize();
     return seen;

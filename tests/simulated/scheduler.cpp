@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/to_size.h"
 
 namespace macadam::simulated {
 
@@ -22,7 +23,7 @@ std::string Schedule::name() const {
 std::vector<Schedule> schedules(int count) {
   require(count >= 3, "the extremes");
   std::vector<Schedule> list{{Order::at_once}, {Order::late}, {Order::others_first}};
-  for (uint32_t seed = 1; list.size() < static_cast<size_t>(count); ++seed) {
+  for (uint32_t seed = 1; list.size() < to_size(count); ++seed) {
     list.push_back({Order::random, seed});
   }
   return list;

@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/to_size.h"
 #include "block_emulator.h"
 #include "emulated_ops.h"
 #include "kernels/cpu/cpu_ops.h"
@@ -53,7 +54,7 @@ class QueuedConvolution final : public Convolution {
         inner->backward_weights(x, dy, dw, workspace);
         return;
       }
-      std::vector<float> wide(static_cast<size_t>(dw.shape.elements()));
+      std::vector<float> wide(to_size(dw.shape.elements()));
       const Tensor gradient(wide.data(), dw.shape, DType::f32);
       inner->backward_weights(x, dy, gradient, workspace);
       reference::make_elementwise_ops()->copy(gradient, dw, false);

@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "base/to_size.h"
 #include "engine/train/training_step.h"
 #include "models/network.h"
 
@@ -18,7 +19,7 @@ StepCounts count_step(const std::string& network, Shape images, DType dtype) {
   TrainingStepOptions options;
   options.dtype = dtype;
   TrainingStep step(graph, parameters, context, options);
-  std::vector<uint8_t> pixels(static_cast<size_t>(images.elements()));
+  std::vector<uint8_t> pixels(to_size(images.elements()));
   Batch batch;
   batch.images = Tensor(pixels.data(), images, DType::u8);
   batch.labels = Tensor(pixels.data(), {images.n, images.h, images.w, 1}, DType::u8);

@@ -2,6 +2,7 @@
 // one, to the last bit, and the CPU's but for rounding. Batches come from one slot of pinned memory
 // that is filled again as soon as run() returns, and nothing else waits for the device.
 
+#include "base/to_size.h"
 #include "engine/train/training_step.h"
 #include "tests/engine/device_cases.h"
 #include "tests/engine/loader_slot.h"
@@ -51,7 +52,7 @@ class Feed {
         cache_(cache),
         source_(kSamples, kBatch, kClasses, 2),
         slot_(device, kBatch),
-        programs_(static_cast<size_t>(kBatch.n) * kProgramLimits.bytes) {
+        programs_(to_size(kBatch.n) * kProgramLimits.bytes) {
     source_.start(0, 0);
   }
 
@@ -79,7 +80,7 @@ class Feed {
  private:
   /// Leaves rubbish in the place of what the cache holds.
   void take_out(Batch& batch) {
-    const auto bytes = static_cast<size_t>(3 * kBatch.h * kBatch.w);
+    const auto bytes = to_size(3 * kBatch.h * kBatch.w);
     cached_.assign(batch.samples.size(), 0);
     for (size_t i = 0; i < cached_.size(); ++i) {
       if (!cache_->holds(batch.samples[i])) continue;
@@ -102,8 +103,8 @@ Trained train(Device device, const Case& wanted) {
   const Graph graph = wanted.network.build(kBatch, kClasses);
   Parameters parameters(graph.parameters(), place.stream, true);
   parameters.initialize(kSeed);
-  DeviceCache cache(device, static_cast<size_t>(wanted.cached * 4 * kBatch.h * kBatch.w), kSamples,
-                    kBatch.h, kBatch.w);
+  DeviceCache cache(device, to_size(wanted.cached * 4 * kBatch.h * kBatch.w), kSamples, kBatch.h,
+                    kBatch.w);
   TrainingStepOptions options;
   options.dtype = wanted.dtype;
   options.seed = 3;

@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 
+#include "base/to_size.h"
 #include "loader/dataset.h"
 #include "synth/synth.h"
 #include "tests/image/support.h"
@@ -36,11 +37,11 @@ TEST(Streets, AreAPureFunctionOfTheirNumbers) {
   constexpr int count = 6;
   std::array<uint64_t, count> one{}, many{};
   for (int i = 0; i < count; ++i) {
-    one[static_cast<size_t>(i)] = hash_of(render_street(64, 128, 1, static_cast<uint64_t>(i)).rgb);
+    one[to_size(i)] = hash_of(render_street(64, 128, 1, static_cast<uint64_t>(i)).rgb);
   }
 #pragma omp parallel for num_threads(4) schedule(dynamic)
   for (int i = count - 1; i >= 0; --i) {
-    many[static_cast<size_t>(i)] = hash_of(render_street(64, 128, 1, static_cast<uint64_t>(i)).rgb);
+    many[to_size(i)] = hash_of(render_street(64, 128, 1, static_cast<uint64_t>(i)).rgb);
   }
   EXPECT_EQ(one, many);
   EXPECT_EQ(std::set<uint64_t>(one.begin(), one.end()).size(), size_t{count});
@@ -60,7 +61,7 @@ TEST(Streets, ShowEveryCategory) {
     for (uint8_t label : scene.labels) {
       ASSERT_LT(label, kCategory.size());
       ASSERT_GE(kCategory[label], 0) << "id " << int{label};
-      ++pixels[static_cast<size_t>(kCategory[label])];
+      ++pixels[to_size(kCategory[label])];
     }
     for (size_t c = 0; c < 8; ++c) {
       images_with[c] += pixels[c] > 10;
@@ -88,7 +89,7 @@ TEST(Streets, ShowEveryCategory) {
 TEST(Streets, AcceptOtherShapes) {
   for (auto [height, width] : {std::pair{16, 16}, {33, 71}, {200, 64}}) {
     const SynthScene scene = render_street(height, width, 5, 0);
-    EXPECT_EQ(scene.labels.size(), static_cast<size_t>(height * width));
+    EXPECT_EQ(scene.labels.size(), to_size(height * width));
   }
   EXPECT_THROW(render_street(8, 64, 1, 1), std::logic_error);
 }

@@ -11,6 +11,7 @@
 #include "base/cache_file.h"
 #include "base/error.h"
 #include "base/round_up.h"
+#include "base/to_size.h"
 #include "kernels/cuda/conv_epilogue.h"
 #include "kernels/cuda/cuda_check.h"
 #include "kernels/cuda/cuda_ops.h"
@@ -165,7 +166,7 @@ class CudnnConvolution final : public Convolution {
   }
   /// Where the bias lies behind the packed weights.
   size_t bias_offset() const {
-    return aligned(static_cast<size_t>(desc_.weights().elements()) * size_of(desc_.dtype));
+    return aligned(to_size(desc_.weights().elements()) * size_of(desc_.dtype));
   }
   /// Workspace for the weight gradient in 16 bits.
   size_t narrow_gradient_bytes() const { return desc_.dtype == DType::f32 ? 0 : bias_offset(); }
@@ -200,8 +201,7 @@ class TimedTrials final : public ConvTrials {
     packed_ = Buffer(stream_.device(), packed);
     fill_random(stream_, packed_.data(), desc_.dtype,
                 static_cast<int64_t>(packed / size_of(desc_.dtype)), 3);
-    dw_ = Buffer(stream_.device(),
-                 size_of(desc_.dtype) * static_cast<size_t>(desc_.weights().elements()));
+    dw_ = Buffer(stream_.device(), size_of(desc_.dtype) * to_size(desc_.weights().elements()));
   }
 
   void warm_up(ConvDirection direction, const ConvPath& path) override {
@@ -266,7 +266,7 @@ class TimedTrials final : public ConvTrials {
   }
 
   Buffer random(const Shape& shape, DType dtype, uint32_t seed) {
-    Buffer buffer(stream_.device(), static_cast<size_t>(shape.elements()) * size_of(dtype));
+    Buffer buffer(stream_.device(), to_size(shape.elements()) * size_of(dtype));
     fill_random(stream_, buffer.data(), dtype, shape.elements(), seed);
     return buffer;
   }

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/to_size.h"
 
 static_assert(CUDNN_VERSION >= 90800, "cuDNN 9.8 or newer is needed: plans from device properties");
 
@@ -124,12 +125,12 @@ class Descriptor {
   /// As many values as there are, at most `capacity`.
   template <typename T>
   std::vector<T> get_list(cudnnBackendAttributeName_t name, int64_t capacity) const {
-    std::vector<T> values(static_cast<size_t>(capacity));
+    std::vector<T> values(to_size(capacity));
     int64_t count = 0;
     check_attribute(
         cudnnBackendGetAttribute(raw_, name, attribute_type<T>, capacity, &count, values.data()),
         "cudnnBackendGetAttribute", name);
-    values.resize(static_cast<size_t>(std::min(count, capacity)));
+    values.resize(to_size(std::min(count, capacity)));
     return values;
   }
   /// The descriptors of `type` that an attribute holds, at most `capacity`.

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/to_size.h"
 #include "kernels/cuda/cuda_check.h"
 #include "kernels/cuda/cudnn/descriptor.h"
 #include "kernels/cuda/cudnn/operations.h"
@@ -192,7 +193,7 @@ std::unique_ptr<CudnnPlan::Impl> finalize_plan(const CudnnDevice::Impl& device, 
     return nullptr;
   }
   impl->workspace_bytes =
-      static_cast<size_t>(impl->plan.get<int64_t>(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE));
+      to_size(impl->plan.get<int64_t>(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE));
   return impl;
 }
 
@@ -302,7 +303,7 @@ void CudnnExecution::run(const ConvOperands& operands, void* workspace) {
     std::array<void*, 4> addresses{operands.x, operands.w, operands.y, operands.bias};
     const bool biased = pass_ == ConvPass::forward_bias || pass_ == ConvPass::forward_bias_relu;
     const int64_t used = biased ? 4 : 3;
-    for (size_t i = 0; i < static_cast<size_t>(used); ++i) {
+    for (size_t i = 0; i < to_size(used); ++i) {
       require(reinterpret_cast<uintptr_t>(addresses[i]) % kOperandAlignment == 0,
               "tensors of a convolution are 16-byte aligned");
     }
