@@ -10,7 +10,7 @@ mkdir -p "$root"/{etc,tmp,models,usr/{bin,lib,lib64},usr/local/bin,var/lib/dpkg/
 ln -s usr/bin usr/lib usr/lib64 "$root"
 chmod 1777 "$root/tmp"
 
-cp -r "$prefix"/{bin,lib} "$root/usr/local"
+cp -r "$prefix"/{bin,lib,share} "$root/usr/local"
 rm -rf "$root"/usr/local/lib/{cmake,pkgconfig}
 install "$here/healthcheck.sh" "$root/usr/local/bin/healthcheck"
 cp --parents -L /bin/bash /etc/ssl/certs/ca-certificates.crt "$root"
@@ -23,9 +23,10 @@ fi
 grep -oE '(^|[[:space:]])/[^ ]+ \(' <<<"$needed" | tr -d ' (\t' | grep -v "^$prefix/" | sort -u |
   while read -r library; do
     cp --parents -L "$library" "$root"
-    # Scanners for vulnerabilities learn here which packages the files are of.
+    # Its license, and for scanners of vulnerabilities which package it is of.
     package=$({ dpkg -S "$library" || dpkg -S "/usr$library"; } 2>/dev/null | head -n 1 | cut -d: -f1)
     dpkg -s "$package" >"$root/var/lib/dpkg/status.d/$package"
+    cp --parents -L "/usr/share/doc/$package/copyright" "$root"
   done
 
 echo 'hosts: files dns' >"$root/etc/nsswitch.conf"
