@@ -14,6 +14,8 @@ void add_eval(CommandLine& line);
 void add_predict(CommandLine& line);
 void add_serve(CommandLine& line);
 void add_view(CommandLine& line);
+void add_sweep(CommandLine& line);
+void add_compare(CommandLine& line);
 void add_convert(CommandLine& line);
 void add_info(CommandLine& line);
 

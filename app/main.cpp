@@ -34,6 +34,8 @@ void run(int argc, char** argv) {
   macadam::add_predict(line);
   macadam::add_serve(line);
   macadam::add_view(line);
+  macadam::add_sweep(line);
+  macadam::add_compare(line);
   macadam::add_convert(line);
   macadam::add_info(line);
   if (const auto text = line.run(argc, argv)) macadam::print("{}", macadam::Lines{*text});

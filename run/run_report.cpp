@@ -94,6 +94,8 @@ void write_run_report(const Config& config, const Loader& val_loader, const RunS
   }
   nlohmann::ordered_json scores = metrics_json(metrics, best.confusion, labels.class_names);
   scores["epoch"] = run.best_epoch;
+  scores["device"] = data.device;
+  scores["precision"] = data.precision;
   write_file_atomically(folder / "scores.json", json_text(scores) + "\n");
   write_file_atomically(folder / "curves.svg", curves_svg(data.history, data.best_epoch));
   write_file_atomically(folder / "confusion.svg", confusion_svg(data.classes, data.confusion));

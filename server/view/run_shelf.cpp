@@ -7,9 +7,9 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/folder.h"
-#include "base/toml.h"
 #include "engine/infer/metrics.h"
 #include "engine/train/run_log.h"
+#include "run/run_results.h"
 
 namespace macadam {
 
@@ -42,20 +42,6 @@ fs::path known_picture(const fs::path& folder, std::string_view name) {
   return folder / name;
 }
 
-/// The scalars of a table by their dotted keys, lists as TOML.
-void flatten(const ParameterTable& table, const std::string& prefix, Json& into) {
-  for (const NamedParameter& entry : table) {
-    const std::string key = prefix + entry.name;
-    if (const auto* below = std::get_if<ParameterTable>(&entry.value.value)) {
-      flatten(*below, key + ".", into);
-    } else if (const auto scalar = scalar_text(entry.value)) {
-      into[key] = *scalar;
-    } else {
-      into[key] = toml_text(entry.value);
-    }
-  }
-}
-
 Json values_of(const EpochRecord& record) {
   Json values{{"train_loss", json_number(record.train_loss)},
               {"val_loss", json_number(record.val_loss)}};
@@ -63,17 +49,6 @@ Json values_of(const EpochRecord& record) {
     for (const Score& score : scores) values[score.name] = json_number(score.value);
   }
   return values;
-}
-
-/// The epoch whose first score is the highest; null without epochs.
-const EpochRecord* best_of(const std::vector<EpochRecord>& records) {
-  const EpochRecord* best = nullptr;
-  for (const EpochRecord& record : records) {
-    if (record.scores.empty()) continue;
-    const double score = record.scores.front().value;
-    if (best == nullptr || score > best->scores.front().value) best = &record;
-  }
-  return best;
 }
 
 Json epoch_samples(const fs::path& run) {
@@ -87,16 +62,14 @@ Json epoch_samples(const fs::path& run) {
 Json describe(const fs::path& run) {
   Json json{{"name", run.filename().string()}};
   try {
+    const RunResults results = read_run_results(run);
     Json config = Json::object();
-    flatten(parse_toml(read_file(run / "config.toml", kMostText), "config.toml"), "", config);
+    for (const auto& [key, value] : results.config) config[key] = value;
     json["config"] = std::move(config);
-    const std::vector<EpochRecord> records = read_results(run / "results.csv");
-    double seconds = 0;
-    for (const EpochRecord& record : records) seconds += record.seconds;
-    json["epochs"] = records.size();
-    json["seconds"] = seconds;
+    json["epochs"] = results.history.size();
+    json["seconds"] = results.seconds();
     Json scores = Json::object();
-    if (const EpochRecord* best = best_of(records)) {
+    if (const EpochRecord* best = results.best()) {
       json["best_epoch"] = best->epoch;
       for (const Score& score : best->scores) scores[score.name] = json_number(score.value);
       scores["val_loss"] = json_number(best->val_loss);

@@ -1,0 +1,51 @@
+#pragma once
+// What the folder of a run says of it, for whoever compares runs.
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "engine/train/epoch_record.h"
+
+namespace macadam {
+
+/// What its best epoch makes of a class.
+struct ClassResult {
+  std::string name;
+  double iou = 0, dice = 0;  // NaN: the class is absent
+};
+
+/// scores.json.
+struct BestScores {
+  int64_t epoch = 0;
+  std::vector<ClassResult> classes;
+  std::string device, precision;  // empty where they are not told
+};
+
+struct RunResults {
+  std::filesystem::path folder;
+  std::string name;  // of the folder
+  /// The resolved configuration by dotted keys, as text, in its order.
+  std::vector<std::pair<std::string, std::string>> config;
+  std::vector<EpochRecord> history;
+  std::optional<BestScores> best_scores;  // when it has ended
+
+  /// The value of a key of the configuration; empty where it has none.
+  std::string_view setting(std::string_view key) const;
+  /// The epoch whose first score is the highest; null without one.
+  const EpochRecord* best() const;
+  /// The value of a score of the best epoch whose name begins so; NaN without one.
+  double best_score(std::string_view beginning) const;
+  /// Training and validation of all epochs.
+  double seconds() const;
+  std::filesystem::path model() const { return folder / "best.safetensors"; }
+};
+
+/// Throws InputError when the folder holds no run, or a file of it is damaged.
+RunResults read_run_results(const std::filesystem::path& folder);
+
+}  // namespace macadam
