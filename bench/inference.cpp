@@ -1,7 +1,8 @@
 // How long one image takes: from the network's input in device memory to one class a pixel there,
 // the device waited for after each, as a request is served. On CUDA a captured graph. Prints one
-// JSON object a measurement. With --replicas how many images a second a pool classifies: from bytes
-// in host memory to a mask there, each replica kept busy by a thread of its own.
+// JSON object a measurement. With --replicas how many images a second so many classify on one set
+// of weights: from bytes in host memory to a mask there, each replica kept busy by a thread of its
+// own.
 //
 //   bench_inference [--network NAME] [--size WxH] [--classes N] [--precision P] [--device D]
 //                   [--seconds S] [--on-request] [--replicas R] [--batch N]
@@ -12,6 +13,8 @@
 #include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <memory>
+#include <set>
 #include <thread>
 #include <vector>
 
@@ -19,7 +22,7 @@
 #include "base/to_size.h"
 #include "bench/measuring.h"
 #include "engine/graph/rewrite.h"
-#include "engine/infer/inference_pool.h"
+#include "engine/infer/classifier.h"
 #include "engine/input/batch_upload.h"
 #include "engine/plan/plan.h"
 #include "engine/plan/precision.h"
@@ -37,7 +40,7 @@ struct Options {
   int classes = 8;
   double seconds = 5;
   bool on_request = false;
-  int replicas = 0, batch = 1;  // 0: no pool
+  int replicas = 0, batch = 1;  // 0: no replicas
 };
 
 PlanOptions plan_options(DType dtype) {
@@ -127,7 +130,7 @@ class Inference {
   Replay replay_;
 };
 
-/// A pool in use by one thread a replica.
+/// Classifiers on streams of their own, in use by one thread each.
 class Throughput {
  public:
   explicit Throughput(const Options& options)
@@ -136,13 +139,18 @@ class Throughput {
         device_(device_info(parse_device(options.device))),
         dtype_(resolve_precision(options.precision, device_)),
         stream_(device_.device),
-        bucket_{options.batch, size_.second, size_.first, 3},
-        parameters_(build(bucket_).parameters(), stream_, false),
-        pool_([this](const Shape& shape) { return build(shape); }, initialized(), device_.device,
-              pool_options()) {
-    photo_.resize(to_size(bucket_.h) * to_size(bucket_.w) * 3);
+        shape_{options.batch, size_.second, size_.first, 3},
+        graph_(build_network({options.network, options.classes, {}}, shape_)),
+        parameters_(graph_.parameters(), stream_, false),
+        weights_(parameters_, dtype_, device_.device) {
+    parameters_.initialize(1);
+    photo_.resize(to_size(shape_.h) * to_size(shape_.w) * 3);
     bench::fill_random(std::as_writable_bytes(std::span(photo_)), 256, 1);
-    pool_.prepare();
+    for (int i = 0; i < options.replicas; ++i) {
+      auto& replica = replicas_.emplace_back(
+          std::make_unique<Replica>(graph_, parameters_, weights_, device_.device, dtype_));
+      replica->classifier.warm_up();
+    }
   }
 
   void measure() {
@@ -153,7 +161,7 @@ class Throughput {
     for (size_t i = 0; i < times.size(); ++i) {
       threads.emplace_back([&, i] {
         try {
-          times[i] = run_from(begin);
+          times[i] = run_from(begin, replicas_[i]->classifier);
         } catch (...) {
           failures[i] = std::current_exception();
         }
@@ -168,7 +176,12 @@ class Throughput {
     std::vector<double> all;
     for (const auto& of_one : times) all.insert(all.end(), of_one.begin(), of_one.end());
     std::sort(all.begin(), all.end());
-    const InferencePoolStatistics found = pool_.statistics();
+    std::set<const Buffer*> memory, packed;
+    for (const auto& replica : replicas_) {
+      replica->classifier.add_memory(memory);
+      for (const auto& one : replica->classifier.plan().weights().memory())
+        packed.insert(one.get());
+    }
     fmt::print(
         R"({{"program":"macadam","network":"{}","size":[{},{}],"precision":"{}","device":"{}",)"
         R"("library":"{}","replicas":{},"batch":{},"images_per_second":{:.2f},)"
@@ -178,38 +191,31 @@ class Throughput {
         backend_version(device_.device), options_.replicas, options_.batch,
         static_cast<double>(all.size()) * options_.batch / seconds,
         1e3 * bench::percentile(all, 0.5), 1e3 * bench::percentile(all, 0.95),
-        static_cast<double>(found.bytes) / 1048576.0,
-        static_cast<double>(found.packed_bytes) / 1048576.0);
+        static_cast<double>(bytes_of(memory)) / 1048576.0,
+        static_cast<double>(bytes_of(packed)) / 1048576.0);
   }
 
  private:
-  Graph build(const Shape& shape) const {
-    return build_network({options_.network, options_.classes, {}}, shape);
-  }
-  Parameters& initialized() {
-    parameters_.initialize(1);
-    stream_.synchronize();
-    return parameters_;
-  }
-  InferencePoolOptions pool_options() const {
-    InferencePoolOptions options;
-    options.dtype = dtype_;
-    options.buckets = {bucket_};
-    options.replicas = options_.replicas;
-    return options;
-  }
+  struct Replica {
+    Replica(const Graph& graph, Parameters& parameters, PackedWeights& weights, Device device,
+            DType dtype)
+        : context(device),
+          classifier(graph, parameters, weights, context, {dtype, {}, false, nullptr}) {}
+    DeviceContext context;
+    Classifier classifier;
+  };
 
   /// Seconds that each batch took, for the time asked for.
-  std::vector<double> run_from(Clock::time_point begin) {
-    std::vector<std::vector<uint8_t>> masks(to_size(bucket_.n),
+  std::vector<double> run_from(Clock::time_point begin, Classifier& classifier) {
+    std::vector<std::vector<uint8_t>> masks(to_size(shape_.n),
                                             std::vector<uint8_t>(photo_.size() / 3));
     std::vector<InferenceImage> images;
     images.reserve(masks.size());
-    for (auto& mask : masks) images.push_back({bucket_.h, bucket_.w, photo_, mask});
+    for (auto& mask : masks) images.push_back({photo_, mask});
     std::vector<double> times;
     while (times.size() < 3 || seconds_since(begin) < options_.seconds) {
       const Clock::time_point start = Clock::now();
-      pool_.run(images);
+      classifier.run(images);
       times.push_back(seconds_since(start));
     }
     return times;
@@ -220,9 +226,11 @@ class Throughput {
   const DeviceInfo device_;
   const DType dtype_;
   Stream stream_;
-  const Shape bucket_;
+  const Shape shape_;
+  const Graph graph_;
   Parameters parameters_;
-  InferencePool pool_;
+  PackedWeights weights_;
+  std::vector<std::unique_ptr<Replica>> replicas_;
   std::vector<uint8_t> photo_;
 };
 

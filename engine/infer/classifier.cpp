@@ -10,11 +10,12 @@ namespace macadam {
 
 namespace {
 
-PlanOptions plan_options(DType dtype, PackedWeights& weights) {
+PlanOptions plan_options(const ClassifierOptions& from, PackedWeights& weights) {
   PlanOptions options;
   options.mode = Mode::infer;
-  options.dtype = dtype;
+  options.dtype = from.dtype;
   options.weights = &weights;
+  options.arena = from.arena;
   return options;
 }
 
@@ -22,12 +23,17 @@ size_t pixels_of(int height, int width) { return to_size(height) * to_size(width
 
 }  // namespace
 
+size_t bytes_of(const std::set<const Buffer*>& memory) {
+  size_t sum = 0;
+  for (const Buffer* const buffer : memory) sum += buffer->bytes();
+  return sum;
+}
+
 Classifier::Classifier(const Graph& graph, Parameters& parameters, PackedWeights& weights,
                        DeviceContext& context, const ClassifierOptions& options)
     : context_(context),
       options_(options),
-      plan_(without_last_upsampling(graph), parameters, context,
-            plan_options(options.dtype, weights)),
+      plan_(without_last_upsampling(graph), parameters, context, plan_options(options, weights)),
       batch_(plan_.input().shape),
       uploaded_(context.device()) {
   const Shape scores = graph.shape(graph.output());
@@ -48,9 +54,25 @@ Classifier::Classifier(const Graph& graph, Parameters& parameters, PackedWeights
   context.stream.synchronize();  // other streams may read the weights from now on
 }
 
-size_t Classifier::bytes() const {
-  return plan_.memory().arena + host_images_.bytes() + host_classes_.bytes() +
-         host_confidence_.bytes();
+void Classifier::add_memory(std::set<const Buffer*>& memory) const {
+  const bool copies = static_cast<bool>(device_images_);
+  memory.insert(copies ? &device_images_ : &host_images_);
+  memory.insert(copies ? &device_classes_ : &host_classes_);
+  memory.insert(copies ? &device_confidence_ : &host_confidence_);
+  memory.insert(plan_.arena().memory().get());
+  for (const auto& packed : plan_.weights().memory()) memory.insert(packed.get());
+}
+
+void Classifier::warm_up() {
+  // What is recorded is recorded in its second run. Where nothing is, all ways are the same.
+  const bool records = context_.device().is_cuda();
+  for (int i = 0; i < (records ? 2 : 1); ++i) {
+    run({});
+    if (!records) continue;
+    upload();
+    for (const bool mirrored : {false, true}) score(mirrored);
+    context_.stream.synchronize();
+  }
 }
 
 void Classifier::put(int place, const PhotoView& photo, int top, int left) {
@@ -76,17 +98,6 @@ void Classifier::fill(int place, const PhotoView& photo, int top, int left) {
     for (; out != end; ++out) *out = out[-3];
   }
   for (int y = height; y < batch_.h; ++y) out = std::copy_n(out - row, row, out);
-}
-
-void Classifier::cut_back(const Buffer& masks, size_t place, int width,
-                          std::span<uint8_t> wanted) const {
-  if (wanted.empty()) return;
-  const auto row = to_size(batch_.w), columns = to_size(width);
-  const uint8_t* from =
-      reinterpret_cast<const uint8_t*>(masks.data()) + place * to_size(batch_.h) * row;
-  for (size_t p = 0; p < wanted.size(); p += columns, from += row) {
-    std::copy_n(from, columns, wanted.data() + p);
-  }
 }
 
 Tensor Classifier::images() const {
@@ -146,22 +157,23 @@ void Classifier::classify() {
 
 void Classifier::run(std::span<const InferenceImage> images) {
   require(images.size() <= to_size(batch_.n), "photos that the batch holds");
+  const auto pixels = pixels_of(batch_.h, batch_.w);
   for (size_t i = 0; i < images.size(); ++i) {
     const InferenceImage& image = images[i];
-    require(image.height <= batch_.h && image.width <= batch_.w,
-            "photos of at most the network's size");
-    require(image.classes.size() == pixels_of(image.height, image.width),
-            "one byte a pixel of the mask");
-    require(image.confidence.empty() ||
-                (options_.confidence && image.confidence.size() == image.classes.size()),
+    require(image.classes.size() == pixels, "one byte a pixel of the mask");
+    require(image.confidence.empty() || (options_.confidence && image.confidence.size() == pixels),
             "confidence by a classifier that gives it, one byte a pixel");
-    fill(static_cast<int>(i), {image.rgb, image.height, image.width}, 0, 0);
+    fill(static_cast<int>(i), {image.rgb, batch_.h, batch_.w}, 0, 0);
   }
   classifying_.run(context_.stream, [this] { classify(); });
   context_.stream.synchronize();
+  const auto copy_out = [&](const Buffer& masks, size_t i, std::span<uint8_t> wanted) {
+    const auto* from = reinterpret_cast<const uint8_t*>(masks.data()) + i * pixels;
+    std::copy_n(from, wanted.size(), wanted.begin());
+  };
   for (size_t i = 0; i < images.size(); ++i) {
-    cut_back(host_classes_, i, images[i].width, images[i].classes);
-    cut_back(host_confidence_, i, images[i].width, images[i].confidence);
+    copy_out(host_classes_, i, images[i].classes);
+    if (!images[i].confidence.empty()) copy_out(host_confidence_, i, images[i].confidence);
   }
 }
 

@@ -3,6 +3,7 @@
 // the class.
 
 #include <cstdint>
+#include <set>
 #include <span>
 
 #include "engine/plan/plan.h"
@@ -17,19 +18,22 @@ struct PhotoView {
   int height = 0, width = 0;
 };
 
-/// A photo and where its mask goes, both in host memory.
+/// A photo of the network's size, height x width, and where its mask goes, in host memory.
 struct InferenceImage {
-  int height = 0, width = 0;
   std::span<const uint8_t> rgb;  // height x width x 3
   std::span<uint8_t> classes;    // height x width, written
   /// height x width, written: round(255 * the softmax probability of the class). Empty: not wanted.
   std::span<uint8_t> confidence{};
 };
 
+/// Of all these buffers together.
+size_t bytes_of(const std::set<const Buffer*>& memory);
+
 struct ClassifierOptions {
   DType dtype = DType::f32;
   Normalization normalization;
-  bool confidence = false;  // whether run() can give InferenceImage::confidence
+  bool confidence = false;       // whether run() can give InferenceImage::confidence
+  ArenaMemory* arena = nullptr;  // PlanOptions::arena
 };
 
 class Classifier {
@@ -39,16 +43,16 @@ class Classifier {
   Classifier(const Graph& graph, Parameters& parameters, PackedWeights& weights,
              DeviceContext& context, const ClassifierOptions& options);
 
-  /// Writes each photo's classes; returns when they are there. A photo smaller than the network's
-  /// input is continued to the right and below by its edge pixels, and its mask is cut back. The
-  /// last up-sampling and the choice of the class are one kernel: scores at full size are never in
-  /// memory. On CUDA uploads, network and downloads are one captured graph. Places of the batch
-  /// without a photo are computed on what was there before. Requires at most as many photos as the
-  /// batch has, none larger than its images; confidence wanted only with ClassifierOptions'.
+  /// Writes each photo's classes; returns when they are there. The last up-sampling and the choice
+  /// of the class are one kernel: scores at full size are never in memory. On CUDA uploads, network
+  /// and downloads are one captured graph. Places of the batch without a photo are computed on what
+  /// was there before. Requires at most as many photos as the batch has; confidence wanted only
+  /// with ClassifierOptions'.
   void run(std::span<const InferenceImage> images);
 
-  /// Whether the next run() only replays: Replay::steady().
-  bool steady() const { return classifying_.steady(context_.stream); }
+  /// Runs until it is at full speed, whatever it is asked for: from then on it loads no code and
+  /// records nothing.
+  void warm_up();
 
   // The same in parts, for masks that are made of more than one score a pixel:
 
@@ -68,13 +72,11 @@ class Classifier {
   /// N x height x width x 3 of the images.
   const Shape& shape() const { return batch_; }
   const Plan& plan() const { return plan_; }
-  /// Bytes on the device, without packed weights.
-  size_t bytes() const;
+  /// Adds the memory on the device: images, masks, and those of the plan that others may share.
+  void add_memory(std::set<const Buffer*>& memory) const;
 
  private:
   void fill(int place, const PhotoView& photo, int top, int left);
-  /// The part of a batch of masks in host memory that a photo wants.
-  void cut_back(const Buffer& masks, size_t place, int width, std::span<uint8_t> wanted) const;
   /// The images in the device's memory.
   Tensor images() const;
   /// Queues all the work of a batch.

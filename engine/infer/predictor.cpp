@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <functional>
-#include <set>
+#include <numeric>
 
 #include "base/to_size.h"
 
@@ -38,6 +38,27 @@ Tensor tensor_in(Buffer& buffer, const Shape& shape, DType dtype, Device device)
   return {buffer.data(), shape, dtype, device};
 }
 
+/// One a graph, in that order. One runs at a time, so that they share an arena, which the largest
+/// is the first to ask for.
+std::vector<std::unique_ptr<Classifier>> make_classifiers(std::span<const Graph> graphs,
+                                                          Parameters& parameters,
+                                                          DeviceContext& context,
+                                                          const PredictorOptions& options) {
+  PackedWeights own(parameters, options.dtype, context.device());
+  ArenaMemory arena(context.device());
+  const auto pixels = [&](size_t i) { return graphs[i].shape(graphs[i].input()).pixels(); };
+  std::vector<size_t> order(graphs.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::ranges::stable_sort(order, std::greater<>(), pixels);
+  std::vector<std::unique_ptr<Classifier>> made(graphs.size());
+  for (const size_t i : order) {
+    made[i] = std::make_unique<Classifier>(
+        graphs[i], parameters, options.weights == nullptr ? own : *options.weights, context,
+        ClassifierOptions{options.dtype, options.normalization, options.confidence, &arena});
+  }
+  return made;
+}
+
 }  // namespace
 
 int windows_at_once(Device device, int height, int width) {
@@ -48,12 +69,9 @@ int windows_at_once(Device device, int height, int width) {
 
 Predictor::Predictor(std::span<const Graph> graphs, Parameters& parameters, DeviceContext& context,
                      const PredictorOptions& options)
-    : context_(context), options_(options), weights_(parameters, options.dtype, context.device()) {
+    : context_(context), options_(options) {
   require(!graphs.empty(), "a predictor has a graph");
-  for (const Graph& graph : graphs) {
-    auto made = std::make_unique<Classifier>(
-        graph, parameters, weights_, context,
-        ClassifierOptions{options.dtype, options.normalization, options.confidence});
+  for (auto& made : make_classifiers(graphs, parameters, context, options)) {
     if (made->shape().n == 1) {
       classifiers_.push_back(std::move(made));
       continue;
@@ -64,6 +82,7 @@ Predictor::Predictor(std::span<const Graph> graphs, Parameters& parameters, Devi
     require(one.h == many.h && one.w == many.w, "several images are of the first graph's size");
     several_.push_back(std::move(made));
   }
+  options_.weights = nullptr;  // which need not outlive the predictor
   std::ranges::sort(several_, {}, [](const auto& classifier) { return classifier->shape().n; });
   classes_ = classifiers_.front()->plan().output().shape.c;
 }
@@ -80,17 +99,22 @@ Classifier* Predictor::classifier_of(const PhotoView& view) const {
   return nullptr;
 }
 
-size_t Predictor::bytes() const {
-  size_t sum = 0;
-  std::set<const Buffer*> packed;
+void Predictor::warm_up() {
   for (const auto* list : {&classifiers_, &several_}) {
-    for (const auto& classifier : *list) {
-      sum += classifier->bytes();
-      for (const auto& buffer : classifier->plan().weights().memory()) packed.insert(buffer.get());
-    }
+    for (const auto& classifier : *list) classifier->warm_up();
   }
-  for (const Buffer* buffer : packed) sum += buffer->bytes();
-  return sum;
+}
+
+void Predictor::add_memory(std::set<const Buffer*>& memory) const {
+  for (const auto* list : {&classifiers_, &several_}) {
+    for (const auto& classifier : *list) classifier->add_memory(memory);
+  }
+}
+
+size_t Predictor::bytes() const {
+  std::set<const Buffer*> memory;
+  add_memory(memory);
+  return bytes_of(memory);
 }
 
 Tensor Predictor::sums_in(Buffer& buffer, int height, int width) {
@@ -235,8 +259,7 @@ void Predictor::run_together(Classifier& classifier, std::span<const PredictionT
     std::array<InferenceImage, kMostTogether> images;
     for (size_t i = 0; i < tasks.size(); ++i) {
       const PhotoView& view = tasks[i]->view;
-      images.at(i) = {view.height, view.width, view.rgb, tasks[i]->prediction->classes,
-                      tasks[i]->prediction->confidence};
+      images.at(i) = {view.rgb, tasks[i]->prediction->classes, tasks[i]->prediction->confidence};
     }
     classifier.run(std::span(images).first(tasks.size()));
     return;

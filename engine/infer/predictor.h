@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <span>
 #include <vector>
 
@@ -16,6 +17,8 @@ struct PredictorOptions {
   Normalization normalization;
   bool flip = false;        // average the class probabilities of the photo and of its mirror image
   bool confidence = false;  // Prediction::confidence is wanted
+  /// PlanOptions::weights: predictors on several streams share them. Null: it has its own.
+  PackedWeights* weights = nullptr;
 };
 
 /// What one prediction is to have, whatever the options say of all.
@@ -81,7 +84,13 @@ class Predictor {
   Prediction run(std::span<const uint8_t> rgb, int height, int width, int out_height, int out_width,
                  bool keep_scores);
 
-  /// On the device: the networks and, once, their packed weights. Without Parameters.
+  /// Runs all of its networks until they are at full speed: Classifier::warm_up().
+  void warm_up();
+
+  /// Adds the memory on the device: the networks, which share an arena, and their packed weights,
+  /// which predictors may share. Without Parameters.
+  void add_memory(std::set<const Buffer*>& memory) const;
+  /// Of that memory.
   size_t bytes() const;
 
  private:
@@ -122,7 +131,6 @@ class Predictor {
 
   DeviceContext& context_;
   PredictorOptions options_;
-  PackedWeights weights_;
   int classes_ = 0;
   std::vector<std::unique_ptr<Classifier>> classifiers_;  // for one image each
   std::vector<std::unique_ptr<Classifier>> several_;      // for more, the fewest first

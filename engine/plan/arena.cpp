@@ -4,14 +4,22 @@
 
 namespace macadam {
 
-Arena::Arena(const PlanLayout& layout, DType dtype, Device device)
+std::shared_ptr<const Buffer> ArenaMemory::request(size_t bytes) {
+  if (!memory_ || memory_->bytes() < bytes) {
+    memory_.reset();
+    memory_ = std::make_shared<const Buffer>(device_, bytes);
+  }
+  return memory_;
+}
+
+Arena::Arena(const PlanLayout& layout, DType dtype, ArenaMemory& memory, Device device)
     : dtype_(dtype),
       device_(device),
       placement_(place_blocks(layout.blocks)),
-      memory_(device, placement_.arena) {}
+      memory_(memory.request(placement_.arena)) {}
 
 void* Arena::block(int id) const {
-  return id < 0 ? nullptr : memory_.data() + placement_.offsets[to_size(id)];
+  return id < 0 ? nullptr : memory_->data() + placement_.offsets[to_size(id)];
 }
 
 Tensor Arena::tensor(const Place& place, const Graph& graph, Value v) const {

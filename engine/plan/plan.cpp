@@ -98,7 +98,13 @@ PlanLayout Plan::place(const std::vector<bool>& gradients, Device device) {
   std::vector<LayerNeeds> needs;
   for (const Step& step : steps_) needs.push_back(step.needs);
   PlanLayout layout = lay_out(graph_, needs, options);
-  arena_ = Arena(layout, options_.dtype, device);
+  require(options_.arena == nullptr || !training, "arenas are shared for inference");
+  const Value input = graph_.input();
+  const bool padded = graph_.stored_channels(input) > graph_.shape(input).c;
+  ArenaMemory own(device);
+  const bool shares = options_.arena != nullptr && !padded;
+  arena_ = Arena(layout, options_.dtype, shares ? *options_.arena : own, device);
+  options_.arena = nullptr;  // which need not outlive the plan
   memory_.arena = arena_.bytes();
   memory_.peak = arena_.peak();
   return layout;

@@ -33,6 +33,10 @@ struct PlanOptions {
   /// other batch and image sizes. Of the plan's parameters, dtype and device. Null: the plan shares
   /// none. Inference only.
   PackedWeights* weights = nullptr;
+  /// Asked once for the arena's memory, so that plans which never run at once share it: what one
+  /// wrote is gone when another runs. A plan with a padded input, which is cleared only once, does
+  /// not ask. Null: the plan shares none. Inference only.
+  ArenaMemory* arena = nullptr;
   /// By parameter; empty: none. No gradient is computed for these, nor through what only they make.
   std::vector<bool> frozen;
   /// Whether tensors are padded for tensor cores (pad_channels in rewrite.h); none: on CUDA, in 16
@@ -104,6 +108,7 @@ class Plan {
 
   const PlanMemory& memory() const { return memory_; }
   const PlanWeights& weights() const { return *weights_; }
+  const Arena& arena() const { return arena_; }
   std::vector<PlanLayer> layers() const;
   /// What a pass consists of, in the order in which it runs.
   std::vector<PlanCall> calls(Pass pass) const;

@@ -21,12 +21,6 @@ class Replay {
     graph_.launch(stream);
   }
 
-  /// Whether the next run() only does again what an earlier one did: no library loads code any
-  /// more, and nothing is left to record.
-  bool steady(const Stream& stream) const {
-    return stream.device().is_cuda() ? static_cast<bool>(graph_) : warm_;
-  }
-
  private:
   CapturedGraph graph_;
   bool warm_ = false;

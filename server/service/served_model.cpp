@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <set>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -39,19 +40,29 @@ std::vector<Graph> graphs_of(const LoadedModel& model, int max_batch) {
 
 }  // namespace
 
-struct ServedModel::Replica {
-  Replica(const std::filesystem::path& file, const ServedModelOptions& options)
-      : context(options.device),
-        model(file, context.stream),
+struct ServedModel::Network {
+  Network(const std::filesystem::path& file, const ServedModelOptions& options)
+      : stream(options.device),
+        model(file, stream),
         dtype(resolve_precision(options.precision, device_info(options.device))),
-        predictor(at_size_of(model.info(), file, [&] {
-          return Predictor(graphs_of(model, options.max_batch), model.parameters(), context,
-                           {dtype, model.info().normalization, false, true});
+        weights(model.parameters(), dtype, options.device) {}
+
+  Stream stream;
+  LoadedModel model;
+  DType dtype;
+  PackedWeights weights;
+};
+
+struct ServedModel::Replica {
+  Replica(Network& network, const ServedModelOptions& options)
+      : context(options.device),
+        predictor(at_size_of(network.model.info(), network.model.file(), [&] {
+          return Predictor(
+              graphs_of(network.model, options.max_batch), network.model.parameters(), context,
+              {network.dtype, network.model.info().normalization, false, true, &network.weights});
         })) {}
 
   DeviceContext context;
-  LoadedModel model;
-  DType dtype;
   Predictor predictor;
 };
 
@@ -60,50 +71,41 @@ ServedModel::ServedModel(std::string name, std::string version, const std::files
     : name_(std::move(name)),
       version_(std::move(version)),
       options_(options),
-      digest_(digest_of(file)) {
+      digest_(digest_of(file)),
+      network_(std::make_unique<Network>(file, options)) {
   for (int i = 0; i < options.replicas; ++i) {
-    replicas_.push_back(std::make_unique<Replica>(file, options));
+    replicas_.push_back(std::make_unique<Replica>(*network_, options));
     if (options.memory_limit > 0 && bytes() > options.memory_limit) {
       throw InputError(fmt::format("the model needs more than the memory limit ({} of {} MiB)",
                                    bytes() >> 20, options.memory_limit >> 20),
                        file.string(), "raise --memory-limit, or lower --max-batch and --replicas");
     }
   }
-  warm_up();
+  for (const auto& replica : replicas_) warm_up(*replica);
 }
 
 ServedModel::~ServedModel() = default;
 
-const ModelInfo& ServedModel::info() const { return replicas_.front()->model.info(); }
+const ModelInfo& ServedModel::info() const { return network_->model.info(); }
 
-std::string_view ServedModel::precision() const { return precision_name(replicas_.front()->dtype); }
+std::string_view ServedModel::precision() const { return precision_name(network_->dtype); }
 
 size_t ServedModel::bytes() const {
-  size_t bytes = 0;
-  for (const auto& replica : replicas_) bytes += replica->predictor.bytes();
-  return bytes;
+  std::set<const Buffer*> memory;
+  for (const auto& replica : replicas_) replica->predictor.add_memory(memory);
+  return bytes_of(memory);
 }
 
-void ServedModel::warm_up() {
-  const auto values = to_size(info().height) * to_size(info().width) * 3;
-  const std::vector<uint8_t> gray(values, 128);
-  constexpr int kRuns = 3;  // CUDA records a graph in the second run
-  for (size_t r = 0; r < replicas_.size(); ++r) {
-    for (int batch = 1; batch < 2 * options_.max_batch; batch *= 2) {
-      const int count = std::min(batch, options_.max_batch);
-      std::vector<Prediction> predictions(to_size(count));
-      std::vector<PredictionTask> tasks;
-      tasks.reserve(predictions.size());
-      for (Prediction& prediction : predictions) {
-        // Another size than the network's: the longer way to a mask.
-        tasks.push_back({{gray, info().height, info().width},
-                         info().height + 1,
-                         info().width,
-                         {false, true, false},
-                         &prediction});
-      }
-      for (int i = 0; i < kRuns; ++i) replicas_[r]->predictor.run(tasks);
-    }
+void ServedModel::warm_up(Replica& replica) const {
+  replica.predictor.warm_up();
+  // And what brings scores to a photo's size: of one resized, and of one that is mirrored too.
+  const int height = info().height, width = info().width;
+  const std::vector<uint8_t> gray(to_size(height) * to_size(width) * 3, 128);
+  Prediction prediction;
+  for (const bool flip : {false, true}) {
+    const PredictionTask task{
+        {gray, height, width}, height + 1, width, {flip, true, true}, &prediction};
+    replica.predictor.run({&task, 1});
   }
 }
 

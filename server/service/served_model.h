@@ -60,7 +60,8 @@ class ServedModel {
   int max_batch() const { return options_.max_batch; }
   const ServedModelOptions& options() const { return options_; }
   std::string_view precision() const;
-  /// On the device: activations, images, masks and weights.
+  /// On the device: activations, images and masks of each replica, and packed weights, which they
+  /// share.
   size_t bytes() const;
 
   /// Predictor::run(), by replica number `replica`. One thread a replica at a time.
@@ -77,13 +78,15 @@ class ServedModel {
   void count_batch(int size, uint64_t nanoseconds);
 
  private:
+  struct Network;
   struct Replica;
 
-  void warm_up();
+  void warm_up(Replica& replica) const;
 
   const std::string name_, version_;
   const ServedModelOptions options_;
   std::string digest_;
+  std::unique_ptr<Network> network_;  // what replicas share
   std::vector<std::unique_ptr<Replica>> replicas_;
   mutable std::mutex mutex_;
   ModelStatistics statistics_;

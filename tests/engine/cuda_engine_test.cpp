@@ -8,13 +8,13 @@
 
 #include "base/to_size.h"
 #include "engine/infer/evaluator.h"
-#include "engine/infer/inference_pool.h"
 #include "engine/infer/predictor.h"
 #include "tests/base/temporary_folder.h"
 #include "tests/engine/device_cases.h"
 #include "tests/engine/hashed.h"
 #include "tests/engine/memory_source.h"
 #include "tests/engine/photo.h"
+#include "tests/engine/replicas.h"
 #include "tests/kernels/environment.h"
 
 using namespace macadam;
@@ -240,82 +240,54 @@ TEST_F(CudaPredictor, MasksAreThoseOfTheCpu) {
   }
 }
 
-class CudaPool : public CudaTest {
+class CudaReplicas : public CudaTest {
  protected:
-  CudaPool() : cache_("MACADAM_CACHE", folder_.path().string()) {}
+  CudaReplicas() : cache_("MACADAM_CACHE", folder_.path().string()) {}
 
-  /// The masks of photos of three buckets, seen by so many threads at once.
-  static std::vector<uint8_t> masks(Device device, const Network& network, int replicas) {
-    InferencePoolOptions options;
-    options.buckets = {{1, 8, 12, 3}, {2, 8, 12, 3}, {1, 16, 24, 3}};
-    options.replicas = replicas;
-    const auto build = [&](const Shape& shape) { return network.build(shape, kClasses); };
+  /// The masks of photos in pairs and alone, seen by so many threads at once.
+  static std::vector<uint8_t> masks(Device device, const Network& network, size_t count) {
+    const std::vector<Graph> graphs{network.build({1, 8, 12, 3}, kClasses),
+                                    network.build({2, 8, 12, 3}, kClasses)};
     Stream stream(device);
-    Parameters parameters(build(options.buckets[0]).parameters(), stream, false);
+    Parameters parameters(graphs.front().parameters(), stream, false);
     set_hashed_values(parameters);
-    InferencePool pool(build, parameters, device, options);
-    pool.prepare();
-    EXPECT_EQ(pool.statistics().plans, options.buckets.size() * to_size(replicas));
-
-    const std::vector<Photo> photos = photos_of_buckets();
-    std::vector<std::vector<uint8_t>> found;
-    for (const Photo& p : photos) found.emplace_back(p.rgb.size() / 3, uint8_t{255});
-    const auto see = [&](size_t thread) {
-      for (size_t i = 6 * thread; i < photos.size(); i += 6 * to_size(replicas)) {
-        std::vector<InferenceImage> images;
-        for (size_t k = i; k < i + 6; ++k) {
-          images.push_back({photos[k].height, photos[k].width, photos[k].rgb, found[k]});
+    Replicas replicas(count, graphs, parameters, device, {});
+    constexpr size_t kPhotos = 24;
+    std::vector<Photo> photos;
+    for (uint32_t i = 0; i < kPhotos; ++i) photos.push_back(photo(8, 12, i));
+    std::vector<Prediction> found(kPhotos);
+    std::vector<std::jthread> threads;
+    for (size_t t = 0; t < count; ++t) {
+      threads.emplace_back([&, t] {
+        for (size_t i = 3 * t; i < kPhotos; i += 3 * count) {
+          std::vector<PredictionTask> tasks;
+          for (size_t k = i; k < i + 3; ++k) {
+            tasks.push_back({{photos[k].rgb, 8, 12}, k % 2 == 0 ? 8 : 9, 12, {}, &found[k]});
+          }
+          replicas[t].run(tasks);
         }
-        for (size_t k = 0; k < 4; ++k) pool.run(std::span(images).subspan(k, 1));
-        pool.run(std::span(images).subspan(4, 2));  // one batch
-      }
-    };
-    std::vector<std::thread> threads;
-    for (int i = 0; i < replicas; ++i) threads.emplace_back(see, to_size(i));
-    for (std::thread& thread : threads) thread.join();
+      });
+    }
+    threads.clear();
     std::vector<uint8_t> all;
-    for (const auto& mask : found) all.insert(all.end(), mask.begin(), mask.end());
-    return all;
-  }
-
-  /// The same masks by the CPU, one photo after the other, each in the bucket that it fits in.
-  static std::vector<uint8_t> masks_on_cpu(const Network& network) {
-    const Place cpu = on_cpu();
-    std::vector<uint8_t> all;
-    for (const Photo& p : photos_of_buckets()) {
-      const bool small = p.height <= 8 && p.width <= 12;
-      const Graph graph = network.build(small ? Shape{1, 8, 12, 3} : Shape{1, 16, 24, 3}, kClasses);
-      Parameters parameters(graph.parameters(), cpu->stream, false);
-      set_hashed_values(parameters);
-      Predictor predictor(graph, parameters, *cpu, {});
-      const Prediction seen = predictor.run(p.rgb, p.height, p.width, p.height, p.width, false);
-      all.insert(all.end(), seen.classes.begin(), seen.classes.end());
+    for (const Prediction& one : found) {
+      all.insert(all.end(), one.classes.begin(), one.classes.end());
     }
     return all;
   }
 
  private:
-  static std::vector<Photo> photos_of_buckets() {
-    std::vector<Photo> photos;
-    for (uint32_t i = 0; i < 4; ++i) {
-      photos.insert(photos.end(), {photo(8, 12, i), photo(5, 7, i), photo(16, 24, i),
-                                   photo(9, 3, i), photo(2, 12, i), photo(8, 5, i)});
-    }
-    return photos;
-  }
-
   TemporaryFolder folder_;
-  macadam::testing::Variable
-      cache_;  // of kernels: the second pool runs those that the first has timed
+  macadam::testing::Variable cache_;  // of kernels: later replicas run those that the first timed
 };
 
-TEST_F(CudaPool, TwoReplicasSeeWhatOneSees) {
+TEST_F(CudaReplicas, TwoSeeWhatOneSees) {
   for (const Network& network : kServed) {
     SCOPED_TRACE(network.name);
     const Device device = cuda_->stream.device();
     const std::vector<uint8_t> one = masks(device, network, 1);
     EXPECT_EQ(masks(device, network, 2), one);
-    const std::vector<uint8_t> wanted = masks_on_cpu(network);
+    const std::vector<uint8_t> wanted = masks(Device{}, network, 1);
     EXPECT_LT(static_cast<double>(differing(one, wanted)),
               1e-3 * static_cast<double>(wanted.size()));
   }

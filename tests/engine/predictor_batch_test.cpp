@@ -1,11 +1,15 @@
 // Photos that a predictor sees together have the masks that they have alone, bit for bit.
 
 #include <gtest/gtest.h>
+#include <omp.h>
+
+#include <thread>
 
 #include "base/to_size.h"
 #include "engine/infer/predictor.h"
 #include "tests/engine/cpu_dtypes.h"
 #include "tests/engine/hashed.h"
+#include "tests/engine/replicas.h"
 #include "tests/engine/small_networks.h"
 
 using namespace macadam;
@@ -73,12 +77,54 @@ TEST_P(PredictorBatch, GivesEachWhatItHasAlone) {
   }
 }
 
-TEST_P(PredictorBatch, MemoryIsThatOfItsNetworks) {
-  const Predictor one(graph(1), parameters_, context_, {GetParam().dtype, {}, false, false});
-  const std::vector<Graph> graphs{graph(1), graph(8)};
-  const Predictor more(graphs, parameters_, context_, {GetParam().dtype, {}, false, false});
-  EXPECT_GT(one.bytes(), 0u);
-  EXPECT_GT(more.bytes(), 5 * one.bytes() / 2);
+TEST_P(PredictorBatch, NetworksOfAPredictorShareTheArenaOfTheLargest) {
+  const PredictorOptions options{GetParam().dtype, {}, false, false};
+  const auto bytes = [&](std::vector<int> batches) {
+    std::vector<Graph> graphs;
+    for (const int batch : batches) graphs.push_back(graph(batch));
+    return Predictor(graphs, parameters_, context_, options).bytes();
+  };
+  const size_t one = bytes({1}), many = bytes({1, 8}), all = bytes({1, 2, 4, 8});
+  EXPECT_GT(one, 0u);
+  EXPECT_GT(many, one);
+  // Photos and masks of two and of four; oneDNN may want other weights for other batches.
+  const size_t weights = parameters_.bytes();
+  EXPECT_LE(all, many + 6 * kHeight * kWidth * 4 + 3 * weights);
+  EXPECT_EQ(bytes({1, 8, 4, 2}), all);
+}
+
+TEST_P(PredictorBatch, ReplicasShareTheirWeightsAndNothingElse) {
+  set_hashed_values(parameters_);
+  const PredictorOptions options{GetParam().dtype, {}, false, true};
+  const std::vector<Graph> graphs{graph(1), graph(2)};
+  constexpr size_t kReplicas = 3;
+  const auto bytes = [&](size_t count) {
+    return Replicas(count, graphs, parameters_, {}, options).bytes();
+  };
+  const size_t one = bytes(1), two = bytes(2), three = bytes(3);
+  EXPECT_EQ(three - two, two - one);
+  EXPECT_LT(two, 2 * one);
+  Replicas replicas(kReplicas, graphs, parameters_, {}, options);
+  Predictor alone(graph(1), parameters_, context_, options);
+  std::vector<Prediction> found(3 * kReplicas);
+  std::vector<std::vector<uint8_t>> photos;
+  for (uint32_t i = 0; i < found.size(); ++i) photos.push_back(photo(i));
+  std::vector<std::jthread> threads;
+  for (size_t t = 0; t < kReplicas; ++t) {
+    threads.emplace_back([&, t] {
+      omp_set_num_threads(1);
+      std::vector<PredictionTask> tasks;
+      for (size_t i = 3 * t; i < 3 * (t + 1); ++i) {
+        tasks.push_back({{photos[i], kHeight, kWidth}, kHeight, kWidth, {}, &found[i]});
+      }
+      for (int again = 0; again < 5; ++again) replicas[t].run(tasks);
+    });
+  }
+  threads.clear();
+  for (size_t i = 0; i < photos.size(); ++i) {
+    const Prediction wanted = alone.run(photos[i], kHeight, kWidth, kHeight, kWidth, false);
+    EXPECT_EQ(found[i].classes, wanted.classes) << i;
+  }
 }
 
 std::vector<Case> cases() {

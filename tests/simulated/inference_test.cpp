@@ -3,17 +3,16 @@
 
 #include <omp.h>
 
-#include <array>
 #include <thread>
 
 #include "base/to_size.h"
 #include "engine/infer/evaluator.h"
-#include "engine/infer/inference_pool.h"
 #include "engine/infer/predictor.h"
 #include "tests/engine/device_cases.h"
 #include "tests/engine/loader_slot.h"
 #include "tests/engine/memory_source.h"
 #include "tests/engine/on_device.h"
+#include "tests/engine/replicas.h"
 #include "tests/simulated/under_schedules.h"
 
 using namespace macadam;
@@ -132,76 +131,49 @@ TEST(SimulatedPredictor, SeesWhatTheCpuSees) {
 
 using Masks = std::vector<std::vector<uint8_t>>;
 
-struct Served {
-  Masks masks;
-  InferencePoolStatistics statistics;
-};
-
-/// The masks of photos of two sizes, seen by three threads over the pool's replicas.
-Served serve(Device device, DType dtype, int replicas, size_t memory_limit = 0) {
-  InferencePoolOptions options;
-  options.dtype = dtype;
-  options.buckets = {{1, 8, 12, 3}, {2, 6, 8, 3}};
-  options.replicas = replicas;
-  options.memory_limit = memory_limit;
-  const auto build = [](const Shape& shape) { return small_resnet(shape, kClasses); };
+/// Masks by predictors on streams of their own and on one set of weights, a thread each.
+Masks serve(Device device, DType dtype, size_t replicas) {
+  const std::vector<Graph> graphs{small_resnet({1, 8, 12, 3}, kClasses),
+                                  small_resnet({2, 8, 12, 3}, kClasses)};
   Stream stream(device);
-  Parameters parameters(build(options.buckets[0]).parameters(), stream, false);
+  Parameters parameters(graphs.front().parameters(), stream, false);
   set_hashed_values(parameters);
-  InferencePool pool(build, parameters, device, options);
+  Replicas all(replicas, graphs, parameters, device, {dtype, {}, false, false, nullptr});
 
-  constexpr size_t kThreads = 3, kPhotos = 12;
-  struct Photo {
-    int height, width;
-    std::vector<uint8_t> rgb;
-  };
-  std::vector<Photo> photos;
-  Masks masks;
-  for (uint32_t i = 0; i < kPhotos; ++i) {
-    const int height = i % 4 < 2 ? 8 : 5, width = i % 4 < 2 ? 11 : 8;
-    photos.push_back({height, width, photo(height, width, i)});
-    masks.emplace_back(to_size(height * width), uint8_t{255});
-  }
-  const auto image = [&](size_t i) {
-    return InferenceImage{photos[i].height, photos[i].width, photos[i].rgb, masks[i]};
-  };
-  std::vector<std::thread> threads;
-  for (size_t t = 0; t < kThreads; ++t) {
-    threads.emplace_back([&, i = 4 * t] {
+  constexpr size_t kPhotos = 12;  // a multiple of all numbers of replicas, times two
+  std::vector<std::vector<uint8_t>> photos;
+  for (uint32_t i = 0; i < kPhotos; ++i) photos.push_back(photo(8, 12, i));
+  std::vector<Prediction> made(kPhotos);
+  std::vector<std::jthread> threads;
+  for (size_t t = 0; t < replicas; ++t) {
+    threads.emplace_back([&, t] {
       omp_set_num_threads(1);
-      const InferenceImage pair[] = {image(i + 2), image(i + 3)};
-      for (int again = 0; again < 3; ++again) {  // run, recorded, replayed
-        pool.run(std::array{image(i)});
-        pool.run(pair);
-        pool.run(std::array{image(i + 1)});
+      for (size_t i = t * kPhotos / replicas; i < (t + 1) * kPhotos / replicas; i += 2) {
+        std::vector<PredictionTask> tasks;
+        for (const size_t k : {i, i + 1}) {
+          tasks.push_back({{photos[k], 8, 12}, i % 4 == 0 ? 8 : 9, 12, {}, &made[k]});
+        }
+        all[t].run(tasks);
+        all[t].run(std::span(tasks).first(1));
       }
     });
   }
-  for (std::thread& thread : threads) thread.join();
-  return {masks, pool.statistics()};
+  threads.clear();
+  Masks masks;
+  for (Prediction& one : made) masks.push_back(std::move(one.classes));
+  return masks;
 }
 
-TEST(SimulatedPool, ThreadsOnReplicasGetTheCpusMasks) {
-  const std::vector<Masks> found = results_of([] { return serve(kGpu, DType::f32, 3).masks; });
+TEST(SimulatedReplicas, GiveTheCpusMasks) {
+  const std::vector<Masks> found = results_of([] { return serve(kGpu, DType::f32, 3); });
   ASSERT_EQ(found.size(), 1u);
-  EXPECT_EQ(found[0], serve(Device{}, DType::f32, 1).masks);
+  EXPECT_EQ(found[0], serve(Device{}, DType::f32, 1));
 }
 
-TEST(SimulatedPool, Bf16MasksAreThoseOfOneReplica) {
-  const std::vector<Masks> found = results_of([] { return serve(kGpu, DType::bf16, 2).masks; });
+TEST(SimulatedReplicas, InBf16GiveThoseOfOne) {
+  const std::vector<Masks> found = results_of([] { return serve(kGpu, DType::bf16, 2); });
   ASSERT_EQ(found.size(), 1u);
-  EXPECT_EQ(found[0], serve(kGpu, DType::bf16, 1).masks);
-}
-
-TEST(SimulatedPool, PlansMayGoWhileOthersRun) {
-  const Served unlimited = serve(kGpu, DType::f32, 1);
-  ASSERT_EQ(unlimited.statistics.plans, 2u);
-  const size_t too_little = unlimited.statistics.bytes - 1;  // for both
-  under_schedules([&] {
-    const Served served = serve(kGpu, DType::f32, 2, too_little);
-    EXPECT_EQ(served.masks, unlimited.masks);
-    EXPECT_GT(served.statistics.dropped, 0);
-  });
+  EXPECT_EQ(found[0], serve(kGpu, DType::bf16, 1));
 }
 
 }  // namespace

@@ -3,15 +3,14 @@
 
 #include <omp.h>
 
-#include <array>
 #include <atomic>
 #include <barrier>
 #include <thread>
 
 #include "base/error.h"
-#include "engine/infer/inference_pool.h"
 #include "kernels/ops.h"
 #include "tests/engine/hashed.h"
+#include "tests/engine/replicas.h"
 #include "tests/engine/small_networks.h"
 #include "tests/simulated/under_schedules.h"
 
@@ -38,41 +37,50 @@ TEST(SimulatedRecording, IsSpoiltByAPlanMadeMeanwhile) {
   EXPECT_NE(ops.conv->make(desc), nullptr);
 }
 
-// One replica's second run, which records, against the making and the first run of others.
-TEST(SimulatedRecording, OfAReplicaMeetsNoPlanInTheMaking) {
-  constexpr int kReplicas = 4, kClasses = 4;
-  InferencePoolOptions options;
-  for (int n = 1; n <= 4; ++n) options.buckets.push_back({n, 8, 12, 3});
-  options.replicas = kReplicas;
-  const auto build = [](const Shape& shape) { return small_resnet(shape, kClasses); };
+// Replicas that are warm record nothing any more, whatever they are asked for: another model may be
+// made meanwhile, by one thread.
+TEST(SimulatedRecording, WarmReplicasMeetPlansInTheMaking) {
+  constexpr size_t kReplicas = 3;
+  constexpr int kClasses = 4, kRounds = 6;
+  const std::vector<Graph> graphs{small_resnet({1, 8, 12, 3}, kClasses),
+                                  small_resnet({2, 8, 12, 3}, kClasses)};
   Stream stream(kGpu);
-  Parameters parameters(build(options.buckets[0]).parameters(), stream, false);
+  Parameters parameters(graphs[0].parameters(), stream, false);
   set_hashed_values(parameters);
-  const std::vector<uint8_t> rgb(8 * 12 * 3, uint8_t{100});
-
+  const auto make = [&] {
+    return Replicas(kReplicas, graphs, parameters, kGpu, {DType::f32, {}, false, true, nullptr});
+  };
+  Replicas replicas = make();
   std::atomic<int> failures = 0;
-  for (int trial = 0; trial < 6; ++trial) {
-    InferencePool pool(build, parameters, kGpu, options);
-    std::barrier start(kReplicas);
-    std::vector<std::thread> threads;
-    for (size_t t = 0; t < kReplicas; ++t) {
-      threads.emplace_back([&, t] {
-        omp_set_num_threads(1);
-        std::vector<uint8_t> mask(8 * 12);
-        start.arrive_and_wait();
-        for (size_t k = 0; k < options.buckets.size(); ++k) {
-          const size_t images = (t + k) % options.buckets.size() + 1;
-          const std::vector<InferenceImage> batch(images, {8, 12, rgb, mask});
-          try {
-            for (int again = 0; again < 3; ++again) pool.run(batch);
-          } catch (const RunError&) {
-            ++failures;
-          }
+  std::barrier start(kReplicas + 1);
+  std::vector<std::jthread> threads;
+  for (size_t t = 0; t < kReplicas; ++t) {
+    threads.emplace_back([&, t] {
+      omp_set_num_threads(1);
+      const std::vector<uint8_t> rgb(11 * 17 * 3, uint8_t{100});
+      const std::span<const uint8_t> all(rgb), some = all.first(8 * 12 * 3);
+      std::vector<Prediction> made(4);
+      // Of the network's size, resized, mirrored, in windows.
+      const std::vector<PredictionTask> tasks{
+          {{some, 8, 12}, 8, 12, {}, &made[0]},
+          {{some, 8, 12}, 9, 12, {}, &made[1]},
+          {{some, 8, 12}, 8, 12, {true, false, false}, &made[2]},
+          {{all, 11, 17}, 11, 17, {true, false, false}, &made[3]}};
+      start.arrive_and_wait();
+      for (size_t k = 0; k < kRounds; ++k) {
+        try {
+          replicas[t].run(std::span(tasks).subspan(0, 1));
+          replicas[t].run(tasks);
+        } catch (const RunError&) {
+          ++failures;
         }
-      });
-    }
-    for (std::thread& thread : threads) thread.join();
+      }
+    });
   }
+  omp_set_num_threads(1);
+  start.arrive_and_wait();
+  EXPECT_NO_THROW(make());
+  threads.clear();
   EXPECT_EQ(failures, 0);
 }
 
