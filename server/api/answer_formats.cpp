@@ -9,7 +9,7 @@
 #include "base/json_text.h"
 #include "report/picture.h"
 #include "server/api/coco_rle.h"
-#include "server/http/message.h"
+#include "server/http/accept.h"
 
 namespace macadam {
 
@@ -61,23 +61,18 @@ std::string_view media_type(AnswerFormat format) {
 }
 
 std::optional<AnswerFormat> accepted_format(std::string_view accept) {
-  if (accept.empty()) return AnswerFormat::png;
-  while (!accept.empty()) {
-    const size_t comma = accept.find(',');
-    std::string_view type = accept.substr(0, comma);
-    accept.remove_prefix(comma == std::string_view::npos ? accept.size() : comma + 1);
-    type = type.substr(0, type.find(';'));
-    const size_t first = type.find_first_not_of(' ');
-    if (first == std::string_view::npos) continue;
-    type = type.substr(first, type.find_last_not_of(' ') - first + 1);
-    if (same_field(type, "application/json")) return AnswerFormat::rle;
-    if (same_field(type, "application/octet-stream")) return AnswerFormat::raw;
-    if (same_field(type, "image/png") || same_field(type, "image/*") || type == "*/*" ||
-        same_field(type, "multipart/mixed") || same_field(type, "multipart/*")) {
-      return AnswerFormat::png;
-    }
+  const std::vector<MediaRange> ranges = media_ranges(accept);
+  if (ranges.empty()) return AnswerFormat::png;
+  std::optional<AnswerFormat> best;
+  int most = 0;
+  for (const AnswerFormat format : {AnswerFormat::png, AnswerFormat::rle, AnswerFormat::raw}) {
+    std::optional<int> weight = weight_of(media_type(format), ranges);
+    if (!weight && format == AnswerFormat::png) weight = weight_of("multipart/mixed", ranges);
+    if (weight.value_or(0) <= most) continue;
+    best = format;
+    most = *weight;
   }
-  return std::nullopt;
+  return best;
 }
 
 std::string encode_mask(AnswerFormat format, const Prediction& prediction, const Image& photo,

@@ -28,8 +28,9 @@ inline constexpr std::array<std::string_view, 5> kAnswerFormats{"png", "color", 
 
 std::string_view media_type(AnswerFormat format);
 
-/// The format that an Accept field asks for; png when it accepts anything, nothing when it accepts
-/// none of the types.
+/// The format of png, rle and raw that an Accept field gives the most weight, the first of equals;
+/// png when it is empty, nothing when it accepts none of the types. Who accepts multipart/mixed
+/// gets a png in it.
 std::optional<AnswerFormat> accepted_format(std::string_view accept);
 
 /// `photo` is empty but for overlay. `label_ids`: pixels are the data set's ids (as `macadam

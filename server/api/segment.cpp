@@ -28,7 +28,11 @@ AnswerFormat format_of(const Call& call) {
     return static_cast<AnswerFormat>(std::ranges::find(kAnswerFormats, name) -
                                      kAnswerFormats.begin());
   }
-  const auto accepted = accepted_format(call.request().field("Accept").value_or(""));
+  std::string accept;  // its fields are one list
+  for (const auto& [name, value] : call.request().fields) {
+    if (same_field(name, "Accept")) accept += value + ",";
+  }
+  const auto accepted = accepted_format(accept);
   if (!accepted) {
     throw HttpError(406, "masks come as image/png, application/json or application/octet-stream");
   }

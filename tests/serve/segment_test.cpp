@@ -115,6 +115,10 @@ TEST_F(Segment, EveryFormIsTheSameMask) {
   EXPECT_EQ(post("", photo, {"Accept: application/json"}).field("content-type"),
             "application/json");
   EXPECT_EQ(post("", photo, {"Accept: text/html, application/octet-stream;q=0.9"}).body, raw.body);
+  EXPECT_EQ(post("", photo, {"Accept: image/png;q=0.2", "Accept: application/json;q=0.4"})
+                .field("content-type"),
+            "application/json");
+  EXPECT_EQ(status("", photo, {"Accept: image/png;q=0"}), 406);
   EXPECT_EQ(status("", photo, {"Accept: text/html"}), 406);
 }
 
