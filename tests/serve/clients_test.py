@@ -2,6 +2,7 @@
 
 clients_test.py BUILD_FOLDER SOURCE_FOLDER
 """
+import importlib.util
 import json
 import os
 import re
@@ -149,6 +150,33 @@ class Clients(unittest.TestCase):
         self.assertGreater(statistics["inference_count"], 30)
         with self.assertRaises(Exception):
             client.infer("none", [tensor])
+
+    def test_ultralytics_remote_model(self):
+        module("tritonclient.http")
+        numpy, package = module("numpy"), importlib.util.find_spec("ultralytics")
+        if not package:
+            raise unittest.SkipTest("python has no ultralytics")
+        # This file alone: the package wants PyTorch.
+        path = Path(package.submodule_search_locations[0]) / "utils" / "triton.py"
+        spec = importlib.util.spec_from_file_location("ultralytics_triton", path)
+        triton = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(triton)
+        remote = triton.TritonRemoteModel(f"http://{self.address}/small")
+        self.assertEqual(remote.input_names, ["images"])
+        self.assertEqual(remote.np_input_formats, [numpy.float32])
+        self.assertEqual(remote.output_names, ["confidence", "mask", "scores"])
+        classes = json.load(urllib.request.urlopen(self.url + "/v1/classes"))["classes"]
+        self.assertEqual(remote.metadata["names"], {i: c["name"] for i, c in enumerate(classes)})
+        bytes_ = numpy.random.default_rng(2).integers(0, 256, (2, 3, 32, 64))
+        found = dict(zip(remote.output_names, remote((bytes_ / 255).astype(numpy.float32))))
+        self.assertEqual(found["scores"].shape, (2, len(classes), 32, 64))
+        self.assertTrue((found["scores"].argmax(1) == found["mask"]).all())
+        photo = numpy.ascontiguousarray(bytes_.transpose(0, 2, 3, 1).astype(numpy.uint8))
+        http = module("tritonclient.http")
+        tensor = http.InferInput("photo", photo.shape, "UINT8")
+        tensor.set_data_from_numpy(photo)
+        same = http.InferenceServerClient(self.address).infer("small", [tensor])
+        self.assertTrue((same.as_numpy("mask") == found["mask"]).all())
 
     def test_perf_analyzer(self):
         analyzer = program("perf_analyzer")
