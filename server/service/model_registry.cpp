@@ -1,7 +1,9 @@
 #include "server/service/model_registry.h"
 
 #include <fmt/format.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
@@ -19,6 +21,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kLookEvery{500};
 constexpr size_t kLongestName = 100;
+constexpr int kLoadingNiceness = 10;
 
 bool is_name(std::string_view text) {
   return !text.empty() && text.size() <= kLongestName && std::ranges::all_of(text, [](char c) {
@@ -137,6 +140,8 @@ void ModelRegistry::look(Entry& entry) {
 
 void ModelRegistry::watch() {
   watcher_ = std::jthread([this] {
+    // Of this thread and those that it starts: what is served goes before what is loaded.
+    ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), kLoadingNiceness);
     std::mutex mine;
     std::unique_lock lock(mine);
     while (!stopping_) {
