@@ -7,18 +7,19 @@
 #include <algorithm>
 #include <array>
 #include <boost/asio/dispatch.hpp>
+#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/strand.hpp>
 #include <boost/asio/write.hpp>
 #include <cerrno>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -42,20 +43,34 @@ constexpr size_t kReadBytes = size_t{64} << 10;
 /// answer.
 constexpr milliseconds kDrainTime{2000};
 constexpr size_t kDrainBytes = size_t{256} << 20;
+/// How often it is tried to say that a request was not answered, or to accept clients again.
+constexpr int kAnswerTrials = 100;
+constexpr milliseconds kTrialEvery{10};
 
 /// The connections that there are.
 class Register {
  public:
-  /// Whether there is room for one more, which is counted then.
-  bool enter(size_t limit) {
+  /// Counts until it is gone.
+  class Place {
+   public:
+    explicit Place(Register& all) : all_(&all) {}
+    Place(Place&& other) noexcept : all_(std::exchange(other.all_, nullptr)) {}
+    ~Place() {
+      if (all_ != nullptr) all_->leave();
+    }
+    Place(const Place&) = delete;
+    Place& operator=(const Place&) = delete;
+
+   private:
+    Register* all_;
+  };
+
+  /// Nothing when there are `limit` already.
+  std::optional<Place> enter(size_t limit) {
     const std::lock_guard lock(mutex_);
-    if (count_ >= limit) return false;
+    if (count_ >= limit) return std::nullopt;
     ++count_;
-    return true;
-  }
-  void leave() {
-    const std::lock_guard lock(mutex_);
-    if (--count_ == 0) empty_.notify_all();
+    return Place(*this);
   }
   size_t count() const {
     const std::lock_guard lock(mutex_);
@@ -67,6 +82,11 @@ class Register {
   }
 
  private:
+  void leave() {
+    const std::lock_guard lock(mutex_);
+    if (--count_ == 0) empty_.notify_all();
+  }
+
   mutable std::mutex mutex_;
   std::condition_variable empty_;
   size_t count_ = 0;
@@ -84,15 +104,16 @@ struct Shared {
   std::atomic<bool> stopping = false;
 };
 
-/// One client: requests one after the other. All of its work runs on one strand.
+/// One client: requests one after the other. All of its work runs on one thread.
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
-  Connection(Socket socket, std::shared_ptr<Shared> shared)
-      : socket_(std::move(socket)),
-        shared_(std::move(shared)),
+  Connection(Socket socket, std::shared_ptr<Shared> shared, Register::Place place)
+      : shared_(std::move(shared)),
+        place_(std::move(place)),
+        socket_(std::move(socket)),
         deadline_(socket_.get_executor()),
         buffer_(kReadBytes) {}
-  ~Connection() { shared_->connections.leave(); }
+  ~Connection() = default;
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
@@ -235,8 +256,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
     socket_.close(ignored);
   }
 
-  Socket socket_;
   std::shared_ptr<Shared> shared_;
+  const Register::Place place_;
+  Socket socket_;
   asio::steady_timer deadline_;
   std::vector<char> buffer_;
   size_t filled_ = 0, drained_ = 0;
@@ -252,15 +274,28 @@ class Connection::Pending : public Exchange {
   Pending(HttpRequest request, std::shared_ptr<Connection> connection)
       : Exchange(std::move(request)), connection_(std::move(connection)) {}
   ~Pending() override {
-    if (!answered_) {
-      send(connection_->shared_->handler.answer_fault({500, "the request could not be answered"}));
+    // Want of memory may be why there was no answer, and passes.
+    for (int i = 0; !answered_ && i < kAnswerTrials; ++i) {
+      if (i > 0) std::this_thread::sleep_for(kTrialEvery);
+      try {
+        respond(
+            connection_->shared_->handler.answer_fault({500, "the request could not be answered"}));
+      } catch (const std::exception&) {
+        // Once more.
+      }
     }
   }
   Pending(const Pending&) = delete;
   Pending& operator=(const Pending&) = delete;
 
   void respond(HttpResponse response) override {
-    if (!answered_.exchange(true)) send(std::move(response));
+    if (answered_.exchange(true)) return;
+    try {
+      send(std::move(response));
+    } catch (const std::exception&) {
+      answered_ = false;
+      throw;
+    }
   }
   /// The client is gone: an answer is dropped.
   void leave() { abandon(); }
@@ -272,7 +307,11 @@ class Connection::Pending : public Exchange {
                    [connection = connection_, keep_alive = request().keep_alive,
                     response = std::move(response)]() mutable {
                      if (connection->phase_ != Phase::handling) return;  // it has left
-                     connection->write(std::move(response), keep_alive);
+                     try {
+                       connection->write(std::move(response), keep_alive);
+                     } catch (const std::exception&) {
+                       connection->close();  // nothing else ends it in this phase
+                     }
                    });
   }
 
@@ -319,11 +358,13 @@ class HttpServer::Impl {
   Impl(const HttpServerOptions& options, HttpHandler& handler)
       : shared_(std::make_shared<Shared>(options, handler)) {
     require(options.limits.head_bytes < kReadBytes, "a head fits into the buffer");
+    require(options.threads >= 1, "a thread for the connections");
+    for (int i = 0; i < options.threads; ++i) loops_.push_back(std::make_unique<Loop>());
   }
 
   ~Impl() {
     stop();
-    context_.stop();
+    for (const auto& loop : loops_) loop->context.stop();
     threads_.clear();
     for (const auto& path : paths_) {
       std::error_code ignored;
@@ -335,13 +376,13 @@ class HttpServer::Impl {
 
   int listen(const std::string& host, int port) {
     error_code error;
-    asio::ip::tcp::resolver resolver(context_);
+    asio::ip::tcp::resolver resolver(first());
     const auto found = resolver.resolve(host, std::to_string(port), error);
     if (error || found.empty()) {
       throw InputError("there is no such host", quote(host), "give an address, as 127.0.0.1");
     }
     const asio::ip::tcp::endpoint endpoint = *found.begin();
-    asio::ip::tcp::acceptor acceptor(context_);
+    asio::ip::tcp::acceptor acceptor(first());
     acceptor.open(endpoint.protocol(), error);
     if (!error) acceptor.set_option(asio::ip::tcp::acceptor::reuse_address(true), error);
     if (!error) acceptor.bind(endpoint, error);
@@ -351,7 +392,7 @@ class HttpServer::Impl {
                        quoted_address(host, port), "choose another --port or --host");
     }
     const int bound = acceptor.local_endpoint().port();
-    tcp_.push_back(std::move(acceptor));
+    tcp_.push_back(std::make_unique<Door<asio::ip::tcp::acceptor>>(std::move(acceptor)));
     return bound;
   }
 
@@ -364,7 +405,7 @@ class HttpServer::Impl {
         throw InputError("something that is not a socket has this name", quote(path.string()),
                          "choose another --unix path");
       }
-      local::stream_protocol::socket trial(context_);
+      local::stream_protocol::socket trial(first());
       trial.connect(local::stream_protocol::endpoint(path.string()), error);
       if (!error) {
         throw InputError("somebody listens on this socket", quote(path.string()),
@@ -378,7 +419,7 @@ class HttpServer::Impl {
       throw InputError("a socket's path has at most 107 bytes", quote(path.string()),
                        "choose a shorter --unix path");
     }
-    local::stream_protocol::acceptor acceptor(context_);
+    local::stream_protocol::acceptor acceptor(first());
     acceptor.open(local::stream_protocol(), error);
     if (!error) acceptor.bind(local::stream_protocol::endpoint(path.string()), error);
     if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
@@ -387,24 +428,23 @@ class HttpServer::Impl {
                        "choose another --unix path");
     }
     paths_.push_back(path);
-    unix_.push_back(std::move(acceptor));
+    unix_.push_back(
+        std::make_unique<Door<asio::local::stream_protocol::acceptor>>(std::move(acceptor)));
   }
 
   void start() {
-    for (auto& acceptor : tcp_) accept(acceptor);
-    for (auto& acceptor : unix_) accept(acceptor);
-    for (int i = 0; i < shared_->options.threads; ++i) {
-      threads_.emplace_back([this] { run(); });
+    for_each_door([this](auto& door) { accept(door); });
+    for (const auto& loop : loops_) {
+      threads_.emplace_back([this, &context = loop->context] { run(context); });
     }
   }
 
   void stop() {
     shared_->stopping = true;
-    asio::post(context_, [this] {
+    asio::post(first(), [this] {
       const std::lock_guard lock(mutex_);
       error_code ignored;
-      for (auto& acceptor : tcp_) acceptor.close(ignored);
-      for (auto& acceptor : unix_) acceptor.close(ignored);
+      for_each_door([&](auto& door) { door.acceptor.close(ignored); });
       for (const auto& weak : alive_) {
         if (const auto connection = weak.lock()) connection->stop();
       }
@@ -415,35 +455,96 @@ class HttpServer::Impl {
   size_t connections() const { return shared_->connections.count(); }
 
  private:
-  void run() {
+  /// Where clients come in.
+  template <typename Acceptor>
+  struct Door {
+    explicit Door(Acceptor taken) : acceptor(std::move(taken)) {}
+    Acceptor acceptor;
+    std::atomic<bool> open = false;  // somebody is waited for, or will be when a timer ends
+  };
+
+  template <typename Visit>
+  void for_each_door(const Visit& visit) {
+    for (const auto& door : tcp_) visit(*door);
+    for (const auto& door : unix_) visit(*door);
+  }
+
+  /// What a thread does. A connection stays with one, so that it needs no lock, and no strand,
+  /// which does not survive want of memory.
+  struct Loop {
+    asio::io_context context{1};
+    asio::executor_work_guard<asio::io_context::executor_type> guard =
+        asio::make_work_guard(context);
+  };
+
+  asio::io_context& first() { return loops_.front()->context; }
+  /// In turns.
+  asio::io_context& next() { return loops_[turn_++ % loops_.size()]->context; }
+
+  void run(asio::io_context& context) {
     for (;;) {
       try {
-        context_.run();
+        context.run();
         return;
       } catch (const std::exception&) {
         // For want of memory, say: it has cost one connection its answer, and no other.
       }
+      for_each_door([this](auto& door) { open_again(door); });
     }
   }
 
+  /// Accepts clients again at a door that what was thrown has closed.
   template <typename Acceptor>
-  void accept(Acceptor& acceptor) {
-    acceptor.async_accept(asio::any_io_executor(asio::make_strand(context_)),
-                          [this, &acceptor](const error_code& error, auto socket) {
-                            if (shared_->stopping || error == asio::error::operation_aborted)
-                              return;
-                            if (error) return retry(acceptor);
-                            take(std::move(socket));
-                            accept(acceptor);
-                          });
+  void open_again(Door<Acceptor>& door) {
+    while (!door.open && !shared_->stopping) {
+      try {
+        accept(door);
+      } catch (const std::exception&) {
+        std::this_thread::sleep_for(kTrialEvery);
+      }
+    }
+  }
+
+  /// Closes a door again unless somebody came in: what waits there may be lost for want of memory.
+  class Waiting {
+   public:
+    explicit Waiting(std::atomic<bool>& open) : open_(&open) {}
+    Waiting(Waiting&& other) noexcept : open_(std::exchange(other.open_, nullptr)) {}
+    ~Waiting() { end(); }
+    Waiting(const Waiting&) = delete;
+    Waiting& operator=(const Waiting&) = delete;
+
+    void end() {
+      if (open_ != nullptr) *open_ = false;
+      open_ = nullptr;
+    }
+
+   private:
+    std::atomic<bool>* open_;
+  };
+
+  /// Unless it is open already.
+  template <typename Acceptor>
+  void accept(Door<Acceptor>& door) {
+    if (door.open.exchange(true)) return;
+    Waiting waiting(door.open);
+    door.acceptor.async_accept(
+        asio::any_io_executor(next().get_executor()),
+        [this, &door, waiting = std::move(waiting)](const error_code& error, auto socket) mutable {
+          waiting.end();
+          if (shared_->stopping || error == asio::error::operation_aborted) return;
+          if (error) return retry(door);
+          take(std::move(socket));
+          accept(door);
+        });
   }
 
   /// The process has no descriptors left, or the client was gone already.
   template <typename Acceptor>
-  void retry(Acceptor& acceptor) {
-    const auto timer = std::make_shared<asio::steady_timer>(context_, milliseconds(50));
-    timer->async_wait([this, timer, &acceptor](const error_code&) {
-      if (!shared_->stopping) accept(acceptor);
+  void retry(Door<Acceptor>& door) {
+    const auto timer = std::make_shared<asio::steady_timer>(first(), milliseconds(50));
+    timer->async_wait([this, timer, &door](const error_code&) {
+      if (!shared_->stopping) accept(door);
     });
   }
 
@@ -453,7 +554,8 @@ class HttpServer::Impl {
     if constexpr (std::is_same_v<typename AnySocket::protocol_type, asio::ip::tcp>) {
       socket.set_option(asio::ip::tcp::no_delay(true), ignored);
     }
-    if (!shared_->connections.enter(shared_->options.connections)) {
+    auto place = shared_->connections.enter(shared_->options.connections);
+    if (!place) {
       const HttpResponse answer =
           shared_->handler.answer_fault({503, "the server has too many connections"});
       const std::string text = response_head(answer, false) + answer.body;
@@ -461,7 +563,8 @@ class HttpServer::Impl {
       socket.write_some(asio::buffer(text), ignored);
       return;
     }
-    auto connection = std::make_shared<Connection>(Socket(std::move(socket)), shared_);
+    auto connection =
+        std::make_shared<Connection>(Socket(std::move(socket)), shared_, std::move(*place));
     {
       const std::lock_guard lock(mutex_);
       std::erase_if(alive_, [](const auto& weak) { return weak.expired(); });
@@ -471,9 +574,10 @@ class HttpServer::Impl {
   }
 
   std::shared_ptr<Shared> shared_;
-  asio::io_context context_;
-  std::vector<asio::ip::tcp::acceptor> tcp_;
-  std::vector<asio::local::stream_protocol::acceptor> unix_;
+  std::vector<std::unique_ptr<Loop>> loops_;
+  std::atomic<size_t> turn_ = 0;
+  std::vector<std::unique_ptr<Door<asio::ip::tcp::acceptor>>> tcp_;
+  std::vector<std::unique_ptr<Door<asio::local::stream_protocol::acceptor>>> unix_;
   std::vector<std::filesystem::path> paths_;  // of Unix sockets
   std::mutex mutex_;
   std::vector<std::weak_ptr<Connection>> alive_;

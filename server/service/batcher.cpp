@@ -90,11 +90,15 @@ void Batcher::sweep() {
   std::unique_lock lock(mutex_);
   while (!stopping_) {
     stopped_.wait_for(lock, kSweep);
-    const Jobs vain = take_vain();
-    if (vain.empty()) continue;
-    lock.unlock();
-    for (const auto& job : vain) job->ended();
-    lock.lock();
+    try {
+      const Jobs vain = take_vain();
+      if (vain.empty()) continue;
+      lock.unlock();
+      for (const auto& job : vain) job->ended();
+    } catch (const std::exception&) {
+      // As in work().
+    }
+    if (!lock.owns_lock()) lock.lock();
   }
 }
 
@@ -159,9 +163,13 @@ void Batcher::run(int replica, Jobs& batch) {
 
 void Batcher::work(int replica) {
   for (;;) {
-    Jobs batch = take();  // gone before the next is waited for: it holds connections
-    if (batch.empty()) return;
-    run(replica, batch);
+    try {
+      Jobs batch = take();  // gone before the next is waited for: it holds connections
+      if (batch.empty()) return;
+      run(replica, batch);
+    } catch (const std::exception&) {
+      // For want of memory: jobs that were taken are gone without ended().
+    }
   }
 }
 

@@ -31,7 +31,8 @@ class Job {
   virtual ~Job() = default;
   /// Whether nobody wants the result any more.
   virtual bool abandoned() const { return false; }
-  /// Called once, when it has ended, on a thread that others wait for: quick, and without throwing.
+  /// Called once, when it has ended, on a thread that others wait for: quick. What it throws is
+  /// dropped. Where memory ends a job may be destroyed without it.
   virtual void ended() = 0;
 
   const void* group = nullptr;  // jobs of one group, which is not null, may run as one batch

@@ -42,7 +42,11 @@ void WorkerPool::run() {
       work = std::move(waiting_.front());
       waiting_.pop_front();
     }
-    work();
+    try {
+      work();
+    } catch (const std::exception&) {
+      // For want of memory: what it would have answered is answered when it is gone.
+    }
   }
 }
 

@@ -18,7 +18,7 @@ class WorkerPool {
   WorkerPool& operator=(const WorkerPool&) = delete;
 
   /// Runs `work` on one of the threads, in order of arrival; after stop() at once, on the calling
-  /// thread. It must not throw.
+  /// thread. What it throws is dropped.
   void post(std::function<void()> work);
   /// Finishes what is running; what waits is destroyed unrun. Not from one of the threads.
   void stop();
