@@ -1,6 +1,7 @@
 #include "server/service/model_registry.h"
 
 #include <fmt/format.h>
+#include <malloc.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -122,9 +123,9 @@ void ModelRegistry::load() {
   ready_ = true;
 }
 
-void ModelRegistry::look(Entry& entry) {
+bool ModelRegistry::look(Entry& entry) {
   const auto now = signature_of(entry.spec.file);
-  if (!now || *now == entry.seen) return;  // one that is gone is served on
+  if (!now || *now == entry.seen) return false;  // one that is gone is served on
   entry.seen = *now;
   try {
     auto model = std::make_shared<ServedModel>(entry.spec.name, entry.spec.version, entry.spec.file,
@@ -133,8 +134,10 @@ void ModelRegistry::look(Entry& entry) {
     // The old one goes with the last request that uses it, or here, without the lock.
     const std::lock_guard lock(mutex_);
     model.swap(entry.model);
+    return true;
   } catch (const std::exception& error) {
     tell_("model kept: its new file cannot be used", entry.spec, error.what());
+    return false;
   }
 }
 
@@ -144,10 +147,15 @@ void ModelRegistry::watch() {
     ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), kLoadingNiceness);
     std::mutex mine;
     std::unique_lock lock(mine);
-    while (!stopping_) {
+    for (bool replaced = false; !stopping_;) {
       stopped_.wait_for(lock, kLookEvery, [this] { return stopping_.load(); });
+#ifdef __GLIBC__
+      // What the old model had, which its last request has left by now, goes back to the system.
+      if (replaced) ::malloc_trim(0);
+#endif
+      replaced = false;
       for (Entry& entry : entries_) {
-        if (!stopping_) look(entry);
+        if (!stopping_) replaced |= look(entry);
       }
     }
   });

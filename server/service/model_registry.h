@@ -75,7 +75,8 @@ class ModelRegistry {
   };
 
   static std::optional<Signature> signature_of(const std::filesystem::path& file);
-  void look(Entry& entry);
+  /// Whether the file was replaced, and so the model.
+  bool look(Entry& entry);
 
   const ServedModelOptions options_;
   const Tell tell_;
