@@ -77,6 +77,12 @@ const std::map<std::string, std::set<std::string>> kPrivateHeaders{
      {"kernels/cuda/cudnn/graph.cpp", "kernels/cuda/cudnn/operations.cpp"}},
 };
 
+/// The doors upwards: files that include one of the tests. The emulator compiles kernels for the
+/// host.
+const std::map<std::string, std::string> kDoorsUp{
+    {"kernels/cuda/launch.cuh", "block_emulator.h"},
+};
+
 struct Include {
   std::string path;
   bool system = false;
@@ -134,6 +140,46 @@ TEST(Doors, OpenDownwardsOnly) {
           << file << " includes " << include.path;
     }
   }
+}
+
+TEST(Doors, LeadToFilesOfTheRooms) {
+  std::set<std::string> used;
+  for (const auto& [file, includes] : sources()) {
+    for (const Include& include : includes) {
+      if (include.system || sources().count(include.path) > 0) continue;
+      const auto up = kDoorsUp.find(file);
+      EXPECT_TRUE(up != kDoorsUp.end() && up->second == include.path)
+          << file << " includes " << include.path;
+      used.insert(file);
+    }
+  }
+  EXPECT_EQ(used.size(), kDoorsUp.size()) << "a door upwards that nobody uses";
+}
+
+/// Tests of a room may include other tests, that room, and what it may include itself: those of
+/// whole programs see all rooms.
+TEST(Doors, OfTestsAreThoseOfTheirRooms) {
+  const fs::path tests = fs::path(MACADAM_SOURCE_DIR) / "tests";
+  const std::map<std::string, std::set<std::string>> more{
+      {"image", {"synth"}}, {"synth", {"loader"}}, {"run", {"synth"}}};
+  size_t checked = 0;
+  for (const auto& [room, doors] : kDoors) {
+    if (!fs::exists(tests / room) || room == "app" || room == "bench") continue;
+    for (const auto& entry : fs::recursive_directory_iterator(tests / room)) {
+      const std::string extension = entry.path().extension().string();
+      if (extension != ".h" && extension != ".cpp") continue;
+      for (const Include& include : includes_of(entry.path())) {
+        const std::string other = room_of(include.path);
+        if (include.system || other == room || kDoors.count(other) == 0) continue;
+        const auto extra = more.find(room);
+        const bool allowed = begins_with_any(include.path, doors) ||
+                             (extra != more.end() && extra->second.count(other) > 0);
+        EXPECT_TRUE(allowed) << entry.path() << " includes " << include.path;
+        ++checked;
+      }
+    }
+  }
+  EXPECT_GT(checked, 100u);
 }
 
 TEST(Doors, BetweenTheEnginesWingsOpenOneWay) {
