@@ -18,4 +18,8 @@ using ImplementationFault =
 /// gradients from an odd number of channels, weight gradients of strided ones with few channels.
 bool is_known_fault(ConvPass pass, std::string_view implementation, const ConvDesc& desc);
 
+/// Whether a pass reads memory of its scratchpad that it has not written: then that is to hold
+/// finite numbers, of any values. AMX weight gradients from oneDNN 2.7 on.
+bool reads_stale_scratch(ConvPass pass, std::string_view implementation);
+
 }  // namespace macadam::cpu

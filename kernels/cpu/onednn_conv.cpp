@@ -232,6 +232,9 @@ class OneDnnConvolution final : public Convolution {
     gradient_bytes_ = align(weights.diff_weights_desc().get_size());
     gradient_is_plain_ = weights.diff_weights_desc() == layout_.plain_weights();
     size_t weights_scratch = weights.scratchpad_desc().get_size();
+    if (reads_stale_scratch(ConvPass::weight_gradient, weights.impl_info_str())) {
+      cleared_bytes_ = weights_scratch;
+    }
     if (!gradient_is_plain_) {
       const dnnl::reorder::primitive_desc unpack(engine, weights.diff_weights_desc(), engine,
                                                  layout_.plain_weights(), attr);
@@ -302,6 +305,7 @@ class OneDnnConvolution final : public Convolution {
     check_activations(x, dy);
     void* const gradient = gradient_is_plain_ ? dw.data : workspace;
     void* const scratch = at(workspace, gradient_bytes_);
+    if (cleared_bytes_ > 0) std::memset(scratch, 0, cleared_bytes_);
     weights_->run(stream_, {x.data, dy.data, gradient, scratch});
     if (!gradient_is_plain_) unpack_->run(stream_, {gradient, dw.data, scratch});
   }
@@ -380,6 +384,7 @@ class OneDnnConvolution final : public Convolution {
   size_t scratch_ = 0;
   size_t gradient_bytes_ = 0;  // of the weight gradient in oneDNN's layout, before it is unpacked
   bool gradient_is_plain_ = true;
+  size_t cleared_bytes_ = 0;  // of the weight gradient's scratchpad, before it runs
 };
 
 class OneDnnConvOps final : public ConvOps {

@@ -179,6 +179,10 @@ std::vector<ConvDesc> wide_descriptions() {
        {320, 383, 384, 447, 480, 512, 641, 736, 737, 800, 1023, 1024, 2047, 2048}) {
     wide.push_back({.input = {1, 3, width, 16}, .out_channels = 16, .padding = same, .bias = true});
   }
+  // AMX weight gradients that read what they have not written (kernels/cpu/conv_faults.cpp).
+  for (const int width : {61, 93, 125, 157}) {
+    wide.push_back({.input = {2, 9, width, 48}, .out_channels = 64, .padding = same});
+  }
   // As wide as deep: what blocks channels by 32 or more sees whole blocks.
   wide.push_back({.input = {1, 7, 384, 32}, .out_channels = 32, .padding = same});
   wide.push_back({.input = {1, 5, 736, 64}, .out_channels = 32, .padding = same});

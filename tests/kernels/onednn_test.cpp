@@ -50,6 +50,12 @@ TEST(OneDnnFaults, AreTheAmxWeightGradientsOfWideImages) {
   }
 }
 
+TEST(OneDnnFaults, ScratchThatIsReadBeforeItIsWrittenIsClearedForOneImplementation) {
+  EXPECT_TRUE(cpu::reads_stale_scratch(ConvPass::weight_gradient, "brgconv_bwd_w:avx512_core_amx"));
+  EXPECT_FALSE(cpu::reads_stale_scratch(ConvPass::weight_gradient, "jit:avx512_core_amx"));
+  EXPECT_FALSE(cpu::reads_stale_scratch(ConvPass::forward, "brgconv:avx512_core_amx"));
+}
+
 TEST(OneDnnFaults, AreBf16DataGradientsOfOneByOneFromOddChannels) {
   ConvDesc head = one_by_one(convolution(16, 32));
   for (const int classes : {1, 11, 19, 8, 32}) {
