@@ -12,8 +12,6 @@
 #include <stdexcept>
 #include <string>
 
-#include "base/to_size.h"
-
 namespace macadam_client {
 
 struct Answer {
@@ -87,14 +85,14 @@ class Connection {
     for (size_t sent = 0; sent < text.size();) {
       const ssize_t now = ::send(socket_, text.data() + sent, text.size() - sent, MSG_NOSIGNAL);
       if (now <= 0) throw std::runtime_error("the connection broke");
-      sent += to_size(now);
+      sent += static_cast<size_t>(now);
     }
   }
   void receive() {
     char piece[65536];
     const ssize_t now = ::recv(socket_, piece, sizeof(piece), 0);
     if (now <= 0) throw std::runtime_error("the connection broke");
-    held_.append(piece, to_size(now));
+    held_.append(piece, static_cast<size_t>(now));
   }
 
   int socket_ = -1;
