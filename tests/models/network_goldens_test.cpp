@@ -57,8 +57,12 @@ void set_input(DeviceContext& place, const Plan& plan) {
   macadam::testing::upload(place, macadam::testing::rule_image(plan.input().shape), plan.input());
 }
 
-/// Largest difference of a case's samples, relative to its largest score.
-double score_error(DeviceContext& place, const Json& network, const Json& one, DType dtype) {
+/// Of a case's samples, relative to its largest score.
+struct ScoreError {
+  double worst = 0, rms = 0;
+};
+
+ScoreError score_error(DeviceContext& place, const Json& network, const Json& one, DType dtype) {
   const Shape input{one["batch"], one["height"], one["width"], 3};
   const Graph graph = build_network(spec_of(network), input);
   Parameters parameters(graph.parameters(), place.stream, false);
@@ -70,18 +74,28 @@ double score_error(DeviceContext& place, const Json& network, const Json& one, D
   set_input(place, plan);
   plan.forward();
   const std::vector<float> found = macadam::testing::download(place, plan.output());
-  double worst = 0;
+  double worst = 0, squares = 0;
   for (size_t k = 0; k < one["samples"].size(); ++k) {
     const double got = found[rule_bits("samples", k) % found.size()];
     const double difference = std::abs(got - one["samples"][k].get<double>());
     if (!(difference <= worst)) worst = difference;  // NaN is the worst
+    squares += difference * difference;
   }
-  const double error = worst / one["max_abs"].get<double>();
-  std::printf("%s %sx%s on %s: %.2e\n",
+  const auto scale = one["max_abs"].get<double>();
+  const auto count = static_cast<double>(one["samples"].size());
+  const ScoreError error{worst / scale, std::sqrt(squares / count) / scale};
+  std::printf("%s %sx%s on %s: %.2e, rms %.2e\n",
               ::testing::UnitTest::GetInstance()->current_test_info()->name(),
               one["height"].dump().c_str(), one["width"].dump().c_str(),
-              place.stream.device().name().c_str(), error);
+              place.stream.device().name().c_str(), error.worst, error.rms);
   return error;
+}
+
+/// The largest of some hundred differences is one value's luck: ResNet34's is 1.4e-2 with AVX-512
+/// and 2.4e-2 with AMX, at an rms of 4.4e-3 and 4.7e-3.
+void expect_bf16(const ScoreError& error) {
+  EXPECT_LT(error.rms, 7e-3);
+  EXPECT_LT(error.worst, 3e-2);
 }
 
 class NetworkGoldens : public ::testing::TestWithParam<std::string> {
@@ -94,14 +108,14 @@ class NetworkGoldens : public ::testing::TestWithParam<std::string> {
 
 TEST_P(NetworkGoldens, ScoresInFp32) {
   for (const Json& one : golden_["cases"]) {
-    EXPECT_LT(score_error(*place_, golden_, one, DType::f32), 1e-5)
+    EXPECT_LT(score_error(*place_, golden_, one, DType::f32).worst, 1e-5)
         << one["height"] << "x" << one["width"];
   }
 }
 
 TEST_P(NetworkGoldens, ScoresInBf16) {
   if (!cpu_has_bf16()) GTEST_SKIP() << "no bf16 on this processor";
-  EXPECT_LT(score_error(*place_, golden_, golden_["cases"].front(), DType::bf16), 2e-2);
+  expect_bf16(score_error(*place_, golden_, golden_["cases"].front(), DType::bf16));
 }
 
 TEST_P(NetworkGoldens, CountsWhatPyTorchCounts) {
@@ -123,11 +137,11 @@ class CudaNetworkGoldens : public CudaTest, public ::testing::WithParamInterface
 };
 
 TEST_P(CudaNetworkGoldens, ScoresInFp32) {
-  EXPECT_LT(score_error(*cuda_, golden_, golden_["cases"].back(), DType::f32), 5e-5);
+  EXPECT_LT(score_error(*cuda_, golden_, golden_["cases"].back(), DType::f32).worst, 5e-5);
 }
 
 TEST_P(CudaNetworkGoldens, ScoresInBf16) {
-  EXPECT_LT(score_error(*cuda_, golden_, golden_["cases"].front(), DType::bf16), 3e-2);
+  expect_bf16(score_error(*cuda_, golden_, golden_["cases"].front(), DType::bf16));
 }
 
 INSTANTIATE_TEST_SUITE_P(Networks, CudaNetworkGoldens, ::testing::ValuesIn(goldens(false)),
