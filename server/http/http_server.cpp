@@ -460,7 +460,8 @@ class HttpServer::Impl {
   struct Door {
     explicit Door(Acceptor taken) : acceptor(std::move(taken)) {}
     Acceptor acceptor;
-    std::atomic<bool> open = false;  // somebody is waited for, or will be when a timer ends
+    /// Somebody is waited for, or will be when a timer ends. What waits may outlive the door.
+    std::shared_ptr<std::atomic<bool>> open = std::make_shared<std::atomic<bool>>(false);
   };
 
   template <typename Visit>
@@ -496,7 +497,7 @@ class HttpServer::Impl {
   /// Accepts clients again at a door that what was thrown has closed.
   template <typename Acceptor>
   void open_again(Door<Acceptor>& door) {
-    while (!door.open && !shared_->stopping) {
+    while (!*door.open && !shared_->stopping) {
       try {
         accept(door);
       } catch (const std::exception&) {
@@ -508,25 +509,25 @@ class HttpServer::Impl {
   /// Closes a door again unless somebody came in: what waits there may be lost for want of memory.
   class Waiting {
    public:
-    explicit Waiting(std::atomic<bool>& open) : open_(&open) {}
-    Waiting(Waiting&& other) noexcept : open_(std::exchange(other.open_, nullptr)) {}
+    explicit Waiting(std::shared_ptr<std::atomic<bool>> open) : open_(std::move(open)) {}
+    Waiting(Waiting&& other) noexcept = default;
     ~Waiting() { end(); }
     Waiting(const Waiting&) = delete;
     Waiting& operator=(const Waiting&) = delete;
 
     void end() {
       if (open_ != nullptr) *open_ = false;
-      open_ = nullptr;
+      open_.reset();
     }
 
    private:
-    std::atomic<bool>* open_;
+    std::shared_ptr<std::atomic<bool>> open_;
   };
 
   /// Unless it is open already.
   template <typename Acceptor>
   void accept(Door<Acceptor>& door) {
-    if (door.open.exchange(true)) return;
+    if (door.open->exchange(true)) return;
     Waiting waiting(door.open);
     door.acceptor.async_accept(
         asio::any_io_executor(next().get_executor()),
