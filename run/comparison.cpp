@@ -130,7 +130,7 @@ std::string kin_of(const RunResults& results) {
   static const std::set<std::string, std::less<>> kOwn{"seed", "name", "runs"};
   std::string kin;
   for (const auto& [key, value] : results.config) {
-    if (!kOwn.contains(key)) kin += key + "=" + value + "\n";
+    if (!kOwn.contains(key)) kin += fmt::format("{}={}\n", key, value);
   }
   return kin;
 }
