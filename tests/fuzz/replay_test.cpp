@@ -12,10 +12,12 @@
 
 #include "base/files.h"
 
-#define MACADAM_FUZZ_TARGETS(X)                                                                \
-  X(exif)                                                                                      \
-  X(http_request) X(image) X(image_header) X(infer_request) X(model_file) X(multipart) X(pack) \
-      X(plan_cache) X(png) X(weights)
+// clang-format never comes to rest on this.
+// clang-format off
+#define MACADAM_FUZZ_TARGETS(X) \
+  X(exif) X(http_request) X(image) X(image_header) X(infer_request) X(model_file) X(multipart) \
+  X(pack) X(plan_cache) X(png) X(weights)
+// clang-format on
 
 // CMakeLists.txt names them so: LLVMFuzzerTestOneInput of fuzz_NAME.cpp.
 #define MACADAM_DECLARE(name) extern "C" int fuzz_##name(const uint8_t* data, size_t size);
