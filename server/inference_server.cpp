@@ -1,7 +1,5 @@
 #include "server/inference_server.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <atomic>
 #include <future>
@@ -26,10 +24,6 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kAskEvery{50};
-
-milliseconds in_milliseconds(double seconds) {
-  return milliseconds(static_cast<int64_t>(seconds * 1000));
-}
 
 std::vector<ModelSpec> specs_of(const ServeConfig& config) {
   if (config.models.empty()) {
@@ -103,8 +97,7 @@ class InferenceServer::Impl {
         http_(std::make_unique<HttpServer>(http_options(config), api_)) {
     if (config.unix_socket.empty()) {
       const int port = http_->listen(config.host, config.port);
-      const bool ipv6 = config.host.find(':') != std::string::npos;
-      address = fmt::format("http://{}:{}", ipv6 ? "[" + config.host + "]" : config.host, port);
+      address = url_of(config.host, port);
     } else {
       http_->listen(std::filesystem::path(config.unix_socket));
       address = config.unix_socket;

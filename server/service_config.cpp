@@ -35,6 +35,15 @@ std::string fields_markdown(const FieldList& list) {
   return text;
 }
 
+std::chrono::milliseconds in_milliseconds(double seconds) {
+  return std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000));
+}
+
+std::string url_of(const std::string& host, int port) {
+  const bool ipv6 = host.find(':') != std::string::npos;
+  return fmt::format("http://{}:{}", ipv6 ? "[" + host + "]" : host, port);
+}
+
 std::string read_token(const std::filesystem::path& file) {
   if (file.empty()) return {};
   constexpr size_t kMostBytes = 4096;

@@ -2,6 +2,7 @@
 // The configuration of a service from a file and the command line, and its keys as documents have
 // them.
 
+#include <chrono>
 #include <filesystem>
 #include <span>
 #include <string>
@@ -41,6 +42,12 @@ std::string service_keys_markdown() {
   describe(list, defaults);
   return fields_markdown(list);
 }
+
+/// A configuration's seconds.
+std::chrono::milliseconds in_milliseconds(double seconds);
+
+/// "http://127.0.0.1:8080"; an IPv6 address stands in brackets.
+std::string url_of(const std::string& host, int port);
 
 /// The line of a file with a token; empty for no file. Throws InputError for what is no token.
 std::string read_token(const std::filesystem::path& file);

@@ -1,7 +1,5 @@
 #include "server/view/viewer.h"
 
-#include <fmt/format.h>
-
 #include <nlohmann/json.hpp>
 #include <thread>
 
@@ -17,10 +15,6 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kAskEvery{50};
-
-milliseconds in_milliseconds(double seconds) {
-  return milliseconds(static_cast<int64_t>(seconds * 1000));
-}
 
 ApiClientOptions api_options(const ViewConfig& config) {
   ApiClientOptions options;
@@ -51,8 +45,7 @@ class Viewer::Impl {
         handler_(*api_, monitor_, runs_.get(), config.names),
         http_(std::make_unique<HttpServer>(http_options(config), handler_)) {
     const int port = http_->listen(config.host, config.port);
-    const bool ipv6 = config.host.find(':') != std::string::npos;
-    address = fmt::format("http://{}:{}", ipv6 ? "[" + config.host + "]" : config.host, port);
+    address = url_of(config.host, port);
   }
   ~Impl() {
     api_.reset();  // what it was asked is answered 500, while there are connections
