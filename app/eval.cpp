@@ -1,10 +1,10 @@
-// macadam eval: scores of a model on a data set.
+// macadam eval: scores of a model, or of masks that any tool wrote, on a data set.
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <charconv>
-#include <cmath>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -12,11 +12,11 @@
 #include "app/commands.h"
 #include "app/console.h"
 #include "app/console_observer.h"
+#include "app/eval_report.h"
+#include "base/error.h"
 #include "base/json_text.h"
-#include "base/to_size.h"
 #include "engine/plan/precision.h"
 #include "loader/cityscapes_scores.h"
-#include "loader/pack.h"
 #include "models/loaded_model.h"
 #include "run/label_sets.h"
 #include "run/scoring.h"
@@ -25,26 +25,15 @@ namespace macadam {
 
 namespace {
 
-using Json = nlohmann::ordered_json;
-
 struct EvalOptions {
-  std::string model, dataset;
+  std::string subject, dataset;  // a model file or a folder of masks
   std::string split = "val";
   std::string device = "auto", precision = "auto", absent = "drop";
+  std::string label_set{kAutoLabelSet}, void_policy = "auto", ids = "dataset";
   std::optional<std::string> scales;
   std::optional<int> batch, threads;
   PhotoScoring scoring;
   bool json = false;
-};
-
-/// What was scored, and how; the scores.
-struct Result {
-  PhotoScoring scoring;
-  LabelSet labels;
-  std::string precision, device;
-  size_t images = 0;
-  PhotoScores scores;
-  std::optional<CityscapesScores> official;
 };
 
 AbsentRule parse_absent(const std::string& text) {
@@ -100,196 +89,98 @@ PhotoScoring scoring_of(const EvalOptions& options) {
   return scoring;
 }
 
-Result score(const EvalOptions& options, const PhotoScoring& scoring, LoadedModel& model,
-             DeviceContext& context, const DeviceInfo& device) {
+PhotoScores scores_in_batches(const EvalOptions& options, LoadedModel& model, Dataset dataset,
+                              DeviceContext& context, DType dtype, Observer& observer) {
   constexpr int kBatch = 4;
+  LoaderOptions loading;
+  loading.batch = options.batch.value_or(kBatch);
+  loading.threads = options.threads.value_or(0);
+  loading.device = context.device();
+  Loader loader = open_loader(model.info(), std::move(dataset), loading, observer);
+  return {score(model, loader, context, dtype, 0, "evaluating", observer).confusion, std::nullopt,
+          model.info().height, model.info().width};
+}
+
+ScoredSplit score_model(const EvalOptions& options, const PhotoScoring& scoring, LoadedModel& model,
+                        DeviceContext& context, const DeviceInfo& device) {
   const DType dtype = resolve_precision(options.precision, device);
   Dataset dataset = open_dataset(options.dataset, options.split);
   const size_t images = dataset.samples.size();
+  const LabelSet labels = make_label_set(model.info(), dataset.root);
   ConsoleObserver observer;
-  Result result{
-      scoring,
-      make_label_set(model.info(), dataset.root),
-      std::string(precision_name(dtype)),
-      device.device.name(),
-      images,
-      {ConfusionMatrix(model.classes()), std::nullopt, model.info().height, model.info().width},
-      std::nullopt};
-  if (scoring.plain()) {
-    LoaderOptions loading;
-    loading.batch = options.batch.value_or(kBatch);
-    loading.threads = options.threads.value_or(0);
-    loading.device = device.device;
-    Loader loader = open_loader(model.info(), std::move(dataset), loading, observer);
-    result.scores.classes =
-        score(model, loader, context, dtype, 0, "evaluating", observer).confusion;
+  PhotoScores scores =
+      scoring.plain()
+          ? scores_in_batches(options, model, std::move(dataset), context, dtype, observer)
+          : score_masks(*masks_of_model(model, scoring, context, dtype, observer), dataset, labels,
+                        observer);
+  return {.path = options.subject,
+          .dataset = options.dataset,
+          .split = options.split,
+          .images = images,
+          .labels = labels,
+          .model = ScoredModel{model.info(), scoring, std::string(precision_name(dtype)),
+                               device.device.name()},
+          .mask_values = "",
+          .scores = std::move(scores)};
+}
+
+ScoredSplit score_folder(const EvalOptions& options) {
+  const MaskValues values = parse_mask_values(options.ids);
+  const Dataset dataset = open_dataset(options.dataset, options.split);
+  const LabelSet labels =
+      make_label_set(options.label_set, parse_void_policy(options.void_policy), dataset.root);
+  ConsoleObserver observer;
+  PhotoScores scores =
+      score_masks(*masks_of_folder(MaskFolder(options.subject, dataset, labels, values)), dataset,
+                  labels, observer);
+  return {.path = options.subject,
+          .dataset = options.dataset,
+          .split = options.split,
+          .images = dataset.samples.size(),
+          .labels = labels,
+          .model = std::nullopt,
+          .mask_values = options.ids,
+          .scores = std::move(scores)};
+}
+
+void show(const EvalOptions& options, AbsentRule absent, ScoredSplit scored) {
+  scored.metrics = compute_metrics(scored.scores.classes, absent);
+  if (scored.scores.ids) scored.official = cityscapes_scores(*scored.scores.ids);
+  for (const std::string& doubt : doubts_about(scored)) warn(doubt);
+  if (options.json) {
+    const std::string text = json_text(scores_json(scored));
+    print("{}\n", Lines{text});
   } else {
-    result.scores = score_photos(model, dataset, result.labels, scoring, context, dtype, observer);
+    print_scores(scored);
   }
-  if (result.scores.ids) result.official = cityscapes_scores(*result.scores.ids);
-  return result;
 }
 
-/// "whole at 512x256, also mirrored": what the network was shown.
-std::string describe_view(const PhotoScoring& scoring, const ModelInfo& info) {
-  std::string text =
-      fmt::format("{} {}x{}", scoring.tile ? "in windows of" : "whole at", info.width, info.height);
-  if (scoring.scales != std::vector<double>{1.0}) {
-    text += fmt::format(" at scales {:g}", fmt::join(scoring.scales, ", "));
-  }
-  return scoring.flip ? text + ", also mirrored" : text;
-}
-
-std::string describe_size(const EvalOptions& options, const Result& evaluation) {
-  const PhotoScores& scores = evaluation.scores;
-  std::string size = scores.height > 0 ? fmt::format("{}x{}", scores.width, scores.height)
-                                       : std::string("each its own");
-  if (!evaluation.scoring.at_label_size()) return size;
-  return fmt::format("{}, the size of the labels{}", size,
-                     is_pack(options.dataset) ? " in the pack" : "");
-}
-
-/// What the scores are not, a sentence each.
-std::vector<std::string> notes_on(const EvalOptions& options, const Result& evaluation) {
-  std::vector<std::string> notes;
-  const bool pack = is_pack(options.dataset);
-  if (pack && evaluation.scoring.at_label_size()) {
-    notes.emplace_back("the labels of a pack have the size that it was packed at");
-  }
-  if (!is_of_cityscapes(evaluation.labels)) return notes;
-  if (evaluation.labels.name == "categories8") {
-    notes.emplace_back(
-        "the mean over categories8 is not the official category score: it counts ids that the "
-        "official evaluation ignores (parking, rail track, guard rail, bridge, tunnel, polegroup, "
-        "caravan, trailer)");
-  }
-  if (evaluation.official) return notes;
-  notes.emplace_back(pack
-                         ? "the official Cityscapes scores need the ids of the masks, which a pack "
-                           "does not keep: score the folder"
-                         : "the official Cityscapes scores are taken at the labels' own size: add "
-                           "--full or --tile");
-  return notes;
-}
-
-/// What is to be known before a score is read: labels of one class, or of none.
-std::optional<std::string> lack_of_classes(const EvalOptions& options, const ModelInfo& info,
-                                           const SegmentationMetrics& metrics) {
-  const auto labeled = [](const ClassMetrics& c) { return c.label_pixels > 0; };
-  const auto count = std::ranges::count_if(metrics.classes, labeled);
-  if (count > 1) return std::nullopt;
-  if (count == 0) return fmt::format("no pixel of the split {} is labelled", options.split);
-  const auto only = std::ranges::find_if(metrics.classes, labeled) - metrics.classes.begin();
-  return fmt::format(
-      "every labelled pixel of the split {} is \"{}\": the means say nothing of other classes",
-      options.split, info.class_names[to_size(only)]);
-}
-
-std::string official_table(const CityscapesScores& official, bool classes) {
-  std::string text;
-  const auto line = [&](std::string_view name, double iou) {
-    text += fmt::format("{:<48}{:>6}\n", name,
-                        std::isnan(iou) ? std::string("-") : fmt::format("{:.4f}", iou));
-  };
-  if (classes) line("official Cityscapes class IoU (19 classes)", official.class_iou);
-  line("official Cityscapes category IoU (7 categories)", official.category_iou);
-  for (const auto& [name, iou] : official.categories) line("  " + name, iou);
-  return text;
-}
-
-Json official_json(const CityscapesScores& official, bool classes) {
-  const auto list = [](const std::vector<CityscapesScores::Score>& scores) {
-    Json entries = Json::array();
-    for (const auto& [name, iou] : scores) {
-      entries.push_back({{"name", name}, {"iou", json_number(iou)}});
-    }
-    return entries;
-  };
-  Json json;
-  if (classes) {
-    json["cityscapes_class_iou"] = json_number(official.class_iou);
-    json["cityscapes_classes"] = list(official.classes);
-  }
-  json["cityscapes_category_iou"] = json_number(official.category_iou);
-  json["cityscapes_categories"] = list(official.categories);
-  return json;
-}
-
-Json evaluation_json(const EvalOptions& options, const ModelInfo& info, const Result& evaluation,
-                     const SegmentationMetrics& metrics) {
-  const auto size = [](int height, int width) {
-    return height > 0 ? Json{{"width", width}, {"height", height}} : Json(nullptr);
-  };
-  const PhotoScoring& scoring = evaluation.scoring;
-  const PhotoScores& scores = evaluation.scores;
-  Json json = metrics_json(metrics, scores.classes, info.class_names);
-  json["model"] = {
-      {"path", options.model}, {"network", info.network}, {"label_set", info.label_set}};
-  json["dataset"] = options.dataset;
-  json["split"] = options.split;
-  json["images"] = evaluation.images;
-  json["size"] = size(scores.height, scores.width);
-  json["network_size"] = size(info.height, info.width);
-  json["mode"] = {{"full", scoring.full},
-                  {"tile", scoring.tile},
-                  {"flip", scoring.flip},
-                  {"scales", scoring.scales}};
-  json["precision"] = evaluation.precision;
-  json["device"] = evaluation.device;
-  if (evaluation.official) {
-    json.update(official_json(*evaluation.official, evaluation.labels.name == "trainids19"));
-  } else if (is_of_cityscapes(evaluation.labels)) {
-    json["cityscapes_category_iou"] = nullptr;
-  }
-  json["notes"] = notes_on(options, evaluation);
-  if (const auto lack = lack_of_classes(options, info, metrics)) json["notes"].push_back(*lack);
-  return json;
-}
-
-void print_tables(const EvalOptions& options, const ModelInfo& info, const Result& evaluation,
-                  const SegmentationMetrics& metrics) {
-  std::string official;
-  if (evaluation.official) {
-    official = official_table(*evaluation.official, evaluation.labels.name == "trainids19") + "\n";
-  }
-  for (const auto& note : notes_on(options, evaluation)) {
-    official += "note: " + note + "\n\n";
-  }
-  print(
-      "{} on {} ({}, {} images, {}, {})\nphotos seen {}; masks scored at {}\n\n{}\n{}rows: "
-      "labels, columns: predictions, per cent of the row\n{}",
-      options.model, options.dataset, options.split, evaluation.images, evaluation.precision,
-      evaluation.device, describe_view(evaluation.scoring, info),
-      describe_size(options, evaluation), Lines{metrics_table(metrics, info.class_names)},
-      Lines{official}, Lines{confusion_table(evaluation.scores.classes, info.class_names)});
-}
-
-void eval(const EvalOptions& options) {
+void eval(const Command& command, const EvalOptions& options) {
   const AbsentRule absent = parse_absent(options.absent);
+  if (std::filesystem::is_directory(options.subject)) {
+    command.refuse({"--full", "--tile", "--flip", "--scales", "--batch", "--threads", "--device",
+                    "--precision"},
+                   "a folder of masks");
+    return show(options, absent, score_folder(options));
+  }
+  command.refuse({"--label-set", "--void", "--ids"}, "a model, which has its own classes");
   const PhotoScoring scoring = scoring_of(options);
   const DeviceInfo device = device_info(parse_device(options.device));
   DeviceContext context(device.device);
-  LoadedModel model(options.model, context.stream);
-  const Result evaluation = at_size_of(
-      model.info(), model.file(), [&] { return score(options, scoring, model, context, device); });
-  const SegmentationMetrics metrics = compute_metrics(evaluation.scores.classes, absent);
-  if (const auto lack = lack_of_classes(options, model.info(), metrics)) {
-    warn(*lack);
-  }
-  if (options.json) {
-    const std::string text = json_text(evaluation_json(options, model.info(), evaluation, metrics));
-    print("{}\n", Lines{text});
-  } else {
-    print_tables(options, model.info(), evaluation, metrics);
-  }
+  LoadedModel model(options.subject, context.stream);
+  show(options, absent, at_size_of(model.info(), model.file(), [&] {
+         return score_model(options, scoring, model, context, device);
+       }));
 }
 
 }  // namespace
 
 void add_eval(CommandLine& line) {
-  Command command = line.add("eval", "Score a model: IoU and Dice, confusion matrix");
+  Command command =
+      line.add("eval", "Score a model, or masks of any tool: IoU and Dice, confusion matrix");
   auto options = std::make_shared<EvalOptions>();
-  command.option("model", &options->model, "Model file").required();
+  command.option("model", &options->subject, "Model file, or a folder of predicted masks (PNG)")
+      .required();
   command.option("dataset", &options->dataset, "Data set: a folder or a pack").required();
   command.option("--split", &options->split, "Which part of it").show_default();
   command
@@ -309,8 +200,21 @@ void add_eval(CommandLine& line) {
   command.option("--threads", &options->threads, "Decoding threads, 0 = all cores (0)");
   command.option("--device", &options->device, "auto, cpu, cuda or cuda:N").show_default();
   command.option("--precision", &options->precision, "auto, fp32, bf16 or fp16").show_default();
+  command
+      .option("--label-set", &options->label_set,
+              "Of a folder of masks: categories8, trainids19, camvid11, custom, or auto: the data "
+              "set's own")
+      .show_default();
+  command
+      .option("--void", &options->void_policy,
+              "Of a folder of masks: ignore, class, or auto: as usual for the label set")
+      .show_default();
+  command
+      .option("--ids", &options->ids,
+              "What a folder's masks hold: dataset (its own ids) or classes (counted from 0)")
+      .show_default();
   command.flag("--json", options->json, "One JSON object on stdout");
-  command.run([options] { eval(*options); });
+  command.run([command, options] { eval(command, *options); });
 }
 
 }  // namespace macadam

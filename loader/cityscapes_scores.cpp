@@ -32,6 +32,7 @@ double iou(const ConfusionMatrix& counts, const Ids& rows, const Ids& group) {
   const auto in_group = [&](int id) { return std::ranges::find(group, id) != group.end(); };
   uint64_t hits = 0, missed = 0, false_alarms = 0;
   for (const int label : rows) {
+    if (in_group(label)) missed += counts.unclassified(label);
     for (int prediction = 0; prediction < kCityscapesIds; ++prediction) {
       const uint64_t pixels = counts.at(label, prediction);
       if (in_group(label)) {

@@ -1,6 +1,6 @@
 #pragma once
-// A model over the labelled images of a split: at the network's own size in batches, or photo by
-// photo as `macadam predict` sees them.
+// Masks over the labelled images of a split: a model's at the network's own size in batches, or
+// photo by photo from any source.
 
 #include <cstdint>
 #include <optional>
@@ -10,6 +10,7 @@
 #include "engine/infer/evaluator.h"
 #include "loader/loader.h"
 #include "models/loaded_model.h"
+#include "run/mask_source.h"
 #include "run/observer.h"
 
 namespace macadam {
@@ -26,19 +27,6 @@ Loader open_loader(const ModelInfo& info, Dataset dataset, LoaderOptions options
 Evaluation score(LoadedModel& model, Loader& loader, DeviceContext& context, DType dtype,
                  int64_t samples, std::string_view work, Observer& observer);
 
-/// How a photo is seen, and at which size its mask is compared.
-struct PhotoScoring {
-  bool full = false;  // the whole photo at the network's size, compared at the labels' size
-  bool tile = false;  // windows of the network's size over the photo as it is, compared so too
-  bool flip = false;  // averaged with the mirror image
-  std::vector<double> scales{1.0};  // of the network's size, or of the photo with `tile`; averaged
-
-  /// Whether masks are compared at the size of the labels.
-  bool at_label_size() const { return full || tile; }
-  /// Whether it is what score() does.
-  bool plain() const { return !full && !tile && !flip && scales == std::vector<double>{1.0}; }
-};
-
 /// Whether the classes are made of Cityscapes ids, so that official scores exist.
 bool is_of_cityscapes(const LabelSet& labels);
 
@@ -51,10 +39,10 @@ struct PhotoScores {
   int height = 0, width = 0;  // that all masks were compared at; 0 when they differ
 };
 
-/// Scores one photo of `dataset`, whose labels are the model's classes by `label_set`, after the
-/// other. Throws InputError as load_sample does, and when two scales come to the same size.
-PhotoScores score_photos(LoadedModel& model, const Dataset& dataset, const LabelSet& label_set,
-                         const PhotoScoring& scoring, DeviceContext& context, DType dtype,
-                         Observer& observer);
+/// Scores one photo of `dataset`, with labels by `label_set`, after the other. Where masks have not
+/// the labels' size, labels are brought to theirs by nearest neighbor. Throws InputError as
+/// load_sample and the source do.
+PhotoScores score_masks(MaskSource& source, const Dataset& dataset, const LabelSet& label_set,
+                        Observer& observer);
 
 }  // namespace macadam

@@ -18,6 +18,8 @@ namespace macadam {
 namespace {
 
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+constexpr size_t kTableWidth = 80;  // of a terminal that nobody made wider
+constexpr size_t kLeastCell = 7;    // of a confusion table: "100.00" and a space
 
 double ratio(uint64_t part, uint64_t whole) {
   return whole == 0 ? kNan : static_cast<double>(part) / static_cast<double>(whole);
@@ -64,6 +66,7 @@ std::string_view suffix_of(AbsentRule rule) {
 ConfusionMatrix::ConfusionMatrix(int classes) : classes_(classes) {
   require(classes >= 1, "a confusion matrix has at least one class");
   counts_.resize(to_size(classes) * to_size(classes));
+  unclassified_.resize(to_size(classes));
 }
 
 ConfusionMatrix::ConfusionMatrix(int classes, std::vector<uint64_t> counts)
@@ -71,6 +74,7 @@ ConfusionMatrix::ConfusionMatrix(int classes, std::vector<uint64_t> counts)
   require(classes >= 1, "a confusion matrix has at least one class");
   require(counts_.size() == to_size(classes) * to_size(classes),
           "a confusion matrix has classes x classes counts");
+  unclassified_.resize(to_size(classes));
 }
 
 size_t ConfusionMatrix::index(int label, int prediction) const {
@@ -87,9 +91,24 @@ void ConfusionMatrix::add(int label, int prediction, uint64_t pixels) {
   counts_[index(label, prediction)] += pixels;
 }
 
+uint64_t ConfusionMatrix::unclassified(int label) const {
+  require(label >= 0 && label < classes_, "the label is a class of the confusion matrix");
+  return unclassified_[to_size(label)];
+}
+
+void ConfusionMatrix::add_unclassified(int label, uint64_t pixels) {
+  require(label >= 0 && label < classes_, "the label is a class of the confusion matrix");
+  unclassified_[to_size(label)] += pixels;
+}
+
+bool ConfusionMatrix::has_unclassified() const {
+  return std::ranges::any_of(unclassified_, [](uint64_t pixels) { return pixels > 0; });
+}
+
 ConfusionMatrix& ConfusionMatrix::operator+=(const ConfusionMatrix& other) {
   require(classes_ == other.classes_, "added confusion matrices have the same classes");
   for (size_t i = 0; i < counts_.size(); ++i) counts_[i] += other.counts_[i];
+  for (size_t c = 0; c < unclassified_.size(); ++c) unclassified_[c] += other.unclassified_[c];
   return *this;
 }
 
@@ -108,6 +127,7 @@ SegmentationMetrics compute_metrics(const ConfusionMatrix& matrix, AbsentRule ab
   uint64_t correct = 0;
   for (int c = 0; c < matrix.classes(); ++c) {
     ClassMetrics& metrics = result.classes[to_size(c)];
+    metrics.label_pixels = matrix.unclassified(c);
     for (int other = 0; other < matrix.classes(); ++other) {
       metrics.label_pixels += matrix.at(c, other);
       metrics.predicted_pixels += matrix.at(other, c);
@@ -159,23 +179,40 @@ std::string confusion_table(const ConfusionMatrix& matrix,
                             std::span<const std::string> class_names) {
   require(class_names.size() == to_size(matrix.classes()), "one name a class");
   const std::vector<std::string> names = printable_names(class_names);
-  constexpr size_t kCell = 7;  // "100.00" and a space
-  const size_t width = widest(names, std::string_view("label \\ %").size());
-  std::string table = pad_right("label \\ %", width);
-  for (const std::string& name : names) {
-    table += "  " + pad_left(name, std::max(kCell, text_width(name)));
-  }
+  std::vector<std::string> columns = names;
+  if (matrix.has_unclassified()) columns.emplace_back("(none)");
+  std::vector<uint64_t> rows(names.size());
   for (int label = 0; label < matrix.classes(); ++label) {
-    table += "\n" + pad_right(names[to_size(label)], width);
-    uint64_t row = 0;
-    for (int p = 0; p < matrix.classes(); ++p) row += matrix.at(label, p);
-    for (int p = 0; p < matrix.classes(); ++p) {
-      const double share = ratio(matrix.at(label, p), row);
-      const std::string text = std::isnan(share) ? "-" : fmt::format("{:.2f}", 100 * share);
-      table += "  " + pad_left(text, std::max(kCell, text_width(names[to_size(p)])));
+    rows[to_size(label)] = matrix.unclassified(label);
+    for (int p = 0; p < matrix.classes(); ++p) rows[to_size(label)] += matrix.at(label, p);
+  }
+  const auto text = [&](size_t label, size_t column) {
+    const int row = static_cast<int>(label), p = static_cast<int>(column);
+    const double share =
+        ratio(p < matrix.classes() ? matrix.at(row, p) : matrix.unclassified(row), rows[label]);
+    return std::isnan(share) ? std::string("-") : fmt::format("{:.2f}", 100 * share);
+  };
+  const size_t width = widest(names, std::string_view("label \\ %").size());
+  std::string table;
+  for (size_t begin = 0, end = 0; begin < columns.size(); begin = end) {
+    if (begin > 0) table += "\n";
+    std::vector<size_t> cells;
+    for (size_t used = width; end < columns.size(); ++end) {
+      cells.push_back(2 + std::max(kLeastCell, text_width(columns[end])));
+      used += cells.back();
+      if (used > kTableWidth && end > begin) break;
+    }
+    const auto line = [&](std::string_view name, const auto& cell) {
+      table += pad_right(name, width);
+      for (size_t c = begin; c < end; ++c) table += pad_left(cell(c), cells[c - begin]);
+      table += "\n";
+    };
+    line("label \\ %", [&](size_t c) { return columns[c]; });
+    for (size_t label = 0; label < names.size(); ++label) {
+      line(names[label], [&](size_t c) { return text(label, c); });
     }
   }
-  return table + "\n";
+  return table;
 }
 
 nlohmann::ordered_json json_number(double value) {
@@ -192,7 +229,11 @@ nlohmann::ordered_json metrics_json(const SegmentationMetrics& metrics,
   root["pixels"] = metrics.pixels;
   root["classes"] = nlohmann::ordered_json::array();
   root["confusion"] = nlohmann::ordered_json::array();
+  if (matrix.has_unclassified()) root["unclassified"] = nlohmann::ordered_json::array();
   for (size_t c = 0; c < names.size(); ++c) {
+    if (matrix.has_unclassified()) {
+      root["unclassified"].push_back(matrix.unclassified(static_cast<int>(c)));
+    }
     const ClassMetrics& m = metrics.classes[c];
     root["classes"].push_back({{"name", names[c]},
                                {"iou", json_number(m.iou)},

@@ -22,7 +22,8 @@ enum class AbsentRule : uint8_t {
 /// "present", "absent1", "absent0": what follows "miou_" and "mdice_".
 std::string_view suffix_of(AbsentRule rule);
 
-/// Pixel counts: row = label, column = prediction. Ignored labels are not in it.
+/// Pixel counts: row = label, column = prediction. Ignored labels are not in it. A prediction may
+/// be none of the classes, where it comes from a tool that has others: a miss of its label.
 class ConfusionMatrix {
  public:
   /// All zero. Requires classes >= 1.
@@ -35,6 +36,10 @@ class ConfusionMatrix {
   /// Row by row.
   std::span<const uint64_t> counts() const { return counts_; }
   void add(int label, int prediction, uint64_t pixels = 1);
+  /// Of pixels with this label, those whose prediction is no class.
+  uint64_t unclassified(int label) const;
+  void add_unclassified(int label, uint64_t pixels = 1);
+  bool has_unclassified() const;
   /// Adds the counts of a matrix of the same size.
   ConfusionMatrix& operator+=(const ConfusionMatrix& other);
   bool operator==(const ConfusionMatrix&) const = default;
@@ -44,10 +49,11 @@ class ConfusionMatrix {
 
   int classes_;
   std::vector<uint64_t> counts_;
+  std::vector<uint64_t> unclassified_;  // one a label
 };
 
-/// With TP = M[c][c], FN = rest of row c, FP = rest of column c. NaN when the class is absent from
-/// labels and predictions (TP + FN + FP = 0).
+/// With TP = M[c][c], FN = rest of row c and what is unclassified of it, FP = rest of column c. NaN
+/// when the class is absent from labels and predictions (TP + FN + FP = 0).
 struct ClassMetrics {
   double iou = 0;   // TP / (TP + FP + FN)
   double dice = 0;  // 2 TP / (2 TP + FP + FN)
@@ -90,13 +96,15 @@ std::string score_text(double value);
 /// Requires one name a class (UTF-8).
 std::string metrics_table(const SegmentationMetrics& metrics,
                           std::span<const std::string> class_names);
-/// Rows = labels, columns = predictions, in per cent of the row; "-" for classes without labels.
+/// Rows = labels, columns = predictions, in per cent of the row; "-" for classes without labels. A
+/// last column "(none)" where predictions are no class. In as many parts, one below the other, as
+/// 80 characters a line ask for.
 std::string confusion_table(const ConfusionMatrix& matrix,
                             std::span<const std::string> class_names);
 /// A number, or null for NaN, which JSON does not have.
 nlohmann::ordered_json json_number(double value);
-/// One object: the scores, "classes" (name, iou, dice, pixels) and "confusion" (counts, row
-/// by row).
+/// One object: the scores, "classes" (name, iou, dice, pixels), "confusion" (counts, row by row)
+/// and, where predictions are no class, "unclassified" (counts, one a row).
 nlohmann::ordered_json metrics_json(const SegmentationMetrics& metrics,
                                     const ConfusionMatrix& matrix,
                                     std::span<const std::string> names);

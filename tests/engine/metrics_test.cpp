@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -131,6 +133,51 @@ TEST(Metrics, ConfusionTableIsInPerCentOfTheLabelRow) {
             "label \\ %     road  building\n"
             "road         75.00     25.00\n"
             "building         -         -\n");
+}
+
+TEST(Metrics, ConfusionTableIsCutInPartsOfEightyColumns) {
+  std::vector<std::string> names;
+  for (int c = 0; c < 19; ++c) names.push_back("class " + std::to_string(c));
+  ConfusionMatrix m(19);
+  for (int c = 0; c < 19; ++c) m.add(c, c, 2);
+  m.add_unclassified(3, 6);
+  std::istringstream lines(confusion_table(m, names));
+  size_t longest = 0, rows = 0, none = 0;
+  std::string text;
+  for (std::string line; std::getline(lines, line);) {
+    longest = std::max(longest, line.size());
+    if (line.starts_with("class 3 ")) ++rows;
+    if (line.ends_with("(none)")) ++none;
+    text += line + "\n";
+  }
+  EXPECT_LE(longest, 80u);
+  EXPECT_GE(longest, 70u);
+  EXPECT_EQ(rows, 3u) << text;
+  EXPECT_EQ(none, 1u) << text;
+  EXPECT_NE(text.find("75.00\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("25.00"), std::string::npos) << text;
+}
+
+TEST(Metrics, APredictionOfNoClassIsAMissOfItsLabel) {
+  ConfusionMatrix m(2, {8, 0, 0, 4});
+  EXPECT_FALSE(m.has_unclassified());
+  m.add_unclassified(0, 2);
+  EXPECT_EQ(m.unclassified(0), 2u);
+  ConfusionMatrix twice = m;
+  twice += m;
+  EXPECT_EQ(twice.unclassified(0), 4u);
+  EXPECT_NE(twice, m);
+  const SegmentationMetrics metrics = compute_metrics(m, AbsentRule::drop);
+  EXPECT_DOUBLE_EQ(metrics.classes[0].iou, 8.0 / 10);
+  EXPECT_DOUBLE_EQ(metrics.classes[0].dice, 16.0 / 18);
+  EXPECT_EQ(metrics.classes[0].label_pixels, 10u);
+  EXPECT_EQ(metrics.classes[0].predicted_pixels, 8u);
+  EXPECT_DOUBLE_EQ(metrics.pixel_accuracy().value, 12.0 / 14);
+  const std::vector<std::string> names{"a", "b"};
+  EXPECT_EQ(metrics_json(metrics, m, names).at("unclassified"), nlohmann::json::parse("[2,0]"));
+  EXPECT_FALSE(metrics_json(metrics, ConfusionMatrix(2), names).contains("unclassified"));
+  EXPECT_THROW(m.add_unclassified(2), std::logic_error);
+  EXPECT_THROW(m.unclassified(-1), std::logic_error);
 }
 
 TEST(Metrics, JsonCarriesEverythingAndNullForAbsent) {
