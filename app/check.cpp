@@ -25,8 +25,9 @@ namespace macadam {
 namespace {
 
 constexpr size_t kShownIssues = 50;
+/// Those that come of what was counted.
 constexpr std::array kWeightings{ClassWeighting::enet, ClassWeighting::median_frequency,
-                                 ClassWeighting::effective_number};
+                                 ClassWeighting::effective_number, ClassWeighting::balanced};
 
 struct CheckOptions {
   std::string dataset;

@@ -42,6 +42,7 @@ std::span<const LossTermInfo> loss_term_infos();
 inline bool is_pixel_term(const LossTerm& term) {
   return term.kind < scalar::PixelTerms<float>::kCount;
 }
+inline bool is_region_term(const LossTerm& term) { return !is_pixel_term(term); }
 inline std::string_view name_of(const LossTerm& term) {
   return loss_term_infos()[static_cast<size_t>(term.kind)].name;
 }

@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "base/to_size.h"
 #include "image/image.h"
+#include "loader/class_counts.h"
 #include "loader/class_presence.h"
 #include "loader/pack.h"
 
@@ -32,7 +33,7 @@ struct SampleFacts {
   bool readable = false;
   int height = 0, width = 0;
   uint64_t content = 0;  // hash of the decoded photo
-  std::array<uint64_t, 256> ids{};
+  IdCounts ids{};
   std::array<uint64_t, 3> sum{}, sum_of_squares{};
   std::vector<CheckIssue> issues;
 };
@@ -120,25 +121,14 @@ void add_sample(const SampleFacts& facts, const LabelSet& labels, SplitReport& r
   report.min_width = first ? facts.width : std::min(report.min_width, facts.width);
   report.max_height = std::max(report.max_height, facts.height);
   report.max_width = std::max(report.max_width, facts.width);
-  std::vector<uint64_t> pixels(report.classes.size());
   for (size_t id = 0; id < facts.ids.size(); ++id) {
-    const uint8_t label = labels.label_of_id[id];
     if (!labels.known_id[id]) {
       report.unknown_pixels += facts.ids[id];
-    } else if (label == kIgnore) {
+    } else if (labels.label_of_id[id] == kIgnore) {
       report.ignored_pixels += facts.ids[id];
-    } else {
-      pixels[label] += facts.ids[id];
     }
   }
-  const uint64_t labeled = std::accumulate(pixels.begin(), pixels.end(), uint64_t{0});
-  for (size_t c = 0; c < pixels.size(); ++c) {
-    if (pixels[c] == 0) continue;
-    ClassFrequency& frequency = report.classes[c];
-    frequency.pixels += pixels[c];
-    ++frequency.images;
-    frequency.image_pixels += labeled;
-  }
+  add_image(facts.ids, labels, report.classes);
   for (size_t c = 0; c < 3; ++c) {
     colors.sum[c] += static_cast<double>(facts.sum[c]);
     colors.sum_of_squares[c] += static_cast<double>(facts.sum_of_squares[c]);

@@ -2,6 +2,7 @@
 // Weights for the loss that make up for classes of unequal frequency.
 
 #include <cstdint>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -19,14 +20,30 @@ struct ClassFrequency {
 enum class ClassWeighting : uint8_t {
   enet,              // 1 / ln(1.02 + share of the pixels). Paszke et al., 2016, section 5
   median_frequency,  // median(f) / f, f = pixels / image_pixels. Eigen and Fergus, 2015, section 6
-  effective_number,  // (1 - b) / (1 - b^images), b = 0.999, scaled to a mean of 1. Cui et al., 2019
+  effective_number,  // (1 - b) / (1 - b^images), scaled to a mean of 1. Cui et al., CVPR 2019
+  balanced,          // pixels of all / (classes that occur * pixels), at most the cap
+  cityscapes,        // fixed, of the 19 classes of trainids19; source: mmsegmentation, DeepLab
 };
 
-/// "enet", "median_frequency", "effective_number".
+/// Numbers that one rule each has.
+struct ClassWeightingOptions {
+  double beta = 0.999;  // b of effective_number, from 0 to below 1
+  double cap = 10;      // of balanced
+
+  bool operator==(const ClassWeightingOptions&) const = default;
+};
+
+/// In the order of the enumeration: "enet", "median_frequency", ...
+std::span<const std::string_view> class_weighting_names();
 std::string_view name_of(ClassWeighting weighting);
 
-/// One weight a class; 0 for a class that does not occur (and has no part in the median or sum).
+/// Classes that `cityscapes` has weights for.
+inline constexpr int kCityscapesWeights = 19;
+
+/// One weight a class; but for `cityscapes` 0 for a class that does not occur (and has no part in
+/// the median or sum). Requires kCityscapesWeights classes for `cityscapes`.
 std::vector<double> class_weights(ClassWeighting weighting,
-                                  const std::vector<ClassFrequency>& classes);
+                                  const std::vector<ClassFrequency>& classes,
+                                  const ClassWeightingOptions& options = {});
 
 }  // namespace macadam

@@ -65,10 +65,10 @@ void describe_data(Fields& f, Config& c) {
 
 /// What is said of the terms a loss may have.
 struct LossTexts {
-  std::string terms = "the sum of terms with weights: ";  // and what they are
-  std::string pixel_weights = "weights of the classes in ";
-  std::string pixel, region;        // "ce or focal in the loss"
-  std::vector<std::string> wanted;  // "ce in the loss"
+  std::string terms = "the sum of terms with weights: ";     // and what they are
+  std::string pixel_weights = "weights of the classes in ";  // and how they come about
+  std::string pixel, region;                                 // "ce or focal in the loss"
+  std::vector<std::string> wanted;                           // "ce in the loss"
 };
 
 const LossTexts& loss_texts() {
@@ -77,12 +77,16 @@ const LossTexts& loss_texts() {
     std::vector<std::string> described, pixel, region;
     for (const LossTermInfo& info : loss_term_infos()) {
       described.push_back(fmt::format("{} ({})", info.name, info.meaning));
-      const bool of_pixels = is_pixel_term(loss_term(static_cast<int>(all.wanted.size()), 1));
-      (of_pixels ? pixel : region).emplace_back(info.name);
+      const LossTerm term = loss_term(static_cast<int>(all.wanted.size()), 1);
+      if (is_pixel_term(term)) pixel.emplace_back(info.name);
+      if (is_region_term(term)) region.emplace_back(info.name);
       all.wanted.push_back(fmt::format("{} in the loss", info.name));
     }
     all.terms += joined(described);
-    all.pixel_weights += joined(pixel, " and ");
+    all.pixel_weights += joined(pixel, " and ") +
+                         ", given or of the pixels of the training masks: enet (1 / ln(1.02 + "
+                         "share)), median_frequency, effective_number, balanced (1 / (classes * "
+                         "share)), or the fixed ones of cityscapes for trainids19";
     all.pixel = joined(pixel, " or ") + " in the loss";
     all.region = joined(region, " or ") + " in the loss";
     return all;
@@ -113,11 +117,23 @@ void describe_loss(Fields& f, Config& c) {
   const LossTexts& texts = loss_texts();
   f.section("The loss");
   f.visit({"loss", texts.terms}, loss_kind(c.loss));
-  const auto is_pixel = [](const LossTerm& term) { return is_pixel_term(term); };
-  const bool pixel = std::ranges::any_of(c.loss.used(), is_pixel);
-  const bool region = !std::ranges::all_of(c.loss.used(), is_pixel);
+  const bool pixel = std::ranges::any_of(c.loss.used(), is_pixel_term);
+  const bool region = std::ranges::any_of(c.loss.used(), is_region_term);
   f.visit({"class_weights", texts.pixel_weights, {.effect = {pixel, "loss", texts.pixel}}},
-          class_weights_kind(c.class_weights));
+          class_weights_kind(c.class_weights, c.class_weighting));
+  const auto by_rule = [&](ClassWeighting rule, std::string_view wanted) {
+    return Effect{pixel && c.class_weighting == rule, "class_weights", wanted};
+  };
+  f.number({"class_weights_beta",
+            "what images of a class that has many add to it in effective_number: the closer to 1, "
+            "the more",
+            {.effect = by_rule(ClassWeighting::effective_number,
+                               "class_weights = \"effective_number\"")}},
+           c.class_weighting_options.beta, 0, 0.9999999);
+  f.number({"class_weights_cap",
+            "the most that a class weighs in balanced",
+            {.effect = by_rule(ClassWeighting::balanced, "class_weights = \"balanced\"")}},
+           c.class_weighting_options.cap, 1, 1e6);
   describe_parameters(f, c.loss, true);
   f.choice({"dice_absent",
             "a class without a pixel in the batch, in the mean of a term over classes: is left "

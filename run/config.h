@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -19,6 +20,7 @@
 #include "kernels/augment.h"
 #include "kernels/loss.h"
 #include "loader/augment/list.h"
+#include "loader/class_weights.h"
 #include "loader/label_set.h"
 
 namespace macadam {
@@ -47,7 +49,9 @@ struct Config {
   int64_t epochs = 30;
 
   LossDesc loss = make_loss({loss_term("ce"), loss_term("dice")});
-  std::vector<float> class_weights;  // one a class; empty: "none"
+  std::vector<float> class_weights;               // one a class; empty: "none", or by the rule
+  std::optional<ClassWeighting> class_weighting;  // the rule; none with given weights
+  ClassWeightingOptions class_weighting_options;
 
   OptimizerOptions optimizer;
   double lr = 1e-3;

@@ -113,11 +113,19 @@ FieldKind loss_kind(LossDesc& loss) {
           .write = [&] { return ParameterValue{loss_text(loss)}; }};
 }
 
-FieldKind class_weights_kind(std::vector<float>& weights) {
+FieldKind class_weights_kind(std::vector<float>& weights, std::optional<ClassWeighting>& rule) {
+  static const std::vector<std::string> words = [] {
+    std::vector<std::string> all{"none"};
+    for (const std::string_view name : class_weighting_names()) all.emplace_back(name);
+    return all;
+  }();
   const auto read = [&](const GivenValue& given) {
     weights.clear();
+    rule.reset();
     if (const auto* word = std::get_if<std::string>(&given.value().value)) {
-      if (*word != "none") given.fail(fmt::format("is {}", quote(*word)));
+      const auto found = std::ranges::find(words, *word);
+      if (found == words.end()) given.fail(fmt::format("is {}", quote(*word)));
+      if (found != words.begin()) rule = static_cast<ClassWeighting>(found - words.begin() - 1);
       return;
     }
     for (const GivenValue& item : given.items()) {
@@ -128,15 +136,17 @@ FieldKind class_weights_kind(std::vector<float>& weights) {
     }
   };
   const auto write = [&]() -> ParameterValue {
+    if (rule) return {std::string(name_of(*rule))};
     if (weights.empty()) return {std::string("none")};
     ParameterList list;
     for (const float weight : weights) list.push_back({shortest(weight)});
     return {std::move(list)};
   };
-  return {.type = "\"none\", or a list of one number a class, from 0 to 1000000",
+  return {.type = fmt::format("one of \"{}\", or a list of one number a class, from 0 to 1000000",
+                              joined(words, "\", \"")),
           .read = read,
           .write = write,
-          .idle = [&] { return weights.empty(); }};
+          .idle = [&] { return weights.empty() && !rule; }};
 }
 
 FieldKind freeze_kind(std::vector<FreezeRule>& rules) {

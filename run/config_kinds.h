@@ -19,8 +19,9 @@ FieldKind dataset_kind(DatasetPaths& paths);
 /// See parse_loss.
 FieldKind loss_kind(LossDesc& loss);
 
-/// "none" (an empty vector), or a list of numbers of which one is positive.
-FieldKind class_weights_kind(std::vector<float>& weights);
+/// "none" (no weights and no rule), the name of a rule, or a list of numbers of which one is
+/// positive.
+FieldKind class_weights_kind(std::vector<float>& weights, std::optional<ClassWeighting>& rule);
 
 /// A list of patterns, each a string (for the whole run) or a table {pattern = STRING, epochs =
 /// INTEGER}. Patterns differ.

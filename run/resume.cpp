@@ -176,29 +176,38 @@ std::string to_json(const RunData& data) {
   Json classes = Json::array();
   for (const RunData::Class& c : data.classes)
     classes.push_back({{"name", c.name}, {"ids", c.ids}});
-  const Json json{
+  Json json{
       {"train", split(data.train)}, {"val", split(data.val)}, {"classes", std::move(classes)}};
+  for (const float weight : data.class_weights) json["class_weights"].push_back(shortest(weight));
   return exact_json_text(json, "a class's name is not UTF-8", "label_set", "rename the class") +
          '\n';
 }
 
 std::optional<RunData> read_run_data(const fs::path& file) {
   if (!fs::exists(file)) return std::nullopt;
+  const auto fail = [&] {
+    throw InputError("not the description of a run's samples", file.string(),
+                     "remove it: the data set must then lie where it lay");
+  };
+  RunData data;
   try {
     const Json json = Json::parse(read_file(file, kMostDataBytes));
     const auto split = [](const Json& s) {
       return RunData::Split{s.at("samples").get<int64_t>(), s.at("names").get<std::string>()};
     };
-    RunData data{split(json.at("train")), split(json.at("val")), {}};
+    data = {split(json.at("train")), split(json.at("val")), {}};
     for (const Json& c : json.at("classes")) {
       data.classes.push_back(
           {c.at("name").get<std::string>(), c.at("ids").get<std::vector<int>>()});
     }
-    return data;
+    if (json.contains("class_weights")) {
+      data.class_weights = json.at("class_weights").get<std::vector<float>>();
+    }
   } catch (const Json::exception&) {
-    throw InputError("not the description of a run's samples", file.string(),
-                     "remove it: the data set must then lie where it lay");
+    fail();
   }
+  if (!data.class_weights.empty() && data.class_weights.size() != data.classes.size()) fail();
+  return data;
 }
 
 BegunRun read_begun_run(const fs::path& folder) {

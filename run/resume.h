@@ -13,8 +13,8 @@
 
 namespace macadam {
 
-/// A run's samples by their names, and what the ids in their masks mean. Kept in the run's folder,
-/// so that another data set is told from the same one at another place.
+/// A run's samples by their names, what the ids in their masks mean, and what was counted in them.
+/// Kept in the run's folder, so that another data set is told from the same one at another place.
 struct RunData {
   struct Split {
     int64_t samples = 0;
@@ -30,6 +30,7 @@ struct RunData {
   };
   Split train, val;
   std::vector<Class> classes;
+  std::vector<float> class_weights = {};  // of a rule for them; one a class, or none
 };
 
 RunData run_data_of(const Dataset& train, const Dataset& val, const LabelSet& labels);

@@ -80,6 +80,10 @@ void write_run_report(const Config& config, const Loader& val_loader, const RunS
   data.classes = class_scores(labels, metrics);
   data.confusion.assign(best.confusion.counts().begin(), best.confusion.counts().end());
   data.config = to_toml(config);
+  if (!run.class_weights.empty()) {
+    data.config +=
+        fmt::format("\n# class_weights came to [{:.4g}]\n", fmt::join(run.class_weights, ", "));
+  }
 
   std::filesystem::create_directories(folder / "samples");
   mark_predictions(folder / "samples");  // runs may lie in a folder of photos

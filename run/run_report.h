@@ -2,6 +2,7 @@
 // The report of a training run.
 
 #include <cstdint>
+#include <vector>
 
 #include "engine/infer/evaluator.h"
 #include "kernels/device.h"
@@ -16,6 +17,7 @@ struct RunSummary {
   DType dtype = DType::f32;
   uint64_t parameters = 0;  // of the network, in scalars
   int64_t best_epoch = 0;
+  std::vector<float> class_weights = {};  // that a rule gave
 };
 
 /// Writes report.html, curves.svg, confusion.svg, scores.json (the scores of `macadam eval --json`)

@@ -11,6 +11,7 @@
 #include "kernels/self_test.h"
 #include "models/conversion.h"
 #include "models/loaded_model.h"
+#include "run/class_weights.h"
 #include "run/epoch_samples.h"
 #include "run/loader_options.h"
 #include "run/new_model.h"
@@ -38,15 +39,6 @@ ModelInfo model_info(const Config& config, const LabelSet& labels, DType dtype) 
   return info;
 }
 
-void check_class_weights(const Config& config, const LabelSet& labels) {
-  if (config.class_weights.empty() || config.class_weights.size() == to_size(labels.classes())) {
-    return;
-  }
-  throw InputError(
-      fmt::format("{} class weights for {} classes", config.class_weights.size(), labels.classes()),
-      "class_weights", "give one weight a class of label_set " + labels.name);
-}
-
 void check_accumulation(const Config& config, int64_t batches_an_epoch, bool profile) {
   const int64_t accumulate = config.optimizer.accumulate;
   if (accumulate > batches_an_epoch) {
@@ -67,6 +59,7 @@ struct CheckedRun {
   DType dtype = DType::f32;
   TrainingData data;
   RunData run_data;
+  std::vector<float> class_weights;  // in the loss
 };
 
 CheckedRun check_run(Config given, const TrainingRunOptions& options, Observer& observer) {
@@ -89,7 +82,10 @@ CheckedRun check_run(Config given, const TrainingRunOptions& options, Observer& 
   const LabelSet& labels = run.data.train_labels;
   run.run_data = run_data_of(run.data.train, run.data.val, labels);
   if (begun) check_same_data(config, run.run_data, *begun, options.dataset_moved);
-  check_class_weights(config, labels);
+  run.class_weights = resolve_class_weights(
+      config, run.data, begun && begun->data ? begun->data->class_weights : std::vector<float>(),
+      observer);
+  if (config.class_weighting) run.run_data.class_weights = run.class_weights;
   check_fill_labels(config.augment, labels.classes());
   return run;
 }
@@ -153,7 +149,7 @@ TrainerOptions trainer_options(const CheckedRun& run, std::optional<DeviceCache>
   };
   options.step.dtype = run.dtype;
   options.step.loss = config.loss;
-  options.step.class_weights = config.class_weights;
+  options.step.class_weights = run.class_weights;
   options.step.optimizer = config.optimizer;
   options.step.normalization = config.normalization;
   options.step.seed = config.seed;
@@ -252,7 +248,8 @@ class TrainingRun::Impl {
     const RunSummary summary{.device = run_.device,
                              .dtype = run_.dtype,
                              .parameters = static_cast<uint64_t>(graph_.parameter_count()),
-                             .best_epoch = trainer_->best_epoch()};
+                             .best_epoch = trainer_->best_epoch(),
+                             .class_weights = run_.run_data.class_weights};
     write_run_report(run_.config, val_, summary, again ? *again : *trainer_->best_evaluation());
   }
 

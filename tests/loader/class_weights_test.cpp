@@ -36,11 +36,30 @@ TEST(ClassWeights, EffectiveNumbersGrowWithImagesAndHaveAMeanOfOne) {
   EXPECT_DOUBLE_EQ(weights[1], weights[2]);
   EXPECT_NEAR(weights[1] / weights[0], (1 - 0.999 * 0.999) / (1 - 0.999), 1e-9);
   EXPECT_EQ(weights[3], 0);
+  const auto none = class_weights(ClassWeighting::effective_number, kClasses, {.beta = 0});
+  EXPECT_EQ(none, (std::vector<double>{1, 1, 1, 0})) << "a second image adds nothing";
+}
+
+TEST(ClassWeights, BalancedGivesEveryClassTheSameSumUpToACap) {
+  const auto weights = class_weights(ClassWeighting::balanced, kClasses);
+  EXPECT_DOUBLE_EQ(weights[0], 200.0 / (3 * 140));
+  EXPECT_DOUBLE_EQ(weights[1], 200.0 / (3 * 10));
+  EXPECT_DOUBLE_EQ(weights[2], 200.0 / (3 * 50));
+  EXPECT_EQ(weights[3], 0);
+  EXPECT_EQ(class_weights(ClassWeighting::balanced, kClasses, {.cap = 2})[1], 2);
+}
+
+TEST(ClassWeights, CityscapesHasNineteen) {
+  const auto weights =
+      class_weights(ClassWeighting::cityscapes, std::vector<ClassFrequency>(kCityscapesWeights));
+  EXPECT_EQ(weights.front(), 0.8373);
+  EXPECT_EQ(weights.back(), 1.0507);
+  EXPECT_THROW(class_weights(ClassWeighting::cityscapes, kClasses), std::logic_error);
 }
 
 TEST(ClassWeights, NothingLabeledWeighsNothing) {
-  for (const auto weighting :
-       {ClassWeighting::enet, ClassWeighting::median_frequency, ClassWeighting::effective_number}) {
+  for (const auto weighting : {ClassWeighting::enet, ClassWeighting::median_frequency,
+                               ClassWeighting::effective_number, ClassWeighting::balanced}) {
     EXPECT_EQ(class_weights(weighting, {{}, {}}), (std::vector<double>{0, 0}));
   }
 }

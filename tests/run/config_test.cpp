@@ -1,5 +1,6 @@
 #include "run/config.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -421,7 +422,11 @@ TEST(Config, ValuesOutOfRangeAreNamed) {
   expect_complaint("class_weights = [1, -1]", {"'class_weights' holds -1"});
   expect_complaint("class_weights = [0, 0]", {"no positive weight"});
   expect_complaint("class_weights = []", {"no positive weight"});
-  expect_complaint("class_weights = \"all\"", {"'all'", "\"none\""});
+  expect_complaint("class_weights = \"all\"", {"'all'", "\"none\"", "\"enet\""});
+  expect_complaint("class_weights = \"balanced\"\nclass_weights_cap = 0.5",
+                   {"'class_weights_cap' is 0.5", "1 to 1000000"});
+  expect_complaint("class_weights = \"effective_number\"\nclass_weights_beta = 1",
+                   {"'class_weights_beta' is 1"});
   expect_complaint("normalization.std = [1, 1, 0]", {"'normalization.std' holds 0"});
   expect_complaint("normalization.range = 0", {"'normalization.range' is 0"});
   expect_complaint("name = \"../up\"", {"'name' is '../up'"});
@@ -541,6 +546,31 @@ TEST(Config, EveryTermOfTheLossHasItsKeys) {
   const std::string loss = "loss = \"tversky + focal\"\n";
   expect_complaint(loss + "focal_gamma = -1", {"'focal_gamma' is -1", "0 to 10"});
   expect_complaint(loss + "tversky_beta = 0", {"'tversky_beta' is 0", "0.01 to 100"});
+}
+
+TEST(Config, ClassWeightsMayBeARule) {
+  const Config c =
+      parse(kMinimal + "class_weights = \"effective_number\"\n" + "class_weights_beta = 0.99\n");
+  EXPECT_EQ(c.class_weighting, ClassWeighting::effective_number);
+  EXPECT_EQ(c.class_weighting_options.beta, 0.99);
+  EXPECT_TRUE(c.class_weights.empty());
+  const std::string resolved = to_toml(c);
+  EXPECT_NE(resolved.find("class_weights = \"effective_number\"\n"), std::string::npos);
+  EXPECT_EQ(resolved.find("class_weights_cap"), std::string::npos);
+  EXPECT_EQ(to_toml(parse(resolved)), resolved);
+  for (const std::string_view name : class_weighting_names()) {
+    const Config by_name = parse(kMinimal, {fmt::format("class_weights={}", name)});
+    ASSERT_TRUE(by_name.class_weighting);
+    EXPECT_EQ(name_of(*by_name.class_weighting), name);
+  }
+  EXPECT_FALSE(
+      parse(kMinimal + "class_weights = \"enet\"", {"class_weights=none"}).class_weighting);
+  const Config list = parse(kMinimal + "class_weights = \"enet\"", {"class_weights=[1, 2]"});
+  EXPECT_FALSE(list.class_weighting);
+  EXPECT_EQ(list.class_weights.size(), 2u);
+  expect_complaint("class_weights = \"enet\"\nclass_weights_cap = 5",
+                   {"'class_weights_cap' has no effect", "balanced"});
+  expect_complaint("loss = \"dice\"\nclass_weights = \"enet\"", {"'class_weights' has no effect"});
 }
 
 TEST(Config, MissingKeysAreNamed) {

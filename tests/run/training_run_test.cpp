@@ -119,6 +119,73 @@ TEST_F(TrainingRuns, AReportAfterAnInterruptionIsThatOfAWholeRun) {
   }
 }
 
+TEST_F(TrainingRuns, ClassWeightsByARuleAreSaidAndKept) {
+  const auto weights = [&](const std::string& name) {
+    return nlohmann::json::parse(text(name, "data.json")).at("class_weights");
+  };
+  const Config balanced = config("balanced", "class_weights = \"balanced\"\n");
+  Recorder first;
+  EXPECT_EQ(TrainingRun(balanced, {}, first).run([&] { return first.epochs.size() == 1; }).end,
+            TrainingEnd::interrupted);
+  EXPECT_EQ(std::ranges::count(first.works, "counting classes"), 1);
+  const auto said = std::ranges::find_if(first.notices, [](const std::string& line) {
+    return line.starts_with("class weights by balanced: void ");
+  });
+  EXPECT_NE(said, first.notices.end());
+  const nlohmann::json begun = weights("balanced");
+  ASSERT_EQ(begun.size(), 8u);
+
+  // What the data set has become since does not matter.
+  nlohmann::json data = nlohmann::json::parse(text("balanced", "data.json"));
+  data["class_weights"][1] = 0.125;
+  write_file_atomically(file("balanced", "data.json"), data.dump());
+  Recorder second;
+  EXPECT_EQ(TrainingRun(balanced, {.resume = true}, second).run(kNever).end, TrainingEnd::finished);
+  EXPECT_EQ(std::ranges::count(second.works, "counting classes"), 0);
+  EXPECT_EQ(weights("balanced"), data["class_weights"]);
+  EXPECT_NE(text("balanced", "report.html").find("# class_weights came to ["), std::string::npos);
+
+  data["class_weights"].erase(0);
+  write_file_atomically(file("balanced", "data.json"), data.dump());
+  EXPECT_THROW(TrainingRun(balanced, {.resume = true}, second), InputError);
+
+  Recorder given;
+  nlohmann::json list = begun;
+  TrainingRun(config("given", "class_weights = " + list.dump() + "\n"), {}, given).run(kNever);
+  Recorder again;
+  TrainingRun(config("again", "class_weights = \"balanced\"\n"), {}, again).run(kNever);
+  ASSERT_EQ(given.epochs.size(), again.epochs.size());
+  EXPECT_EQ(given.epochs[1].train_loss, again.epochs[1].train_loss) << "the rule's numbers count";
+}
+
+TEST_F(TrainingRuns, AClassThatNeverOccursWeighsNothing) {
+  Recorder recorder;
+  TrainingRun run(config("rare", "label_set = \"trainids19\"\nclass_weights = \"enet\"\n"), {},
+                  recorder);
+  const auto weights = nlohmann::json::parse(text("rare", "data.json"))
+                           .at("class_weights")
+                           .get<std::vector<double>>();
+  const auto absent = std::ranges::count(weights, 0.0);
+  EXPECT_GT(absent, 0);
+  EXPECT_LT(absent, 18);
+  EXPECT_EQ(std::ranges::count_if(recorder.notices,
+                                  [](const std::string& line) {
+                                    return line.find("has no pixel in the training masks") !=
+                                           std::string::npos;
+                                  }),
+            absent);
+}
+
+TEST_F(TrainingRuns, WeightsOfCityscapesAreForItsClasses) {
+  Recorder recorder;
+  const std::string fixed = "class_weights = \"cityscapes\"\n";
+  EXPECT_THROW(TrainingRun(config("refused", fixed), {}, recorder), InputError);
+  TrainingRun run(config("nineteen", "label_set = \"trainids19\"\n" + fixed), {}, recorder);
+  EXPECT_TRUE(recorder.works.empty()) << "nothing is counted for them";
+  const auto weights = nlohmann::json::parse(text("nineteen", "data.json")).at("class_weights");
+  EXPECT_EQ(weights.at(18), 1.0507);
+}
+
 TEST_F(TrainingRuns, AProfileLeavesNoFolder) {
   Recorder recorder;
   TrainingRun run(config("profiled"), {.profile = true}, recorder);
