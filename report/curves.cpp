@@ -46,7 +46,7 @@ struct Row {
   std::vector<Series> series;
 };
 
-/// All rows have as many lines.
+/// No row has more lines than the first.
 struct Panel {
   const char* title;
   std::vector<Row> rows;
@@ -202,6 +202,7 @@ class Plot {
     for (size_t column = panel.rows.front().series.size(); column-- > 0;) {
       size_t longest = 0;
       for (size_t row = 0; row < panel.rows.size(); ++row) {
+        if (column >= panel.rows[row].series.size()) continue;
         const std::string label = legend_label(panel.rows[row].series[column]);
         longest = std::max(longest, label.size());
         svg_.text(x, legend_line(panel, row), label, {.size = 12, .anchor = "end", .fill = kInk});
@@ -209,6 +210,7 @@ class Plot {
       // Wide enough for the broadest of the usual fonts.
       x -= 6.3 * static_cast<double>(longest) + 30;
       for (size_t row = 0; row < panel.rows.size(); ++row) {
+        if (column >= panel.rows[row].series.size()) continue;
         const Series& series = panel.rows[row].series[column];
         const double y = legend_line(panel, row) - 4;
         svg_.polyline({{x, y}, {x + 24, y}}, series.color, 2.5, series.dashes);
@@ -261,21 +263,24 @@ std::vector<Row> terms_of(std::span<const EpochRecord> history) {
   return rows;
 }
 
-/// A line for each score that any epoch has.
-std::vector<Series> scores_of(std::span<const EpochRecord> history) {
+/// A line for each score that any epoch has, three legends beside each other.
+std::vector<Row> scores_of(std::span<const EpochRecord> history) {
   constexpr std::array<const char*, 4> kColors{kGreen, kPurple, kBlue, kVermilion};
   constexpr std::array<const char*, 3> kDashes{"", "7 4", "2 3"};
-  std::vector<Series> series;
+  constexpr size_t kLegends = 3;
+  std::vector<Row> rows{{"", {}}};
   std::set<std::string> known;
   for (const EpochRecord& record : history) {
     for (const Score& score : record.scores) {
+      const size_t lines = known.size();
       if (!known.insert(score.name).second) continue;
-      series.push_back({title_of(score.name), value_of(&EpochRecord::scores, score.name),
-                        kColors[series.size() % kColors.size()],
-                        kDashes[series.size() % kDashes.size()]});
+      if (rows.back().series.size() == kLegends) rows.push_back({"", {}});
+      rows.back().series.push_back(
+          {title_of(score.name), value_of(&EpochRecord::scores, score.name),
+           kColors[lines % kColors.size()], kDashes[lines % kDashes.size()]});
     }
   }
-  return series;
+  return rows;
 }
 
 }  // namespace
@@ -289,7 +294,6 @@ std::string curves_svg(std::span<const EpochRecord> history, int best_epoch) {
   }
   const std::vector<Series> losses = {{"training", &EpochRecord::train_loss, kBlue, ""},
                                       {"validation", &EpochRecord::val_loss, kVermilion, "7 4"}};
-  const std::vector<Series> scores = scores_of(history);
   const std::vector<Series> rates = {{"learning rate", &EpochRecord::lr, kBlue, ""}};
   std::vector<Panel> panels{{"Loss", {{"", losses}}, 210, range_of(history, losses, false)}};
   if (const std::vector<Row> terms = terms_of(history); terms[0].series.size() > 1) {
@@ -297,7 +301,7 @@ std::string curves_svg(std::span<const EpochRecord> history, int best_epoch) {
     all.insert(all.end(), terms[1].series.begin(), terms[1].series.end());
     panels.push_back({"Loss terms", terms, 150, range_of(history, all, false)});
   }
-  panels.push_back({"Validation scores", {{"", scores}}, 210, {0, 1}});
+  panels.push_back({"Validation scores", scores_of(history), 210, {0, 1}});
   panels.push_back({"Learning rate", {{"", rates}}, 110, range_of(history, rates, true)});
   double bottom = -28;
   for (Panel& panel : panels) {

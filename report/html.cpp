@@ -28,7 +28,7 @@ h2 { margin: 3rem 0 .9rem; font-size: 1.25rem; line-height: 1.3; }
 h3 { margin: 1.6rem 0 .5rem; font-size: .95rem; font-weight: 600; overflow-wrap: anywhere; }
 p { margin: 0 0 1rem; }
 .lead { color: var(--soft); margin-bottom: 2rem; }
-.key { display: grid; grid-template-columns: repeat(4, 1fr); gap: 1rem; margin: 0 0 2rem; padding: 0; }
+.key { display: grid; grid-template-columns: repeat(3, 1fr); gap: 1rem; margin: 0 0 2rem; padding: 0; }
 .key div { border-top: 2px solid var(--ink); padding-top: .55rem; }
 .key dt { color: var(--soft); font-size: .85rem; }
 .key dd { margin: 0; font-size: 1.6rem; font-weight: 600; line-height: 1.25;
@@ -44,7 +44,7 @@ th:last-child, td:last-child { padding-right: 0; }
 .facts td { overflow-wrap: anywhere; }
 .scores .n { width: 5.2rem; text-align: right; white-space: nowrap; }
 .scores tfoot td, .scores tfoot th { border-bottom: 0; border-top: 2px solid var(--ink); font-weight: 600; }
-.scores .b { width: 34%; }
+.scores .b { width: 24%; }
 .bar { display: block; height: .6rem; background: #eef0f2; }
 .bar span { display: block; height: 100%; background: var(--bar); }
 .absent { color: var(--soft); font-style: italic; }
@@ -144,7 +144,8 @@ std::string scores(const ReportData& d) {
   std::string out =
       "<table class=\"scores\"><thead><tr><th scope=\"col\">Class</th>"
       "<th scope=\"col\" class=\"b\"></th><th scope=\"col\" class=\"n\">IoU</th>"
-      "<th scope=\"col\" class=\"n\">Dice</th><th scope=\"col\" "
+      "<th scope=\"col\" class=\"n\">Dice</th><th scope=\"col\" class=\"n\">Precision</th>"
+      "<th scope=\"col\" class=\"n\">Recall</th><th scope=\"col\" "
       "class=\"n\">Pixels</th></tr></thead>\n"
       "<tbody>\n";
   for (const ClassScore& c : d.classes) {
@@ -162,6 +163,9 @@ std::string scores(const ReportData& d) {
       out += fmt::format("<td class=\"n{}\">{}</td>", std::isfinite(value) ? "" : " absent",
                          percent(value));
     }
+    for (double value : {c.precision, c.recall}) {
+      out += fmt::format("<td class=\"n\">{}</td>", percent(value, "\u2013"));
+    }
     out += fmt::format("<td class=\"n\">{}</td></tr>\n",
                        share > 0 && share < 0.0005 ? "&lt; 0.1%" : percent(share));
   }
@@ -172,8 +176,10 @@ std::string scores(const ReportData& d) {
   };
   out += fmt::format(
       "</tbody>\n<tfoot><tr><th scope=\"row\">Mean</th><td class=\"b\"></td><td class=\"n\">{}</td>"
-      "<td class=\"n\">{}</td><td class=\"n\"></td></tr></tfoot></table>\n",
-      mean("miou_"), mean("mdice_"));
+      "<td class=\"n\">{}</td><td class=\"n\"></td><td class=\"n\">{}</td><td "
+      "class=\"n\"></td></tr>"
+      "</tfoot></table>\n",
+      mean("miou_"), mean("mdice_"), mean("macc_"));
   return out;
 }
 

@@ -19,6 +19,7 @@ struct ClassScore {
   Rgb color{};
   double iou = 0, dice = 0;  ///< 0 to 1; NaN = the class is absent
   uint64_t label_pixels = 0;
+  double precision = 0, recall = 0;  ///< NaN = never predicted, never labelled
 };
 
 /// One validation image. The masks have 1 channel of class indices; every other value (255) is

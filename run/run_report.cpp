@@ -42,7 +42,8 @@ std::vector<ClassScore> class_scores(const LabelSet& labels, const SegmentationM
   std::vector<ClassScore> scores;
   for (size_t c = 0; c < metrics.classes.size(); ++c) {
     const ClassMetrics& m = metrics.classes[c];
-    scores.push_back({labels.class_names[c], labels.palette[c], m.iou, m.dice, m.label_pixels});
+    scores.push_back({labels.class_names[c], labels.palette[c], m.iou, m.dice, m.label_pixels,
+                      m.precision, m.recall});
   }
   return scores;
 }

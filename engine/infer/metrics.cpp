@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -39,6 +40,16 @@ double mean(std::span<const ClassMetrics> classes, double ClassMetrics::*value, 
     ++count;
   }
   return count == 0 ? kNan : sum / count;
+}
+
+/// The classes' IoU, each by its share of the labelled pixels.
+double weighted_iou(const SegmentationMetrics& metrics) {
+  if (metrics.pixels == 0) return kNan;
+  double sum = 0;
+  for (const ClassMetrics& c : metrics.classes) {
+    if (c.label_pixels > 0) sum += static_cast<double>(c.label_pixels) * c.iou;
+  }
+  return sum / static_cast<double>(metrics.pixels);
 }
 
 std::vector<std::string> printable_names(std::span<const std::string> names) {
@@ -115,6 +126,8 @@ ConfusionMatrix& ConfusionMatrix::operator+=(const ConfusionMatrix& other) {
 std::string title_of(std::string_view score) {
   if (score.starts_with("miou_")) return "mean IoU";
   if (score.starts_with("mdice_")) return "mean Dice";
+  if (score.starts_with("macc_")) return "mean class accuracy";
+  if (score == "fwiou") return "frequency-weighted IoU";
   std::string title(score);
   std::ranges::replace(title, '_', ' ');
   return title;
@@ -136,6 +149,8 @@ SegmentationMetrics compute_metrics(const ConfusionMatrix& matrix, AbsentRule ab
     const uint64_t both = metrics.label_pixels + metrics.predicted_pixels;  // 2 TP + FP + FN
     metrics.iou = ratio(hits, both - hits);
     metrics.dice = ratio(2 * hits, both);
+    metrics.precision = ratio(hits, metrics.predicted_pixels);
+    metrics.recall = ratio(hits, metrics.label_pixels);
     correct += hits;
     result.pixels += metrics.label_pixels;
   }
@@ -143,7 +158,9 @@ SegmentationMetrics compute_metrics(const ConfusionMatrix& matrix, AbsentRule ab
   result.scores = {
       {fmt::format("miou_{}", suffix), mean(result.classes, &ClassMetrics::iou, absent)},
       {fmt::format("mdice_{}", suffix), mean(result.classes, &ClassMetrics::dice, absent)},
-      {"pixel_accuracy", ratio(correct, result.pixels)}};
+      {"pixel_accuracy", ratio(correct, result.pixels)},
+      {fmt::format("macc_{}", suffix), mean(result.classes, &ClassMetrics::recall, absent)},
+      {"fwiou", weighted_iou(result)}};
   return result;
 }
 
@@ -158,16 +175,19 @@ std::string metrics_table(const SegmentationMetrics& metrics,
   size_t longest = 0;
   for (const Score& score : metrics.scores) longest = std::max(longest, score.name.size());
   const size_t width = widest(names, longest);
-  const auto line = [&](std::string_view name, std::string_view iou, std::string_view dice,
-                        std::string_view label, std::string_view predicted) {
-    return fmt::format("{}  {:>6}  {:>6}  {:>14}  {:>16}\n", pad_right(name, width), iou, dice,
-                       label, predicted);
+  const auto line = [&](std::string_view name, const std::array<std::string, 6>& cells) {
+    constexpr std::array<size_t, 6> kWidths{8, 8, 11, 8, 12, 12};
+    std::string text = pad_right(name, width);
+    for (size_t i = 0; i < cells.size(); ++i) text += pad_left(cells[i], kWidths[i]);
+    return text + "\n";
   };
-  std::string table = line("class", "IoU", "Dice", "label pixels", "predicted pixels");
+  std::string table =
+      line("class", {"IoU", "Dice", "precision", "recall", "label px", "pred. px"});
   for (size_t c = 0; c < names.size(); ++c) {
     const ClassMetrics& m = metrics.classes[c];
-    table += line(names[c], score_text(m.iou), score_text(m.dice), fmt::to_string(m.label_pixels),
-                  fmt::to_string(m.predicted_pixels));
+    table += line(names[c], {score_text(m.iou), score_text(m.dice), score_text(m.precision),
+                             score_text(m.recall), fmt::to_string(m.label_pixels),
+                             fmt::to_string(m.predicted_pixels)});
   }
   for (const Score& score : metrics.scores) {
     table += fmt::format("{}  {:>6}\n", pad_right(score.name, width), score_text(score.value));
@@ -238,6 +258,8 @@ nlohmann::ordered_json metrics_json(const SegmentationMetrics& metrics,
     root["classes"].push_back({{"name", names[c]},
                                {"iou", json_number(m.iou)},
                                {"dice", json_number(m.dice)},
+                               {"precision", json_number(m.precision)},
+                               {"recall", json_number(m.recall)},
                                {"label_pixels", m.label_pixels},
                                {"predicted_pixels", m.predicted_pixels}});
     const auto row = matrix.counts().subspan(c * names.size(), names.size());

@@ -19,7 +19,7 @@ enum class AbsentRule : uint8_t {
   zero,  // counts as 0 (image-segmentation-keras): "miou_absent0"
 };
 
-/// "present", "absent1", "absent0": what follows "miou_" and "mdice_".
+/// "present", "absent1", "absent0": what follows "miou_", "mdice_" and "macc_".
 std::string_view suffix_of(AbsentRule rule);
 
 /// Pixel counts: row = label, column = prediction. Ignored labels are not in it. A prediction may
@@ -53,10 +53,12 @@ class ConfusionMatrix {
 };
 
 /// With TP = M[c][c], FN = rest of row c and what is unclassified of it, FP = rest of column c. NaN
-/// when the class is absent from labels and predictions (TP + FN + FP = 0).
+/// where the divisor is 0: for IoU and Dice when the class is absent from labels and predictions.
 struct ClassMetrics {
-  double iou = 0;   // TP / (TP + FP + FN)
-  double dice = 0;  // 2 TP / (2 TP + FP + FN)
+  double iou = 0;        // TP / (TP + FP + FN)
+  double dice = 0;       // 2 TP / (2 TP + FP + FN)
+  double precision = 0;  // TP / (TP + FP)
+  double recall = 0;     // TP / (TP + FN), the class's accuracy
   uint64_t label_pixels = 0;
   uint64_t predicted_pixels = 0;
 };
@@ -76,9 +78,11 @@ struct SegmentationMetrics {
   std::vector<ClassMetrics> classes;
   AbsentRule absent = AbsentRule::drop;
   uint64_t pixels = 0;
-  /// What is said of the whole: the means under `absent` (NaN when every class was dropped) and the
-  /// pixel accuracy (NaN without pixels). Tables, logs, results, reports and model files show
-  /// whatever is in this list.
+  /// What is said of the whole: the means of IoU, Dice and recall under `absent` (NaN when every
+  /// class was dropped; a recall is absent where there are no labels), the pixel accuracy and the
+  /// IoU weighted by the classes' shares of the labels (both NaN without pixels; Long, Shelhamer,
+  /// Darrell: Fully Convolutional Networks, CVPR 2015, section 5). Tables, logs, results, reports
+  /// and model files show whatever is in this list.
   std::vector<Score> scores;
 
   /// "miou_present" and so on: the first score, by which the best epoch is chosen.
@@ -103,8 +107,8 @@ std::string confusion_table(const ConfusionMatrix& matrix,
                             std::span<const std::string> class_names);
 /// A number, or null for NaN, which JSON does not have.
 nlohmann::ordered_json json_number(double value);
-/// One object: the scores, "classes" (name, iou, dice, pixels), "confusion" (counts, row by row)
-/// and, where predictions are no class, "unclassified" (counts, one a row).
+/// One object: the scores, "classes" (name, iou, dice, precision, recall, pixels), "confusion"
+/// (counts, row by row) and, where predictions are no class, "unclassified" (counts, one a row).
 nlohmann::ordered_json metrics_json(const SegmentationMetrics& metrics,
                                     const ConfusionMatrix& matrix,
                                     std::span<const std::string> names);

@@ -39,6 +39,36 @@ TEST(Metrics, HandComputedTwoClasses) {
   EXPECT_EQ(m.pixels, 15u);
 }
 
+TEST(Metrics, PrecisionIsOfThePredictedPixelsRecallOfTheLabelled) {
+  const SegmentationMetrics m = compute_metrics(two_classes(), AbsentRule::drop);
+  EXPECT_DOUBLE_EQ(m.classes[0].precision, 8.0 / 9);
+  EXPECT_DOUBLE_EQ(m.classes[0].recall, 8.0 / 10);
+  EXPECT_DOUBLE_EQ(m.classes[1].precision, 4.0 / 6);
+  EXPECT_DOUBLE_EQ(m.classes[1].recall, 4.0 / 5);
+  EXPECT_EQ(m.scores.at(3), (Score{"macc_present", (0.8 + 0.8) / 2}));
+  EXPECT_EQ(m.scores.at(4).name, "fwiou");
+  EXPECT_DOUBLE_EQ(m.scores.at(4).value, (10 * (8.0 / 11) + 5 * (4.0 / 7)) / 15);
+  EXPECT_EQ(title_of("macc_present"), "mean class accuracy");
+  EXPECT_EQ(title_of("fwiou"), "frequency-weighted IoU");
+}
+
+TEST(Metrics, ARateOfNothingIsNotANumber) {
+  ConfusionMatrix m(3);
+  m.add(0, 0, 3);
+  m.add(0, 2, 1);  // class 1 occurs nowhere, class 2 is predicted and never labelled
+  const SegmentationMetrics drop = compute_metrics(m, AbsentRule::drop);
+  EXPECT_TRUE(std::isnan(drop.classes[1].precision));
+  EXPECT_TRUE(std::isnan(drop.classes[1].recall));
+  EXPECT_EQ(drop.classes[2].precision, 0.0);
+  EXPECT_TRUE(std::isnan(drop.classes[2].recall));
+  EXPECT_DOUBLE_EQ(drop.scores.at(3).value, 0.75);
+  EXPECT_DOUBLE_EQ(drop.scores.at(4).value, 0.75);
+  EXPECT_EQ(compute_metrics(m, AbsentRule::one).scores.at(3),
+            (Score{"macc_absent1", (0.75 + 1 + 1) / 3}));
+  EXPECT_EQ(compute_metrics(m, AbsentRule::zero).scores.at(3), (Score{"macc_absent0", 0.25}));
+  EXPECT_TRUE(std::isnan(compute_metrics(ConfusionMatrix(2), AbsentRule::drop).scores.at(4).value));
+}
+
 TEST(Metrics, RowIsTheLabelAndColumnThePrediction) {
   ConfusionMatrix m(3);
   m.add(0, 2, 7);
@@ -118,13 +148,15 @@ TEST(Metrics, TableAlignsColumnsAndMarksAbsentClasses) {
   const std::vector<std::string> names{"flat", "Gebäude", "sky"};
   const std::string table = metrics_table(compute_metrics(m, AbsentRule::drop), names);
   EXPECT_EQ(table,
-            "class              IoU    Dice    label pixels  predicted pixels\n"
-            "flat            0.7500  0.8571               4                 3\n"
-            "Gebäude         0.0000  0.0000               0                 1\n"
-            "sky                  -       -               0                 0\n"
+            "class              IoU    Dice  precision  recall    label px    pred. px\n"
+            "flat            0.7500  0.8571     1.0000  0.7500           4           3\n"
+            "Gebäude         0.0000  0.0000     0.0000       -           0           1\n"
+            "sky                  -       -          -       -           0           0\n"
             "miou_present    0.3750\n"
             "mdice_present   0.4286\n"
-            "pixel_accuracy  0.7500\n");
+            "pixel_accuracy  0.7500\n"
+            "macc_present    0.7500\n"
+            "fwiou           0.7500\n");
 }
 
 TEST(Metrics, ConfusionTableIsInPerCentOfTheLabelRow) {
@@ -190,6 +222,9 @@ TEST(Metrics, JsonCarriesEverythingAndNullForAbsent) {
   EXPECT_DOUBLE_EQ(json.at("pixel_accuracy").get<double>(), 0.75);
   EXPECT_EQ(json.at("pixels").get<uint64_t>(), 4u);
   EXPECT_EQ(json.at("classes").at(1).at("name"), "b");
+  EXPECT_EQ(json.at("classes").at(0).at("precision"), 0.75);
+  EXPECT_EQ(json.at("classes").at(0).at("recall"), 1.0);
+  EXPECT_TRUE(json.at("classes").at(1).at("precision").is_null());
   EXPECT_TRUE(json.at("classes").at(2).at("iou").is_null());
   EXPECT_EQ(json.at("confusion"), nlohmann::json::parse("[[3,0,0],[1,0,0],[0,0,0]]"));
 }

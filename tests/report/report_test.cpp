@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <limits>
+#include <map>
 #include <regex>
 
 #include "report/markup.h"
@@ -36,7 +37,8 @@ std::vector<EpochRecord> history(int epochs) {
 }
 
 std::vector<ClassScore> classes() {
-  return {{"flat", {128, 64, 128}, 0.91, 0.95, 900}, {"sky", {70, 130, 180}, kNan, kNan, 0}};
+  return {{"flat", {128, 64, 128}, 0.91, 0.95, 900, 0.9375, 0.9625},
+          {"sky", {70, 130, 180}, kNan, kNan, 0, kNan, kNan}};
 }
 
 ReportSample sample(int height, int width) {
@@ -219,6 +221,28 @@ TEST(Curves, TheLongestLegendOfTermsFits) {
   EXPECT_EQ(rows, 2);
 }
 
+TEST(Curves, TheLegendsOfAllScoresFit) {
+  std::vector<EpochRecord> records = history(2);
+  for (EpochRecord& r : records) {
+    r.scores = compute_metrics(ConfusionMatrix(2, {7, 1, 1, 2}), AbsentRule::drop).scores;
+  }
+  const std::string svg = curves_svg(records);
+  EXPECT_EQ(macadam::testing::xml_fault(svg), "");
+  const std::regex label("<text x=\"([0-9.]+)\" y=\"([0-9.]+)\"[^>]*>((?:mean |pixel|freq)[^<]+)<");
+  std::map<std::string, double> lines;  // where the text before it ends on the same line
+  int labels = 0;
+  for (std::sregex_iterator i(svg.begin(), svg.end(), label), end; i != end; ++i, ++labels) {
+    const double right = std::stod((*i)[1]);
+    const double left = right - 6.3 * static_cast<double>((*i)[3].length());
+    EXPECT_GE(left - 30, 64) << (*i)[3];  // with its stroke right of the plot's edge
+    const auto [next, first] = lines.emplace((*i)[2], left - 30);
+    EXPECT_TRUE(first || right < next->second) << (*i)[3];  // they come from the right
+    next->second = left - 30;
+  }
+  EXPECT_EQ(labels, 5);
+  EXPECT_EQ(lines.size(), 2u);
+}
+
 TEST(Curves, HoldOnToTheirFrame) {
   // One epoch, constant values, zeros, huge and negative values: every coordinate stays inside.
   std::vector<std::vector<EpochRecord>> cases = {history(1), history(2), history(300)};
@@ -279,9 +303,9 @@ TEST(Report, IsOneWellFormedFile) {
   // The only addresses are the names of the two XML vocabularies.
   EXPECT_EQ(count(html, "://"), count(html, "http://www.w3.org/1999/xhtml") +
                                     count(html, "http://www.w3.org/2000/svg"));
-  for (const char* part :
-       {"7,760,097", "12 min 34 s", "73.1%", "Boundary f1", "50.0%", "512 \u00D7 256", "91.0%",
-        "absent", "network = &quot;unet_mini&quot;", "maybole_000000"}) {
+  for (const char* part : {"7,760,097", "12 min 34 s", "73.1%", "Boundary f1", "50.0%",
+                           "512 \u00D7 256", "91.0%", "Precision", "93.8%", "Recall", "96.2%",
+                           "absent", "network = &quot;unet_mini&quot;", "maybole_000000"}) {
     EXPECT_TRUE(contains(html, part)) << part;
   }
 }

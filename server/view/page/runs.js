@@ -14,7 +14,7 @@ async function get(path) {
 }
 
 const plain = (name) => name.replace(/_/g, ' ');
-const inPercent = (name) => /^m?(iou|dice|acc)|accuracy|^miou|^mdice/.test(name);
+const inPercent = (name) => /^(m|fw)?(iou|dice|acc)|accuracy/.test(name);
 const scoreText = (name, value) => (value === null || value === undefined ? '–' : inPercent(name) ? percent(value) : value.toPrecision(3));
 
 export class RunsPage {
