@@ -15,6 +15,7 @@
 #include "app/eval_report.h"
 #include "base/error.h"
 #include "base/json_text.h"
+#include "engine/infer/boundary.h"
 #include "engine/plan/precision.h"
 #include "loader/cityscapes_scores.h"
 #include "models/loaded_model.h"
@@ -32,6 +33,7 @@ struct EvalOptions {
   std::string label_set{kAutoLabelSet}, void_policy = "auto", ids = "dataset";
   std::optional<std::string> scales;
   std::optional<int> batch, threads;
+  std::optional<std::string> boundary;
   PhotoScoring scoring;
   bool json = false;
 };
@@ -98,11 +100,12 @@ PhotoScores scores_in_batches(const EvalOptions& options, LoadedModel& model, Da
   loading.device = context.device();
   Loader loader = open_loader(model.info(), std::move(dataset), loading, observer);
   return {score(model, loader, context, dtype, 0, "evaluating", observer).confusion, std::nullopt,
-          model.info().height, model.info().width};
+          std::nullopt, model.info().height, model.info().width};
 }
 
-ScoredSplit score_model(const EvalOptions& options, const PhotoScoring& scoring, LoadedModel& model,
-                        DeviceContext& context, const DeviceInfo& device) {
+ScoredSplit score_model(const EvalOptions& options, const PhotoScoring& scoring,
+                        const MaskScoring& counted, LoadedModel& model, DeviceContext& context,
+                        const DeviceInfo& device) {
   const DType dtype = resolve_precision(options.precision, device);
   Dataset dataset = open_dataset(options.dataset, options.split);
   const size_t images = dataset.samples.size();
@@ -112,7 +115,7 @@ ScoredSplit score_model(const EvalOptions& options, const PhotoScoring& scoring,
       scoring.plain()
           ? scores_in_batches(options, model, std::move(dataset), context, dtype, observer)
           : score_masks(*masks_of_model(model, scoring, context, dtype, observer), dataset, labels,
-                        observer);
+                        counted, observer);
   return {.path = options.subject,
           .dataset = options.dataset,
           .split = options.split,
@@ -124,7 +127,7 @@ ScoredSplit score_model(const EvalOptions& options, const PhotoScoring& scoring,
           .scores = std::move(scores)};
 }
 
-ScoredSplit score_folder(const EvalOptions& options) {
+ScoredSplit score_folder(const EvalOptions& options, const MaskScoring& counted) {
   const MaskValues values = parse_mask_values(options.ids);
   const Dataset dataset = open_dataset(options.dataset, options.split);
   const LabelSet labels =
@@ -132,7 +135,7 @@ ScoredSplit score_folder(const EvalOptions& options) {
   ConsoleObserver observer;
   PhotoScores scores =
       score_masks(*masks_of_folder(MaskFolder(options.subject, dataset, labels, values)), dataset,
-                  labels, observer);
+                  labels, counted, observer);
   return {.path = options.subject,
           .dataset = options.dataset,
           .split = options.split,
@@ -143,8 +146,23 @@ ScoredSplit score_folder(const EvalOptions& options) {
           .scores = std::move(scores)};
 }
 
+/// "0.02".
+MaskScoring counted_of(const EvalOptions& options) {
+  if (!options.boundary) return {};
+  const std::string& text = *options.boundary;
+  double ratio = 0;
+  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), ratio);
+  if (error != std::errc() || stop != text.data() + text.size() || !(ratio > 0 && ratio <= 1)) {
+    throw InputError(
+        fmt::format("'{}' is no width of a boundary", text), "--boundary",
+        fmt::format("use a share of the diagonal above 0, at most 1: {}", kBoundaryRatio));
+  }
+  return {.boundary = ratio};
+}
+
 void show(const EvalOptions& options, AbsentRule absent, ScoredSplit scored) {
   scored.metrics = compute_metrics(scored.scores.classes, absent);
+  if (scored.scores.boundaries) add_boundary_scores(*scored.scores.boundaries, scored.metrics);
   if (scored.scores.ids) scored.official = cityscapes_scores(*scored.scores.ids);
   for (const std::string& doubt : doubts_about(scored)) warn(doubt);
   if (options.json) {
@@ -157,19 +175,24 @@ void show(const EvalOptions& options, AbsentRule absent, ScoredSplit scored) {
 
 void eval(const Command& command, const EvalOptions& options) {
   const AbsentRule absent = parse_absent(options.absent);
+  const MaskScoring counted = counted_of(options);
   if (std::filesystem::is_directory(options.subject)) {
     command.refuse({"--full", "--tile", "--flip", "--scales", "--batch", "--threads", "--device",
                     "--precision"},
                    "a folder of masks");
-    return show(options, absent, score_folder(options));
+    return show(options, absent, score_folder(options, counted));
   }
   command.refuse({"--label-set", "--void", "--ids"}, "a model, which has its own classes");
   const PhotoScoring scoring = scoring_of(options);
+  if (counted.boundary && !scoring.at_label_size()) {
+    throw InputError("boundaries are compared at the labels' own size", "--boundary",
+                     "add --full or --tile");
+  }
   const DeviceInfo device = device_info(parse_device(options.device));
   DeviceContext context(device.device);
   LoadedModel model(options.subject, context.stream);
   show(options, absent, at_size_of(model.info(), model.file(), [&] {
-         return score_model(options, scoring, model, context, device);
+         return score_model(options, scoring, counted, model, context, device);
        }));
 }
 
@@ -196,6 +219,11 @@ void add_eval(CommandLine& line) {
   command.flag("--flip", options->scoring.flip, "Average with the mirror image (twice the time)");
   command.option("--scales", &options->scales,
                  "Average over scales of what the network sees: 0.75,1,1.25");
+  command
+      .option("--boundary", &options->boundary,
+              "Also boundary IoU, of pixels this near to an outline: a share of the diagonal "
+              "(0.02); with --full, --tile or masks")
+      .optional_value(fmt::format("{}", kBoundaryRatio));
   command.option("--batch", &options->batch, "Images at once (4)");
   command.option("--threads", &options->threads, "Decoding threads, 0 = all cores (0)");
   command.option("--device", &options->device, "auto, cpu, cuda or cuda:N").show_default();

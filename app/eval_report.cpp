@@ -145,6 +145,7 @@ Json scores_json(const ScoredSplit& scored) {
     json["masks"] = {
         {"path", scored.path}, {"ids", scored.mask_values}, {"label_set", scored.labels.name}};
   }
+  if (scores.boundaries) json["boundary_ratio"] = scores.boundaries->ratio();
   json["dataset"] = scored.dataset;
   json["split"] = scored.split;
   json["images"] = scored.images;

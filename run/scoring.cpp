@@ -55,8 +55,9 @@ Evaluation score(LoadedModel& model, Loader& loader, DeviceContext& context, DTy
 }
 
 PhotoScores score_masks(MaskSource& source, const Dataset& dataset, const LabelSet& label_set,
-                        Observer& observer) {
-  PhotoScores scores{ConfusionMatrix(label_set.classes()), std::nullopt, 0, 0};
+                        const MaskScoring& scoring, Observer& observer) {
+  PhotoScores scores{ConfusionMatrix(label_set.classes()), std::nullopt, std::nullopt, 0, 0};
+  if (scoring.boundary) scores.boundaries.emplace(label_set.classes(), *scoring.boundary);
   const bool ids = source.at_label_size() && is_of_cityscapes(label_set);
   const size_t photos = dataset.samples.size();
   FoundMask mask;
@@ -67,6 +68,9 @@ PhotoScores score_masks(MaskSource& source, const Dataset& dataset, const LabelS
     const bool at_their_size = stored.height == mask.height && stored.width == mask.width;
     const Image labels = at_their_size ? stored : resize_nearest(stored, mask.height, mask.width);
     count(labels.pixels, mask.classes, scores.classes);
+    if (scores.boundaries) {
+      scores.boundaries->add(labels.pixels, mask.classes, mask.height, mask.width);
+    }
     if (ids && sample.ids().height > 0) {
       if (!scores.ids) scores.ids.emplace(kCityscapesIds);
       count(sample.ids().pixels, mask.ids, *scores.ids);

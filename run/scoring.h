@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/infer/boundary.h"
 #include "engine/infer/evaluator.h"
 #include "loader/loader.h"
 #include "models/loaded_model.h"
@@ -36,13 +37,19 @@ struct PhotoScores {
   /// cityscapes_scores() wants them; only where is_of_cityscapes() and masks of their own size are
   /// there (a pack keeps no ids).
   std::optional<ConfusionMatrix> ids;
-  int height = 0, width = 0;  // that all masks were compared at; 0 when they differ
+  std::optional<BoundaryCounts> boundaries;  // where they were asked for
+  int height = 0, width = 0;                 // that all masks were compared at; 0 when they differ
+};
+
+/// What is counted of masks besides their pixels.
+struct MaskScoring {
+  std::optional<double> boundary = std::nullopt;  // BoundaryCounts::ratio()
 };
 
 /// Scores one photo of `dataset`, with labels by `label_set`, after the other. Where masks have not
 /// the labels' size, labels are brought to theirs by nearest neighbor. Throws InputError as
 /// load_sample and the source do.
 PhotoScores score_masks(MaskSource& source, const Dataset& dataset, const LabelSet& label_set,
-                        Observer& observer);
+                        const MaskScoring& scoring, Observer& observer);
 
 }  // namespace macadam

@@ -27,19 +27,9 @@ double ratio(uint64_t part, uint64_t whole) {
 }
 
 double mean(std::span<const ClassMetrics> classes, double ClassMetrics::*value, AbsentRule absent) {
-  double sum = 0;
-  int count = 0;
-  for (const ClassMetrics& c : classes) {
-    if (!std::isnan(c.*value)) {
-      sum += c.*value;
-    } else if (absent == AbsentRule::drop) {
-      continue;
-    } else if (absent == AbsentRule::one) {
-      sum += 1;
-    }
-    ++count;
-  }
-  return count == 0 ? kNan : sum / count;
+  std::vector<double> values;
+  for (const ClassMetrics& c : classes) values.push_back(c.*value);
+  return mean_score(values, absent);
 }
 
 /// The classes' IoU, each by its share of the labelled pixels.
@@ -123,10 +113,27 @@ ConfusionMatrix& ConfusionMatrix::operator+=(const ConfusionMatrix& other) {
   return *this;
 }
 
+double mean_score(std::span<const double> values, AbsentRule absent) {
+  double sum = 0;
+  int count = 0;
+  for (const double value : values) {
+    if (!std::isnan(value)) {
+      sum += value;
+    } else if (absent == AbsentRule::drop) {
+      continue;
+    } else if (absent == AbsentRule::one) {
+      sum += 1;
+    }
+    ++count;
+  }
+  return count == 0 ? kNan : sum / count;
+}
+
 std::string title_of(std::string_view score) {
   if (score.starts_with("miou_")) return "mean IoU";
   if (score.starts_with("mdice_")) return "mean Dice";
   if (score.starts_with("macc_")) return "mean class accuracy";
+  if (score.starts_with("mbiou_")) return "mean boundary IoU";
   if (score == "fwiou") return "frequency-weighted IoU";
   std::string title(score);
   std::ranges::replace(title, '_', ' ');
@@ -175,19 +182,22 @@ std::string metrics_table(const SegmentationMetrics& metrics,
   size_t longest = 0;
   for (const Score& score : metrics.scores) longest = std::max(longest, score.name.size());
   const size_t width = widest(names, longest);
-  const auto line = [&](std::string_view name, const std::array<std::string, 6>& cells) {
-    constexpr std::array<size_t, 6> kWidths{8, 8, 11, 8, 12, 12};
+  const bool boundary = std::ranges::any_of(
+      metrics.classes, [](const ClassMetrics& c) { return c.boundary_iou.has_value(); });
+  const auto line = [&](std::string_view name, const std::array<std::string, 7>& cells) {
+    const std::array<size_t, 7> widths{8, 8, boundary ? 8u : 0, 11, 8, 11, 11};
     std::string text = pad_right(name, width);
-    for (size_t i = 0; i < cells.size(); ++i) text += pad_left(cells[i], kWidths[i]);
+    for (size_t i = 0; i < cells.size(); ++i) text += pad_left(cells[i], widths[i]);
     return text + "\n";
   };
-  std::string table =
-      line("class", {"IoU", "Dice", "precision", "recall", "label px", "pred. px"});
+  std::string table = line("class", {"IoU", "Dice", boundary ? "B-IoU" : "", "precision", "recall",
+                                     "label px", "pred. px"});
   for (size_t c = 0; c < names.size(); ++c) {
     const ClassMetrics& m = metrics.classes[c];
-    table += line(names[c], {score_text(m.iou), score_text(m.dice), score_text(m.precision),
-                             score_text(m.recall), fmt::to_string(m.label_pixels),
-                             fmt::to_string(m.predicted_pixels)});
+    table += line(names[c], {score_text(m.iou), score_text(m.dice),
+                             m.boundary_iou ? score_text(*m.boundary_iou) : "",
+                             score_text(m.precision), score_text(m.recall),
+                             fmt::to_string(m.label_pixels), fmt::to_string(m.predicted_pixels)});
   }
   for (const Score& score : metrics.scores) {
     table += fmt::format("{}  {:>6}\n", pad_right(score.name, width), score_text(score.value));
@@ -262,6 +272,7 @@ nlohmann::ordered_json metrics_json(const SegmentationMetrics& metrics,
                                {"recall", json_number(m.recall)},
                                {"label_pixels", m.label_pixels},
                                {"predicted_pixels", m.predicted_pixels}});
+    if (m.boundary_iou) root["classes"].back()["boundary_iou"] = json_number(*m.boundary_iou);
     const auto row = matrix.counts().subspan(c * names.size(), names.size());
     root["confusion"].push_back(std::vector<uint64_t>(row.begin(), row.end()));
   }

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -59,9 +60,14 @@ struct ClassMetrics {
   double dice = 0;       // 2 TP / (2 TP + FP + FN)
   double precision = 0;  // TP / (TP + FP)
   double recall = 0;     // TP / (TP + FN), the class's accuracy
+  /// Where boundaries were counted (engine/infer/boundary.h); NaN without boundary pixels.
+  std::optional<double> boundary_iou = std::nullopt;
   uint64_t label_pixels = 0;
   uint64_t predicted_pixels = 0;
 };
+
+/// Mean of the values of classes, NaN for what is absent.
+double mean_score(std::span<const double> values, AbsentRule absent);
 
 /// A number with the name that it has in results.csv, JSON and model files.
 struct Score {
@@ -107,8 +113,9 @@ std::string confusion_table(const ConfusionMatrix& matrix,
                             std::span<const std::string> class_names);
 /// A number, or null for NaN, which JSON does not have.
 nlohmann::ordered_json json_number(double value);
-/// One object: the scores, "classes" (name, iou, dice, precision, recall, pixels), "confusion"
-/// (counts, row by row) and, where predictions are no class, "unclassified" (counts, one a row).
+/// One object: the scores, "classes" (name, iou, dice, precision, recall, pixels, and boundary_iou
+/// where it was counted), "confusion" (counts, row by row) and, where predictions are no class,
+/// "unclassified" (counts, one a row).
 nlohmann::ordered_json metrics_json(const SegmentationMetrics& metrics,
                                     const ConfusionMatrix& matrix,
                                     std::span<const std::string> names);

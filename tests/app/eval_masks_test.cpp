@@ -98,6 +98,25 @@ TEST_F(EvalMasks, WhatIsPredictedAsNoClassIsAMissOfItsLabel) {
   EXPECT_EQ(scores("parking", {}).at("confusion"), scores("masks", {}).at("confusion"));
 }
 
+TEST_F(EvalMasks, BoundariesAreScoredWhereMasksHaveTheLabelsSize) {
+  const Json masks = scores("masks", {kSet, "--boundary"});
+  EXPECT_EQ(masks.at("boundary_ratio"), 0.02);
+  EXPECT_GT(masks.at("mbiou_present").get<double>(), 0);
+  EXPECT_LT(masks.at("mbiou_present"),
+            scores("large/gtFine/val", {kSet, "--boundary"}).at("mbiou_present"));
+  const Json model =
+      scores(kModel, {"--full", "--boundary", "0.02", "--device", "cpu", "--precision", "fp32"});
+  EXPECT_EQ(model.at("classes"), masks.at("classes"));
+  EXPECT_NE(scores("masks", {kSet, "--boundary", "0.1"}).at("mbiou_present"),
+            masks.at("mbiou_present"));
+  EXPECT_FALSE(scores("masks", {kSet}).contains("boundary_ratio"));
+  const std::string text = eval("masks", {kSet, "--boundary"}).out;
+  EXPECT_NE(text.find("B-IoU"), std::string::npos) << text;
+  for (const std::string& line : lines_of(text.substr(0, text.find("official")))) {
+    EXPECT_LE(line.size(), 80u) << line;
+  }
+}
+
 TEST_F(EvalMasks, TheTextSaysWhatWasScored) {
   const std::string text = eval("masks", {kSet}).out;
   for (const char* words : {"masks on large (val, 2 images)\n",
@@ -133,6 +152,12 @@ TEST_F(EvalMasks, MistakesAreOneLine) {
        {Words{"--label-set", "auto"}, Words{"--void", "auto"}, Words{"--ids", "dataset"}}) {
     expect_input_error(eval(kModel, option), {option[0], "no effect on a model"});
   }
+  for (const char* ratio : {"0", "-1", "1.5", "nan", "wide", "0.02x"}) {
+    expect_input_error(eval("masks", {std::string("--boundary=") + ratio}),
+                       {"no width of a boundary", "--boundary"});
+  }
+  expect_input_error(eval(kModel, {"--boundary"}), {"--boundary", "add --full or --tile"});
+  expect_input_error(eval(kModel, {"--flip", "--boundary"}), {"--boundary", "add --full"});
   rewrite("twice", [](Image&) {});
   rewrite("twice/again", [](Image&) {});
   expect_input_error(eval("twice", {}), {"2 masks for one photo", "twice/again"});

@@ -148,10 +148,10 @@ TEST(Metrics, TableAlignsColumnsAndMarksAbsentClasses) {
   const std::vector<std::string> names{"flat", "Gebäude", "sky"};
   const std::string table = metrics_table(compute_metrics(m, AbsentRule::drop), names);
   EXPECT_EQ(table,
-            "class              IoU    Dice  precision  recall    label px    pred. px\n"
-            "flat            0.7500  0.8571     1.0000  0.7500           4           3\n"
-            "Gebäude         0.0000  0.0000     0.0000       -           0           1\n"
-            "sky                  -       -          -       -           0           0\n"
+            "class              IoU    Dice  precision  recall   label px   pred. px\n"
+            "flat            0.7500  0.8571     1.0000  0.7500          4          3\n"
+            "Gebäude         0.0000  0.0000     0.0000       -          0          1\n"
+            "sky                  -       -          -       -          0          0\n"
             "miou_present    0.3750\n"
             "mdice_present   0.4286\n"
             "pixel_accuracy  0.7500\n"
