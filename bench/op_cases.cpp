@@ -413,10 +413,10 @@ void Table::add_loss() {
             const Tensor logits = w.padded(shape, dtype, classes.stored);
             const Tensor gradient = w.padded(shape, dtype, classes.stored);
             const Tensor labels = w.integers(mask, classes.count);
-            std::byte* workspace = w.memory(w.ops().loss->workspace_bytes(shape));
-            auto* values = reinterpret_cast<LossValues*>(w.memory(sizeof(LossValues)));
             const LossDesc desc = dice ? make_loss({loss_term("ce"), loss_term("dice")})
                                        : make_loss({loss_term("ce")});
+            std::byte* workspace = w.memory(w.ops().loss->workspace_bytes(desc, shape));
+            auto* values = reinterpret_cast<LossValues*>(w.memory(sizeof(LossValues)));
             // Dice's gradient needs the sums over the batch, cross-entropy's the number of pixels.
             return Call{[=, &ops = w.ops()] {
                           ops.loss->run(desc, logits, labels, {}, gradient, values, workspace);

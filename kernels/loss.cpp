@@ -15,9 +15,11 @@ namespace {
 constexpr auto kInfos = [] {
   using Pixel = scalar::PixelTerms<float>;
   using Region = scalar::RegionTerms;
-  std::array<LossTermInfo, Pixel::kCount + Region::kCount> all;
+  using Rank = scalar::RankTerms;
+  std::array<LossTermInfo, Pixel::kCount + Region::kCount + Rank::kCount> all;
   std::copy_n(Pixel::kInfos, Pixel::kCount, all.begin());
   std::copy_n(Region::kInfos, Region::kCount, all.begin() + Pixel::kCount);
+  std::copy_n(Rank::kInfos, Rank::kCount, all.begin() + Pixel::kCount + Region::kCount);
   return all;
 }();
 

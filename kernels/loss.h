@@ -1,5 +1,5 @@
 #pragma once
-// A loss: the weighted sum of pixel terms and region terms (kernels/scalar/loss_terms.h), and its
+// A loss: the weighted sum of pixel, region and rank terms (kernels/scalar/loss_terms.h), and its
 // gradient. In two steps, between which the sums of several parts of a batch may be added up.
 
 #include <cstddef>
@@ -10,6 +10,8 @@
 
 #include "base/to_size.h"
 #include "kernels/classes.h"
+#include "kernels/scalar/error_bins.h"
+#include "kernels/scalar/hard_pixels.h"
 #include "kernels/scalar/loss_terms.h"
 #include "kernels/tensor.h"
 
@@ -42,7 +44,10 @@ std::span<const LossTermInfo> loss_term_infos();
 inline bool is_pixel_term(const LossTerm& term) {
   return term.kind < scalar::PixelTerms<float>::kCount;
 }
-inline bool is_region_term(const LossTerm& term) { return !is_pixel_term(term); }
+inline bool is_region_term(const LossTerm& term) {
+  return !is_pixel_term(term) &&
+         term.kind < scalar::PixelTerms<float>::kCount + scalar::RegionTerms::kCount;
+}
 inline std::string_view name_of(const LossTerm& term) {
   return loss_term_infos()[static_cast<size_t>(term.kind)].name;
 }
@@ -52,10 +57,14 @@ LossTerm loss_term(int kind, float weight);
 LossTerm loss_term(std::string_view name, float weight = 1, std::span<const float> parameters = {});
 
 /// With m = label != ignore, and sums over the whole batch:
-///   pixel term  = sum m * w[label] * f(scores) / sum m * w[label]
+///   pixel term  = sum m * v * f(scores) / sum m * v, v = w[label] or 0 where a term is of some
+///                 pixels alone
 ///   region term = mean over classes of g(I_c, P_c, G_c),
 ///                 I_c = sum m p_c [label = c], P_c = sum m p_c, G_c = sum m [label = c],
 ///                 p = softmax(logits)
+///   rank term   = mean over classes with G_c > 0 of sum m g_c,i |[label = c] - p_c|, the slope g
+///   of
+///                 the errors' order (kernels/scalar/error_bins.h: errors are rounded for it)
 ///   total       = sum of weight * term
 /// Without a term no sum is taken that it alone needs. All sums are in fp32 or wider. No valid
 /// pixel gives losses and gradients of 0.
@@ -89,34 +98,61 @@ struct LossValues {
 class LossSums {
  public:
   MACADAM_HD LossSums(const LossDesc& desc, int classes) : classes_(classes) {
+    constexpr int kPixel = scalar::PixelTerms<float>::kCount;
     for (const LossTerm& term : desc.terms) {
       if (term.weight == 0) break;
-      term.kind < scalar::PixelTerms<float>::kCount ? ++pixel_terms_ : ++region_terms_;
+      if (term.kind < kPixel) {
+        scalar::visit_pixel_term<float>(term, [&](const auto& of) {
+          if (of.kWeighting == scalar::PixelWeighting::hardest) hard_term_ = pixel_terms_;
+        });
+        ++pixel_terms_;
+      } else {
+        ++(term.kind < kPixel + scalar::RegionTerms::kCount ? region_terms_ : rank_terms_);
+      }
     }
   }
 
   MACADAM_HD int pixel_terms() const { return pixel_terms_; }
-  MACADAM_HD bool has_regions() const { return region_terms_ > 0; }
+  MACADAM_HD int region_terms() const { return region_terms_; }
+  /// The number of the pixel term that wants the hardest pixels, or -1.
+  MACADAM_HD int hard_term() const { return hard_term_; }
+  /// Whether sums of each class are taken, and whether errors and hard pixels are counted.
+  MACADAM_HD bool has_class_sums() const { return region_terms_ > 0 || has_counts(); }
+  MACADAM_HD bool has_errors() const { return rank_terms_ > 0; }
+  MACADAM_HD bool has_hard() const { return hard_term_ >= 0; }
+  MACADAM_HD bool has_counts() const { return has_errors() || has_hard(); }
 
   /// Of the labelled pixels' weights, and how many they are.
   static constexpr int kWeights = 0, kPixels = 1;
-  /// With region terms, each of all classes.
+  /// With class sums, each of all classes.
   MACADAM_HD int labeled() const { return 2; }
   MACADAM_HD int intersection() const { return 2 + classes_; }
   MACADAM_HD int predicted() const { return 2 + 2 * classes_; }
-  MACADAM_HD int shared() const { return 2 + (has_regions() ? 3 * classes_ : 0); }
+  /// Numbers of pixels: with errors of those at scalar::error_place, with hard pixels of those at
+  /// scalar::hardness_place, but for bins 0.
+  MACADAM_HD int counts() const { return 2 + (has_class_sums() ? 3 * classes_ : 0); }
+  MACADAM_HD int errors() const { return counts(); }
+  MACADAM_HD int error_counts() const {
+    return has_errors() ? scalar::error_place(classes_, 0, false) : 0;
+  }
+  MACADAM_HD int hardness() const { return errors() + error_counts(); }
+  MACADAM_HD int hardness_counts() const {
+    return has_hard() ? scalar::hardness_place(classes_, 0) : 0;
+  }
+  MACADAM_HD int shared() const { return hardness() + hardness_counts(); }
   /// Of pixel term number `k` among these.
   MACADAM_HD int pixel_term(int k) const { return shared() + k; }
-  MACADAM_HD int count() const { return shared() + pixel_terms_; }
-
-  /// Room for the sums of any loss.
-  static constexpr size_t bytes(int classes) {
-    return (2 + 3 * to_size(classes) + kMaxLossTerms) * sizeof(double);
+  /// Of the weights that it is the mean over: those of the hardest are made of their counts.
+  MACADAM_HD int weights(int k) const {
+    return k == hard_term_ ? shared() + pixel_terms_ : kWeights;
   }
+  MACADAM_HD int count() const { return shared() + pixel_terms_ + (has_hard() ? 1 : 0); }
+
+  size_t bytes() const { return to_size(count()) * sizeof(double); }
 
  private:
   int classes_;
-  int pixel_terms_ = 0, region_terms_ = 0;
+  int pixel_terms_ = 0, region_terms_ = 0, rank_terms_ = 0, hard_term_ = -1;
 };
 
 /// Throws std::logic_error unless the loss can be had of these.
@@ -129,7 +165,7 @@ class LossOps {
   virtual ~LossOps() = default;
 
   /// Of the workspace that sums() and gradient() share, which begins with LossSums.
-  virtual size_t workspace_bytes(Shape logits) const = 0;
+  virtual size_t workspace_bytes(const LossDesc& desc, Shape logits) const = 0;
   /// The sums over the batch that the gradient needs.
   virtual void sums(const LossDesc& desc, const Tensor& logits, const Tensor& labels,
                     const Tensor& class_weights, void* workspace) = 0;

@@ -93,7 +93,7 @@ PlanLayout Plan::place(const std::vector<bool>& gradients, Device device) {
   if (options_.loss) {
     const Shape scores = graph_.shape(graph_.output());
     options.labels_bytes = to_size(scores.pixels());
-    options.loss_workspace_bytes = ops_.loss->workspace_bytes(scores);
+    options.loss_workspace_bytes = ops_.loss->workspace_bytes(*options_.loss, scores);
   }
   std::vector<LayerNeeds> needs;
   for (const Step& step : steps_) needs.push_back(step.needs);

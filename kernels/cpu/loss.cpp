@@ -1,8 +1,9 @@
 // Losses on the CPU.
 //
 // Pixels are handled in class-major blocks. Pixel terms and their gradient need the labels' counts
-// and one pass over the logits, which is gradient()'s; region terms need their sums first: then the
-// pass for all sums is that of sums(), and the gradient is a second one.
+// // and one pass over the logits, which is gradient()'s; region and rank terms and the hardest
+// pixels need sums of the batch first: then there is a pass for these in sums(), and the gradient
+// is a second one.
 
 #include "kernels/loss.h"
 
@@ -11,67 +12,23 @@
 #include <memory>
 
 #include "base/to_size.h"
-#include "kernels/cpu/class_major.h"
 #include "kernels/cpu/cpu_ops.h"
-#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/loss_block.h"
+#include "kernels/cpu/loss_gradient.h"
 
 namespace macadam::cpu {
 
 namespace {
 
-constexpr int kUnlabeled = -1;
-
-/// Pixels of one partial sum.
-constexpr int64_t kChunkPixels = 64 * kBlockPixels;
-
-/// Sums of one chunk; those of a kind follow each other, those of all chunks in the workspace.
-struct Partials {
-  float* data;
-  int channels;
-
-  static size_t floats(int channels) { return 3 * to_size(channels) + kMaxLossTerms; }
-
-  float* chunk(int64_t k) const { return data + k * static_cast<int64_t>(floats(channels)); }
-  float* labeled(int64_t k) const { return chunk(k); }  // at most kChunkPixels: exact in fp32
-  float* intersection(int64_t k) const { return chunk(k) + channels; }
-  float* predicted(int64_t k) const { return chunk(k) + 2 * channels; }
-  float* pixel_terms(int64_t k) const { return chunk(k) + 3 * channels; }
-};
-
-/// What the blocks of a call share.
-struct Problem {
-  LossDesc desc;
-  LossSums layout;
-  const Tensor& logits;
-  Tensor d_logits;
-  const uint8_t* labels;
-  int classes;
-  double* sums;
-  alignas(64) std::array<float, kMaxLossClasses> weights;
-  // Set before a pass for the gradient: what a pixel's slope of each pixel term is multiplied by,
-  // and the gradient of `total` by a pixel's probability, where the label is another class and
-  // where it is this one.
-  std::array<float, kMaxLossTerms> scales{};
-  std::array<float, kMaxLossClasses> hit{}, miss{};
-
-  std::span<const LossTerm> pixel_terms() const {
-    return {desc.terms, to_size(layout.pixel_terms())};
-  }
-  std::span<const LossTerm> region_terms() const {
-    return desc.used().subspan(pixel_terms().size());
-  }
-  float gradient_scale() const {
-    return desc.gradient_scale == nullptr ? 1.0f : *desc.gradient_scale;
-  }
-  int64_t pixels() const { return logits.shape.pixels(); }
-  int64_t chunks() const { return ceil_div(pixels(), kChunkPixels); }
-};
-
 /// Which of a pass's results are wanted.
 struct Pass {
-  bool sums;      // of all terms
-  bool gradient;  // into d_logits
+  bool values = false;      // the sums of pixel terms
+  bool class_sums = false;  // and what is counted
+  bool gradient = false;    // into d_logits
 };
+
+/// Whether pixel terms are summed in sums(): where there is a pass, and it knows their weights.
+bool values_come_first(const LossSums& at) { return at.has_class_sums() && !at.has_hard(); }
 
 void count_labels(const uint8_t* labels, int64_t pixels, const LossDesc& desc, int classes,
                   float* counts) {
@@ -85,81 +42,6 @@ void count_labels(const uint8_t* labels, int64_t pixels, const LossDesc& desc, i
   }
 }
 
-/// One block of pixels, class-major.
-struct Block {
-  // Scores, then exp(score - max), then gradients. From the exponentials on, everything of an
-  // ignored pixel is 0, whatever its scores.
-  alignas(64) ClassRow rows[kMaxLossClasses];
-  alignas(64) int label[kBlockPixels];
-  alignas(64) ClassRow weight;   // of the pixel's label
-  alignas(64) ClassRow inverse;  // 1 / sum of exponentials
-  alignas(64) ClassRow max, sum, label_score, score_sum;
-
-  scalar::PixelScores<float> scores(int pixel, int classes) const {
-    return {max[pixel] + scalar::log_inline(sum[pixel]), label_score[pixel], score_sum[pixel],
-            classes};
-  }
-};
-
-void load_labels(const Problem& problem, int64_t first, int pixels, Block& block) {
-  const int classes = problem.classes, ignore = problem.desc.ignore;
-  for (int p = 0; p < kBlockPixels; ++p) {
-    const int label = p < pixels ? problem.labels[first + p] : kUnlabeled;
-    const bool valid = label >= 0 && label < classes && label != ignore;
-    block.label[p] = valid ? label : kUnlabeled;
-    block.weight[p] = valid ? problem.weights[to_size(label)] : 0.0f;
-  }
-}
-
-/// Whether a term reads the sum of a pixel's scores.
-bool reads_score_sum(std::span<const LossTerm> terms) {
-  bool reads = false;
-  for (const LossTerm& term : terms) {
-    scalar::visit_pixel_term<float>(
-        term, [&](const auto& of) { reads = reads || of.label_smoothing() != 0; });
-  }
-  return reads;
-}
-
-/// Scores to exponentials; fills what a pixel term sees.
-void softmax(const Problem& problem, bool score_sum, Block& block) {
-  const int classes = problem.classes;
-  std::copy_n(block.rows[0], kBlockPixels, block.max);
-  std::fill_n(block.label_score, kBlockPixels, 0.0f);
-  std::fill_n(block.score_sum, kBlockPixels, 0.0f);
-  std::fill_n(block.sum, kBlockPixels, 0.0f);
-  float* const max = block.max;
-  float* const sum = block.sum;
-  for (int c = 0; c < classes; ++c) {
-    const float* z = block.rows[c];
-#pragma omp simd
-    for (int p = 0; p < kBlockPixels; ++p) {
-      max[p] = z[p] > max[p] ? z[p] : max[p];
-      block.label_score[p] = block.label[p] == c ? z[p] : block.label_score[p];
-    }
-  }
-  if (score_sum) {
-    for (int c = 0; c < classes; ++c) {
-      const float* z = block.rows[c];
-#pragma omp simd
-      for (int p = 0; p < kBlockPixels; ++p) block.score_sum[p] += z[p];
-    }
-  }
-  for (int c = 0; c < classes; ++c) {
-    float* z = block.rows[c];
-#pragma omp simd
-    for (int p = 0; p < kBlockPixels; ++p) {
-      const float exponential = scalar::exp_inline(z[p] - max[p]);
-      z[p] = block.label[p] == kUnlabeled ? 0.0f : exponential;
-      sum[p] += exponential;
-    }
-  }
-#pragma omp simd
-  for (int p = 0; p < kBlockPixels; ++p) {
-    block.inverse[p] = block.label[p] == kUnlabeled ? 0.0f : 1.0f / sum[p];
-  }
-}
-
 /// Adds each pixel term's weighted values to its row of `sums`.
 void add_values(const Problem& problem, const Block& block, ClassRow* sums) {
   for (const LossTerm& term : problem.pixel_terms()) {
@@ -167,7 +49,8 @@ void add_values(const Problem& problem, const Block& block, ClassRow* sums) {
     scalar::visit_pixel_term<float>(term, [&](const auto& of) {
 #pragma omp simd
       for (int p = 0; p < kBlockPixels; ++p) {
-        const float value = of.value(block.scores(p, problem.classes));
+        const scalar::PixelScores<float> scores = block.scores(p, problem.classes);
+        const float value = problem.weight(of, scores) * of.value(scores);
         sum[p] += block.label[p] == kUnlabeled ? 0.0f : block.weight[p] * value;
       }
     });
@@ -207,6 +90,39 @@ struct ProbabilitySums {
   }
 };
 
+/// Counts the errors of bins above 0. Those of unlabelled pixels are 0.
+void count_errors(const Block& block, int classes, uint32_t* counts) {
+  for (int c = 0; c < classes; ++c) {
+    const float* e = block.rows[c];
+    alignas(64) int bins[kBlockPixels];
+#pragma omp simd
+    for (int p = 0; p < kBlockPixels; ++p) {
+      bins[p] = scalar::error_bin(e[p] * block.inverse[p], block.label[p] == c);
+    }
+    for (int p = 0; p < kBlockPixels; ++p) {
+      if (bins[p] > 0) ++counts[scalar::error_place(c, bins[p], block.label[p] == c)];
+    }
+  }
+}
+
+/// Counts the labelled pixels by hardness, but for bin 0, and those below the threshold.
+void count_hard(const Block& block, int classes, float threshold, uint32_t* counts) {
+  alignas(64) float probability[kBlockPixels];
+#pragma omp simd
+  for (int p = 0; p < kBlockPixels; ++p) {
+    probability[p] = scalar::exp_inline(block.scores(p, classes).log_probability());
+  }
+  for (int p = 0; p < kBlockPixels; ++p) {
+    const int label = block.label[p];
+    if (label == kUnlabeled) continue;
+    const int bin = scalar::hardness_bin(1 - probability[p]);
+    if (bin > 0) ++counts[scalar::hardness_place(label, bin)];
+    if (!(probability[p] >= threshold)) {
+      ++counts[scalar::hardness_place(label, scalar::kHardnessBins)];
+    }
+  }
+}
+
 template <typename Lanes>
 float sum_of(const Lanes& lanes) {
   float sum = 0;
@@ -214,104 +130,42 @@ float sum_of(const Lanes& lanes) {
   return sum;
 }
 
-/// What the gradient's loop over classes needs of a block.
-struct Slopes {
-  alignas(64) ClassRow dot;  // sum_k q_k p_k, q the gradient of region terms by the probabilities
-  alignas(64) ClassRow rows[kMaxPixelTerms];  // of pixel terms, with their scale and weight
-  std::array<float, kMaxPixelTerms> smoothing{};
-};
-
-/// Exponentials to the gradient by the scores. Back through the softmax, q_c is p_c * (q_c - dot).
-template <int kPixelTerms>
-void apply(const Problem& problem, const Slopes& slopes, Block& block) {
-  for (int c = 0; c < problem.classes; ++c) {
-    float* e = block.rows[c];
-    const float hit = problem.hit[to_size(c)];
-    const float miss = problem.miss[to_size(c)];
-#pragma omp simd
-    for (int p = 0; p < kBlockPixels; ++p) {
-      const bool is_label = block.label[p] == c;
-      const float probability = e[p] * block.inverse[p];
-      float sum = 0;
-      for (size_t k = 0; k < kPixelTerms; ++k) {
-        sum += slopes.rows[k][p] *
-               scalar::label_gradient(probability, is_label, slopes.smoothing[k], problem.classes);
-      }
-      e[p] = sum + probability * ((is_label ? hit : miss) - slopes.dot[p]);
-    }
-  }
-}
-
-/// Exponentials to the gradient of `total` by the scores.
-void gradient(const Problem& problem, Block& block) {
-  const int classes = problem.classes;
-  Slopes slopes;
-  std::fill_n(slopes.dot, kBlockPixels, 0.0f);
-  if (problem.layout.has_regions()) {
-    for (int c = 0; c < classes; ++c) {
-      const float* e = block.rows[c];
-      const float hit = problem.hit[to_size(c)];
-      const float miss = problem.miss[to_size(c)];
-#pragma omp simd
-      for (int p = 0; p < kBlockPixels; ++p) {
-        slopes.dot[p] += (block.label[p] == c ? hit : miss) * (e[p] * block.inverse[p]);
-      }
-    }
-  }
-  const std::span<const LossTerm> terms = problem.pixel_terms();
-  for (size_t k = 0; k < kMaxPixelTerms; ++k) {
-    if (k >= terms.size()) {
-      std::fill_n(slopes.rows[k], kBlockPixels, 0.0f);
-      continue;
-    }
-    const float scale = problem.scales[k];
-    scalar::visit_pixel_term<float>(terms[k], [&](const auto& of) {
-      slopes.smoothing[k] = of.label_smoothing();
-#pragma omp simd
-      for (int p = 0; p < kBlockPixels; ++p) {
-        const float slope = scale * block.weight[p] * of.slope(block.scores(p, classes));
-        slopes.rows[k][p] = block.label[p] == kUnlabeled ? 0.0f : slope;
-      }
-    });
-  }
-  switch (terms.size()) {
-    case 0: return apply<0>(problem, slopes, block);
-    case 1: return apply<1>(problem, slopes, block);
-    default: return apply<kMaxPixelTerms>(problem, slopes, block);
-  }
-}
-
-/// One pass over the logits.
+/// One chunk of a pass over the logits, whose pixels are counted in `table`.
 template <typename T>
-void run_pass(const Problem& problem, Pass pass, const Partials& partials) {
-  const auto pixel_terms = to_size(problem.layout.pixel_terms());
-  const bool regions = problem.layout.has_regions() && pass.sums;
-  const bool score_sum = pass.sums && reads_score_sum(problem.pixel_terms());
-  parallel_chunks(problem.pixels(), kChunkPixels, [&](int64_t k, int64_t begin, int64_t end) {
-    Block block;
-    alignas(64) ClassRow values[kMaxLossTerms] = {};
-    ProbabilitySums sums(regions ? problem.classes : 0);
-    for (int64_t first = begin; first < end; first += kBlockPixels) {
-      const auto pixels = static_cast<int>(std::min<int64_t>(kBlockPixels, end - first));
-      to_class_major(at<const T>(problem.logits, first), problem.logits.pixel_stride, pixels,
-                     problem.classes, block.rows);
-      load_labels(problem, first, pixels, block);
-      softmax(problem, score_sum, block);
-      if (pass.sums) add_values(problem, block, values);
-      if (regions) sums.add(block, problem.classes);
-      if (pass.gradient) {
-        gradient(problem, block);
-        from_class_major(block.rows, pixels, problem.classes, at<T>(problem.d_logits, first),
-                         problem.d_logits.pixel_stride);
-      }
+void run_chunk(const Problem& problem, Pass pass, const Partials& partials, int64_t k,
+               uint32_t* table) {
+  const LossSums& layout = problem.layout;
+  const bool score_sum = pass.values && reads_score_sum(problem.pixel_terms());
+  Block block;
+  alignas(64) ClassRow values[kMaxLossTerms] = {};
+  ProbabilitySums sums(pass.class_sums ? problem.classes : 0);
+  const int64_t end = std::min(problem.pixels(), (k + 1) * kChunkPixels);
+  for (int64_t first = k * kChunkPixels; first < end; first += kBlockPixels) {
+    const auto pixels = static_cast<int>(std::min<int64_t>(kBlockPixels, end - first));
+    to_class_major(at<const T>(problem.logits, first), problem.logits.pixel_stride, pixels,
+                   problem.classes, block.rows);
+    load_labels(problem, first, pixels, block);
+    softmax(problem, score_sum, block);
+    if (pass.values) add_values(problem, block, values);
+    if (pass.class_sums) sums.add(block, problem.classes);
+    if (table != nullptr && layout.has_errors()) count_errors(block, problem.classes, table);
+    if (table != nullptr && layout.has_hard()) {
+      count_hard(block, problem.classes, problem.desc.terms[layout.hard_term()].parameters[0],
+                 table + layout.error_counts());
     }
-    if (!pass.sums) return;
-    for (size_t t = 0; t < pixel_terms; ++t) partials.pixel_terms(k)[t] = sum_of(values[t]);
-    for (int c = 0; regions && c < problem.classes; ++c) {
-      partials.intersection(k)[c] = sum_of(sums.intersection[c]);
-      partials.predicted(k)[c] = sum_of(sums.predicted[c]);
+    if (pass.gradient) {
+      gradient(problem, block);
+      from_class_major(block.rows, pixels, problem.classes, at<T>(problem.d_logits, first),
+                       problem.d_logits.pixel_stride);
     }
-  });
+  }
+  for (size_t t = 0; pass.values && t < problem.pixel_terms().size(); ++t) {
+    partials.pixel_terms(k)[t] = sum_of(values[t]);
+  }
+  for (int c = 0; pass.class_sums && c < problem.classes; ++c) {
+    partials.intersection(k)[c] = sum_of(sums.intersection[c]);
+    partials.predicted(k)[c] = sum_of(sums.predicted[c]);
+  }
 }
 
 /// The chunks' values of one kind and class, added in order.
@@ -322,22 +176,36 @@ double sum_chunks(int64_t chunks, const Value& value) {
   return sum;
 }
 
-/// A pass that takes the sums of all terms, and puts them in their places.
+/// One pass over the logits, and its sums to their places. Where pixels are counted, the chunks of
+/// a table follow each other.
 template <typename T>
-void sum_up(const Problem& problem, bool gradient, const Partials& partials) {
-  run_pass<T>(problem, {.sums = true, .gradient = gradient}, partials);
+void run_pass(const Problem& problem, Pass pass, const Partials& partials) {
+  const LossSums& layout = problem.layout;
+  const CountTables& tables = problem.tables;
+  const bool counts = layout.has_counts() && pass.class_sums;
   const int64_t chunks = problem.chunks();
-  const LossSums& at = problem.layout;
-  for (int t = 0; t < at.pixel_terms(); ++t) {
-    problem.sums[at.pixel_term(t)] =
+  const int64_t chunks_a_table = counts ? ceil_div(chunks, problem.count_tables()) : 1;
+  parallel_chunks(chunks, chunks_a_table, [&](int64_t t, int64_t begin, int64_t end) {
+    uint32_t* const table = counts ? tables.table(t) : nullptr;
+    if (counts) std::fill_n(table, tables.size, 0u);
+    for (int64_t k = begin; k < end; ++k) run_chunk<T>(problem, pass, partials, k, table);
+  });
+  for (int t = 0; pass.values && t < layout.pixel_terms(); ++t) {
+    problem.sums[layout.pixel_term(t)] =
         sum_chunks(chunks, [&](int64_t k) { return partials.pixel_terms(k)[t]; });
   }
-  for (int c = 0; at.has_regions() && c < problem.classes; ++c) {
-    problem.sums[at.intersection() + c] =
+  for (int c = 0; pass.class_sums && c < problem.classes; ++c) {
+    problem.sums[layout.intersection() + c] =
         sum_chunks(chunks, [&](int64_t k) { return partials.intersection(k)[c]; });
-    problem.sums[at.predicted() + c] =
+    problem.sums[layout.predicted() + c] =
         sum_chunks(chunks, [&](int64_t k) { return partials.predicted(k)[c]; });
   }
+  if (!counts) return;
+  const int64_t used = ceil_div(chunks, chunks_a_table);
+  parallel_items(tables.size, used, [&](int64_t i) {
+    problem.sums[layout.counts() + i] =
+        sum_chunks(used, [&](int64_t k) { return tables.table(k)[i]; });
+  });
 }
 
 /// The labels' sums.
@@ -350,7 +218,7 @@ void count(const Problem& problem, const Partials& partials) {
   for (int c = 0; c < problem.classes; ++c) {
     const double labeled =
         sum_chunks(problem.chunks(), [&](int64_t k) { return partials.labeled(k)[c]; });
-    if (problem.layout.has_regions()) problem.sums[problem.layout.labeled() + c] = labeled;
+    if (problem.layout.has_class_sums()) problem.sums[problem.layout.labeled() + c] = labeled;
     valid += labeled;
     weight_sum += labeled * problem.weights[to_size(c)];
   }
@@ -381,10 +249,66 @@ double finish_region_term(const LossTerm& term, Problem& problem) {
   return loss / mean_over;
 }
 
+/// The value of a rank term; adds its gradient by the probabilities to `problem`.
+double finish_rank_term(const LossTerm& term, const Problem& problem) {
+  const LossSums& at = problem.layout;
+  const double* const labeled = problem.sums + at.labeled();
+  const auto present = static_cast<float>(
+      std::count_if(labeled, labeled + problem.classes, [](double n) { return n > 0; }));
+  const float scale = term.weight / present * problem.gradient_scale();
+  std::array<double, kMaxLossClasses> losses{};
+  scalar::visit_rank_term(term, [&](const auto& of) {
+    parallel_items(problem.classes, scalar::kErrorBins, [&](int64_t i) {
+      const auto c = static_cast<int>(i);
+      if (labeled[c] <= 0) return;
+      const scalar::ClassErrors errors{
+          problem.sums + at.errors() + scalar::error_place(c, 0, false), labeled[c],
+          problem.sums[LossSums::kPixels]};
+      float* const slopes = problem.tables.slopes;
+      // NaN is in no bin, but in the sum.
+      losses[to_size(c)] = 0 * problem.sums[at.predicted() + c] +
+                           scalar::walk_down(of, errors, {}, scalar::kErrorSteps, 0,
+                                             [&](int bin, const scalar::RankSlopes& by_error) {
+                                               slopes[scalar::error_place(c, bin, true)] -=
+                                                   scale * static_cast<float>(by_error.label);
+                                               slopes[scalar::error_place(c, bin, false)] +=
+                                                   scale * static_cast<float>(by_error.other);
+                                             });
+    });
+  });
+  double loss = 0;
+  for (const double one : losses) loss += one;
+  return loss / static_cast<double>(present);
+}
+
+/// Which pixels the hardest are, and the sum of their weights.
+void find_hardest(Problem& problem) {
+  const LossSums& at = problem.layout;
+  const float* const parameters = problem.desc.terms[at.hard_term()].parameters;
+  const double* const counts = problem.sums + at.hardness();
+  const auto of_all = [&](int bin) {
+    double sum = 0;
+    for (int c = 0; c < problem.classes; ++c) sum += counts[scalar::hardness_place(c, bin)];
+    return sum;
+  };
+  const int first = scalar::first_hard_bin(
+      of_all(scalar::kHardnessBins),
+      scalar::least_kept(parameters[1], problem.sums[LossSums::kPixels]), of_all);
+  problem.hard = {parameters[0], first};
+  double weights = first == 0 ? problem.sums[LossSums::kWeights] : 0;
+  // Behind the last bin there are the pixels below the threshold: all there are, where no bin is.
+  const int end = first == scalar::kHardnessBins ? scalar::kHardnessCounts : scalar::kHardnessBins;
+  for (int bin = first; first > 0 && bin < end; ++bin) {
+    for (int c = 0; c < problem.classes; ++c) {
+      weights += counts[scalar::hardness_place(c, bin)] * problem.weights[to_size(c)];
+    }
+  }
+  problem.sums[at.weights(at.hard_term())] = weights;
+}
+
 template <typename T>
 void finish(Problem& problem, const Partials& partials, LossValues* values) {
   const LossSums& at = problem.layout;
-  const double weight_sum = problem.sums[LossSums::kWeights];
   const double valid = problem.sums[LossSums::kPixels];
   LossValues result;
   result.valid_pixels = static_cast<float>(valid);
@@ -396,19 +320,26 @@ void finish(Problem& problem, const Partials& partials, LossValues* values) {
     total += static_cast<double>(region_terms[k].weight) * value;
     result.terms[pixel_terms.size() + k] = static_cast<float>(value);
   }
-  for (size_t k = 0; k < pixel_terms.size() && weight_sum > 0; ++k) {
+  std::fill_n(problem.tables.slopes, problem.tables.errors, 0.0f);
+  const std::span<const LossTerm> rank_terms = problem.rank_terms();
+  for (size_t k = 0; k < rank_terms.size() && valid > 0; ++k) {
+    const double value = finish_rank_term(rank_terms[k], problem);
+    total += static_cast<double>(rank_terms[k].weight) * value;
+    result.terms[pixel_terms.size() + region_terms.size() + k] = static_cast<float>(value);
+  }
+  if (at.has_hard()) find_hardest(problem);
+  const auto weight_sum = [&](size_t k) { return problem.sums[at.weights(static_cast<int>(k))]; };
+  for (size_t k = 0; k < pixel_terms.size(); ++k) {
+    if (weight_sum(k) <= 0) continue;
     problem.scales[k] =
-        static_cast<float>(static_cast<double>(pixel_terms[k].weight) / weight_sum) *
+        static_cast<float>(static_cast<double>(pixel_terms[k].weight) / weight_sum(k)) *
         problem.gradient_scale();
   }
-  const bool wants_gradient = problem.d_logits.data != nullptr;
-  if (!at.has_regions()) {
-    sum_up<T>(problem, wants_gradient, partials);
-  } else if (wants_gradient) {
-    run_pass<T>(problem, {.sums = false, .gradient = true}, partials);
-  }
-  for (size_t k = 0; k < pixel_terms.size() && weight_sum > 0; ++k) {
-    const double value = problem.sums[at.pixel_term(static_cast<int>(k))] / weight_sum;
+  const Pass pass{.values = !values_come_first(at), .gradient = problem.d_logits.data != nullptr};
+  if (pass.values || pass.gradient) run_pass<T>(problem, pass, partials);
+  for (size_t k = 0; k < pixel_terms.size(); ++k) {
+    if (weight_sum(k) <= 0) continue;
+    const double value = problem.sums[at.pixel_term(static_cast<int>(k))] / weight_sum(k);
     total += static_cast<double>(pixel_terms[k].weight) * value;
     result.terms[k] = static_cast<float>(value);
   }
@@ -418,18 +349,21 @@ void finish(Problem& problem, const Partials& partials, LossValues* values) {
 
 class CpuLossOps final : public LossOps {
  public:
-  size_t workspace_bytes(Shape logits) const override {
-    const auto chunks = to_size(ceil_div(logits.pixels(), kChunkPixels));
-    return LossSums::bytes(logits.c) + chunks * Partials::floats(logits.c) * sizeof(float);
+  size_t workspace_bytes(const LossDesc& desc, Shape logits) const override {
+    const int64_t chunks = ceil_div(logits.pixels(), kChunkPixels);
+    const LossSums layout(desc, logits.c);
+    return layout.bytes() + CountTables::bytes(layout, std::min(chunks, kMaxCountTables)) +
+           to_size(chunks) * Partials::floats(logits.c) * sizeof(float);
   }
 
   void sums(const LossDesc& desc, const Tensor& logits, const Tensor& labels,
             const Tensor& class_weights, void* workspace) override {
     const Problem problem = make_problem(desc, logits, labels, class_weights, {}, workspace);
-    const Partials partials = partials_in(workspace, problem.classes);
+    const Partials partials = partials_of(problem);
     count(problem, partials);
-    if (!problem.layout.has_regions()) return;
-    visit_cpu(logits.dtype, [&](auto type) { sum_up<decltype(type)>(problem, false, partials); });
+    if (!problem.layout.has_class_sums()) return;
+    const Pass pass{.values = values_come_first(problem.layout), .class_sums = true};
+    visit_cpu(logits.dtype, [&](auto type) { run_pass<decltype(type)>(problem, pass, partials); });
   }
 
   void gradient(const LossDesc& desc, const Tensor& logits, const Tensor& labels,
@@ -439,14 +373,15 @@ class CpuLossOps final : public LossOps {
                 (d_logits.shape == logits.shape && d_logits.dtype == logits.dtype),
             "loss: the gradient has the shape and dtype of the logits");
     Problem problem = make_problem(desc, logits, labels, class_weights, d_logits, workspace);
-    const Partials partials = partials_in(workspace, problem.classes);
+    const Partials partials = partials_of(problem);
     visit_cpu(logits.dtype, [&](auto type) { finish<decltype(type)>(problem, partials, values); });
   }
 
  private:
-  static Partials partials_in(void* workspace, int classes) {
-    std::byte* const behind_sums = static_cast<std::byte*>(workspace) + LossSums::bytes(classes);
-    return {reinterpret_cast<float*>(behind_sums), classes};
+  // // Behind the sums there are the tables, and then the chunks' sums.
+  static Partials partials_of(const Problem& problem) {
+    return {reinterpret_cast<float*>(problem.tables.table(problem.count_tables())),
+            problem.classes};
   }
 
   static Problem make_problem(const LossDesc& desc, const Tensor& logits, const Tensor& labels,
@@ -455,13 +390,16 @@ class CpuLossOps final : public LossOps {
     const int classes = logits.shape.c;
     check_loss(desc, logits, labels);
     require(labels.dense(), "loss: labels are dense");
+    const LossSums layout(desc, classes);
+    auto* const sums = static_cast<double*>(workspace);
     Problem problem{.desc = desc,
-                    .layout = LossSums(desc, classes),
+                    .layout = layout,
                     .logits = logits,
                     .d_logits = d_logits,
                     .labels = labels.as<uint8_t>(),
                     .classes = classes,
-                    .sums = static_cast<double*>(workspace),
+                    .sums = sums,
+                    .tables = CountTables(layout, sums + layout.count()),
                     .weights = {}};
     if (class_weights.data != nullptr) {
       std::copy_n(class_weights.as<float>(), classes, problem.weights.begin());

@@ -1,11 +1,14 @@
-// Losses. Two launches: sums over the batch, finished by their last block, and the gradient, each
-// block of which finishes the terms from them. Floor: size(logits) + 1 byte a pixel for the values;
-// with the gradient twice that and size(logits) written.
+// // Losses. Two launches: sums over the batch, finished by their last block, and the gradient,
+// each block of which finishes the terms from them. Counts of pixels are finished in launches
+// between the two, and the values of a term of the hardest pixels are summed when these are known.
+// Floor: size(logits) + 1 byte a pixel for the values; with the gradient twice that and
+// size(logits) written.
 
 #include <algorithm>
 #include <limits>
 
 #include "kernels/cuda/cuda_ops.h"
+#include "kernels/cuda/loss_counts.h"
 #include "kernels/cuda/pixel_tile.cuh"
 #include "kernels/cuda/row_sums.cuh"
 #include "kernels/loss.h"
@@ -34,7 +37,8 @@ struct Batch {
   TileLayout layout;
   bool contiguous;
   int ignore;
-  bool score_sum;  // whether a pixel term reads it
+  bool score_sum;                  // whether a pixel term reads it
+  const scalar::HardPixels* hard;  // or null
 
   /// The label of a pixel, -1 where it does not count.
   __device__ int label(int64_t pixel) const {
@@ -42,6 +46,9 @@ struct Batch {
     return label == ignore || label >= layout.channels ? -1 : label;
   }
   __device__ float weight(int label) const { return weights == nullptr ? 1.0f : weights[label]; }
+  __device__ scalar::PixelPlace place(const scalar::PixelScores<float>& pixel) const {
+    return {.hard = hard != nullptr && hard->keep(scalar::exp_below_zero(pixel.log_probability()))};
+  }
 };
 
 /// One pixel's logits, read from the tile.
@@ -88,20 +95,24 @@ __device__ void sum_over_block(float (&value)[kRows][kTileThreads]) {
 struct Finished {
   float scale[kMaxLossTerms];                         // of pixel terms: weight / sum of weights
   float hit[kMaxLossClasses], miss[kMaxLossClasses];  // of all region terms
-  float loss[kMaxLossTerms][kMaxLossClasses];         // of region terms, its share of the mean
+  float loss[kMaxLossTerms][kMaxLossClasses];  // of region and rank terms, its share of the mean
 };
 
 /// The terms from the sums over the batch. Call with all threads of a block, and wait; values: or
 /// null.
 __device__ void finish_terms(const LossDesc& desc, const LossSums& at, int classes,
-                             const double* __restrict__ sums, Finished& to, LossValues* values) {
+                             const double* __restrict__ sums, const double* rank_losses,
+                             Finished& to, LossValues* values) {
   const int thread = static_cast<int>(threadIdx.x);
-  const double weight_sum = sums[LossSums::kWeights], valid = sums[LossSums::kPixels];
+  const double valid = sums[LossSums::kPixels];
   const float gradient_scale = desc.gradient_scale == nullptr ? 1.0f : *desc.gradient_scale;
-  if (at.has_regions() && thread < classes) {
+  if (at.has_class_sums() && thread < classes) {
     const double* const labeled = sums + at.labeled();
-    int over = 0;  // classes of the mean
-    for (int c = 0; c < classes; ++c) over += is_in_mean(desc.absent, labeled[c]) ? 1 : 0;
+    int over = 0, present = 0;  // classes of the mean of region terms, and of rank terms
+    for (int c = 0; c < classes; ++c) {
+      over += is_in_mean(desc.absent, labeled[c]) ? 1 : 0;
+      present += labeled[c] > 0 ? 1 : 0;
+    }
     const bool counts = valid > 0 && has_loss(desc.absent, labeled[thread]);
     const float share_of_mean = 1.0f / static_cast<float>(over);
     float hit = 0, miss = 0;
@@ -118,6 +129,12 @@ __device__ void finish_terms(const LossDesc& desc, const LossSums& at, int class
           miss += static_cast<float>(result.miss) * share;
         });
       }
+      if (rank_losses != nullptr && labeled[thread] > 0) {
+        scalar::visit_rank_term(desc.terms[k], [&](const auto&) {
+          loss =
+              static_cast<float>(rank_losses[k * classes + thread]) / static_cast<float>(present);
+        });
+      }
       to.loss[k][thread] = loss;
     }
     to.hit[thread] = hit * gradient_scale;
@@ -127,6 +144,7 @@ __device__ void finish_terms(const LossDesc& desc, const LossSums& at, int class
 #pragma unroll
     for (int k = 0; k < kMaxLossTerms; ++k) {
       const auto weight = static_cast<double>(desc.terms[k].weight);
+      const double weight_sum = sums[at.weights(k)];
       to.scale[k] =
           weight_sum > 0 ? static_cast<float>(weight / weight_sum) * gradient_scale : 0.0f;
     }
@@ -138,6 +156,7 @@ __device__ void finish_terms(const LossDesc& desc, const LossSums& at, int class
 #pragma unroll
   for (int k = 0; k < kMaxLossTerms; ++k) {
     if (k < at.pixel_terms()) {
+      const double weight_sum = sums[at.weights(k)];
       if (weight_sum > 0) result.terms[k] = static_cast<float>(sums[at.pixel_term(k)] / weight_sum);
     } else if (desc.terms[k].weight != 0) {
       for (int c = 0; c < classes; ++c) result.terms[k] += to.loss[k][c];
@@ -148,13 +167,37 @@ __device__ void finish_terms(const LossDesc& desc, const LossSums& at, int class
   *values = result;
 }
 
-/// First each thread takes the softmax of a pixel of the tile; then, for region terms, each takes a
-/// class, and adds up its probabilities over a share of the tile's pixels. rows: one a block, in
-/// the order of LossSums. kPixelTerms: the most there may be.
-template <typename T, int kPixelTerms, bool kRegions>
+/// Of what a block adds up.
+__host__ __device__ inline int row_width(const LossSums& at) {
+  return at.counts() + at.pixel_terms();
+}
+
+/// What sums_kernel takes besides pixel terms.
+enum class ClassSums : uint8_t { none, sums, counts };  // counts: and the sums
+
+/// /// /// Counts a labelled pixel by its hardness.
+__device__ inline void count_hard(const LossDesc& desc, const LossSums& at,
+                                  const scalar::PixelScores<float>& pixel, int label,
+                                  double* counts) {
+  const float p = scalar::exp_below_zero(pixel.log_probability());
+  const int bin = scalar::hardness_bin(1 - p);
+  if (bin > 0) atomicAdd(counts + scalar::hardness_place(label, bin), 1.0);
+  if (!(p >= desc.terms[at.hard_term()].parameters[0])) {
+    atomicAdd(counts + scalar::hardness_place(label, scalar::kHardnessBins), 1.0);
+  }
+}
+
+/// First each thread takes the softmax of a pixel of the tile; then, for sums of classes, each
+/// takes a class, and adds up its probabilities over a share of the tile's pixels. rows: one a
+/// block, in the order of LossSums without the counts, which are taken in `sums` itself, from 0 on:
+/// whole numbers, of which every order of adding gives the same. kPixelTerms: the most there may
+/// be. Sums before row number `first` are left as they are.
+template <typename T, int kPixelTerms, ClassSums kClassSums>
 __global__ void __launch_bounds__(kTileThreads, kBlocksThatFit)
-    sums_kernel(Batch<T> batch, LossDesc desc, LossSums at, RowSums rows, double* sums) {
+    sums_kernel(Batch<T> batch, LossDesc desc, LossSums at, RowSums rows, int first_row,
+                double* sums) {
   constexpr int kRows = 2 + kPixelTerms;
+  constexpr bool kRegions = kClassSums != ClassSums::none;
   auto& memory = shared<SumsShared<kRows>>();
   T* tile = dynamic_shared<T>();
   const TileLayout& layout = batch.layout;
@@ -166,6 +209,7 @@ __global__ void __launch_bounds__(kTileThreads, kBlocksThatFit)
   float weight_sum = 0, valid = 0;
   float values[kPixelTerms] = {};
   float intersection = 0, predicted = 0, labeled = 0;
+  double* const errors = sums + at.errors();
   for (int64_t first = static_cast<int64_t>(blockIdx.x) * layout.tile; first < layout.pixels;
        first += static_cast<int64_t>(gridDim.x) * layout.tile) {
     const int64_t left = layout.pixels - first;
@@ -189,8 +233,12 @@ __global__ void __launch_bounds__(kTileThreads, kBlocksThatFit)
 #pragma unroll
         for (int k = 0; k < kPixelTerms; ++k) {
           if (k >= at.pixel_terms()) break;
-          scalar::visit_pixel_term<float>(
-              desc.terms[k], [&](const auto& term) { values[k] += weight * term.value(pixel); });
+          scalar::visit_pixel_term<float>(desc.terms[k], [&](const auto& term) {
+            values[k] += weight * term.weight(batch.place(pixel)) * term.value(pixel);
+          });
+        }
+        if constexpr (kClassSums == ClassSums::counts) {
+          if (at.has_hard()) count_hard(desc, at, pixel, label, sums + at.hardness());
         }
       }
     }
@@ -205,6 +253,11 @@ __global__ void __launch_bounds__(kTileThreads, kBlocksThatFit)
           predicted += p;
           intersection += here ? p : 0.0f;
           labeled += here ? 1.0f : 0.0f;
+          if constexpr (kClassSums == ClassSums::counts) {
+            const bool counts = at.has_errors() && memory.label[pixel] >= 0;
+            const int bin = counts ? scalar::error_bin(p, here) : 0;
+            if (bin > 0) atomicAdd(errors + scalar::error_place(mine, bin, here), 1.0);
+          }
         }
       }
       __syncthreads();
@@ -235,31 +288,35 @@ __global__ void __launch_bounds__(kTileThreads, kBlocksThatFit)
   for (int k = 0; k < kPixelTerms; ++k) memory.sums[2 + k][thread] = values[k];
   sum_over_block(memory.sums);
   if (thread < 2) out[thread] = memory.sums[thread][0];
-  if (thread < at.pixel_terms()) out[at.pixel_term(thread)] = memory.sums[2 + thread][0];
+  if (thread < at.pixel_terms()) out[at.counts() + thread] = memory.sums[2 + thread][0];
 
   rows.finish<1>(
-      blockIdx.x, 0, at.count(), [](int i, int) { return int64_t{i}; },
-      [&](int i, const double(&total)[1]) { sums[i] = total[0]; });
+      blockIdx.x, 0, row_width(at) - first_row,
+      [first_row](int i, int) { return int64_t{first_row + i}; },
+      [&](int i, const double(&total)[1]) {
+        const int row = first_row + i;
+        sums[row < at.counts() ? row : row - at.counts() + at.shared()] = total[0];
+      });
 }
 
 /// The values alone, in one block.
 __global__ void __launch_bounds__(kTileThreads)
     values_kernel(LossDesc desc, LossSums at, int classes, const double* __restrict__ sums,
-                  LossValues* values) {
-  finish_terms(desc, at, classes, sums, shared<Finished>(), values);
+                  const double* rank_losses, LossValues* values) {
+  finish_terms(desc, at, classes, sums, rank_losses, shared<Finished>(), values);
 }
 
 /// A thread turns its pixel's logits into their gradient, in place in the tile.
-template <typename T, int kPixelTerms>
+template <typename T, int kPixelTerms, bool kRanks>
 __global__ void __launch_bounds__(kTileThreads, kBlocksThatFit)
     gradient_kernel(Batch<T> batch, LossDesc desc, LossSums at, const double* __restrict__ sums,
-                    View<T> d_logits, bool contiguous_out, LossValues* values) {
+                    RankTables ranks, View<T> d_logits, bool contiguous_out, LossValues* values) {
   auto& terms = shared<Finished>();
   T* tile = dynamic_shared<T>();
   const TileLayout& layout = batch.layout;
   const int thread = static_cast<int>(threadIdx.x);
   const int classes = layout.channels;
-  finish_terms(desc, at, classes, sums, terms, blockIdx.x == 0 ? values : nullptr);
+  finish_terms(desc, at, classes, sums, ranks.losses, terms, blockIdx.x == 0 ? values : nullptr);
   for (int64_t first = static_cast<int64_t>(blockIdx.x) * layout.tile; first < layout.pixels;
        first += static_cast<int64_t>(gridDim.x) * layout.tile) {
     const int64_t left = layout.pixels - first;
@@ -277,17 +334,28 @@ __global__ void __launch_bounds__(kTileThreads, kBlocksThatFit)
         float dot = 0;
         const scalar::SoftmaxStats stats =
             scalar::softmax_stats(scores, classes, [&](int c, float e) {
-              if (at.has_regions()) dot += e * (c == label ? terms.hit[c] : terms.miss[c]);
+              if (at.has_class_sums()) dot += e * (c == label ? terms.hit[c] : terms.miss[c]);
             });
         const float lse = stats.log_sum_exp();
         dot /= stats.sum;
+        const auto by_rank = [&](int c, float p) {
+          const bool is_label = c == label;
+          return ranks.slopes[scalar::error_place(c, scalar::error_bin(p, is_label), is_label)];
+        };
+        if constexpr (kRanks) {
+          for (int c = 0; c < classes; ++c) {
+            const float p = scalar::exp_below_zero(scores(c) - lse);
+            dot += p * by_rank(c, p);
+          }
+        }
         const scalar::PixelScores<float> pixel{lse, scores(label), 0.0f, classes};
         float slope[kPixelTerms] = {}, smoothing[kPixelTerms] = {};
 #pragma unroll
         for (int k = 0; k < kPixelTerms; ++k) {
           if (k >= at.pixel_terms()) break;
           scalar::visit_pixel_term<float>(desc.terms[k], [&](const auto& term) {
-            slope[k] = terms.scale[k] * batch.weight(label) * term.slope(pixel);
+            slope[k] = terms.scale[k] * batch.weight(label) * term.weight(batch.place(pixel)) *
+                       term.slope(pixel);
             smoothing[k] = term.label_smoothing();
           });
         }
@@ -298,7 +366,11 @@ __global__ void __launch_bounds__(kTileThreads, kBlocksThatFit)
           for (int k = 0; k < kPixelTerms; ++k) {
             d += slope[k] * scalar::label_gradient(p, c == label, smoothing[k], classes);
           }
-          if (at.has_regions()) d += p * ((c == label ? terms.hit[c] : terms.miss[c]) - dot);
+          if (at.has_class_sums()) {
+            float by_probability = c == label ? terms.hit[c] : terms.miss[c];
+            if constexpr (kRanks) by_probability += by_rank(c, p);
+            d += p * (by_probability - dot);
+          }
           row[c] = narrow<T>(d);
         }
       }
@@ -318,59 +390,117 @@ bool reads_score_sum(const LossDesc& desc) {
   return reads;
 }
 
+template <typename T, int kPixelTerms>
+auto sums_kernel_for(const LossSums& at) {
+  return at.has_class_sums() ? sums_kernel<T, kPixelTerms, ClassSums::sums>
+                             : sums_kernel<T, kPixelTerms, ClassSums::none>;
+}
+template <typename T>
+auto sums_kernel_of(const LossSums& at) {
+  if (at.has_counts()) return sums_kernel<T, kMaxPixelTerms, ClassSums::counts>;
+  if (at.pixel_terms() <= 1) return sums_kernel_for<T, 1>(at);
+  if (at.pixel_terms() == 2) return sums_kernel_for<T, 2>(at);
+  return sums_kernel_for<T, kMaxPixelTerms>(at);
+}
+template <typename T>
+auto gradient_kernel_of(const LossSums& at) {
+  if (at.has_errors()) return gradient_kernel<T, kMaxPixelTerms, true>;
+  if (at.pixel_terms() <= 1) return gradient_kernel<T, 1, false>;
+  if (at.pixel_terms() == 2) return gradient_kernel<T, 2, false>;
+  return gradient_kernel<T, kMaxPixelTerms, false>;
+}
+
 class CudaLossOps final : public LossOps {
  public:
   explicit CudaLossOps(Stream& stream) : stream_(stream) {}
 
-  size_t workspace_bytes(Shape logits) const override {
-    const size_t sums = LossSums::bytes(logits.c);
-    return sums + RowSums::bytes(kBlocks, static_cast<int64_t>(sums / sizeof(double)));
+  size_t workspace_bytes(const LossDesc& desc, Shape logits) const override {
+    const LossSums at(desc, logits.c);
+    return at.bytes() + RankTables::bytes(at, logits.c) + sizeof(scalar::HardPixels) +
+           RowSums::bytes(kBlocks, row_width(at));
   }
 
   void sums(const LossDesc& desc, const Tensor& logits, const Tensor& labels,
             const Tensor& class_weights, void* workspace) override {
     check_loss(desc, logits, labels);
     const LossSums at(desc, logits.shape.c);
-    const TileLayout layout = tile_layout(logits);
-    const unsigned blocks = blocks_of(layout);
-    void* const partials = static_cast<std::byte*>(workspace) + LossSums::bytes(logits.shape.c);
-    const RowSums rows(stream_, partials, static_cast<int>(blocks), at.count());
-    visit_float(logits.dtype, [&](auto type) {
-      using T = decltype(type);
-      const auto kernel =
-          at.pixel_terms() <= 1
-              ? (at.has_regions() ? sums_kernel<T, 1, true> : sums_kernel<T, 1, false>)
-              : (at.has_regions() ? sums_kernel<T, kMaxPixelTerms, true>
-                                  : sums_kernel<T, kMaxPixelTerms, false>);
-      launch(stream_, kernel, blocks, kTileThreads, tile_bytes(layout, logits.dtype),
-             batch_of<T>(desc, logits, labels, class_weights, layout), desc, at, rows,
-             static_cast<double*>(workspace));
-    });
+    const Parts parts(at, logits.shape.c, workspace);
+    if (at.has_counts()) {
+      zero_bytes(stream_, parts.sums + at.counts(),
+                 to_size(at.shared() - at.counts()) * sizeof(double));
+    }
+    launch_sums(desc, at, logits, labels, class_weights, parts, false);
   }
 
   void gradient(const LossDesc& desc, const Tensor& logits, const Tensor& labels,
                 const Tensor& class_weights, const Tensor& d_logits, LossValues* values,
                 void* workspace) override {
     check_loss(desc, logits, labels);
-    const LossSums at(desc, logits.shape.c);
-    const auto* const sums = static_cast<const double*>(workspace);
+    const int classes = logits.shape.c;
+    const LossSums at(desc, classes);
+    const Parts parts(at, classes, workspace);
+    if (at.has_errors()) finish_ranks(stream_, desc, at, classes, parts.sums, parts.ranks);
+    if (at.has_hard()) {
+      find_hardest(stream_, desc, at, classes, pointer_to(class_weights), parts.sums, parts.hard);
+      launch_sums(desc, at, logits, labels, class_weights, parts, true);
+    }
     if (d_logits.data == nullptr) {
-      launch(stream_, values_kernel, 1, kTileThreads, 0, desc, at, logits.shape.c, sums, values);
+      launch(stream_, values_kernel, 1, kTileThreads, 0, desc, at, classes, parts.sums,
+             parts.ranks.losses, values);
       return;
     }
     require(d_logits.shape == logits.shape, "the gradient has the logits' shape");
     const TileLayout layout = tile_layout(logits);
     visit_float(logits.dtype, [&](auto type) {
       using T = decltype(type);
-      launch(stream_,
-             at.pixel_terms() <= 1 ? gradient_kernel<T, 1> : gradient_kernel<T, kMaxPixelTerms>,
-             blocks_of(layout), kTileThreads, tile_bytes(layout, logits.dtype),
-             batch_of<T>(desc, logits, labels, class_weights, layout), desc, at, sums,
+
+      Batch<T> batch = batch_of<T>(desc, logits, labels, class_weights, layout);
+      if (at.has_hard()) batch.hard = parts.hard;
+      launch(stream_, gradient_kernel_of<T>(at), blocks_of(layout), kTileThreads,
+             tile_bytes(layout, logits.dtype), batch, desc, at, parts.sums, parts.ranks,
              view<T>(d_logits), contiguous_tiles(d_logits, layout), values);
     });
   }
 
  private:
+  /// Of the workspace.
+  struct Parts {
+    double* sums;
+    RankTables ranks;
+    scalar::HardPixels* hard;
+    void* rows;
+
+    Parts(const LossSums& at, int classes, void* workspace)
+        : sums(static_cast<double*>(workspace)), ranks(at, classes, sums + at.count()) {
+      std::byte* const behind_ranks =
+          reinterpret_cast<std::byte*>(sums + at.count()) + RankTables::bytes(at, classes);
+      hard = reinterpret_cast<scalar::HardPixels*>(behind_ranks);
+      rows = hard + 1;
+    }
+  };
+
+  /// All sums, or, when it is known which pixels the hardest are, those of the pixel terms' values.
+  void launch_sums(const LossDesc& desc, const LossSums& at, const Tensor& logits,
+                   const Tensor& labels, const Tensor& class_weights, const Parts& parts,
+                   bool values_alone) {
+    const TileLayout layout = tile_layout(logits);
+    const unsigned blocks = blocks_of(layout);
+    const RowSums rows(stream_, parts.rows, static_cast<int>(blocks), row_width(at));
+    visit_float(logits.dtype, [&](auto type) {
+      using T = decltype(type);
+      Batch<T> batch = batch_of<T>(desc, logits, labels, class_weights, layout);
+      if (values_alone) batch.hard = parts.hard;
+      launch(stream_,
+             values_alone ? sums_kernel<T, kMaxPixelTerms, ClassSums::none> : sums_kernel_of<T>(at),
+             blocks, kTileThreads, tile_bytes(layout, logits.dtype), batch, desc, at, rows,
+             values_alone ? at.counts() : 0, parts.sums);
+    });
+  }
+
+  static const float* pointer_to(const Tensor& class_weights) {
+    return class_weights.data ? class_weights.as<float>() : nullptr;
+  }
+
   static unsigned blocks_of(const TileLayout& layout) {
     return std::min(blocks_for(layout.pixels, layout.tile), static_cast<unsigned>(kBlocks));
   }
@@ -380,11 +510,12 @@ class CudaLossOps final : public LossOps {
                            const Tensor& class_weights, const TileLayout& layout) {
     return {view<const T>(logits),
             view<const uint8_t>(labels),
-            class_weights.data ? class_weights.as<float>() : nullptr,
+            pointer_to(class_weights),
             layout,
             contiguous_tiles(logits, layout),
             desc.ignore,
-            reads_score_sum(desc)};
+            reads_score_sum(desc),
+            nullptr};
   }
 
   Stream& stream_;

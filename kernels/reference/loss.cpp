@@ -2,7 +2,9 @@
 // check these against others (tests/kernels/loss_terms_test.cpp).
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <functional>
 #include <limits>
 
 #include "base/to_size.h"
@@ -23,7 +25,9 @@ Scores scores_of(std::span<const double> logits, size_t label) {
 
 class ReferenceLossOps : public LossOps {
  public:
-  size_t workspace_bytes(Shape logits) const override { return LossSums::bytes(logits.c); }
+  size_t workspace_bytes(const LossDesc& desc, Shape logits) const override {
+    return LossSums(desc, logits.c).bytes();
+  }
 
   void sums(const LossDesc& desc, const Tensor& logits, const Tensor& labels,
             const Tensor& class_weights, void* workspace) override {
@@ -36,12 +40,7 @@ class ReferenceLossOps : public LossOps {
       sums[LossSums::kWeights] += weight;
       sums[LossSums::kPixels] += 1;
       const Scores scores = scores_of(z, label);
-      for (int k = 0; k < at.pixel_terms(); ++k) {
-        scalar::visit_pixel_term<double>(desc.terms[k], [&](const auto& term) {
-          sums[at.pixel_term(k)] += weight * term.value(scores);
-        });
-      }
-      if (!at.has_regions()) return;
+      if (!at.has_class_sums()) return;
       sums[at.labeled() + static_cast<int>(label)] += 1;
       sums[at.intersection() + static_cast<int>(label)] += std::exp(z[label] - scores.log_sum_exp);
       for (size_t c = 0; c < z.size(); ++c) {
@@ -56,18 +55,23 @@ class ReferenceLossOps : public LossOps {
     const Problem problem(desc, logits, labels, class_weights);
     const LossSums& at = problem.at;
     const auto* const sums = static_cast<const double*>(workspace);
-    const double weight_sum = sums[LossSums::kWeights], valid = sums[LossSums::kPixels];
+    const double valid = sums[LossSums::kPixels];
     const auto classes = to_size(logits.shape.c);
     LossValues result;
     double total = 0;
     std::vector<double> hit(classes), miss(classes);  // of `total` by a probability
+    Array by_rank(logits.shape);                      // the same of rank terms, of each
     const std::span<const LossTerm> terms = desc.used();
+    const PixelTermSums pixel_sums = sums_of_pixel_terms(problem);
     for (size_t k = 0; k < terms.size() && valid > 0; ++k) {
       double value = 0;
       if (is_pixel_term(terms[k])) {
-        if (weight_sum > 0) value = sums[at.pixel_term(static_cast<int>(k))] / weight_sum;
-      } else {
+        const double weights = pixel_sums.weights[k];
+        if (weights > 0) value = pixel_sums.values[k] / weights;
+      } else if (is_region_term(terms[k])) {
         value = mean_over_classes(problem, terms[k], sums, hit, miss);
+      } else {
+        value = mean_of_ranked(problem, terms[k], by_rank.values());
       }
       result.terms[k] = static_cast<float>(value);
       total += double{terms[k].weight} * value;
@@ -81,18 +85,22 @@ class ReferenceLossOps : public LossOps {
     Array gradient(logits.shape);
     problem.for_each_valid([&](std::span<const double> z, size_t label) {
       const Scores scores = scores_of(z, label);
-      std::vector<double> p(classes);
+      std::vector<double> p(classes), q(classes);  // q: of `total` by p
       double dot = 0;
+      const size_t at_pixel = to_size(z.data() - problem.z.values().data());
       for (size_t c = 0; c < classes; ++c) {
         p[c] = std::exp(z[c] - scores.log_sum_exp);
-        dot += p[c] * (c == label ? hit : miss)[c];
+        q[c] = (c == label ? hit : miss)[c] + by_rank.values()[at_pixel + c];
+        dot += p[c] * q[c];
       }
-      double* const d = &gradient.values()[to_size(z.data() - problem.z.values().data())];
-      for (size_t c = 0; c < classes; ++c) d[c] = p[c] * ((c == label ? hit : miss)[c] - dot);
-      for (int k = 0; k < at.pixel_terms() && weight_sum > 0; ++k) {
-        scalar::visit_pixel_term<double>(terms[to_size(k)], [&](const auto& term) {
-          const double slope = double{desc.terms[k].weight} * problem.weights[label] / weight_sum *
-                               term.slope(scores);
+      double* const d = &gradient.values()[at_pixel];
+      for (size_t c = 0; c < classes; ++c) d[c] = p[c] * (q[c] - dot);
+      for (size_t k = 0; k < to_size(at.pixel_terms()); ++k) {
+        if (pixel_sums.weights[k] <= 0) continue;
+        scalar::visit_pixel_term<double>(terms[k], [&](const auto& term) {
+          const double weight = problem.weights[label] * term.weight(pixel_sums.place(scores));
+          const double slope =
+              double{terms[k].weight} * weight / pixel_sums.weights[k] * term.slope(scores);
           for (size_t c = 0; c < classes; ++c) {
             d[c] += slope * scalar::label_gradient(p[c], c == label, term.label_smoothing(),
                                                    logits.shape.c);
@@ -137,6 +145,49 @@ class ReferenceLossOps : public LossOps {
     std::vector<double> weights;
   };
 
+  /// Of the whole batch, by the number of the term.
+  struct PixelTermSums {
+    std::array<double, kMaxLossTerms> values{}, weights{};
+    scalar::HardPixels hard;
+
+    scalar::PixelPlace place(const Scores& scores) const {
+      return {.hard = hard.keep(static_cast<float>(std::exp(scores.log_probability())))};
+    }
+  };
+
+  static PixelTermSums sums_of_pixel_terms(const Problem& problem) {
+    PixelTermSums sums;
+    if (problem.at.has_hard()) sums.hard = hardest(problem);
+    problem.for_each_valid([&](std::span<const double> z, size_t label) {
+      const Scores scores = scores_of(z, label);
+      for (size_t k = 0; k < to_size(problem.at.pixel_terms()); ++k) {
+        scalar::visit_pixel_term<double>(problem.desc.terms[k], [&](const auto& term) {
+          const double weight = problem.weights[label] * term.weight(sums.place(scores));
+          sums.weights[k] += weight;
+          if (weight != 0) sums.values[k] += weight * term.value(scores);
+        });
+      }
+    });
+    return sums;
+  }
+
+  /// The probabilities of all labels are sorted.
+  static scalar::HardPixels hardest(const Problem& problem) {
+    const float* const parameters = problem.desc.terms[problem.at.hard_term()].parameters;
+    scalar::HardPixels hard{.threshold = parameters[0]};
+    std::vector<float> sorted;
+    problem.for_each_valid([&](std::span<const double> z, size_t label) {
+      sorted.push_back(static_cast<float>(std::exp(scores_of(z, label).log_probability())));
+    });
+    std::ranges::sort(sorted);
+    const auto below = std::ranges::lower_bound(sorted, hard.threshold) - sorted.begin();
+    const double least = scalar::least_kept(parameters[1], static_cast<double>(sorted.size()));
+    if (static_cast<double>(below) < least) {
+      hard.first_bin = scalar::hardness_bin(1 - sorted[static_cast<size_t>(least) - 1]);
+    }
+    return hard;
+  }
+
   /// The value of a region term; adds its weighted gradient by the probabilities to hit and miss.
   static double mean_over_classes(const Problem& problem, const LossTerm& term, const double* sums,
                                   std::vector<double>& hit, std::vector<double>& miss) {
@@ -156,6 +207,49 @@ class ReferenceLossOps : public LossOps {
       }
     });
     return sum / over;
+  }
+
+  /// The value of a rank term, whose errors are sorted; adds its weighted gradient by the
+  /// probabilities to `gradient`.
+  static double mean_of_ranked(const Problem& problem, const LossTerm& term,
+                               std::span<double> gradient) {
+    struct Ranked {
+      double value;
+      bool is_label;
+      size_t at;  // in the logits
+    };
+    double sum = 0, present = 0;
+    std::vector<Ranked> slopes;
+    for (size_t c = 0; c < problem.classes; ++c) {
+      std::vector<Ranked> errors;
+      double labeled = 0;
+      problem.for_each_valid([&](std::span<const double> z, size_t label) {
+        const double p = std::exp(z[c] - scores_of(z, label).log_sum_exp);
+        errors.push_back({c == label ? 1 - p : p, c == label,
+                          to_size(z.data() - problem.z.values().data()) + c});
+        labeled += c == label ? 1 : 0;
+      });
+      if (labeled == 0) continue;
+      present += 1;
+      std::ranges::stable_sort(errors, std::ranges::greater(), &Ranked::value);
+      scalar::visit_rank_term(term, [&](const auto& of) {
+        scalar::ErrorCounts above;
+        for (const Ranked& error : errors) {
+          const scalar::ErrorCounts here{error.is_label ? 1.0 : 0.0, error.is_label ? 0.0 : 1.0};
+          const scalar::RankSlopes both = of(labeled, above, here);
+          const double slope = error.is_label ? both.label : both.other;
+          sum += slope * error.value;
+          slopes.push_back({slope, error.is_label, error.at});
+          above.label += here.label;
+          above.other += here.other;
+        }
+      });
+    }
+    for (const Ranked& slope : slopes) {
+      const double weighted = double{term.weight} / present * slope.value;
+      gradient[slope.at] += slope.is_label ? -weighted : weighted;
+    }
+    return present > 0 ? sum / present : 0;
   }
 };
 

@@ -1,10 +1,11 @@
 #pragma once
 // The terms that a loss is the weighted sum of. Each is one structure here, which holds its name,
 // its parameters and its formula once, and a row in tests/kernels/cases_loss.cpp. Expressions,
-// configuration keys and their documents, logs and the kernels of all backends follow from the two
+// configuration keys and their documents, logs and the kernels of all backends follow from the
 // lists at the end. Real is float in kernels, double in the reference.
 
 #include <cmath>
+#include <cstdint>
 
 #include "kernels/scalar/exp_log.h"
 #include "kernels/scalar/host_device.h"
@@ -29,7 +30,7 @@ struct LossTermInfo {
 /// One term of a loss.
 struct LossTerm {
   float weight = 0;  // 0: there is none here
-  int kind = 0;      // its place in PixelTerms, or behind these in RegionTerms
+  int kind = 0;      // its place in PixelTerms, behind these RegionTerms, behind these RankTerms
   float parameters[kMaxLossParameters] = {};
 };
 
@@ -49,9 +50,20 @@ struct PixelScores {
   }
 };
 
+/// What a pixel's weight in a term depends on besides its label.
+enum class PixelWeighting : uint8_t {
+  labels,   // nothing
+  hardest,  // whether it is one of the hardest (HardPixels)
+};
+
+/// What there is to know of a pixel for that.
+struct PixelPlace {
+  bool hard = false;
+};
+
 // A pixel term's value is a function of one pixel's scores, and the term's the mean over all
-// labelled pixels. Its derivative by the score of a class is slope() * label_gradient() at
-// label_smoothing().
+// labelled pixels, with weights: the label's times weight(). Its derivative by the score of a class
+// is slope() * label_gradient() at label_smoothing().
 
 /// p minus the label's one-hot vector, of which `smoothing` is spread over all classes.
 template <typename Real>
@@ -77,6 +89,9 @@ struct CrossEntropy {
   }
   MACADAM_HD Real slope(const PixelScores<Real>&) const { return 1; }
   MACADAM_HD Real label_smoothing() const { return smoothing; }
+
+  static constexpr PixelWeighting kWeighting = PixelWeighting::labels;
+  MACADAM_HD Real weight(const PixelPlace&) const { return 1; }
 };
 
 /// -(1 - p)^gamma * log p, with p the label's probability (Lin et al., "Focal Loss for Dense Object
@@ -104,12 +119,41 @@ struct Focal {
   }
   MACADAM_HD Real label_smoothing() const { return 0; }
 
+  static constexpr PixelWeighting kWeighting = PixelWeighting::labels;
+  MACADAM_HD Real weight(const PixelPlace&) const { return 1; }
+
  private:
   /// miss^gamma, with 0^0 = 1.
   MACADAM_HD Real power_of_miss(Real miss) const {
     const Real at_zero = gamma > 0 ? Real{0} : Real{1};
     return miss > 0 ? exp_inline(gamma * log_inline(miss)) : at_zero;
   }
+};
+
+/// Cross-entropy of the hardest pixels: those whose label is less probable than the threshold, or,
+/// where they are fewer than that share of the labelled ones, so many (online hard example mining,
+/// as BiSeNet has it: Yu et al., ECCV 2018). How many that are, is rounded up to whole bins of
+/// hardness.
+template <typename Real>
+struct OhemCrossEntropy {
+  static constexpr LossTermInfo kInfo{
+      "ohem",
+      "cross-entropy of the hardest pixels",
+      {{"ohem_threshold", "ohem keeps the pixels whose label is less probable", 0.7, 0, 1},
+       {"ohem_min_kept", "share of the labelled pixels that ohem keeps at least", 0.0625, 0, 1}}};
+
+  float threshold, min_kept;
+
+  MACADAM_HD explicit OhemCrossEntropy(const float* parameters)
+      : threshold(parameters[0]), min_kept(parameters[1]) {}
+  MACADAM_HD Real value(const PixelScores<Real>& scores) const {
+    return scores.log_sum_exp - scores.label_score;
+  }
+  MACADAM_HD Real slope(const PixelScores<Real>&) const { return 1; }
+  MACADAM_HD Real label_smoothing() const { return 0; }
+
+  static constexpr PixelWeighting kWeighting = PixelWeighting::hardest;
+  MACADAM_HD Real weight(const PixelPlace& place) const { return place.hard ? 1 : 0; }
 };
 
 /// Sums of one class over all labelled pixels: of its probability where it is the label, of its
@@ -192,6 +236,38 @@ struct Tversky {
   }
 };
 
+/// Numbers of pixels: those whose label is a class, and those of another.
+struct ErrorCounts {
+  double label = 0, other = 0;
+};
+
+/// The derivative of a rank term's loss of one class by the error |[label = c] - p_c| of a pixel.
+struct RankSlopes {
+  double label = 0, other = 0;
+};
+
+// A rank term's value is the mean over the classes that occur of a sum over pixels: of their errors
+// times slopes that depend on how many pixels have a larger one. Its slopes are those of pixels
+// with equal errors (one pixel, or a bin of them), `above` those with larger ones; `labeled`, more
+// than 0, counts all of the class.
+
+/// The convex extension of 1 - intersection / union from sets of wrong pixels to errors (Berman,
+/// Triki, Blaschko, "The Lovász-Softmax loss", CVPR 2018, "present" classes of the whole batch):
+/// what a pixel adds when the union and what is left of the intersection are those of the pixels
+/// above it. Of equals, the mean of both orders: those of the class first, and last.
+struct Lovasz {
+  static constexpr LossTermInfo kInfo{
+      "lovasz", "Lovasz-softmax: intersection over union by the order of the errors"};
+
+  MACADAM_HD explicit Lovasz(const float*) {}
+  MACADAM_HD RankSlopes operator()(double labeled, const ErrorCounts& above,
+                                   const ErrorCounts& here) const {
+    const double before = labeled + above.other, after = before + here.other;  // unions
+    const double intersection = labeled - above.label - 0.5 * here.label;
+    return {0.5 / before + 0.5 / after, intersection / (before * after)};
+  }
+};
+
 template <typename... Terms>
 struct LossTerms {
   static constexpr int kCount = sizeof...(Terms);
@@ -200,8 +276,9 @@ struct LossTerms {
 
 /// Every term there is. New ones go to the end of their list: a loss is written in this order.
 template <typename Real>
-using PixelTerms = LossTerms<CrossEntropy<Real>, Focal<Real>>;
+using PixelTerms = LossTerms<CrossEntropy<Real>, Focal<Real>, OhemCrossEntropy<Real>>;
 using RegionTerms = LossTerms<Dice, Jaccard, Tversky>;
+using RankTerms = LossTerms<Lovasz>;
 
 /// Calls f(Term) for the one of `Terms`, the first of which is number `kind`, that `term` is.
 template <typename... Terms, typename F>
@@ -219,6 +296,12 @@ MACADAM_HD void visit_pixel_term(const LossTerm& term, const F& f) {
 template <typename F>
 MACADAM_HD void visit_region_term(const LossTerm& term, const F& f) {
   visit_loss_term(RegionTerms(), PixelTerms<float>::kCount, term, f);
+}
+
+/// The same for a rank term.
+template <typename F>
+MACADAM_HD void visit_rank_term(const LossTerm& term, const F& f) {
+  visit_loss_term(RankTerms(), PixelTerms<float>::kCount + RegionTerms::kCount, term, f);
 }
 
 }  // namespace scalar

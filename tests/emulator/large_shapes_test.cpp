@@ -139,7 +139,7 @@ TEST_F(LargeShapes, Loss) {
     const LossDesc desc = make_loss({loss_term("ce", 1, std::array{0.1f}), loss_term("focal"),
                                      loss_term("dice", 0.5f), loss_term("tversky")});
     const auto run = [&](Ops& ops, const Array& gradient) {
-      std::vector<double> workspace(ops.loss->workspace_bytes(shape) / sizeof(double) + 1);
+      std::vector<double> workspace(ops.loss->workspace_bytes(desc, shape) / sizeof(double) + 1);
       LossValues values;
       ops.loss->run(desc, logits(), labels(), Tensor(), gradient(), &values, workspace.data());
       return values;

@@ -310,7 +310,7 @@ LossValues NaiveNetwork::loss(const LossDesc& desc, const Tensor& class_weights)
   for (std::vector<float>& g : memory_.gradients) std::fill(g.begin(), g.end(), 0.0f);
   LossValues values;
   const Tensor gradient_of_scores = training_ ? gradient(graph_.output()) : Tensor();
-  std::vector<double> workspace(ops_.loss->workspace_bytes(output().shape) / sizeof(double));
+  std::vector<double> workspace(ops_.loss->workspace_bytes(desc, output().shape) / sizeof(double));
   ops_.loss->run(desc, output(), labels(), class_weights, gradient_of_scores, &values,
                  workspace.data());
   return values;

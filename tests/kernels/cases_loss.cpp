@@ -6,7 +6,10 @@
 namespace macadam::testing {
 namespace {
 
-constexpr double kLossSlack = 8;  // exponentials and sums over all pixels in fp32
+// Slopes of few pixels, of which some share a bin.
+constexpr double kRankSlack = 20000;
+
+const std::vector<double> kSeparated{0, -2.7, 0, 1.3, 0, -0.7, 0, 0.3, 0, -1.7, 0, 2.3};
 
 std::vector<LossCase> losses() {
   const LossDesc ce;
@@ -74,6 +77,20 @@ std::vector<LossCase> losses() {
        .desc = most,
        .class_weights = true,
        .labeled = 9},
+      // No step of a finite difference changes an order or a choice: scores of two classes whose
+      // differences, and their opposites, are at least 0.4 apart.
+      {.name = "lovasz_separated",
+       .logits = {1, 2, 3, 2},
+       .desc = make_loss({loss_term("lovasz", 2)}),
+       .labeled = 2,
+       .slack = kRankSlack,
+       .scores = kSeparated},
+      {.name = "ohem_separated",
+       .logits = {1, 2, 3, 2},
+       .desc = make_loss({loss_term("ohem", 2, std::array{0.5f, 0.0f})}),
+       .class_weights = true,
+       .labeled = 2,
+       .scores = kSeparated},
       {.name = "most_terms_many_pixels", .logits = {1, 67, 129, 19}, .desc = most, .labeled = 17},
       {.name = "ignored_class",
        .logits = {2, 5, 9, 5},
@@ -94,13 +111,17 @@ void add_terms(std::vector<LossCase>& cases) {
                   .desc = make_loss({one.with_weight(1)}),
                   .class_weights = true,
                   .labeled = 6};
+    if (one.rank) loss.slack = kRankSlack;
     cases.push_back(loss);
     if (one.pixel) {
       loss.scale = 60;
       loss.name = name + "_extreme";
-    } else {
+    } else if (one.region) {
       loss.desc.absent = AbsentClass::suppress;
       loss.name = name + "_suppress";
+    } else {
+      loss.desc = make_loss({loss_term("ce", 0.5f), loss_term("dice"), one.with_weight(2)});
+      loss.name = name + "_and_others";
     }
     cases.push_back(loss);
   }
@@ -129,6 +150,23 @@ std::vector<LossTermCase> loss_term_cases() {
       {.term = "focal",
        .parameters = {0},
        .pixel = [](std::span<const double> p, size_t label) { return -std::log(p[label]); }},
+      {.term = "ohem",
+       .parameters = {0.4f, 0},
+       .pixel = [](std::span<const double> p, size_t label) { return -std::log(p[label]); },
+       .most = [](std::span<const double>) { return 0.4f; }},
+      {.term = "ohem",
+       .parameters = {0.3f, 0.9f},
+       .pixel = [](std::span<const double> p, size_t label) { return -std::log(p[label]); },
+       .most =
+           [](std::span<const double> sorted) {
+             return sorted[static_cast<size_t>(
+                               std::ceil(0.9 * static_cast<double>(sorted.size()))) -
+                           1];
+           }},
+      {.term = "ohem",
+       .parameters = {0, 1},
+       .pixel = [](std::span<const double> p, size_t label) { return -std::log(p[label]); },
+       .most = [](std::span<const double>) { return 1; }},
       {.term = "dice",
        .parameters = {1},
        .region = [](double i, double p, double g) { return 1 - (2 * i + 1) / (p + g + 1); }},
@@ -142,6 +180,20 @@ std::vector<LossTermCase> loss_term_cases() {
              const double wrong = 0.25 * (p - i) + 0.75 * (g - i);
              return wrong / (i + wrong + 2);
            }},
+      {.term = "lovasz",
+       .rank =
+           [](std::span<const RankedError> errors) {
+             // 1 - IoU when the pixels so far are wrong, as differences.
+             double labeled = 0, sum = 0, before = 0, hits = 0, misses = 0;
+             for (const RankedError& e : errors) labeled += e.is_label ? 1 : 0;
+             for (const RankedError& e : errors) {
+               (e.is_label ? hits : misses) += 1;
+               const double jaccard = 1 - (labeled - hits) / (labeled + misses);
+               sum += e.error * (jaccard - before);
+               before = jaccard;
+             }
+             return sum;
+           }},
   };
 }
 
@@ -149,7 +201,7 @@ OpCase segmentation_loss(const LossCase& loss, DType dtype, bool gradient, Varia
   const bool in_place = variant.in_place;
   const auto prepare = [=](Ops& ops) {
     PreparedOp op;
-    op.workspace_bytes = ops.loss->workspace_bytes(loss.logits);
+    op.workspace_bytes = ops.loss->workspace_bytes(loss.desc, loss.logits);
     op.call = [=, &ops](const Arguments& a) {
       const Tensor& logits = a("logits");
       LossDesc desc = loss.desc;
@@ -163,17 +215,19 @@ OpCase segmentation_loss(const LossCase& loss, DType dtype, bool gradient, Varia
   Shape labels_shape = loss.logits;
   labels_shape.c = 1;
   Operand logits =
-      laid_out(input("logits", loss.logits, dtype, normal(0, loss.scale)), variant.layout, 0);
+      laid_out(input("logits", loss.logits, dtype,
+                     loss.scores.empty() ? normal(0, loss.scale) : values(loss.scores)),
+               variant.layout, 0);
   if (in_place) {
     logits.role = Role::update;
-    logits.slack = kLossSlack;
+    logits.slack = loss.slack;
     logits.keeps_spare = true;
   }
   OpCase op{
       .op = gradient ? "segmentation_loss" : "segmentation_loss_value",
       .name = loss.name + "_" + loss.logits.text() + variant.suffix(),
       .dtype = dtype,
-      .operands = {output("values", {1, 1, 1, kLossValues}, DType::f32).loose(kLossSlack),
+      .operands = {output("values", {1, 1, 1, kLossValues}, DType::f32).loose(loss.slack),
                    std::move(logits),
                    input("labels", labels_shape, DType::u8, labels(loss.labeled, loss.other))},
       .prepare = prepare,
@@ -185,7 +239,7 @@ OpCase segmentation_loss(const LossCase& loss, DType dtype, bool gradient, Varia
     op.operands.push_back(input("weights", {1, 1, 1, loss.logits.c}, DType::f32, uniform(0.2, 3)));
   if (gradient && !in_place) {
     op.operands.push_back(
-        laid_out(output("dlogits", loss.logits, dtype), variant.layout, 1).loose(kLossSlack));
+        laid_out(output("dlogits", loss.logits, dtype), variant.layout, 1).loose(loss.slack));
     if (loss.gradient_scale == 1)  // else it is no derivative
       op.forward = std::make_shared<OpCase>(segmentation_loss(loss, dtype, false));
   }

@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <functional>
 #include <set>
+#include <vector>
 
 #include "base/to_size.h"
 #include "kernels/reference/reference_ops.h"
@@ -33,25 +35,42 @@ double in_other_words(const LossTermCase& one, const Values& inputs) {
   const std::vector<double>& weights = inputs.at("weights");
   constexpr size_t kClasses = kShape.c;
   std::array<double, kClasses> intersection{}, predicted{}, labeled{};
+  std::array<std::vector<RankedError>, kClasses> errors;
   double sum = 0, weight_sum = 0;
-  for (size_t pixel = 0; pixel < labels.size(); ++pixel) {
-    if (labels[pixel] >= kClasses) continue;
-    const auto label = static_cast<size_t>(labels[pixel]);
-    std::array<double, kClasses> p{};
+  struct Pixel {
+    size_t label;
+    std::array<double, kClasses> p;
+  };
+  std::vector<Pixel> pixels;
+  std::vector<double> label_p;
+  for (size_t i = 0; i < labels.size(); ++i) {
+    if (labels[i] >= kClasses) continue;
+    Pixel& pixel = pixels.emplace_back(Pixel{static_cast<size_t>(labels[i]), {}});
     double all = 0;
-    for (size_t c = 0; c < kClasses; ++c) all += p[c] = std::exp(logits[pixel * kClasses + c]);
-    for (double& one_p : p) one_p /= all;
-    if (one.pixel) sum += weights[label] * one.pixel(p, label);
-    weight_sum += weights[label];
+    for (size_t c = 0; c < kClasses; ++c) all += pixel.p[c] = std::exp(logits[i * kClasses + c]);
+    for (double& one_p : pixel.p) one_p /= all;
+    label_p.push_back(pixel.p[pixel.label]);
+  }
+  std::ranges::sort(label_p);
+  const double most = one.most ? one.most(label_p) : 1;
+  for (const auto& [label, p] : pixels) {
+    if (one.pixel && p[label] <= most) {
+      sum += weights[label] * one.pixel(p, label);
+      weight_sum += weights[label];
+    }
     intersection[label] += p[label];
     labeled[label] += 1;
-    for (size_t c = 0; c < kClasses; ++c) predicted[c] += p[c];
+    for (size_t c = 0; c < kClasses; ++c) {
+      predicted[c] += p[c];
+      errors[c].push_back({c == label ? 1 - p[c] : p[c], c == label});
+    }
   }
   if (one.pixel) return sum / weight_sum;
   double present = 0;
   for (size_t c = 0; c < kClasses; ++c) {
     if (labeled[c] == 0) continue;
-    sum += one.region(intersection[c], predicted[c], labeled[c]);
+    std::ranges::sort(errors[c], std::ranges::greater(), &RankedError::error);
+    sum += one.region ? one.region(intersection[c], predicted[c], labeled[c]) : one.rank(errors[c]);
     present += 1;
   }
   return sum / present;
@@ -71,6 +90,55 @@ TEST(LossTerms, AreWhatTheirCasesSay) {
     EXPECT_NEAR(got[2], wanted, 1e-6 * wanted) << one.term;
     EXPECT_NEAR(got[0], 3 * wanted, 3e-6 * wanted) << one.term;
   }
+}
+
+// Whatever is kept: as if the others had no label.
+TEST(LossTerms, OhemIsCrossEntropyOfThePixelsThatItKeeps) {
+  for (const std::array<float, 2> parameters : {std::array{0.4f, 0.0f}, std::array{0.3f, 0.9f}}) {
+    const LossCase ohem{.name = "ohem",
+                        .logits = kShape,
+                        .desc = make_loss({loss_term("ohem", 2, parameters)}),
+                        .class_weights = true,
+                        .labeled = 8};
+    LossCase ce = ohem;
+    ce.desc = make_loss({loss_term("ce", 2)});
+    Values inputs = make_inputs(segmentation_loss(ohem, DType::f32, true));
+    const Values got = reference_results(segmentation_loss(ohem, DType::f32, true), inputs);
+    size_t kept = 0, pixels = 0;
+    for (size_t i = 0; i < inputs["labels"].size(); ++i) {
+      if (inputs["labels"][i] >= kShape.c) continue;
+      ++pixels;
+      const auto first = got.at("dlogits").begin() + static_cast<ptrdiff_t>(i * kShape.c);
+      const bool is_kept = std::any_of(first, first + kShape.c, [](double d) { return d != 0; });
+      if (is_kept) ++kept;
+      if (!is_kept) inputs["labels"][i] = 255;
+    }
+    const double least =
+        std::ceil(static_cast<double>(parameters[1]) * static_cast<double>(pixels));
+    EXPECT_GE(static_cast<double>(kept), least);
+    EXPECT_LT(kept, pixels);
+    if (least > 0) {
+      EXPECT_LE(static_cast<double>(kept), least + 1) << "few share a bin";
+    }
+    const Values wanted = reference_results(segmentation_loss(ce, DType::f32, true), inputs);
+    EXPECT_FLOAT_EQ(static_cast<float>(got.at("values")[0]),
+                    static_cast<float>(wanted.at("values")[0]));
+    for (size_t i = 0; i < wanted.at("dlogits").size(); ++i) {
+      ASSERT_NEAR(got.at("dlogits")[i], wanted.at("dlogits")[i], 1e-8);
+    }
+  }
+}
+
+TEST(HardnessBins, AreFractionsOfOctaves) {
+  EXPECT_EQ(scalar::hardness_bin(0.0f), 0);
+  EXPECT_EQ(scalar::hardness_bin(0x1p-17f), 0);
+  EXPECT_EQ(scalar::hardness_bin(0x1p-16f), 1);
+  EXPECT_EQ(scalar::hardness_bin(0.5f), 64 * 15 + 1);
+  EXPECT_EQ(scalar::hardness_bin(0.5f * (1 + 1.5f / 64)), 64 * 15 + 2);
+  EXPECT_EQ(scalar::hardness_bin(1.0f), scalar::kHardnessBins - 1);
+  EXPECT_EQ(scalar::hardness_bin(std::nanf("")), scalar::kHardnessBins - 1);
+  EXPECT_TRUE(scalar::HardPixels().keep(std::nanf("")));
+  EXPECT_FALSE(scalar::HardPixels().keep(0));
 }
 
 TEST(LossTerms, AreFoundByNameAndSorted) {
@@ -119,8 +187,13 @@ INSTANTIATE_TEST_SUITE_P(Cuda, LossParts, ::testing::Values("Cuda"));
 TEST_P(LossParts, AddUpToTheWhole) {
   Stream& stream = backend_->stream;
   LossOps& ops = *backend_->ops.loss;
-  const std::array desc{make_loss({loss_term("ce")}), make_loss({loss_term("dice")}),
-                        make_loss({loss_term("focal"), loss_term("jaccard")})};
+  const std::array desc{
+      make_loss({loss_term("ce")}),
+      make_loss({loss_term("dice")}),
+      make_loss({loss_term("focal"), loss_term("jaccard")}),
+      make_loss({loss_term("ce"), loss_term("lovasz")}),
+      make_loss({loss_term("ohem", 1, std::array{0.1f, 0.3f}), loss_term("dice")}),
+      make_loss({loss_term("focal"), loss_term("ohem"), loss_term("lovasz")})};
   constexpr int kImages = 3;
   constexpr Shape kAll{kImages, 7, 11, 5}, kOne{1, 7, 11, 5};
   std::mt19937 random(3);
@@ -139,7 +212,7 @@ TEST_P(LossParts, AddUpToTheWhole) {
     Buffer scores, labels, workspace, values;
     Tensor logits, label;
   };
-  const auto make_part = [&](int image, Shape shape) {
+  const auto make_part = [&](const LossDesc& loss, int image, Shape shape) {
     Part part;
     Shape mask = shape;
     mask.c = 1;
@@ -148,7 +221,7 @@ TEST_P(LossParts, AddUpToTheWhole) {
                   shape, DType::f32);
     part.label =
         on_device(part.labels, bytes(classes, image, to_size(shape.pixels())), mask, DType::u8);
-    part.workspace = Buffer(stream.device(), ops.workspace_bytes(shape));
+    part.workspace = Buffer(stream.device(), ops.workspace_bytes(loss, shape));
     part.values = Buffer(stream.device(), sizeof(LossValues));
     return part;
   };
@@ -166,7 +239,7 @@ TEST_P(LossParts, AddUpToTheWhole) {
   };
   for (const LossDesc& loss : desc) {
     SCOPED_TRACE(name_of(loss.terms[0]));
-    Part whole = make_part(-1, kAll);
+    Part whole = make_part(loss, -1, kAll);
     ops.run(loss, whole.logits, whole.label, {}, whole.logits,
             reinterpret_cast<LossValues*>(whole.values.data()), whole.workspace.data());
     const LossValues wanted = values_of(whole);
@@ -176,7 +249,7 @@ TEST_P(LossParts, AddUpToTheWhole) {
     const auto shared = to_size(LossSums(loss, kAll.c).shared());
     std::vector<double> added(shared), own(shared);
     for (int i = 0; i < kImages; ++i) {
-      Part& part = parts.emplace_back(make_part(i, kOne));
+      Part& part = parts.emplace_back(make_part(loss, i, kOne));
       ops.sums(loss, part.logits, part.label, {}, part.workspace.data());
       copy_bytes(stream, own.data(), part.workspace.data(), shared * sizeof(double));
       stream.synchronize();

@@ -99,13 +99,23 @@ OpCase add(Shape shape, DType dtype, float factor, bool relu, Variant variant = 
 OpCase scale(Shape shape, DType from, DType to, Variant variant = {});
 OpCase fill(Shape shape, DType dtype, Variant variant = {});
 
-/// A term with these parameters, and what its formula is in other words: a pixel term's from the
-/// probabilities and the label, a region term's from the sums I, P and G.
+/// The error of a pixel in a class, and whether the class is its label.
+struct RankedError {
+  double error = 0;
+  bool is_label = false;
+};
+
+/// /// A term with these parameters, and what its formula is in other words: a pixel term's from
+/// the probabilities and the label, a region term's from the sums I, P and G, a rank term's from
+/// the errors of a class. A pixel term may count in some pixels alone: those whose label has at
+/// most a probability, which is found in those of all pixels, ascending.
 struct LossTermCase {
   const char* term;
-  std::vector<float> parameters;
+  std::vector<float> parameters = {};
   std::function<double(std::span<const double> p, size_t label)> pixel = {};
+  std::function<double(std::span<const double> sorted)> most = {};
   std::function<double(double intersection, double predicted, double labeled)> region = {};
+  std::function<double(std::span<const RankedError> errors)> rank = {};  // from the largest on
 
   LossTerm with_weight(float weight) const { return loss_term(term, weight, parameters); }
 };
@@ -126,6 +136,8 @@ struct LossCase {
   int other = 255;
   double scale = 2;  // standard deviation of the logits
   float gradient_scale = 1;
+  double slack = 8;                 // exponentials and sums over all pixels in fp32
+  std::vector<double> scores = {};  // the logits, where they are not drawn
 };
 OpCase segmentation_loss(const LossCase& loss, DType dtype, bool gradient, Variant variant = {});
 

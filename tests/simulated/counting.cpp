@@ -444,7 +444,9 @@ class CountedLoss final : public LossOps {
   CountedLoss(const Book& book, std::unique_ptr<LossOps> inner)
       : book_(book), inner_(std::move(inner)) {}
 
-  size_t workspace_bytes(Shape logits) const override { return inner_->workspace_bytes(logits); }
+  size_t workspace_bytes(const LossDesc& desc, Shape logits) const override {
+    return inner_->workspace_bytes(desc, logits);
+  }
   void sums(const LossDesc& desc, const Tensor& logits, const Tensor& labels,
             const Tensor& class_weights, void* workspace) override {
     book_.note("loss", bytes_of({&logits, &labels}),
