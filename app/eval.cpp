@@ -17,7 +17,9 @@
 #include "base/json_text.h"
 #include "engine/infer/boundary.h"
 #include "engine/plan/precision.h"
+#include "loader/cityscapes_instances.h"
 #include "loader/cityscapes_scores.h"
+#include "loader/pack.h"
 #include "models/loaded_model.h"
 #include "run/label_sets.h"
 #include "run/scoring.h"
@@ -35,7 +37,7 @@ struct EvalOptions {
   std::optional<int> batch, threads;
   std::optional<std::string> boundary;
   PhotoScoring scoring;
-  bool json = false;
+  bool official = false, json = false;
 };
 
 AbsentRule parse_absent(const std::string& text) {
@@ -91,6 +93,21 @@ PhotoScoring scoring_of(const EvalOptions& options) {
   return scoring;
 }
 
+/// The official scores need Cityscapes' ids; to leave them out in silence would not be official.
+void check_official(const EvalOptions& options, const LabelSet& labels) {
+  if (!options.official) return;
+  if (is_pack(options.dataset)) {
+    throw InputError(
+        "the official scores need the ids of masks and instances, which a pack does "
+        "not keep",
+        options.dataset, "score the folder");
+  }
+  if (is_of_cityscapes(labels)) return;
+  throw InputError(
+      fmt::format("the official scores are of Cityscapes' ids, not of {}", labels.name),
+      options.dataset, "leave --official out");
+}
+
 PhotoScores scores_in_batches(const EvalOptions& options, LoadedModel& model, Dataset dataset,
                               DeviceContext& context, DType dtype, Observer& observer) {
   constexpr int kBatch = 4;
@@ -99,8 +116,12 @@ PhotoScores scores_in_batches(const EvalOptions& options, LoadedModel& model, Da
   loading.threads = options.threads.value_or(0);
   loading.device = context.device();
   Loader loader = open_loader(model.info(), std::move(dataset), loading, observer);
-  return {score(model, loader, context, dtype, 0, "evaluating", observer).confusion, std::nullopt,
-          std::nullopt, model.info().height, model.info().width};
+  return {score(model, loader, context, dtype, 0, "evaluating", observer).confusion,
+          std::nullopt,
+          std::nullopt,
+          std::nullopt,
+          model.info().height,
+          model.info().width};
 }
 
 ScoredSplit score_model(const EvalOptions& options, const PhotoScoring& scoring,
@@ -110,6 +131,7 @@ ScoredSplit score_model(const EvalOptions& options, const PhotoScoring& scoring,
   Dataset dataset = open_dataset(options.dataset, options.split);
   const size_t images = dataset.samples.size();
   const LabelSet labels = make_label_set(model.info(), dataset.root);
+  check_official(options, labels);
   ConsoleObserver observer;
   PhotoScores scores =
       scoring.plain()
@@ -130,8 +152,12 @@ ScoredSplit score_model(const EvalOptions& options, const PhotoScoring& scoring,
 ScoredSplit score_folder(const EvalOptions& options, const MaskScoring& counted) {
   const MaskValues values = parse_mask_values(options.ids);
   const Dataset dataset = open_dataset(options.dataset, options.split);
-  const LabelSet labels =
-      make_label_set(options.label_set, parse_void_policy(options.void_policy), dataset.root);
+  const bool evaluated = options.official && options.label_set == kAutoLabelSet &&
+                         !is_pack(dataset.root) &&
+                         recognize_ids(dataset.root) == IdSpace::cityscapes;
+  const LabelSet labels = make_label_set(evaluated ? "trainids19" : options.label_set,
+                                         parse_void_policy(options.void_policy), dataset.root);
+  check_official(options, labels);
   ConsoleObserver observer;
   PhotoScores scores =
       score_masks(*masks_of_folder(MaskFolder(options.subject, dataset, labels, values)), dataset,
@@ -146,9 +172,9 @@ ScoredSplit score_folder(const EvalOptions& options, const MaskScoring& counted)
           .scores = std::move(scores)};
 }
 
-/// "0.02".
+/// What is counted besides pixels; the width of boundaries is "0.02".
 MaskScoring counted_of(const EvalOptions& options) {
-  if (!options.boundary) return {};
+  if (!options.boundary) return {.instances = options.official};
   const std::string& text = *options.boundary;
   double ratio = 0;
   const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), ratio);
@@ -157,13 +183,16 @@ MaskScoring counted_of(const EvalOptions& options) {
         fmt::format("'{}' is no width of a boundary", text), "--boundary",
         fmt::format("use a share of the diagonal above 0, at most 1: {}", kBoundaryRatio));
   }
-  return {.boundary = ratio};
+  return {.boundary = ratio, .instances = options.official};
 }
 
 void show(const EvalOptions& options, AbsentRule absent, ScoredSplit scored) {
   scored.metrics = compute_metrics(scored.scores.classes, absent);
   if (scored.scores.boundaries) add_boundary_scores(*scored.scores.boundaries, scored.metrics);
   if (scored.scores.ids) scored.official = cityscapes_scores(*scored.scores.ids);
+  if (scored.scores.instances) {
+    scored.instances = instance_scores(*scored.scores.ids, *scored.scores.instances);
+  }
   for (const std::string& doubt : doubts_about(scored)) warn(doubt);
   if (options.json) {
     const std::string text = json_text(scores_json(scored));
@@ -184,6 +213,10 @@ void eval(const Command& command, const EvalOptions& options) {
   }
   command.refuse({"--label-set", "--void", "--ids"}, "a model, which has its own classes");
   const PhotoScoring scoring = scoring_of(options);
+  if (counted.instances && !scoring.at_label_size()) {
+    throw InputError("the official scores are taken at the labels' own size", "--official",
+                     "add --full or --tile");
+  }
   if (counted.boundary && !scoring.at_label_size()) {
     throw InputError("boundaries are compared at the labels' own size", "--boundary",
                      "add --full or --tile");
@@ -224,6 +257,9 @@ void add_eval(CommandLine& line) {
               "Also boundary IoU, of pixels this near to an outline: a share of the diagonal "
               "(0.02); with --full, --tile or masks")
       .optional_value(fmt::format("{}", kBoundaryRatio));
+  command.flag("--official", options->official,
+               "Cityscapes' official scores with those of instances; what they need and is not "
+               "there is an error; with --full, --tile or masks");
   command.option("--batch", &options->batch, "Images at once (4)");
   command.option("--threads", &options->threads, "Decoding threads, 0 = all cores (0)");
   command.option("--device", &options->device, "auto, cpu, cuda or cuda:N").show_default();

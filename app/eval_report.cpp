@@ -91,33 +91,73 @@ std::optional<std::string> doubt_of_values(const ScoredSplit& scored) {
       largest_found, largest_label);
 }
 
-std::string official_table(const CityscapesScores& official, bool classes) {
+/// The score of that name, where there is one.
+std::optional<double> find_score(const std::vector<CityscapesScores::Score>& scores,
+                                 std::string_view name) {
+  const auto found = std::ranges::find(scores, name, &CityscapesScores::Score::name);
+  return found == scores.end() ? std::nullopt : std::optional(found->iou);
+}
+
+/// The means, and IoU of categories; with instance scores, of classes too, and iIoU beside IoU.
+std::string official_table(const ScoredSplit& scored) {
+  const CityscapesScores& official = *scored.official;
+  const bool classes = scored.labels.name == "trainids19";
   std::string text;
-  const auto line = [&](std::string_view name, double iou) {
-    text += fmt::format("{:<48}{:>6}\n", name,
-                        std::isnan(iou) ? std::string("-") : fmt::format("{:.4f}", iou));
+  const auto line = [&](std::string_view name, std::string_view iou, std::string_view iiou) {
+    text +=
+        fmt::format("{:<48}{:>6}{}\n", name, iou, iiou.empty() ? "" : fmt::format("{:>8}", iiou));
   };
-  if (classes) line("official Cityscapes class IoU (19 classes)", official.class_iou);
-  line("official Cityscapes category IoU (7 categories)", official.category_iou);
-  for (const auto& [name, iou] : official.categories) line("  " + name, iou);
+  const auto scores = [&](std::string_view name, double iou, std::optional<double> iiou) {
+    line(name, score_text(iou), iiou ? score_text(*iiou) : "");
+  };
+  const auto list = [&](const std::vector<CityscapesScores::Score>& of_pixels,
+                        const std::vector<CityscapesScores::Score>& of_instances) {
+    for (const auto& [name, iou] : of_pixels) {
+      scores("  " + name, iou, find_score(of_instances, name));
+    }
+  };
+  const CityscapesInstanceScores instances = scored.instances.value_or(CityscapesInstanceScores{});
+  const auto mean = [&](double iiou) {
+    return scored.instances ? std::optional(iiou) : std::nullopt;
+  };
+  if (scored.instances) line("", "IoU", "iIoU");
+  if (classes) {
+    scores("official Cityscapes class IoU (19 classes)", official.class_iou,
+           mean(instances.class_iou));
+    if (scored.instances) list(official.classes, instances.classes);
+  }
+  scores("official Cityscapes category IoU (7 categories)", official.category_iou,
+         mean(instances.category_iou));
+  list(official.categories, instances.categories);
   return text;
 }
 
-Json official_json(const CityscapesScores& official, bool classes) {
-  const auto list = [](const std::vector<CityscapesScores::Score>& scores) {
+Json official_json(const ScoredSplit& scored) {
+  const CityscapesScores& official = *scored.official;
+  const bool classes = scored.labels.name == "trainids19";
+  const auto& instances = scored.instances;
+  const auto list = [](const std::vector<CityscapesScores::Score>& scores,
+                       const std::vector<CityscapesScores::Score>& of_instances) {
     Json entries = Json::array();
     for (const auto& [name, iou] : scores) {
       entries.push_back({{"name", name}, {"iou", json_number(iou)}});
+      if (const auto iiou = find_score(of_instances, name)) {
+        entries.back()["iiou"] = json_number(*iiou);
+      }
     }
     return entries;
   };
+  const std::vector<CityscapesScores::Score> none;
   Json json;
   if (classes) {
     json["cityscapes_class_iou"] = json_number(official.class_iou);
-    json["cityscapes_classes"] = list(official.classes);
+    if (instances) json["cityscapes_class_iiou"] = json_number(instances->class_iou);
+    json["cityscapes_classes"] = list(official.classes, instances ? instances->classes : none);
   }
   json["cityscapes_category_iou"] = json_number(official.category_iou);
-  json["cityscapes_categories"] = list(official.categories);
+  if (instances) json["cityscapes_category_iiou"] = json_number(instances->category_iou);
+  json["cityscapes_categories"] =
+      list(official.categories, instances ? instances->categories : none);
   return json;
 }
 
@@ -161,7 +201,7 @@ Json scores_json(const ScoredSplit& scored) {
     json["device"] = device;
   }
   if (scored.official) {
-    json.update(official_json(*scored.official, scored.labels.name == "trainids19"));
+    json.update(official_json(scored));
   } else if (is_of_cityscapes(scored.labels)) {
     json["cityscapes_category_iou"] = nullptr;
   }
@@ -172,9 +212,7 @@ Json scores_json(const ScoredSplit& scored) {
 
 void print_scores(const ScoredSplit& scored) {
   std::string official;
-  if (scored.official) {
-    official = official_table(*scored.official, scored.labels.name == "trainids19") + "\n";
-  }
+  if (scored.official) official = official_table(scored) + "\n";
   for (const auto& note : notes_on(scored)) official += "note: " + note + "\n\n";
   const std::string run =
       scored.model ? fmt::format(", {}, {}", scored.model->precision, scored.model->device) : "";

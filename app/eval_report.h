@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/model/model_file.h"
+#include "loader/cityscapes_instances.h"
 #include "loader/cityscapes_scores.h"
 #include "loader/label_set.h"
 #include "run/scoring.h"
@@ -32,6 +33,7 @@ struct ScoredSplit {
   PhotoScores scores;
   SegmentationMetrics metrics = {};
   std::optional<CityscapesScores> official = std::nullopt;
+  std::optional<CityscapesInstanceScores> instances = std::nullopt;
 
   /// Whether masks were compared at the labels' own size.
   bool at_label_size() const { return !model || model->scoring.at_label_size(); }

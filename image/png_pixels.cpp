@@ -47,7 +47,8 @@ Image unpack(const Image& packed, int width, int bits) {
   return image;
 }
 
-/// The samples as stored, a byte each; channels as stored.
+/// The samples as stored, a byte each, or of 16 bits two, the higher first; channels are the bytes
+/// of a pixel.
 Image decode_samples(const PngChunks& chunks, const PngHeader& header, std::string_view name) {
   const auto rows = static_cast<size_t>(header.height);
   const int samples = header.samples();
@@ -70,7 +71,8 @@ Image decode_samples(const PngChunks& chunks, const PngHeader& header, std::stri
     case InflateResult::too_long: damaged("more pixels than its header claims", name);
   }
   const auto unfiltered = std::span(pixels).first(rows * row_bytes);
-  if (!unfilter_rows(filtered, rows, row_bytes, samples, unfiltered)) {
+  const int pixel_bytes = header.bits == 16 ? 2 * samples : samples;
+  if (!unfilter_rows(filtered, rows, row_bytes, pixel_bytes, unfiltered)) {
     damaged("unknown filter", name);
   }
   pixels.resize(unfiltered.size());
@@ -79,7 +81,7 @@ Image decode_samples(const PngChunks& chunks, const PngHeader& header, std::stri
   Image image;
   image.height = static_cast<int>(header.height);
   image.width = static_cast<int>(packed ? row_bytes : header.width);
-  image.channels = samples;
+  image.channels = pixel_bytes;
   image.pixels = std::move(pixels);
   if (packed) return unpack(image, static_cast<int>(header.width), header.bits);
   return image;
@@ -140,6 +142,18 @@ Image decode_png_ids(std::span<const uint8_t> bytes, const PngHeader& header,
                      std::string_view name) {
   require(!header.interlaced && header.bits <= 8 && header.samples() == 1, "a pixel is one number");
   return decode_samples(read_png_chunks(bytes, name), header, name);
+}
+
+std::vector<uint16_t> decode_png_gray16(std::span<const uint8_t> bytes, const PngHeader& header,
+                                        std::string_view name) {
+  require(!header.interlaced && header.bits == 16 && header.color == PngColor::gray,
+          "a pixel is one number of 16 bits");
+  const Image bytewise = decode_samples(read_png_chunks(bytes, name), header, name);
+  std::vector<uint16_t> values(bytewise.pixels.size() / 2);
+  for (size_t p = 0; p < values.size(); ++p) {
+    values[p] = static_cast<uint16_t>(bytewise.pixels[2 * p] << 8 | bytewise.pixels[2 * p + 1]);
+  }
+  return values;
 }
 
 }  // namespace macadam

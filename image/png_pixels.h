@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "image/image.h"
 #include "image/png.h"
@@ -24,5 +25,9 @@ Image decode_png_rgb(std::span<const uint8_t> bytes, const PngHeader& header,
 /// too short for them). Requires grey or palette of at most 8 bits, not interlaced.
 Image decode_png_ids(std::span<const uint8_t> bytes, const PngHeader& header,
                      std::string_view name);
+
+/// Grey values of 16 bits, row by row. Requires those, not interlaced.
+std::vector<uint16_t> decode_png_gray16(std::span<const uint8_t> bytes, const PngHeader& header,
+                                        std::string_view name);
 
 }  // namespace macadam

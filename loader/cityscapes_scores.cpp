@@ -46,17 +46,6 @@ double iou(const ConfusionMatrix& counts, const Ids& rows, const Ids& group) {
   return all == 0 ? kNaN : static_cast<double>(hits) / static_cast<double>(all);
 }
 
-double mean(const std::vector<CityscapesScores::Score>& scores) {
-  double sum = 0;
-  int count = 0;
-  for (const auto& score : scores) {
-    if (std::isnan(score.iou)) continue;
-    sum += score.iou;
-    ++count;
-  }
-  return count == 0 ? kNaN : sum / count;
-}
-
 }  // namespace
 
 CityscapesScores cityscapes_scores(const ConfusionMatrix& ids) {
@@ -79,9 +68,20 @@ CityscapesScores cityscapes_scores(const ConfusionMatrix& ids) {
   CityscapesScores result;
   result.classes = score(classes);
   result.categories = score(categories);
-  result.class_iou = mean(result.classes);
-  result.category_iou = mean(result.categories);
+  result.class_iou = mean_of(result.classes);
+  result.category_iou = mean_of(result.categories);
   return result;
+}
+
+double mean_of(const std::vector<CityscapesScores::Score>& scores) {
+  double sum = 0;
+  int count = 0;
+  for (const auto& score : scores) {
+    if (std::isnan(score.iou)) continue;
+    sum += score.iou;
+    ++count;
+  }
+  return count == 0 ? kNaN : sum / count;
 }
 
 }  // namespace macadam

@@ -29,4 +29,7 @@ struct CityscapesScores {
 /// miss of its label and no false alarm of its category. Requires kCityscapesIds classes.
 CityscapesScores cityscapes_scores(const ConfusionMatrix& ids);
 
+/// Mean of those that are not NaN; NaN without any.
+double mean_of(const std::vector<CityscapesScores::Score>& scores);
+
 }  // namespace macadam

@@ -1,7 +1,12 @@
 #include "run/scoring.h"
 
+#include <fmt/format.h>
+
+#include <filesystem>
 #include <utility>
 
+#include "base/error.h"
+#include "image/gray16.h"
 #include "image/resize.h"
 #include "loader/cityscapes_scores.h"
 #include "loader/sample_reader.h"
@@ -25,6 +30,22 @@ void count(std::span<const uint8_t> labels, std::span<const uint8_t> predictions
       matrix.add_unclassified(labels[p]);
     }
   }
+}
+
+/// Of a sample whose mask has its labels' size.
+void count_instances(const Sample& sample, const FoundMask& mask, CityscapesInstances& counts) {
+  const std::filesystem::path file = instance_file(sample);
+  if (!std::filesystem::exists(file)) {
+    throw InputError("no instances beside the labels", file.string(),
+                     "add the *_gtFine_instanceIds.png, or leave --official out");
+  }
+  const Gray16 instances = read_gray16(file);
+  if (instances.height != mask.height || instances.width != mask.width) {
+    throw InputError(fmt::format("instances have {} x {} pixels, the labels {} x {}",
+                                 instances.width, instances.height, mask.width, mask.height),
+                     file.string(), "give both the same size");
+  }
+  counts.add(instances.pixels, mask.ids, file.string());
 }
 
 }  // namespace
@@ -56,7 +77,8 @@ Evaluation score(LoadedModel& model, Loader& loader, DeviceContext& context, DTy
 
 PhotoScores score_masks(MaskSource& source, const Dataset& dataset, const LabelSet& label_set,
                         const MaskScoring& scoring, Observer& observer) {
-  PhotoScores scores{ConfusionMatrix(label_set.classes()), std::nullopt, std::nullopt, 0, 0};
+  PhotoScores scores{
+      ConfusionMatrix(label_set.classes()), std::nullopt, std::nullopt, std::nullopt, 0, 0};
   if (scoring.boundary) scores.boundaries.emplace(label_set.classes(), *scoring.boundary);
   const bool ids = source.at_label_size() && is_of_cityscapes(label_set);
   const size_t photos = dataset.samples.size();
@@ -74,6 +96,10 @@ PhotoScores score_masks(MaskSource& source, const Dataset& dataset, const LabelS
     if (ids && sample.ids().height > 0) {
       if (!scores.ids) scores.ids.emplace(kCityscapesIds);
       count(sample.ids().pixels, mask.ids, *scores.ids);
+      if (scoring.instances) {
+        if (!scores.instances) scores.instances.emplace();
+        count_instances(dataset.samples[i], mask, *scores.instances);
+      }
     }
     const bool same = i == 0 || (scores.height == labels.height && scores.width == labels.width);
     scores.height = same ? labels.height : 0;

@@ -9,6 +9,7 @@
 
 #include "engine/infer/boundary.h"
 #include "engine/infer/evaluator.h"
+#include "loader/cityscapes_instances.h"
 #include "loader/loader.h"
 #include "models/loaded_model.h"
 #include "run/mask_source.h"
@@ -37,13 +38,15 @@ struct PhotoScores {
   /// cityscapes_scores() wants them; only where is_of_cityscapes() and masks of their own size are
   /// there (a pack keeps no ids).
   std::optional<ConfusionMatrix> ids;
-  std::optional<BoundaryCounts> boundaries;  // where they were asked for
-  int height = 0, width = 0;                 // that all masks were compared at; 0 when they differ
+  std::optional<BoundaryCounts> boundaries;      // where they were asked for
+  std::optional<CityscapesInstances> instances;  // the same, where `ids` are
+  int height = 0, width = 0;  // that all masks were compared at; 0 when they differ
 };
 
 /// What is counted of masks besides their pixels.
 struct MaskScoring {
   std::optional<double> boundary = std::nullopt;  // BoundaryCounts::ratio()
+  bool instances = false;  // of Cityscapes; needs PhotoScores::ids and the files of instances
 };
 
 /// Scores one photo of `dataset`, with labels by `label_set`, after the other. Where masks have not

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""The numbers of tests/loader/cityscapes_scores.cpp, by the official script.
+"""The numbers of tests/loader/cityscapes_scores_test.cpp, by the official script.
 
-    pip install cityscapesScripts==2.3.0 numpy pillow
+    pip install cityscapesScripts==2.3.0 'numpy<2.4' pillow
     python tests/golden/make_cityscapes_scores.py
 
 The masks follow from a rule (masks() here and in the test), so that no file is kept. They hold all
@@ -35,14 +35,22 @@ def masks(seed, ids):
     return labels, predictions
 
 
+def instances(labels):
+    """Of persons, riders and vehicles, an instance every 15 columns."""
+    columns = np.arange(WIDTH, dtype=np.uint16)[None, :] // 15
+    wide = labels.astype(np.uint16)
+    return np.where(wide >= 24, 1000 * wide + columns, wide).astype(np.uint16)
+
+
 def scores(ids):
     with tempfile.TemporaryDirectory() as folder:
         predicted, labelled = [], []
         for seed in range(1, PAIRS + 1):
             for name, mask, files in zip(("gt", "pred"), masks(seed, ids), (labelled, predicted)):
-                files.append(f"{folder}/{name}{seed}.png")
+                files.append(f"{folder}/{name}{seed}_labelIds.png")
                 Image.fromarray(mask).save(files[-1])
-        official.args.evalInstLevelScore = False
+                if files is labelled:
+                    Image.fromarray(instances(mask)).save(f"{folder}/{name}{seed}_instanceIds.png")
         official.args.JSONOutput = False
         official.args.quiet = True
         return official.evaluateImgLists(predicted, labelled, official.args)
@@ -57,3 +65,6 @@ for title, ids in (
     print("classes:", ", ".join(repr(float(v)) for v in result["classScores"].values() if v == v))
     print("categories:", ", ".join(repr(float(v)) for v in result["categoryScores"].values() if v == v))
     print("means:", float(result["averageScoreClasses"]), float(result["averageScoreCategories"]))
+    print("iIoU of classes:", ", ".join(repr(float(v)) for v in result["classInstScores"].values() if v == v))
+    print("iIoU of categories:", ", ".join(repr(float(v)) for v in result["categoryInstScores"].values() if v == v))
+    print("means:", repr(float(result["averageScoreInstClasses"])), repr(float(result["averageScoreInstCategories"])))
