@@ -28,6 +28,8 @@ namespace macadam {
 
 namespace {
 
+constexpr int kBatch = 4;
+
 struct EvalOptions {
   std::string subject, dataset;  // a model file or a folder of masks
   std::string split = "val";
@@ -37,7 +39,7 @@ struct EvalOptions {
   std::optional<int> batch, threads;
   std::optional<std::string> boundary;
   PhotoScoring scoring;
-  bool official = false, json = false;
+  bool official = false, origin = false, json = false;
 };
 
 AbsentRule parse_absent(const std::string& text) {
@@ -108,20 +110,27 @@ void check_official(const EvalOptions& options, const LabelSet& labels) {
       options.dataset, "leave --official out");
 }
 
+/// The origin's scores are of its eight classes, as a network saw them.
+void check_origin(const EvalOptions& options, const LabelSet& labels) {
+  if (!options.origin || (labels.name == "categories8" && labels.void_is_class)) return;
+  throw InputError(
+      fmt::format(
+          "the origin's scores are of categories8 with void as a class, the model's classes "
+          "are {} with void {}",
+          labels.name, labels.void_is_class ? "as a class" : "ignored"),
+      "--origin", "leave it out");
+}
+
 PhotoScores scores_in_batches(const EvalOptions& options, LoadedModel& model, Dataset dataset,
                               DeviceContext& context, DType dtype, Observer& observer) {
-  constexpr int kBatch = 4;
   LoaderOptions loading;
   loading.batch = options.batch.value_or(kBatch);
   loading.threads = options.threads.value_or(0);
   loading.device = context.device();
   Loader loader = open_loader(model.info(), std::move(dataset), loading, observer);
-  return {score(model, loader, context, dtype, 0, "evaluating", observer).confusion,
-          std::nullopt,
-          std::nullopt,
-          std::nullopt,
-          model.info().height,
-          model.info().width};
+  return {.classes = score(model, loader, context, dtype, 0, "evaluating", observer).confusion,
+          .height = model.info().height,
+          .width = model.info().width};
 }
 
 ScoredSplit score_model(const EvalOptions& options, const PhotoScoring& scoring,
@@ -132,12 +141,13 @@ ScoredSplit score_model(const EvalOptions& options, const PhotoScoring& scoring,
   const size_t images = dataset.samples.size();
   const LabelSet labels = make_label_set(model.info(), dataset.root);
   check_official(options, labels);
+  check_origin(options, labels);
   ConsoleObserver observer;
   PhotoScores scores =
-      scoring.plain()
+      scoring.plain() && !options.origin
           ? scores_in_batches(options, model, std::move(dataset), context, dtype, observer)
-          : score_masks(*masks_of_model(model, scoring, context, dtype, observer), dataset, labels,
-                        counted, observer);
+          : score_masks(*masks_of_model(model, scoring, options.origin, context, dtype, observer),
+                        dataset, labels, counted, observer);
   return {.path = options.subject,
           .dataset = options.dataset,
           .split = options.split,
@@ -172,22 +182,54 @@ ScoredSplit score_folder(const EvalOptions& options, const MaskScoring& counted)
           .scores = std::move(scores)};
 }
 
-/// What is counted besides pixels; the width of boundaries is "0.02".
-MaskScoring counted_of(const EvalOptions& options) {
-  if (!options.boundary) return {.instances = options.official};
-  const std::string& text = *options.boundary;
+/// "0.02".
+double parse_boundary(const std::string& text) {
   double ratio = 0;
   const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), ratio);
-  if (error != std::errc() || stop != text.data() + text.size() || !(ratio > 0 && ratio <= 1)) {
-    throw InputError(
-        fmt::format("'{}' is no width of a boundary", text), "--boundary",
-        fmt::format("use a share of the diagonal above 0, at most 1: {}", kBoundaryRatio));
+  if (error == std::errc() && stop == text.data() + text.size() && ratio > 0 && ratio <= 1) {
+    return ratio;
   }
-  return {.boundary = ratio, .instances = options.official};
+  throw InputError(
+      fmt::format("'{}' is no width of a boundary", text), "--boundary",
+      fmt::format("use a share of the diagonal above 0, at most 1: {}", kBoundaryRatio));
+}
+
+/// What is counted besides pixels.
+MaskScoring counted_of(const EvalOptions& options) {
+  MaskScoring counted;
+  if (options.boundary) counted.boundary = parse_boundary(*options.boundary);
+  counted.instances = options.official;
+  if (options.origin) counted.soft_batch = options.batch.value_or(kBatch);
+  return counted;
+}
+
+/// Throws InputError when what is counted is not there the way that a model sees photos.
+void check_modes(const MaskScoring& counted, const PhotoScoring& scoring, const Command& command) {
+  if (counted.soft_batch > 0) {
+    command.refuse(
+        {"--full", "--tile", "--flip", "--scales", "--threads", "--boundary", "--official"},
+        "the origin's scores, taken at the network's size");
+    return;
+  }
+  if (scoring.at_label_size()) return;
+  if (counted.instances) {
+    throw InputError("the official scores are taken at the labels' own size", "--official",
+                     "add --full or --tile");
+  }
+  if (counted.boundary) {
+    throw InputError("boundaries are compared at the labels' own size", "--boundary",
+                     "add --full or --tile");
+  }
 }
 
 void show(const EvalOptions& options, AbsentRule absent, ScoredSplit scored) {
   scored.metrics = compute_metrics(scored.scores.classes, absent);
+  if (scored.scores.soft_iou) {
+    const double present =
+        compute_metrics(scored.scores.classes, AbsentRule::drop).mean_iou().value;
+    scored.metrics.scores.push_back({"miou8_with_void", present});
+    scored.metrics.scores.push_back({"soft_iou_batch", scored.scores.soft_iou->value()});
+  }
   if (scored.scores.boundaries) add_boundary_scores(*scored.scores.boundaries, scored.metrics);
   if (scored.scores.ids) scored.official = cityscapes_scores(*scored.scores.ids);
   if (scored.scores.instances) {
@@ -207,20 +249,13 @@ void eval(const Command& command, const EvalOptions& options) {
   const MaskScoring counted = counted_of(options);
   if (std::filesystem::is_directory(options.subject)) {
     command.refuse({"--full", "--tile", "--flip", "--scales", "--batch", "--threads", "--device",
-                    "--precision"},
+                    "--precision", "--origin"},
                    "a folder of masks");
     return show(options, absent, score_folder(options, counted));
   }
   command.refuse({"--label-set", "--void", "--ids"}, "a model, which has its own classes");
   const PhotoScoring scoring = scoring_of(options);
-  if (counted.instances && !scoring.at_label_size()) {
-    throw InputError("the official scores are taken at the labels' own size", "--official",
-                     "add --full or --tile");
-  }
-  if (counted.boundary && !scoring.at_label_size()) {
-    throw InputError("boundaries are compared at the labels' own size", "--boundary",
-                     "add --full or --tile");
-  }
+  check_modes(counted, scoring, command);
   const DeviceInfo device = device_info(parse_device(options.device));
   DeviceContext context(device.device);
   LoadedModel model(options.subject, context.stream);
@@ -260,6 +295,10 @@ void add_eval(CommandLine& line) {
   command.flag("--official", options->official,
                "Cityscapes' official scores with those of instances; what they need and is not "
                "there is an error; with --full, --tile or masks");
+  command.flag(
+      "--origin", options->origin,
+      "Also the scores that image-segmentation-keras and segmentation_models publish, of a "
+      "model of categories8 with void; of batches of --batch");
   command.option("--batch", &options->batch, "Images at once (4)");
   command.option("--threads", &options->threads, "Decoding threads, 0 = all cores (0)");
   command.option("--device", &options->device, "auto, cpu, cuda or cuda:N").show_default();

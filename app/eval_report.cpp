@@ -43,6 +43,13 @@ std::vector<std::string> notes_on(const ScoredSplit& scored) {
   if (pack && scored.at_label_size()) {
     notes.emplace_back("the labels of a pack have the size that it was packed at");
   }
+  if (scored.scores.soft_iou) {
+    notes.push_back(
+        fmt::format("soft_iou_batch is a mean over batches of {}, of probabilities: it depends on "
+                    "the batch, and "
+                    "compares with what was published of the same batch alone",
+                    scored.scores.soft_iou->batch()));
+  }
   if (!is_of_cityscapes(scored.labels)) return notes;
   if (scored.labels.name == "categories8") {
     notes.emplace_back(
@@ -186,6 +193,7 @@ Json scores_json(const ScoredSplit& scored) {
         {"path", scored.path}, {"ids", scored.mask_values}, {"label_set", scored.labels.name}};
   }
   if (scores.boundaries) json["boundary_ratio"] = scores.boundaries->ratio();
+  if (scores.soft_iou) json["soft_iou_batch_size"] = scores.soft_iou->batch();
   json["dataset"] = scored.dataset;
   json["split"] = scored.split;
   json["images"] = scored.images;

@@ -69,10 +69,11 @@ std::vector<Image> views_of(const StoredSample& sample, const std::vector<Graph>
 
 class MasksOfModel final : public MaskSource {
  public:
-  MasksOfModel(LoadedModel& model, const PhotoScoring& scoring, DeviceContext& context, DType dtype,
-               Observer& observer)
+  MasksOfModel(LoadedModel& model, const PhotoScoring& scoring, bool keep_scores,
+               DeviceContext& context, DType dtype, Observer& observer)
       : info_(model.info()),
         scoring_(scoring),
+        keep_scores_(keep_scores),
         observer_(observer),
         graphs_(graphs_of(model, scoring, context.device())),
         predictor_(graphs_, model.parameters(), context,
@@ -89,8 +90,9 @@ class MasksOfModel final : public MaskSource {
     std::vector<PhotoView> views;
     views.reserve(images.size());
     for (const Image& image : images) views.push_back({image.pixels, image.height, image.width});
-    predictor_.run(views, mask.height, mask.width, false, prediction_);
+    predictor_.run(views, mask.height, mask.width, keep_scores_, prediction_);
     mask.classes = prediction_.classes;
+    mask.scores = prediction_.scores;
     mask.ids.resize(mask.classes.size());
     std::ranges::transform(mask.classes, mask.ids.begin(),
                            [&](uint8_t label) { return info_.inverse_ids[label]; });
@@ -99,6 +101,7 @@ class MasksOfModel final : public MaskSource {
  private:
   const ModelInfo& info_;
   PhotoScoring scoring_;
+  bool keep_scores_;
   Observer& observer_;
   std::vector<Graph> graphs_;
   Predictor predictor_;
@@ -126,9 +129,9 @@ class MasksOfFolder final : public MaskSource {
 }  // namespace
 
 std::unique_ptr<MaskSource> masks_of_model(LoadedModel& model, const PhotoScoring& scoring,
-                                           DeviceContext& context, DType dtype,
+                                           bool keep_scores, DeviceContext& context, DType dtype,
                                            Observer& observer) {
-  return std::make_unique<MasksOfModel>(model, scoring, context, dtype, observer);
+  return std::make_unique<MasksOfModel>(model, scoring, keep_scores, context, dtype, observer);
 }
 
 std::unique_ptr<MaskSource> masks_of_folder(MaskFolder folder) {

@@ -21,6 +21,7 @@ struct FoundMask {
   int height = 0, width = 0;
   std::vector<uint8_t> classes;  // kIgnore: none of the label set's
   std::vector<uint8_t> ids;      // what stands for them in mask files; kIgnore: nothing
+  std::vector<float> scores;     // of each class, as logits; only of a model that is asked for them
 };
 
 class MaskSource {
@@ -46,10 +47,12 @@ struct PhotoScoring {
   bool plain() const { return !full && !tile && !flip && scales == std::vector<double>{1.0}; }
 };
 
-/// What a model finds, as `macadam predict` writes it. All arguments but `scoring` outlive it;
-/// `observer` is told of faults in photos. Throws InputError when two scales come to one size.
+/// What a model finds, as `macadam predict` writes it, with FoundMask::scores if `keep_scores`. All
+/// references but `scoring` outlive it; `observer` is told of faults in photos. Throws InputError
+/// when two scales come to one size.
 std::unique_ptr<MaskSource> masks_of_model(LoadedModel& model, const PhotoScoring& scoring,
-                                           DeviceContext& context, DType dtype, Observer& observer);
+                                           bool keep_scores, DeviceContext& context, DType dtype,
+                                           Observer& observer);
 
 /// What the files of a folder hold; the labels' size is required of each.
 std::unique_ptr<MaskSource> masks_of_folder(MaskFolder folder);

@@ -77,9 +77,9 @@ Evaluation score(LoadedModel& model, Loader& loader, DeviceContext& context, DTy
 
 PhotoScores score_masks(MaskSource& source, const Dataset& dataset, const LabelSet& label_set,
                         const MaskScoring& scoring, Observer& observer) {
-  PhotoScores scores{
-      ConfusionMatrix(label_set.classes()), std::nullopt, std::nullopt, std::nullopt, 0, 0};
+  PhotoScores scores{.classes = ConfusionMatrix(label_set.classes())};
   if (scoring.boundary) scores.boundaries.emplace(label_set.classes(), *scoring.boundary);
+  if (scoring.soft_batch > 0) scores.soft_iou.emplace(label_set.classes(), scoring.soft_batch);
   const bool ids = source.at_label_size() && is_of_cityscapes(label_set);
   const size_t photos = dataset.samples.size();
   FoundMask mask;
@@ -93,6 +93,7 @@ PhotoScores score_masks(MaskSource& source, const Dataset& dataset, const LabelS
     if (scores.boundaries) {
       scores.boundaries->add(labels.pixels, mask.classes, mask.height, mask.width);
     }
+    if (scores.soft_iou) scores.soft_iou->add(labels.pixels, mask.scores);
     if (ids && sample.ids().height > 0) {
       if (!scores.ids) scores.ids.emplace(kCityscapesIds);
       count(sample.ids().pixels, mask.ids, *scores.ids);

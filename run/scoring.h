@@ -9,6 +9,7 @@
 
 #include "engine/infer/boundary.h"
 #include "engine/infer/evaluator.h"
+#include "engine/infer/soft_iou.h"
 #include "loader/cityscapes_instances.h"
 #include "loader/loader.h"
 #include "models/loaded_model.h"
@@ -37,9 +38,11 @@ struct PhotoScores {
   /// Of the ids of the masks and those that stand for the predicted classes, as
   /// cityscapes_scores() wants them; only where is_of_cityscapes() and masks of their own size are
   /// there (a pack keeps no ids).
-  std::optional<ConfusionMatrix> ids;
-  std::optional<BoundaryCounts> boundaries;      // where they were asked for
-  std::optional<CityscapesInstances> instances;  // the same, where `ids` are
+  std::optional<ConfusionMatrix> ids = std::nullopt;
+  // Where they were asked for:
+  std::optional<BoundaryCounts> boundaries = std::nullopt;
+  std::optional<CityscapesInstances> instances = std::nullopt;  // where `ids` are
+  std::optional<SoftIou> soft_iou = std::nullopt;
   int height = 0, width = 0;  // that all masks were compared at; 0 when they differ
 };
 
@@ -47,6 +50,7 @@ struct PhotoScores {
 struct MaskScoring {
   std::optional<double> boundary = std::nullopt;  // BoundaryCounts::ratio()
   bool instances = false;  // of Cityscapes; needs PhotoScores::ids and the files of instances
+  int soft_batch = 0;      // photos a batch of SoftIou, which needs FoundMask::scores; 0: none
 };
 
 /// Scores one photo of `dataset`, with labels by `label_set`, after the other. Where masks have not

@@ -176,6 +176,35 @@ TEST_F(Eval, TheTextSaysWhatWasScoredAtWhichSize) {
             std::string::npos);
 }
 
+TEST_F(Eval, TheOriginsScoresHaveNamesOfTheirOwn) {
+  const Json plain = scores("large", {});
+  EXPECT_FALSE(plain.contains("soft_iou_batch"));
+  const Json origin = scores("large", {"--origin"});
+  EXPECT_EQ(origin.at("confusion"), plain.at("confusion"));
+  EXPECT_EQ(origin.at("miou8_with_void"), plain.at("miou_present"));
+  EXPECT_EQ(origin.at("soft_iou_batch_size"), 4);
+  EXPECT_NE(origin.at("notes").dump().find("soft_iou_batch is a mean over batches of 4"),
+            std::string::npos);
+  const double together = origin.at("soft_iou_batch");
+  EXPECT_GT(together, 0);
+  EXPECT_LT(together, 1);
+  const Json alone = scores("large", {"--origin", "--batch", "1", "--absent", "zero"});
+  EXPECT_NE(alone.at("soft_iou_batch"), together);
+  EXPECT_EQ(alone.at("miou8_with_void"), plain.at("miou_present"));
+  EXPECT_EQ(scores("large", {"--origin", "--batch", "2"}).at("soft_iou_batch"), together);
+  EXPECT_NE(eval("large", {"--origin"}).out.find("\nsoft_iou_batch "), std::string::npos);
+
+  expect_input_error(eval("large", {"--origin"}, "19"), {"--origin", "trainids19"});
+  for (const Words& more : {Words{"--full"}, Words{"--tile"}, Words{"--flip"},
+                            Words{"--scales", "2"}, Words{"--threads", "1"}}) {
+    Words words{"--origin"};
+    words.insert(words.end(), more.begin(), more.end());
+    expect_input_error(eval("large", words), {more[0], "no effect on the origin's scores"});
+  }
+  expect_input_error(macadam(folder(), {"eval", "large/gtFine/val", "large", "--origin"}),
+                     {"--origin", "no effect on a folder of masks"});
+}
+
 TEST_F(Eval, ModesThatDoNotGoTogetherAreErrors) {
   expect_input_error(eval("large", {"--full", "--tile"}), {"--full, --tile"});
   expect_input_error(eval("large", {"--full", "--batch", "2"}), {"--batch", "no effect"});
