@@ -72,7 +72,8 @@ void train(const TrainOptions& options) {
     throw Interrupted();
   }
   if (result.end == TrainingEnd::stopped_early) {
-    say(fmt::format("no better mean IoU for {} epochs: stopped", run.config().patience));
+    say(fmt::format("no better {} for {} epochs: stopped", title_of(run.config().best_by),
+                    run.config().patience));
   }
   if (result.best_epoch > 0) {
     print_summary("best epoch {}: mean IoU {}; report: {}\n", result.best_epoch,

@@ -57,6 +57,17 @@ void TrainingConsole::on_epoch(const EpochRecord& r) {
   say(text + fmt::format(", {:.1f} s{}", r.seconds, r.best ? ", best so far" : ""));
 }
 
+void TrainingConsole::on_recovery(const Recovery& r) {
+  say(fmt::format("{}\nback to step {} with half the learning rate (recovery {} of {})", r.reason,
+                  r.step, r.count, r.most));
+}
+
+void TrainingConsole::on_average(const Average& a) {
+  say(fmt::format("average of the epochs {}: {} {}, val loss {}; average.safetensors",
+                  fmt::join(a.epochs, ", "), a.scores.front().name,
+                  score_text(a.scores.front().value), score_text(a.val_loss)));
+}
+
 void TrainingConsole::on_weights(const std::string& report) {
   say(Lines{std::string_view(report).substr(0, report.size() - 1)});  // without the last newline
 }

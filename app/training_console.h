@@ -15,6 +15,8 @@ class TrainingConsole final : public ConsoleObserver<RunObserver> {
   void on_phase(const Phase& p) override;
   void on_validation(int64_t batch, int64_t batches) override;
   void on_epoch(const EpochRecord& r) override;
+  void on_recovery(const Recovery& r) override;
+  void on_average(const Average& a) override;
   void on_weights(const std::string& report) override;
 
  private:

@@ -26,6 +26,18 @@ constexpr float kSgdWeightDecay = 5e-4f;  // part of the gradient, whose steps a
 
 using Words = std::vector<std::string>;
 
+const Words& best_by_names() {
+  static const Words names = [] {
+    Words all;
+    for (const BestBy by :
+         {BestBy::miou, BestBy::mdice, BestBy::pixel_accuracy, BestBy::val_loss}) {
+      all.emplace_back(name_of(by));
+    }
+    return all;
+  }();
+  return names;
+}
+
 const Words& precision_names() {
   static const Words names{"auto", "fp32", "bf16", "fp16"};
   return names;
@@ -182,22 +194,44 @@ void describe_optimizer(Fields& f, Config& c) {
             "the best; 0: none"},
            optimizer.ema, 0, 0.999999);
 
-  f.choice({"schedule", "how the learning rate falls behind the warm-up"}, c.schedule,
-           Words{"constant", "cosine", "poly"});
+}
+
+void describe_schedule(Fields& f, Config& c) {
+  f.section("The learning rate's schedule");
+  f.choice({"schedule",
+            "how the learning rate falls behind the warm-up; one_cycle also rises as a half "
+            "cosine, from lr / 25"},
+           c.schedule, Words{"constant", "cosine", "poly", "one_cycle", "step"});
+  const auto is = [&](ScheduleKind kind) { return c.schedule == kind; };
   f.number({"min_lr",
             "where the schedule ends",
-            {.effect = {c.schedule != ScheduleKind::constant, "schedule",
-                        "schedule = \"cosine\" or \"poly\""},
+            {.effect = {!is(ScheduleKind::constant) && !is(ScheduleKind::step), "schedule",
+                        "schedule = \"cosine\", \"poly\" or \"one_cycle\""},
              .type = "a number from 0 to lr"}},
            c.min_lr, 0, c.lr);
   const auto epochs = static_cast<double>(c.epochs);
-  if (!f.given("warmup")) c.warmup = std::min(1.0, 0.1 * epochs);
+  const bool one_cycle = is(ScheduleKind::one_cycle);
+  if (!f.given("warmup")) c.warmup = one_cycle ? 0.3 * epochs : std::min(1.0, 0.1 * epochs);
   f.number({"warmup",
-            "epochs in which the learning rate rises linearly; may be a fraction",
+            "epochs in which the learning rate rises, linearly; may be a fraction",
             {.on_resume = OnResume::kept,
              .type = "a number from 0 to epochs",
-             .by_default = "a tenth of epochs, at most 1"}},
+             .by_default = "a tenth of epochs, at most 1; with one_cycle 0.3 of them"}},
            c.warmup, 0, epochs);
+  f.number({"poly_power",
+            "the exponent of poly; 1: a straight line",
+            {.effect = {is(ScheduleKind::poly), "schedule", "schedule = \"poly\""}}},
+           c.poly_power, 0.1, 10);
+  const Effect of_step{is(ScheduleKind::step), "schedule", "schedule = \"step\""};
+  if (!f.given("step_epochs")) c.step_epochs = epochs / 3;
+  f.number({"step_epochs",
+            "epochs after which the learning rate is multiplied by step_factor, each time",
+            {.on_resume = OnResume::kept,
+             .effect = of_step,
+             .by_default = "a third of epochs"}},
+           c.step_epochs, 0.001, 1e6);
+  f.number({"step_factor", "what it is multiplied by", {.effect = of_step}}, c.step_factor, 1e-6,
+           1);
 }
 
 void describe_fine_tuning(Fields& f, FineTuning& tuning) {
@@ -253,6 +287,20 @@ void describe_run(Fields& f, Config& c) {
             "seconds between checkpoints within an epoch",
             {.on_resume = OnResume::free}},
            c.checkpoint_seconds, 0, 1e6);
+  f.integer({"keep_every",
+             "epochs between models that are kept in the folder models, whatever they are worth; "
+             "0: none",
+             {.on_resume = OnResume::free}},
+            c.keep_every, 0, 1'000'000);
+  f.integer({"average_best",
+             "best epochs whose models are kept, and whose parameters are averaged into "
+             "average.safetensors in the end; 0: none"},
+            c.average_best, 0, 100);
+  f.integer({"recoveries",
+             "how often a run whose loss is not finite goes back to its last checkpoint, each time "
+             "with half the learning rate",
+             {.on_resume = OnResume::free}},
+            c.recoveries, 0, 100);
 }
 
 void describe_tables(Fields& f, Config& c) {
@@ -290,10 +338,18 @@ void describe_tables(Fields& f, Config& c) {
             c.strict);
 
   f.section("Validation");
+  f.choice({"best_by",
+            "by what an epoch is the best: the highest mean IoU, mean Dice or pixel accuracy, or "
+            "the lowest loss"},
+           c.best_by, best_by_names());
   f.integer({"early_stopping.patience",
-             "epochs without a better mean IoU after which training stops; 0: never",
+             "epochs without a better one after which training stops; 0: never",
              {.on_resume = OnResume::free}},
             c.patience, 0, 1'000'000);
+  f.number({"early_stopping.min_delta",
+            "by how much an epoch is to be better for that",
+            {.effect = {c.patience > 0, "early_stopping.patience", "a positive patience"}}},
+           c.min_delta, 0, 1e6);
   f.choice({"metrics.absent",
             "a class that occurs neither in labels nor in predictions: is left out of means, or "
             "counts as 1 or 0"},
@@ -325,6 +381,7 @@ void describe(Fields& fields, Config& config) {
   describe_data(fields, config);
   describe_loss(fields, config);
   describe_optimizer(fields, config);
+  describe_schedule(fields, config);
   describe_fine_tuning(fields, config.fine_tuning);
   describe_run(fields, config);
   describe_tables(fields, config);
@@ -363,7 +420,10 @@ Schedule schedule_of(const Config& config, int64_t steps_per_epoch) {
           .lr = config.lr,
           .min_lr = config.min_lr,
           .warmup_steps = std::llround(config.warmup * steps),
-          .total_steps = config.epochs * steps_per_epoch};
+          .total_steps = config.epochs * steps_per_epoch,
+          .power = config.poly_power,
+          .factor = config.step_factor,
+          .step_steps = std::max<int64_t>(1, std::llround(config.step_epochs * steps))};
 }
 
 std::string to_toml(const Config& config) {

@@ -14,6 +14,7 @@
 
 #include "base/field_reader.h"
 #include "engine/infer/metrics.h"
+#include "engine/train/best_epochs.h"
 #include "engine/train/fine_tuning.h"
 #include "engine/train/optimizer.h"
 #include "engine/train/schedule.h"
@@ -58,6 +59,8 @@ struct Config {
   ScheduleKind schedule = ScheduleKind::cosine;
   double min_lr = 0;
   double warmup = 1;  // epochs
+  double poly_power = 0.9;
+  double step_epochs = 10, step_factor = 0.1;
   FineTuning fine_tuning;
 
   Precision precision = Precision::automatic;
@@ -76,6 +79,9 @@ struct Config {
   bool reduced_decoding = true;
   bool strict = true;
   int64_t patience = 10;  // epochs
+  double min_delta = 0;
+  BestBy best_by = BestBy::miou;
+  int64_t average_best = 0, keep_every = 0, recoveries = 2;
   AbsentRule absent = AbsentRule::drop;
   double checkpoint_seconds = 300;
 

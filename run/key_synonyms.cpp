@@ -19,7 +19,6 @@ constexpr std::string_view kSplits =
 constexpr std::string_view kAlways = "remove it: that is always so";
 constexpr std::string_view kNever =
     "remove it: training photos are shuffled and whole batches used";
-constexpr std::string_view kBest = "the epoch with the best mean IoU on validation is kept";
 constexpr std::string_view kResume = "give --resume on the command line";
 constexpr std::string_view kChannels = "photos have the channels R, G, B (see normalization)";
 
@@ -40,6 +39,11 @@ constexpr auto kSynonyms = std::to_array<KeySynonym>({
     {"lr_policy", "schedule", ""},
     {"scheduler", "schedule", ""},
     {"cos_lr", "schedule", ""},
+    {"power", "poly_power", ""},
+    {"step_size", "step_epochs", ""},
+    {"lr_drop", "step_epochs", ""},
+    {"lr_gamma", "step_factor", ""},
+    {"pct_start", "", "warmup counts epochs: 0.3 of them with schedule = \"one_cycle\""},
     {"warmup_epochs", "warmup", ""},
     {"warmup_steps", "", "warmup counts epochs, and may be a fraction"},
     {"warmup_iters", "", "warmup counts epochs, and may be a fraction"},
@@ -195,10 +199,16 @@ constexpr auto kSynonyms = std::to_array<KeySynonym>({
     {"patience", "early_stopping.patience", ""},
     {"early_stopping_patience", "early_stopping.patience", ""},
     {"early_stop", "early_stopping.patience", ""},
-    {"monitor", "", kBest},
-    {"save_best_only", "", kBest},
+    {"early_stopping_min_delta", "early_stopping.min_delta", ""},
+    {"min_delta", "early_stopping.min_delta", ""},
+    {"monitor", "best_by", ""},
+    {"save_best", "best_by", ""},
+    {"save_best_only", "", "the best epoch is kept, and every keep_every-th"},
+    {"swa", "average_best", ""},
+    {"average_best_models", "average_best", ""},
     {"save_interval", "checkpoint_seconds", ""},
-    {"save_period", "checkpoint_seconds", ""},
+    {"save_period", "keep_every", ""},
+    {"save_every", "keep_every", ""},
     {"save_freq", "checkpoint_seconds", ""},
     {"checkpoint_interval", "checkpoint_seconds", ""},
     {"label_type", "label_set", ""},

@@ -156,7 +156,12 @@ TrainerOptions trainer_options(const CheckedRun& run, std::optional<DeviceCache>
   options.step.cache = cache ? &*cache : nullptr;
   options.fine_tuning = config.fine_tuning;
   options.absent = config.absent;
+  options.best_by = config.best_by;
   options.patience = config.patience;
+  options.min_delta = config.min_delta;
+  options.average = config.average_best;
+  options.keep_every = config.keep_every;
+  options.recoveries = config.recoveries;
   options.checkpoint_seconds = config.checkpoint_seconds;
   options.samples = kReportSamples;
   options.info = model_info(config, run.data.train_labels, run.dtype);

@@ -29,6 +29,8 @@ struct ProgressField {
   const char* key;
   std::variant<int64_t RunState::*, double RunState::*> member;
   double least, most;
+  /// The key whose value stands for it in files of older versions; null: they have it.
+  const char* older = nullptr;
 };
 
 constexpr ProgressField kProgress[] = {
@@ -37,8 +39,11 @@ constexpr ProgressField kProgress[] = {
     {"loss_sum", &RunState::loss_sum, -kAny, kAny},
     {"epoch_seconds", &RunState::epoch_seconds, 0, kAny},
     {"epoch_wait", &RunState::epoch_wait, 0, kAny},
-    {"best_score", &RunState::best_score, -1, 1},
+    {"best_score", &RunState::best_merit, -kAny, kAny},
     {"best_epoch", &RunState::best_epoch, 0, 0x1p53},
+    {"waited_score", &RunState::waited_merit, -kAny, kAny, "best_score"},
+    {"waited_epoch", &RunState::waited_epoch, 0, 0x1p53, "best_epoch"},
+    {"recoveries", &RunState::recoveries, 0, 0x1p53, ""},
 };
 
 /// What a checkpoint says of the run beside its tensors, whatever stands in the file.
@@ -67,11 +72,13 @@ class SavedProgress {
   RunState state() const {
     RunState state;
     for (const ProgressField& field : kProgress) {
+      const bool older = field.older != nullptr && !values_.contains(field.key);
+      const char* const key = older ? field.older : field.key;
+      if (*key == '\0') continue;  // and 0 is right
       if (const auto* counter = std::get_if<int64_t RunState::*>(&field.member)) {
-        state.** counter = count(field.key, field.least, field.most);
+        state.** counter = count(key, field.least, field.most);
       } else {
-        state.*std::get<double RunState::*>(field.member) =
-            number(field.key, field.least, field.most);
+        state.*std::get<double RunState::*>(field.member) = number(key, field.least, field.most);
       }
     }
     for (const auto& [key, value] : values_) {  // none in files of older versions

@@ -26,11 +26,22 @@ struct RunState {
   double loss_sum = 0;                       // over these
   std::map<std::string, double> term_sums;   // of the loss, by name, over these; NaN: not known
   double epoch_seconds = 0, epoch_wait = 0;  // of the epoch under way
-  double best_score = -1;                    // below every mean IoU: none yet
+  double best_merit = kNoMerit;              // of the best epoch (merit_of() of best_epochs.h)
   int64_t best_epoch = 0;                    // 0: none
+  double waited_merit = kNoMerit;            // what patience waits to see surpassed,
+  int64_t waited_epoch = 0;                  // and since when; 0: it does not wait yet
+  int64_t recoveries = 0;                    // after losses or weights that were not finite
   std::map<std::string, double> metrics;     // of the last validation
   /// Of the best epoch; kept with its model.
-  double best_val_loss = std::numeric_limits<double>::quiet_NaN();
+  std::map<std::string, double> best_metrics;
+
+  /// Of no epoch, or of one that could not be scored: below every other.
+  static constexpr double kNoMerit = std::numeric_limits<double>::lowest();
+
+  double best(const std::string& metric) const {
+    const auto found = best_metrics.find(metric);
+    return found == best_metrics.end() ? std::numeric_limits<double>::quiet_NaN() : found->second;
+  }
 };
 
 /// Host copies of what a model file holds, between the moment when they are right and the moment
@@ -62,7 +73,7 @@ class Snapshot {
 };
 
 /// Brings `parameters` and `optimizer` to where Snapshot::of_run() took `file`, and returns that
-/// run's state without its best validation loss. Throws InputError when the file is damaged, or of
+/// run's state without the best epoch's metrics. Throws InputError when the file is damaged, or of
 /// another network, of other classes or in another precision than `info` names, or of epochs of
 /// another number of `batches`.
 RunState read_checkpoint(const std::filesystem::path& file, const ModelInfo& info, int64_t batches,

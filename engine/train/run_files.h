@@ -2,6 +2,8 @@
 // All that a trainer writes: models, checkpoints and logs of one run. Where several processes train
 // together, one of them writes.
 
+#include <fmt/format.h>
+
 #include <filesystem>
 #include <optional>
 
@@ -18,6 +20,13 @@ class RunFiles {
   const std::filesystem::path& folder() const { return folder_; }
   std::filesystem::path best() const { return folder_ / "best.safetensors"; }
   std::filesystem::path last() const { return folder_ / "last.safetensors"; }
+  /// Of the average of the best epochs.
+  std::filesystem::path average() const { return folder_ / "average.safetensors"; }
+  /// The folder of the models of chosen epochs.
+  std::filesystem::path models() const { return folder_ / "models"; }
+  std::filesystem::path of_epoch(int64_t epoch) const {
+    return models() / fmt::format("epoch_{:04}.safetensors", epoch);
+  }
   bool has_checkpoint() const { return std::filesystem::exists(last()); }
 
   /// Opens the logs and cuts them back to where the run is (RunLog). Call before the following.

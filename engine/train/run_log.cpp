@@ -180,6 +180,15 @@ void RunLog::step(int64_t epoch, int64_t step, double loss, double lr) {
        << '\n';
 }
 
+void RunLog::recovery(int64_t epoch, int64_t step, int64_t count, const std::string& reason) {
+  const nlohmann::json entry{{"event", "recovery"},
+                             {"epoch", epoch},
+                             {"step", step},
+                             {"count", count},
+                             {"reason", reason}};
+  log_ << json_text(entry) << '\n';
+}
+
 void RunLog::epoch(const EpochRecord& record) {
   nlohmann::json entry{
       {"event", "epoch"}, {"epoch", record.epoch}, {"step", record.step}, {"best", record.best}};

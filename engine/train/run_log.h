@@ -23,6 +23,8 @@ class RunLog {
   /// starts anew), and no damaged line. Throws RunError when they cannot be written.
   RunLog(const std::filesystem::path& folder, int64_t epoch, int64_t step);
 
+  /// That the run went on from `step` again, in `epoch` finished epochs, and why.
+  void recovery(int64_t epoch, int64_t step, int64_t count, const std::string& reason);
   void step(int64_t epoch, int64_t step, double loss, double lr);
   /// In an older file's results.csv, the columns that its header names.
   void epoch(const EpochRecord& record);

@@ -21,6 +21,12 @@ const Graph& checked(const Graph& graph, const TrainerOptions& options) {
   return graph;
 }
 
+/// A loss or a weight that is not finite, from which a run may recover.
+class NotFinite : public RunError {
+ public:
+  using RunError::RunError;
+};
+
 EvaluatorOptions evaluator_options(const TrainingStepOptions& step) {
   return {step.dtype, step.loss, step.class_weights, step.normalization};
 }
@@ -47,11 +53,24 @@ Parameters& Trainer::model_parameters() {
   return averages == nullptr ? parameters_ : *averages;
 }
 
+float Trainer::learning_rate(int64_t step) const {
+  // Powers of two change no bit but the exponent.
+  return std::ldexp(options_.learning_rate(step), -static_cast<int>(state_.recoveries));
+}
+
+std::string Trainer::mean_iou_name() const {
+  return "miou_" + std::string(suffix_of(options_.absent));
+}
+
 void Trainer::resume() {
   if (!files_.has_checkpoint()) {
     throw InputError("no checkpoint to resume from", files_.last().string(),
                      "train without --resume");
   }
+  restore();
+}
+
+void Trainer::restore() {
   state_ = read_checkpoint(files_.last(), options_.info, train_.batches(), parameters_,
                            step_.optimizer());
   for (const LossTerm& term : options_.step.loss.used()) {
@@ -63,14 +82,24 @@ void Trainer::resume() {
     const std::filesystem::path best = files_.best();
     const Model model = load_model(best);
     match_parameters(shapes_of(parameters_), model.parameters, best.string());
-    const auto loss = model.info.metrics.find("val_loss");
-    if (loss != model.info.metrics.end()) state_.best_val_loss = loss->second;
+    state_.best_metrics = model.info.metrics;
   }
   step_.pack_weights();
 }
 
+void Trainer::recover(const std::string& failure) {
+  step_.finish();
+  const int64_t recoveries = state_.recoveries + 1;
+  restore();
+  state_.recoveries = recoveries;
+  files_.begin(state_);
+  checkpoint();
+  files_.log().recovery(state_.epoch, state_.steps, recoveries, failure);
+  observer_.on_recovery({failure, state_.steps, recoveries, options_.recoveries});
+}
+
 std::string Trainer::train_anew(std::string_view how) const {
-  if (std::isfinite(state_.best_val_loss)) {
+  if (std::isfinite(state_.best("val_loss"))) {
     return fmt::format("{}, and train under another name, from the best epoch's weights={}", how,
                        files_.best().string());
   }
@@ -80,7 +109,7 @@ std::string Trainer::train_anew(std::string_view how) const {
 
 void Trainer::check_finite(bool finite) const {
   if (finite) return;
-  throw RunError(fmt::format("a weight is not finite after step {}", state_.steps),
+  throw NotFinite(fmt::format("a weight is not finite after step {}", state_.steps),
                  files_.folder().string(), train_anew("lower lr"));
 }
 
@@ -104,8 +133,8 @@ void Trainer::record(const StepResult& result) {
       if (sample < 0) continue;  // padding
       names += (names.empty() ? "" : ", ") + train_.sample_name(sample);
     }
-    throw RunError(fmt::format("the loss became {} at step {}", loss, result.step), names,
-                   train_anew("lower lr (or check these samples)"));
+    throw NotFinite(fmt::format("the loss became {} at step {}", loss, result.step), names,
+                    train_anew("lower lr (or check these samples)"));
   }
   state_.loss_sum += loss;
   const std::span<const LossTerm> terms = options_.step.loss.used();
@@ -117,7 +146,7 @@ void Trainer::record(const StepResult& result) {
   if (!result.batch.last()) return;
   files_.log().step(state_.epoch + 1, static_cast<int64_t>(result.step),
                     step_loss_ / static_cast<double>(result.batch.count),
-                    static_cast<double>(options_.learning_rate(static_cast<int64_t>(result.step))));
+                    static_cast<double>(learning_rate(static_cast<int64_t>(result.step))));
 }
 
 int64_t Trainer::begin_phase() {
@@ -158,7 +187,7 @@ bool Trainer::train_epoch(const std::function<bool()>& stop_requested) {
     const int64_t index = state_.batch % accumulate;
     const BatchOfStep of{index, std::min(accumulate, batches - (state_.batch - index))};
     const auto result = step_.run(batch, static_cast<uint64_t>(state_.steps),
-                                  options_.learning_rate(state_.steps), of);
+                                  learning_rate(state_.steps), of);
     if (result) record(*result);
     ++state_.batch;
     images += batch.n;
@@ -203,7 +232,7 @@ EpochRecord Trainer::finish_epoch(const Evaluation& validation,
     record.terms.push_back({"train_" + name, state_.term_sums[name] / batches});
     record.terms.push_back({"val_" + name, validation.mean_terms[k]});
   }
-  record.lr = static_cast<double>(options_.learning_rate(state_.steps - 1));
+  record.lr = static_cast<double>(learning_rate(state_.steps - 1));
   const double images = batches * static_cast<double>(step_.plan().input().shape.n);
   record.images_per_second = images / state_.epoch_seconds;
   record.data_wait_seconds = state_.epoch_wait;
@@ -217,27 +246,73 @@ EpochRecord Trainer::finish_epoch(const Evaluation& validation,
   return record;
 }
 
-void Trainer::keep_if_best(EpochRecord& record, Evaluation validation) {
-  // A model is worth keeping even if no class could be scored (mean IoU is then NaN).
-  const double score = record.scores.front().value;
-  if (!(score > state_.best_score) && state_.best_epoch > 0) return;
-  state_.best_score = std::isnan(score) ? -1 : score;
-  state_.best_epoch = record.epoch;
-  record.best = true;
+void Trainer::keep(EpochRecord& record, Evaluation validation) {
+  // A model is worth keeping even if no class could be scored.
+  const double found = merit_of(record, options_.best_by);
+  const double merit = std::isnan(found) ? RunState::kNoMerit : found;
+  record.best = merit > state_.best_merit || state_.best_epoch == 0;
+  if (state_.waited_epoch == 0 || merit > state_.waited_merit + options_.min_delta) {
+    state_.waited_merit = merit;
+    state_.waited_epoch = record.epoch;
+  }
+  const bool kept = options_.keep_every > 0 && record.epoch % options_.keep_every == 0;
+  if (!record.best && !kept && options_.average == 0) return;
   const Snapshot model = Snapshot::of_model(model_parameters());
   check_finite(model.finite());
+  best_epochs_->offer(found, model, options_.info, state_);
+  if (kept) model.write(files_.of_epoch(record.epoch), options_.info, state_);
+  if (!record.best) return;
+  state_.best_merit = merit;
+  state_.best_epoch = record.epoch;
   files_.write_best(model, options_.info, state_);
-  state_.best_val_loss = record.val_loss;
+  state_.best_metrics = state_.metrics;
   best_ = std::move(validation);
+}
+
+bool Trainer::write_average(const std::function<bool()>& stop_requested) {
+  const std::vector<int64_t> epochs = best_epochs_->epochs();
+  if (epochs.empty()) return true;
+  best_epochs_->average_into(model_parameters());
+  const Snapshot model = Snapshot::of_model(model_parameters());
+  const std::optional<Evaluation> validation =
+      evaluate(evaluator_, val_, 0, [&](int64_t done, int64_t total) {
+        observer_.on_validation(done, total);
+        return done == total || !stop_requested();
+      });
+  if (!validation) return false;
+  TrainingObserver::Average average{epochs, {}, validation->mean_loss};
+  average.scores = compute_metrics(validation->confusion, options_.absent).scores;
+  RunState state = state_;
+  state.metrics.clear();
+  for (const Score& score : average.scores) state.metrics[score.name] = score.value;
+  state.metrics["val_loss"] = average.val_loss;
+  model.write(files_.average(), options_.info, state);
+  observer_.on_average(average);
+  return true;
 }
 
 TrainingEnd Trainer::run(const std::function<bool()>& stop_requested) {
   files_.begin(state_);
+  best_epochs_.emplace(files_.models(), options_.average, state_.epoch);
+  if (!files_.has_checkpoint()) checkpoint();  // so that there is one whenever the process dies
+  while (true) {
+    try {
+      const TrainingEnd end = train(stop_requested);
+      const bool whole = end == TrainingEnd::interrupted || write_average(stop_requested);
+      return whole ? end : TrainingEnd::interrupted;
+    } catch (const NotFinite& failure) {
+      if (state_.recoveries >= options_.recoveries) throw;
+      recover(failure.what());
+    }
+  }
+}
+
+TrainingEnd Trainer::train(const std::function<bool()>& stop_requested) {
   last_checkpoint_ = Clock::now();
   int64_t phase_end = state_.epoch;
   while (state_.epoch < options_.epochs) {
-    if (options_.patience > 0 && state_.best_epoch > 0 &&
-        state_.epoch - state_.best_epoch >= options_.patience) {
+    if (options_.patience > 0 && state_.waited_epoch > 0 &&
+        state_.epoch - state_.waited_epoch >= options_.patience) {
       return TrainingEnd::stopped_early;
     }
     if (state_.epoch >= phase_end) phase_end = begin_phase();
@@ -255,9 +330,10 @@ TrainingEnd Trainer::run(const std::function<bool()>& stop_requested) {
     }
     EpochRecord record = finish_epoch(*validation, validation_start);
     if (options_.evaluated) options_.evaluated(record.epoch, *validation);
-    keep_if_best(record, std::move(*validation));
+    keep(record, std::move(*validation));
     files_.log().epoch(record);
     checkpoint();
+    best_epochs_->settle();
     observer_.on_epoch(record);
     if (stop_requested()) return TrainingEnd::interrupted;
   }

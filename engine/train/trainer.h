@@ -12,6 +12,7 @@
 
 #include "engine/infer/evaluator.h"
 #include "engine/input/batch_source.h"
+#include "engine/train/best_epochs.h"
 #include "engine/train/fine_tuning.h"
 #include "engine/train/run_files.h"
 #include "engine/train/training_step.h"
@@ -43,6 +44,20 @@ class TrainingObserver {
   virtual void on_step(const Progress&) {}
   virtual void on_validation(int64_t batch, int64_t batches) { static_cast<void>(batch + batches); }
   virtual void on_epoch(const EpochRecord&) {}
+  /// The run has gone back to its last checkpoint, for a reason in words.
+  struct Recovery {
+    std::string reason;
+    int64_t step = 0;  // from which it goes on
+    int64_t count = 0, most = 0;
+  };
+  virtual void on_recovery(const Recovery&) {}
+  /// The parameters of these epochs have been averaged, and the average was validated.
+  struct Average {
+    std::vector<int64_t> epochs;
+    std::vector<Score> scores;
+    double val_loss = 0;
+  };
+  virtual void on_average(const Average&) {}
 };
 
 struct TrainerOptions {
@@ -52,7 +67,14 @@ struct TrainerOptions {
   TrainingStepOptions step;  // an epoch's last step may have fewer batches than `accumulate`
   FineTuning fine_tuning;
   AbsentRule absent = AbsentRule::drop;
-  int64_t patience = 10;            // epochs without a better mean IoU before stopping; 0: never
+  BestBy best_by = BestBy::miou;
+  int64_t patience = 10;  // epochs without a better one before stopping; 0: never
+  double min_delta = 0;   // by how much an epoch is to be better for patience to begin anew
+  int64_t average = 0;    // best epochs whose parameters are averaged in the end; 0: none
+  int64_t keep_every = 0;  // epochs between models that are kept, whatever they are worth; 0: none
+  /// How often a run whose loss or weights are not finite goes back to its last checkpoint, each
+  /// time with half the learning rate. More often is a failure.
+  int64_t recoveries = 0;
   double checkpoint_seconds = 300;  // between checkpoints within an epoch
   int64_t samples = 0;              // of the validation split that an Evaluation keeps
   /// Told of every epoch's evaluation, before it counts as done; may be empty.
@@ -82,15 +104,14 @@ class Trainer {
   /// a checkpoint is written first. A validation that it cuts short is done anew when the run is
   /// resumed. With a moving average of the parameters, that is validated and kept as the best
   /// model; last.safetensors holds the parameters in training, and the average beside them.
-  /// Throws RunError when a loss or a weight is not finite, naming the step and its samples; the
-  /// checkpoints on disk stay the last good ones.
+  /// In the end average.safetensors holds the average of the best epochs, if that was asked for.
+  /// Throws RunError when a loss or a weight is not finite and `recoveries` are used up, naming the
+  /// step and its samples; the checkpoints on disk stay the last good ones.
   TrainingEnd run(const std::function<bool()>& stop_requested);
 
   int64_t best_epoch() const { return state_.best_epoch; }
   /// Mean IoU of the best epoch; NaN where no class could be scored.
-  double best_score() const {
-    return state_.best_score < 0 ? std::numeric_limits<double>::quiet_NaN() : state_.best_score;
-  }
+  double best_score() const { return state_.best(mean_iou_name()); }
   /// Of the best epoch; empty where that was before resume().
   const std::optional<Evaluation>& best_evaluation() const { return best_; }
   TrainingStep& step() { return step_; }
@@ -101,13 +122,23 @@ class Trainer {
 
   /// Freezes what the epochs from state_.epoch on freeze; returns the first one that differs.
   int64_t begin_phase();
+  /// run(), without recoveries.
+  TrainingEnd train(const std::function<bool()>& stop_requested);
+  /// Back to the last checkpoint.
+  void restore();
+  /// The same after a failure, at half the learning rate.
+  void recover(const std::string& failure);
+  float learning_rate(int64_t step) const;
+  std::string mean_iou_name() const;
   /// False when it was stopped.
   bool train_epoch(const std::function<bool()>& stop_requested);
   void record(const StepResult& result);
   /// What the epoch under way has come to, and the next one begins.
   EpochRecord finish_epoch(const Evaluation& validation, Clock::time_point validation_start);
-  /// Keeps the epoch when no earlier one was better.
-  void keep_if_best(EpochRecord& record, Evaluation validation);
+  /// Keeps the epoch when no earlier one was better, or where it is kept in any case.
+  void keep(EpochRecord& record, Evaluation validation);
+  /// Of the best epochs. False when it was stopped.
+  bool write_average(const std::function<bool()>& stop_requested);
   /// The parameters that predictions are made with.
   Parameters& model_parameters();
   void check_finite(bool finite) const;
@@ -125,6 +156,7 @@ class Trainer {
   Evaluator evaluator_;
   RunFiles files_;
   RunState state_;
+  std::optional<BestEpochs> best_epochs_;
   std::optional<Evaluation> best_;
 
   int64_t landed_batches_ = 0;  // of the epoch under way: those in state_.loss_sum

@@ -43,6 +43,35 @@ TEST(Schedule, PolyFollowsThePowerOfNineTenths) {
   EXPECT_DOUBLE_EQ(learning_rate(s, 100), 0.02);
 }
 
+TEST(Schedule, PolyTakesAnyPower) {
+  Schedule s = schedule(ScheduleKind::poly, 0, 100, 0.02);
+  s.power = 1;
+  EXPECT_DOUBLE_EQ(learning_rate(s, 25), 0.02 + 0.08 * 0.75);
+  s.power = 2;
+  EXPECT_DOUBLE_EQ(learning_rate(s, 50), 0.02 + 0.08 * 0.25);
+}
+
+TEST(Schedule, OneCycleRisesFromATwentyFifthAndFallsToTheMinimum) {
+  const Schedule s = schedule(ScheduleKind::one_cycle, 30, 100, 0.001);
+  EXPECT_DOUBLE_EQ(learning_rate(s, 0), 0.1 / 25);
+  EXPECT_DOUBLE_EQ(learning_rate(s, 15), (0.1 / 25 + 0.1) / 2);
+  EXPECT_DOUBLE_EQ(learning_rate(s, 30), 0.1);
+  EXPECT_DOUBLE_EQ(learning_rate(s, 65), (0.1 + 0.001) / 2);
+  EXPECT_DOUBLE_EQ(learning_rate(s, 100), 0.001);
+}
+
+TEST(Schedule, StepMultipliesAgainAndAgain) {
+  Schedule s = schedule(ScheduleKind::step, 2, 100);
+  s.factor = 0.5;
+  s.step_steps = 30;
+  EXPECT_DOUBLE_EQ(learning_rate(s, 0), 0.1 / 3);
+  EXPECT_DOUBLE_EQ(learning_rate(s, 2), 0.1);
+  EXPECT_DOUBLE_EQ(learning_rate(s, 29), 0.1);
+  EXPECT_DOUBLE_EQ(learning_rate(s, 30), 0.05);
+  EXPECT_DOUBLE_EQ(learning_rate(s, 59), 0.05);
+  EXPECT_DOUBLE_EQ(learning_rate(s, 90), 0.0125);
+}
+
 TEST(Schedule, ConstantStaysAtThePeak) {
   const Schedule s = schedule(ScheduleKind::constant, 2, 10, 0.02);
   EXPECT_DOUBLE_EQ(learning_rate(s, 0), 0.1 / 3);

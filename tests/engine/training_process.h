@@ -34,6 +34,9 @@ struct Configuration {
   float clip_norm = 0, ema = 0;
   bool loss_scaling = false;
   float ce_weight = 1;
+  BestBy best_by = BestBy::miou;
+  double min_delta = 0;
+  int64_t average = 0, keep_every = 0, recoveries = 0;
   std::function<float(int64_t)> learning_rate = [](int64_t step) {
     return 2e-3f / static_cast<float>(1 + step);
   };
@@ -51,10 +54,14 @@ class Recorder final : public TrainingObserver {
     if (after_epoch) after_epoch(summary);
   }
   void on_phase(const Phase& phase) override { phases.push_back(phase); }
+  void on_recovery(const Recovery& recovery) override { recoveries.push_back(recovery); }
+  void on_average(const Average& of) override { average = of; }
 
   std::vector<Progress> progress;
   std::vector<EpochRecord> epochs;
   std::vector<Phase> phases;
+  std::vector<Recovery> recoveries;
+  std::optional<Average> average;
   int validated = 0;
   std::function<void(const EpochRecord&)> after_epoch;
 };
@@ -91,6 +98,11 @@ class Process {
     options.step.seed = 5;
     options.fine_tuning = c.fine_tuning;
     options.patience = c.patience;
+    options.best_by = c.best_by;
+    options.min_delta = c.min_delta;
+    options.average = c.average;
+    options.keep_every = c.keep_every;
+    options.recoveries = c.recoveries;
     options.checkpoint_seconds = c.checkpoint_seconds;
     options.info.network = "test";
     options.info.class_names = {"a", "b", "c"};
