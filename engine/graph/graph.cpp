@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/to_size.h"
 
 namespace macadam {
@@ -254,6 +256,22 @@ ConvDesc Graph::mirrored_desc(const Node& node) const {
   desc.kernel_h = desc.kernel_w = layer.kernel;
   desc.stride = layer.stride;
   return desc;
+}
+
+void Graph::add_auxiliary_output(Value v, float weight) {
+  require(output_.id >= 0 && !is_output(v) && weight > 0, "an output beside the declared ones");
+  require(shape(v) == shape(output_), "auxiliary scores have the shape of the output");
+  auxiliary_.push_back({v, weight});
+}
+
+bool Graph::is_output(Value v) const {
+  return v == output_ || std::ranges::find(auxiliary_, v, &AuxiliaryOutput::value) != auxiliary_.end();
+}
+
+Graph Graph::without_auxiliary_outputs() const {
+  Graph graph = *this;
+  graph.auxiliary_.clear();
+  return graph;
 }
 
 Graph Graph::with_nodes(std::vector<Node> nodes, Value output) const {

@@ -148,6 +148,13 @@ struct Node {
 /// "conv", "batch_norm", … of a node's layer.
 std::string_view kind_of(const LayerSpec& layer);
 
+/// Class scores besides the output, which training alone has a loss on (Zhao et al., "Pyramid Scene
+/// Parsing Network", CVPR 2017, section 3.3).
+struct AuxiliaryOutput {
+  Value value;
+  float weight = 0;  // of its loss
+};
+
 /// Values are numbered in topological order; value 0 is the input.
 class Graph {
  public:
@@ -188,8 +195,14 @@ class Graph {
   void carry_parameter(std::string name, Shape shape, ParameterRole role);
   /// Declares the class scores.
   void set_output(Value v) { output_ = v; }
+  /// Declares more of them. Requires that the output is declared, another value of its shape, and a
+  /// positive weight.
+  void add_auxiliary_output(Value v, float weight);
 
   Value output() const { return output_; }
+  const std::vector<AuxiliaryOutput>& auxiliary_outputs() const { return auxiliary_; }
+  /// Whether a value is the output or an auxiliary one.
+  bool is_output(Value v) const;
   const std::vector<Node>& nodes() const { return nodes_; }
   const std::vector<ParameterSpec>& parameters() const { return parameters_; }
   int values() const { return static_cast<int>(shapes_.size()); }
@@ -205,8 +218,10 @@ class Graph {
   /// The convolution whose data gradient a node is; requires a ConvTransposeLayer node.
   ConvDesc mirrored_desc(const Node& node) const;
 
-  /// A graph with the same values and parameters and other nodes (for rewrites).
+  /// A graph with the same values, parameters and auxiliary outputs, and other nodes (for
+  /// rewrites).
   Graph with_nodes(std::vector<Node> nodes, Value output) const;
+  Graph without_auxiliary_outputs() const;
   /// Sets stored_channels (for rewrites). Requires at least shape(v).c.
   void store_in(Value v, int channels);
 
@@ -222,6 +237,7 @@ class Graph {
   std::vector<Node> nodes_;
   std::vector<ParameterSpec> parameters_;
   Value output_;
+  std::vector<AuxiliaryOutput> auxiliary_;
   uint32_t dropouts_ = 0;
 };
 

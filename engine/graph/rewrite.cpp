@@ -9,13 +9,16 @@ namespace macadam {
 
 namespace {
 
-/// How many nodes read each value; the graph's output counts as read once more.
+/// How many nodes read each value; the graph's outputs count as read once more.
 std::vector<int> count_readers(const Graph& graph) {
   std::vector<int> readers(to_size(graph.values()), 0);
   for (const Node& node : graph.nodes()) {
     for (Value v : node.inputs) ++readers[to_size(v.id)];
   }
   if (graph.output().id >= 0) ++readers[to_size(graph.output().id)];
+  for (const AuxiliaryOutput& output : graph.auxiliary_outputs()) {
+    ++readers[to_size(output.value.id)];
+  }
   return readers;
 }
 
@@ -41,6 +44,26 @@ Graph fold_into_producer(const Graph& graph, Absorb absorb) {
 }
 
 }  // namespace
+
+Graph remove_auxiliary_outputs(const Graph& graph) {
+  if (graph.auxiliary_outputs().empty()) return graph;
+  const std::vector<Node>& all = graph.nodes();
+  // Whether something that stays reads a value; and of what an auxiliary output alone is made.
+  std::vector<bool> read(to_size(graph.values()), false), auxiliary(to_size(graph.values()), false);
+  read[to_size(graph.output().id)] = true;
+  for (const AuxiliaryOutput& output : graph.auxiliary_outputs()) {
+    auxiliary[to_size(output.value.id)] = true;
+  }
+  std::vector<Node> nodes;
+  for (size_t i = all.size(); i-- > 0;) {
+    const size_t out = to_size(all[i].output.id);
+    const bool goes = auxiliary[out] && !read[out];
+    for (Value v : all[i].inputs) (goes ? auxiliary : read)[to_size(v.id)] = true;
+    if (!goes) nodes.push_back(all[i]);
+  }
+  std::ranges::reverse(nodes);
+  return graph.without_auxiliary_outputs().with_nodes(std::move(nodes), graph.output());
+}
 
 Graph remove_dropout(const Graph& graph) {
   std::vector<Value> stands_for(to_size(graph.values()));

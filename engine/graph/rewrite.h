@@ -6,6 +6,9 @@
 
 namespace macadam {
 
+/// Without auxiliary outputs and all that only they are made of. For inference.
+Graph remove_auxiliary_outputs(const Graph& graph);
+
 /// Removes dropout (the identity when a network does not train).
 Graph remove_dropout(const Graph& graph);
 

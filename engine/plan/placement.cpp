@@ -110,7 +110,7 @@ class LayoutBuilder {
 
   /// Whether a value may be a channel slice: the layer that makes it and all that read it agree.
   bool fits_slice(Value v) const {
-    if (v == graph_.input() || v == graph_.output()) return false;
+    if (v == graph_.input() || graph_.is_output(v)) return false;
     for (size_t i = 0; i < nodes_; ++i) {
       const Node& node = graph_.nodes()[i];
       if (node.output == v && !needs_[i].writes_slices) return false;
@@ -135,6 +135,9 @@ class LayoutBuilder {
       }
     }
     extend(layout_.values[index(graph_.output())], loss_time());
+    for (const AuxiliaryOutput& output : graph_.auxiliary_outputs()) {
+      extend(layout_.values[index(output.value)], loss_time());
+    }
   }
 
   void place_scratch() {
@@ -158,7 +161,10 @@ class LayoutBuilder {
   }
 
   void place_gradients() {
-    place_output_gradient();
+    place_output_gradient(graph_.output());
+    for (const AuxiliaryOutput& output : graph_.auxiliary_outputs()) {
+      place_output_gradient(output.value);
+    }
     for (size_t i = nodes_; i-- > 0;) {
       const Node& node = graph_.nodes()[i];
       const int t = backward_time(i);
@@ -211,8 +217,7 @@ class LayoutBuilder {
 
   /// The loss writes its gradient over the scores, unless some layer still reads what lies there:
   /// the scores, or a part of them where they are a concatenation.
-  void place_output_gradient() {
-    const Value out = graph_.output();
+  void place_output_gradient(Value out) {
     bool scores_needed = readers_[index(out)] > 0;
     for (size_t i = 0; i < nodes_; ++i) {
       const Place& place = layout_.values[index(graph_.nodes()[i].output)];

@@ -17,13 +17,20 @@ Graph fuse(const Graph& graph, Mode mode) {
   if (mode == Mode::train) {
     return join_max_pools(fuse_dropout(fuse_activations(fuse_squeeze_excite(graph), true)));
   }
-  return fuse_activations(fuse_squeeze_excite(fold_batch_norms(remove_dropout(graph))), false);
+  const Graph predicting = remove_dropout(remove_auxiliary_outputs(graph));
+  return fuse_activations(fuse_squeeze_excite(fold_batch_norms(predicting)), false);
 }
 
 Graph rewrite(const Graph& graph, const PlanOptions& options, Device device) {
   const bool tensor_cores = device.is_cuda() && size_of(options.dtype) == 2;
   const Graph fused = fuse(graph, options.mode);
   return options.pad_channels.value_or(tensor_cores) ? pad_channels(fused) : fused;
+}
+
+/// The loss with other weights of all terms.
+LossDesc weighted(LossDesc loss, float weight) {
+  for (LossTerm& term : loss.terms) term.weight *= weight;
+  return loss;
 }
 
 bool is_joined(const Node& node) {
@@ -158,8 +165,16 @@ void Plan::bind_ends(const PlanLayout& layout, Stream& stream) {
     inputs_.push_back({images, {}});
     if (options_.loss) inputs_.back().labels = arena_.bytes_in(layout.labels[i], labels);
   }
-  output_ = arena_.tensor(layout.values[index(scores)], graph_, scores);
-  output_gradient_ = arena_.tensor(layout.gradients[index(scores)], graph_, scores);
+  const auto add_scores = [&](Value v, float weight) {
+    scores_.push_back({arena_.tensor(layout.values[index(v)], graph_, v),
+                       arena_.tensor(layout.gradients[index(v)], graph_, v),
+                       {}});
+    if (options_.loss) scores_.back().loss = weighted(*options_.loss, weight);
+  };
+  add_scores(scores, 1);
+  for (const AuxiliaryOutput& output : graph_.auxiliary_outputs()) {
+    add_scores(output.value, output.weight);
+  }
   pack_workspace_ = arena_.block(layout.pack_workspace);
   loss_workspace_ = arena_.block(layout.loss_workspace);
 }
@@ -246,8 +261,10 @@ void Plan::forward(Timeline* timeline) { run(Pass::forward, timeline); }
 
 void Plan::loss(const Tensor& class_weights, LossValues* values) {
   require(options_.loss.has_value(), "a plan made with a loss");
-  ops_.loss->run(*options_.loss, output_, labels(input_in_use_), class_weights, output_gradient_,
-                 values, loss_workspace_);
+  for (const Scores& scores : scores_) {
+    ops_.loss->run(*scores.loss, scores.values, labels(input_in_use_), class_weights,
+                   scores.gradient, values++, loss_workspace_);
+  }
 }
 
 void Plan::backward(Timeline* timeline) {

@@ -90,7 +90,9 @@ class Plan {
   void use_input(int which);
   int input_in_use() const { return input_in_use_; }
   /// Class scores NxHxWxC; in train mode they are gone after loss().
-  const Tensor& output() const { return output_; }
+  const Tensor& output() const { return scores_.front().values; }
+  /// How many there are: 1, and in train mode the graph's auxiliary ones.
+  int outputs() const { return static_cast<int>(scores_.size()); }
 
   // With a timeline, each of the three marks it after every call of calls().
 
@@ -99,8 +101,9 @@ class Plan {
   /// runs. Its scratch lies in the arena: output() is gone then, and what lies in an only input().
   void pack_weights(Timeline* timeline = nullptr);
   void forward(Timeline* timeline = nullptr);
-  /// Loss of output() against labels(); in train mode its gradient too. `values`: device memory;
-  /// `class_weights`: fp32 {1,1,1,C} or null data.
+  /// Loss of output() against labels(), and with weights that of auxiliary ones; in train mode
+  /// their gradient too. `values`: device memory for outputs() of them, the weights of auxiliary
+  /// ones in `total` alone; `class_weights`: fp32 {1,1,1,C} or null data.
   void loss(const Tensor& class_weights, LossValues* values);
   /// Gradients of all trained parameters that are not frozen, into Parameters::gradient (what is
   /// there for the others means nothing). Train mode, after loss().
@@ -125,6 +128,10 @@ class Plan {
 
   struct Input {
     Tensor images, labels;
+  };
+  struct Scores {
+    Tensor values, gradient;
+    std::optional<LossDesc> loss;
   };
 
   // How it is made, in this order. `learning`, `gradients`: which parameters and values get one.
@@ -173,7 +180,7 @@ class Plan {
   PlanMemory memory_;
   std::vector<Input> inputs_;
   int input_in_use_ = 0;
-  Tensor output_, output_gradient_;
+  std::vector<Scores> scores_;  // the output's first
   void* pack_workspace_ = nullptr;
   void* loss_workspace_ = nullptr;
 };

@@ -21,6 +21,9 @@ const Graph& checked(const Graph& graph, const TrainerOptions& options) {
   return graph;
 }
 
+/// The loss of auxiliary outputs, with its weight, among the terms.
+constexpr const char* kAuxiliary = "auxiliary";
+
 /// A loss or a weight that is not finite, from which a run may recover.
 class NotFinite : public RunError {
  public:
@@ -141,6 +144,9 @@ void Trainer::record(const StepResult& result) {
   for (size_t k = 0; k < terms.size(); ++k) {
     state_.term_sums[std::string(name_of(terms[k]))] += static_cast<double>(result.loss.terms[k]);
   }
+  if (step_.plan().outputs() > 1) {
+    state_.term_sums[kAuxiliary] += static_cast<double>(result.auxiliary);
+  }
   ++landed_batches_;
   step_loss_ = result.batch.index == 0 ? loss : step_loss_ + loss;
   if (!result.batch.last()) return;
@@ -232,6 +238,10 @@ EpochRecord Trainer::finish_epoch(const Evaluation& validation,
     record.terms.push_back({"train_" + name, state_.term_sums[name] / batches});
     record.terms.push_back({"val_" + name, validation.mean_terms[k]});
   }
+  if (step_.plan().outputs() > 1) {
+    record.terms.push_back({fmt::format("train_{}", kAuxiliary),
+                            state_.term_sums[kAuxiliary] / batches});
+  }
   record.lr = static_cast<double>(learning_rate(state_.steps - 1));
   const double images = batches * static_cast<double>(step_.plan().input().shape.n);
   record.images_per_second = images / state_.epoch_seconds;
@@ -293,6 +303,7 @@ bool Trainer::write_average(const std::function<bool()>& stop_requested) {
 
 TrainingEnd Trainer::run(const std::function<bool()>& stop_requested) {
   files_.begin(state_);
+  if (options_.keep_every > 0) std::filesystem::create_directories(files_.models());
   best_epochs_.emplace(files_.models(), options_.average, state_.epoch);
   if (!files_.has_checkpoint()) checkpoint();  // so that there is one whenever the process dies
   while (true) {

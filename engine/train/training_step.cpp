@@ -43,11 +43,12 @@ TrainingStep::TrainingStep(const Graph& graph, Parameters& parameters, DeviceCon
       normalization_(options.normalization),
       cache_(options.cache),
       accumulates_(options.optimizer.accumulate > 1),
+      outputs_(1 + static_cast<int>(graph.auxiliary_outputs().size())),
       device_state_(context.device(), sizeof(StepState)),
-      device_losses_(context.device(), sizeof(LossValues)),
+      device_losses_(context.device(), loss_bytes()),
       device_weights_(context.device(), options.class_weights.size() * sizeof(float)),
       host_states_(Buffer::host_for(context.device(), 2 * sizeof(StepState))),
-      host_losses_(Buffer::host_for(context.device(), 2 * sizeof(LossValues))),
+      host_losses_(Buffer::host_for(context.device(), 2 * loss_bytes())),
       optimizer_(optimizer_options(options), parameters, context),
       plan_options_(plan_options(options, as<StepState>(device_state_), optimizer_.loss_scale())) {
   compile();
@@ -103,7 +104,8 @@ const std::array<TrainingStep::Part, 5> TrainingStep::kParts{{
        mark(timeline);
      },
      [](const TrainingStep& s) {
-       const int64_t bytes = 2 * bytes_of(s.plan_->output()) + bytes_of(s.plan_->labels());
+       const int64_t bytes =
+           s.outputs_ * (2 * bytes_of(s.plan_->output()) + bytes_of(s.plan_->labels()));
        return std::vector<PlanCall>{{"", "loss", -1, 0, bytes}};
      }},
     {"backward", true, [](TrainingStep& s, Timeline* timeline) { s.plan_->backward(timeline); },
@@ -149,8 +151,8 @@ std::optional<StepResult> TrainingStep::run(const Batch& batch, uint64_t step, f
       run_parts(false);
     });
   }
-  copy_bytes(context_.stream, as<LossValues>(host_losses_) + slot, device_losses_.data(),
-             sizeof(LossValues));
+  copy_bytes(context_.stream, host_losses_.data() + slot * loss_bytes(), device_losses_.data(),
+             loss_bytes());
   in_flight_[slot].step = step;
   in_flight_[slot].batch = of;
   in_flight_[slot].samples.assign(batch.samples.begin(), batch.samples.end());
@@ -191,7 +193,11 @@ std::optional<StepResult> TrainingStep::take(size_t slot) {
   if (!flight.pending) return std::nullopt;
   flight.done.synchronize();
   flight.pending = false;
-  return StepResult{flight.step, flight.batch, flight.samples, as<LossValues>(host_losses_)[slot]};
+  const LossValues* const losses = as<LossValues>(host_losses_) + slot * to_size(outputs_);
+  StepResult result{flight.step, flight.batch, flight.samples, losses[0], 0};
+  for (int i = 1; i < outputs_; ++i) result.auxiliary += losses[i].total;
+  result.loss.total += result.auxiliary;
+  return result;
 }
 
 }  // namespace macadam

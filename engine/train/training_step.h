@@ -44,7 +44,8 @@ struct StepResult {
   BatchOfStep batch;
   std::span<const int>
       samples;  // that it was made of, -1 where it was padded; until the next run()
-  LossValues loss;
+  LossValues loss;      // its terms are those of the output; its total has auxiliary ones too
+  float auxiliary = 0;  // of the total, that of auxiliary outputs
 };
 
 /// A part of a step, for profiles.
@@ -103,6 +104,8 @@ class TrainingStep {
   /// The parts of a batch, or those of a step.
   void run_parts(bool of_batch);
   std::optional<StepResult> take(size_t slot);
+  /// What the losses of a batch take.
+  size_t loss_bytes() const { return to_size(outputs_) * sizeof(LossValues); }
 
   Graph graph_;
   Parameters& parameters_;
@@ -110,8 +113,9 @@ class TrainingStep {
   Normalization normalization_;
   DeviceCache* cache_;
   const bool accumulates_;
+  const int outputs_;
   Buffer device_state_, device_losses_, device_weights_;
-  Buffer host_states_, host_losses_;  // two of each, used in turn
+  Buffer host_states_, host_losses_;  // two of each, used in turn; losses of all outputs
   Tensor class_weights_;
   Optimizer optimizer_;
   PlanOptions plan_options_;

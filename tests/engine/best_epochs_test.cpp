@@ -170,15 +170,22 @@ TEST(Trainer, PatienceWaitsForMinDelta) {
   EXPECT_EQ(again.train.served(), 0);
 }
 
-/// Makes a weight not a number before a step, once.
+/// Makes a value of a parameter not a number.
+void ruin(Process& process, const std::string& parameter) {
+  const auto& specs = process.parameters.specs();
+  const auto p = to_size(std::ranges::find(specs, parameter, &ParameterSpec::name) - specs.begin());
+  std::vector<float> values = process.parameters.read(p, Parameters::Field::value);
+  values.at(0) = std::numeric_limits<float>::quiet_NaN();
+  process.parameters.write(p, Parameters::Field::value, values);
+  process.trainer.step().pack_weights();
+}
+
+/// The same before a step, once.
 void ruin_once(Process& process, int64_t at) {
   process.train.before_next = [&process, at, done = false](int64_t served) mutable {
     if (served != at || done) return;
     done = true;
-    std::vector<float> values = process.parameters.read(0, Parameters::Field::value);
-    values[0] = std::numeric_limits<float>::quiet_NaN();
-    process.parameters.write(0, Parameters::Field::value, values);
-    process.trainer.step().pack_weights();
+    ruin(process, "head.bias");
   };
 }
 
@@ -228,11 +235,7 @@ TEST(Trainer, RecoveriesAreCounted) {
   const TemporaryFolder folder;
   Process process(folder.path(), c);
   process.train.before_next = [&](int64_t served) {
-    if (served < 2) return;
-    std::vector<float> values = process.parameters.read(0, Parameters::Field::value);
-    values[0] = std::numeric_limits<float>::quiet_NaN();
-    process.parameters.write(0, Parameters::Field::value, values);
-    process.trainer.step().pack_weights();
+    if (served >= 2) ruin(process, "stem.weight");
   };
   EXPECT_THROW(process.trainer.run(never), RunError);
   EXPECT_EQ(process.observer.recoveries.size(), 2u);

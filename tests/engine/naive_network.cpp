@@ -308,11 +308,22 @@ void NaiveNetwork::forward(const StepState& state) {
 
 LossValues NaiveNetwork::loss(const LossDesc& desc, const Tensor& class_weights) {
   for (std::vector<float>& g : memory_.gradients) std::fill(g.begin(), g.end(), 0.0f);
+  LossValues values = loss_of(graph_.output(), desc, class_weights);
+  if (!training_) return values;
+  for (const AuxiliaryOutput& output : graph_.auxiliary_outputs()) {
+    LossDesc weighted = desc;
+    for (LossTerm& term : weighted.terms) term.weight *= output.weight;
+    values.total += loss_of(output.value, weighted, class_weights).total;
+  }
+  return values;
+}
+
+LossValues NaiveNetwork::loss_of(Value scores, const LossDesc& desc, const Tensor& class_weights) {
   LossValues values;
-  const Tensor gradient_of_scores = training_ ? gradient(graph_.output()) : Tensor();
-  std::vector<double> workspace(ops_.loss->workspace_bytes(desc, output().shape) / sizeof(double));
-  ops_.loss->run(desc, output(), labels(), class_weights, gradient_of_scores, &values,
-                 workspace.data());
+  const Tensor of_scores = value(scores);
+  std::vector<double> workspace(ops_.loss->workspace_bytes(desc, of_scores.shape) / sizeof(double));
+  ops_.loss->run(desc, of_scores, labels(), class_weights, training_ ? gradient(scores) : Tensor(),
+                 &values, workspace.data());
   return values;
 }
 

@@ -23,6 +23,7 @@ class NaiveNetwork {
   Tensor output() const { return value(graph_.output()); }
 
   void forward(const StepState& state);
+  /// When training, `total` has the losses of auxiliary outputs in it.
   LossValues loss(const LossDesc& desc, const Tensor& class_weights);
   /// After loss(), when training.
   void backward(const StepState& state);
@@ -40,6 +41,7 @@ class NaiveNetwork {
   Tensor index(size_t node) const;
   Tensor parameter(const Node& node, size_t which) const;
   Tensor parameter_gradient(const Node& node, size_t which) const;
+  LossValues loss_of(Value scores, const LossDesc& desc, const Tensor& class_weights);
   struct Forward;   // one function a kind of layer
   struct Backward;  // the same
 

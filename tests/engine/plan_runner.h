@@ -51,10 +51,11 @@ class PlanRunner {
   LossValues step_on(uint64_t step) {
     state_.step = step;
     plan_.forward();
-    LossValues values;
-    plan_.loss({}, &values);
+    std::vector<LossValues> values(to_size(plan_.outputs()));
+    plan_.loss({}, values.data());
     if (options_.mode == Mode::train) plan_.backward();
-    return values;
+    for (size_t i = 1; i < values.size(); ++i) values[0].total += values[i].total;
+    return values[0];
   }
   /// The loss alone, of the values that the parameters have now.
   double loss_of(uint32_t seed, uint64_t step) {

@@ -164,7 +164,8 @@ std::vector<Network> networks() {
   return {{"unet", small_unet(kInput, kClasses, 0.25f)},
           {"resnet", small_resnet(kInput, kClasses)},
           {"efficientnet", small_efficientnet(kInput, kClasses)},
-          {"inception", small_inception(kInput, kClasses)}};
+          {"inception", small_inception(kInput, kClasses)},
+          {"auxiliary", small_auxiliary(kInput, kClasses)}};
 }
 
 TEST(Plan, ReferenceAndCpuOpsAgree) {
@@ -175,6 +176,23 @@ TEST(Plan, ReferenceAndCpuOpsAgree) {
     expect_same_loss(cpu.run(7, 3), reference.run(7, 3), 1e-5);
     expect_same_gradients(cpu.parameters(), reference.parameters(), 1e-4);
   }
+}
+
+// What only auxiliary outputs need is no part of a network that predicts.
+TEST(Plan, AuxiliaryOutputsAreForTrainingAlone) {
+  const Graph graph = small_auxiliary(kInput, kClasses);
+  PlanRunner training(graph, cpu_ops(), options_for(Mode::train));
+  PlanRunner predicting(graph, cpu_ops(), options_for(Mode::infer));
+  EXPECT_EQ(training.plan().outputs(), 3);
+  EXPECT_EQ(predicting.plan().outputs(), 1);
+  for (const PlanLayer& layer : predicting.plan().layers()) {
+    EXPECT_FALSE(layer.name.starts_with("deep") || layer.name.starts_with("wide")) << layer.name;
+  }
+  // The loss of an output is what it is without the others, and the total has their parts.
+  PlanRunner plain(graph.without_auxiliary_outputs(), cpu_ops(), options_for(Mode::train));
+  const LossValues with = training.run(7, 3), without = plain.run(7, 3);
+  EXPECT_EQ(with.terms[0], without.terms[0]);
+  EXPECT_GT(with.total, without.total);
 }
 
 TEST(Plan, Bf16IsNearFp32) {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <random>
 
@@ -41,8 +42,13 @@ class RandomBuilder {
 
   Graph build() {
     for (int i = 0; i < 12; ++i) values_.push_back(layer());
-    graph_.set_output(head());
+    graph_.set_output(head(values_.back(), "head"));
     if (below(4) == 0) graph_.relu(graph_.output());  // somebody else reads the scores
+    if (below(3) == 0) {
+      const Value scores = head(pick(), "auxiliary");
+      graph_.add_auxiliary_output(scores, 0.4f);
+      if (below(3) == 0) graph_.relu(scores);
+    }
     return std::move(graph_);
   }
 
@@ -180,19 +186,19 @@ class RandomBuilder {
 
   /// Scores at the input's size, out of every kind of layer. Of an image's mean alone, a batch norm
   /// would have a value an image to take its statistics of.
-  Value head() {
+  Value head(Value features, const std::string& name) {
     const Shape in = shape(graph_.input());
-    Value x = graph_.upsample(values_.back(), in.h, in.w, true);
-    if (below(2) == 0 || values_.back() == flat_) x = graph_.concat({x, graph_.input()});
-    const Value scores = graph_.conv(x, "head", conv1(classes_));
+    Value x = graph_.upsample(features, in.h, in.w, true);
+    if (below(2) == 0 || features == flat_) x = graph_.concat({x, graph_.input()});
+    const Value scores = graph_.conv(x, name, conv1(classes_));
     switch (below(6)) {
       case 0: return graph_.relu(scores);
-      case 1: return graph_.relu(graph_.batch_norm(scores, "head_norm"));
-      case 2: return graph_.add(scores, graph_.conv(x, "head2", conv1(classes_)));
+      case 1: return graph_.relu(graph_.batch_norm(scores, name + "_norm"));
+      case 2: return graph_.add(scores, graph_.conv(x, name + "2", conv1(classes_)));
       case 3: {
-        const Value part = graph_.conv(x, "head2", conv3(classes_ / 2));
-        return graph_.concat({graph_.relu(graph_.batch_norm(part, "head_norm")),
-                              graph_.conv(x, "head3", conv1(classes_ - classes_ / 2))});
+        const Value part = graph_.conv(x, name + "2", conv3(classes_ / 2));
+        return graph_.concat({graph_.relu(graph_.batch_norm(part, name + "_norm")),
+                              graph_.conv(x, name + "3", conv1(classes_ - classes_ / 2))});
       }
       default: return scores;
     }
@@ -218,6 +224,24 @@ Graph small_unet(Shape input, int classes, float dropout) {
   x = g.concat({g.upsample(x, input.h, input.w), skip});
   x = g.relu(g.conv(x, "up", conv3(8)));
   g.set_output(g.conv(x, "head", conv1(classes)));
+  return g;
+}
+
+Graph small_auxiliary(Shape input, int classes) {
+  Graph g = small_unet(input, classes, 0.2f);
+  const auto add = [&](Value features, const std::string& name, float weight) {
+    const Value x = g.relu(g.batch_norm(g.conv(features, name + ".conv", conv3(8, false)), name));
+    const Value scores = g.conv(x, name + ".head", conv1(classes));
+    const Shape shape = g.shape(scores);
+    const bool small = shape.h != input.h || shape.w != input.w;
+    g.add_auxiliary_output(small ? g.upsample(scores, input.h, input.w, true) : scores, weight);
+  };
+  const auto relu_behind = [&](std::string_view name) {
+    const auto conv = std::ranges::find(g.nodes(), name, &Node::name);
+    return std::next(conv)->output;
+  };
+  add(relu_behind("bottom"), "deep", 0.4f);
+  add(relu_behind("up"), "wide", 0.25f);
   return g;
 }
 

@@ -24,7 +24,10 @@ Graph small_efficientnet(Shape input, int classes);
 /// that count the padding, windows beyond the image, scaled additions, hard activations and gates.
 Graph small_inception(Shape input, int classes);
 
-/// Twelve layers drawn at random, among them dead ends; a pure function of its arguments.
+/// small_unet with two auxiliary outputs, of its deepest features and of those of the full size.
+Graph small_auxiliary(Shape input, int classes);
+
+/// Twelve layers drawn at random, among them dead ends, some with an auxiliary output; a pure function of its arguments.
 Graph random_graph(uint32_t seed, Shape input, int classes);
 
 }  // namespace macadam::testing
