@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "base/to_size.h"
 #include "base/version.h"
+#include "engine/graph/rewrite.h"
 #include "engine/infer/metrics.h"
 #include "engine/plan/plan.h"
 #include "engine/plan/precision.h"
@@ -110,7 +111,8 @@ Json describe_network(const NetworkSpec& spec, int height, int width, const Info
            {"device", device.device.name()},
            {"precision", precision_name(dtype)},
            {"parameters", graph.parameter_count()},
-           {"macs_per_image", graph.macs() / options.batch},
+           {"macs_per_image",
+            (options.train ? graph : remove_auxiliary_outputs(graph)).macs() / options.batch},
            {"memory",
             {{"arena_bytes", memory.arena},
              {"peak_bytes", memory.peak},

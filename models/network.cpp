@@ -11,6 +11,7 @@
 #include "base/to_size.h"
 #include "engine/model/model_info.h"
 #include "kernels/classes.h"
+#include "models/auxiliary_head.h"
 #include "models/encoder_unets.h"
 #include "models/keras_unets.h"
 #include "models/unet.h"
@@ -47,6 +48,12 @@ InputError bad_option(const NetworkSpec& spec, const NetworkOption& option, std:
 std::span<const NetworkEntry> networks() {
   static const std::vector<NetworkEntry> entries = all_networks();
   return entries;
+}
+
+std::vector<NetworkOption> options_of(const NetworkEntry& entry) {
+  std::vector<NetworkOption> options(entry.options.begin(), entry.options.end());
+  if (entry.task == Task::segmentation) options.push_back(kAuxiliaryOption);
+  return options;
 }
 
 const NetworkEntry& find_network(std::string_view name) {
@@ -104,7 +111,7 @@ Graph build_network(const NetworkSpec& spec, Shape input) {
   }
   for (const auto& [key, value] : spec.options) {
     std::vector<std::string> known;
-    for (const NetworkOption& option : entry.options) known.emplace_back(option.key);
+    for (const NetworkOption& option : options_of(entry)) known.emplace_back(option.key);
     if (std::find(known.begin(), known.end(), key) == known.end()) {
       throw InputError(
           fmt::format("{} has no option '{}'", spec.name, key), "network." + key,
@@ -123,7 +130,12 @@ Graph build_network(const NetworkSpec& spec, Shape input) {
                      m > 1 ? fmt::format("use multiples of {}", m)
                            : fmt::format("use at least {} pixels a side", least));
   }
-  return entry.build(spec, input);
+  Graph graph = entry.build(spec, input);
+  if (entry.task == Task::segmentation) {
+    const float auxiliary = float_option(spec, kAuxiliaryOption, 0, 10);
+    if (auxiliary > 0) add_auxiliary_head(graph, spec.classes, auxiliary);
+  }
+  return graph;
 }
 
 }  // namespace macadam

@@ -66,6 +66,9 @@ struct NetworkEntry {
 /// All networks.
 std::span<const NetworkEntry> networks();
 
+/// The options of a network, those that all have among them.
+std::vector<NetworkOption> options_of(const NetworkEntry& entry);
+
 /// Throws InputError with the nearest valid name when there is no such network.
 const NetworkEntry& find_network(std::string_view name);
 

@@ -8,6 +8,7 @@
 
 #include "base/text.h"
 #include "base/to_size.h"
+#include "models/auxiliary_head.h"
 
 namespace macadam {
 
@@ -111,6 +112,12 @@ std::string some(const std::vector<std::string>& names) {
          (names.size() > kShown ? fmt::format(" and {} more", names.size() - kShown) : "");
 }
 
+/// The network as other tools know it.
+Graph without_auxiliary_head(NetworkSpec spec, const Graph& graph) {
+  spec.options.erase(std::string(kAuxiliaryOption.key));
+  return build_network(spec, graph.shape(graph.input()));
+}
+
 /// The smallest image that all networks take.
 Graph probe(const NetworkEntry& entry) {
   const int classes = entry.task == Task::classification ? 1000 : 8;
@@ -157,8 +164,9 @@ WeightImport::WeightImport(const std::filesystem::path& path, const NetworkSpec&
                            const Graph& graph, bool partial)
     : file_(open_weights(path)), parameters_(graph.parameters()) {
   const NetworkEntry& entry = find_network(spec.name);
-  const std::vector<WeightScheme> schemes = weight_schemes(entry, graph, file_->tensors());
-  const Match match = best_match(*file_, schemes, graph);
+  const Graph plain = without_auxiliary_head(spec, graph);
+  const std::vector<WeightScheme> schemes = weight_schemes(entry, plain, file_->tensors());
+  const Match match = best_match(*file_, schemes, plain);
   // A search through all networks: made only where something does not fit.
   const auto looks_like = [&] {
     const std::string other = network_of(*file_, entry.task);
@@ -181,8 +189,12 @@ WeightImport::WeightImport(const std::filesystem::path& path, const NetworkSpec&
     const ParameterSpec& p = parameters_[i];
     if (p.role == ParameterRole::fixed_scale) continue;
     const auto source = scheme_.source.find(p.name);
-    const auto tensor =
-        source == scheme_.source.end() ? std::nullopt : file_->find(match.prefix + source->second);
+    std::optional<size_t> tensor;
+    if (source != scheme_.source.end()) {
+      tensor = file_->find(match.prefix + source->second);
+    } else if (p.name.starts_with(kAuxiliaryPrefix)) {  // in a file of our own
+      tensor = file_->find(p.name);
+    }
     const WeightPart part = part_of(p.name);
     if (!tensor) {
       if (p.unused) continue;  // nothing would come of it

@@ -7,6 +7,7 @@
 #include <functional>
 #include <optional>
 
+#include "models/auxiliary_head.h"
 #include "models/encoders/vgg.h"
 #include "models/keras_unets.h"
 
@@ -239,7 +240,8 @@ std::vector<WeightScheme> weight_schemes(const NetworkEntry& entry, const Graph&
 
 WeightPart part_of(std::string_view parameter) {
   if (parameter.starts_with(kEncoder)) return WeightPart::encoder;
-  for (std::string_view head : {"segmentation_head.", "head.", "fc.", "_fc.", "classifier.6."}) {
+  for (std::string_view head : std::initializer_list<std::string_view>{
+           "segmentation_head.", "head.", "fc.", "_fc.", "classifier.6.", kAuxiliaryPrefix}) {
     if (parameter.starts_with(head)) return WeightPart::head;
   }
   return WeightPart::decoder;

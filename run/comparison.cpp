@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/to_size.h"
+#include "engine/graph/rewrite.h"
 #include "engine/infer/predictor.h"
 #include "engine/plan/precision.h"
 #include "models/loaded_model.h"
@@ -228,7 +229,7 @@ ComparedRun read_compared_run(const fs::path& folder) {
   const ModelInfo info = load_model(file).info;
   const Graph graph = model_network(info, {1, info.height, info.width, 3}, file);
   run.parameters = graph.parameter_count();
-  run.macs = graph.macs();
+  run.macs = remove_auxiliary_outputs(graph).macs();
   run.model_bytes = fs::file_size(file);
   return run;
 }

@@ -44,8 +44,9 @@ Graph join_max_pools(const Graph& graph);
 /// channels. Run last.
 Graph pad_channels(const Graph& graph, int multiple = 8);
 
-/// Without the bilinear up-sampling that makes the class scores, if that is the last layer: for
-/// callers that resize the scores themselves. Not an equivalent graph.
+/// Without the bilinear up-sampling that makes the class scores, if that is the last layer, and
+/// without auxiliary outputs: for callers that resize the scores themselves. Not an equivalent
+/// graph.
 Graph without_last_upsampling(const Graph& graph);
 
 /// Batch norms of the layers whose names begin with `prefix` use their running statistics in

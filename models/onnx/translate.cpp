@@ -54,7 +54,7 @@ class Translator {
  public:
   Translator(const Graph& graph, const std::map<std::string, ModelTensor>& parameters,
              const OnnxOptions& options, std::string_view file)
-      : graph_(remove_dropout(graph)),
+      : graph_(remove_dropout(remove_auxiliary_outputs(graph))),
         parameters_(parameters),
         options_(options),
         file_(file),
