@@ -138,7 +138,7 @@ if(NOT MACADAM_CURL STREQUAL "OFF")
     message(FATAL_ERROR "MACADAM_CURL=ON: curl was not found. Install libcurl4-openssl-dev.")
   endif()
 endif()
-message(STATUS "The viewer: ${MACADAM_HAS_CURL}")
+message(STATUS "The viewer and MLflow: ${MACADAM_HAS_CURL}")
 
 find_path(JPEG_INCLUDE_DIR jpeglib.h)
 find_library(JPEG_LIBRARY NAMES jpeg)

@@ -8,30 +8,12 @@
 #include "base/to_size.h"
 #include "report/markup.h"
 #include "report/report.h"
+#include "report/shade.h"
 #include "report/svg.h"
 
 namespace macadam {
 
 namespace {
-
-/// From white to dark blue, evenly spaced in lightness (ColorBrewer's Blues).
-constexpr std::array<std::array<double, 3>, 6> kRamp = {{{255, 255, 255},
-                                                         {222, 235, 247},
-                                                         {158, 202, 225},
-                                                         {88, 157, 206},
-                                                         {33, 113, 181},
-                                                         {8, 48, 107}}};
-
-std::string shade(double share) {
-  const double place = std::clamp(share, 0.0, 1.0) * (kRamp.size() - 1);
-  const size_t low = std::min(static_cast<size_t>(place), kRamp.size() - 2);
-  const double t = place - static_cast<double>(low);
-  std::array<int, 3> rgb{};
-  for (size_t c = 0; c < 3; ++c) {
-    rgb[c] = static_cast<int>(std::lround(kRamp[low][c] + (kRamp[low + 1][c] - kRamp[low][c]) * t));
-  }
-  return fmt::format("#{:02x}{:02x}{:02x}", rgb[0], rgb[1], rgb[2]);
-}
 
 std::string hex(const Rgb& c) { return fmt::format("#{:02x}{:02x}{:02x}", c[0], c[1], c[2]); }
 
@@ -110,7 +92,7 @@ std::string confusion_svg(std::span<const ClassScore> classes,
         const double x = left + cell * static_cast<double>(c);
         svg.begin_group(
             fmt::format("{} taken for {}: {:.2f}%", classes[r].name, classes[c].name, 100 * share));
-        svg.rect(x, y, cell, row, shade(share));
+        svg.rect(x, y, cell, row, hex(blue_shade(share)));
         const std::string label = cell_text(share, cell);
         if (!label.empty()) {
           svg.text(x + cell / 2, middle + font * 0.36, label,
@@ -139,7 +121,8 @@ std::string confusion_svg(std::span<const ClassScore> classes,
   constexpr int kSteps = 25;
   const double key = std::min(180.0, size), key_y = bottom + 32;
   for (int i = 0; i < kSteps; ++i) {
-    svg.rect(left + key * i / kSteps, key_y, key / kSteps + 0.5, 8, shade((i + 0.5) / kSteps));
+    svg.rect(left + key * i / kSteps, key_y, key / kSteps + 0.5, 8,
+             hex(blue_shade((i + 0.5) / kSteps)));
   }
   svg.text(left - 6, key_y + 8, "0%", {.size = 11, .anchor = "end", .fill = "#555"});
   svg.text(left + key + 6, key_y + 8, "100%", {.size = 11, .fill = "#555"});

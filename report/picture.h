@@ -26,6 +26,10 @@ Image overlay(const Image& photo, const Image& mask, std::span<const Rgb> palett
 /// Photos are averaged over whole pixels, masks (1 channel) are sampled.
 Image reduce(const Image& image, int max_width);
 
+/// The confusion matrix: percentages of the rows, which are the classes of the labels. Requires
+/// classes^2 counts, row by row, and at least one class.
+Image confusion_picture(std::span<const ClassScore> classes, std::span<const uint64_t> confusion);
+
 /// The colours of the classes, in order.
 std::vector<Rgb> palette_of(std::span<const ClassScore> classes);
 

@@ -193,7 +193,6 @@ void describe_optimizer(Fields& f, Config& c) {
             "decay of a moving average of the parameters, which is validated and kept as "
             "the best; 0: none"},
            optimizer.ema, 0, 0.999999);
-
 }
 
 void describe_schedule(Fields& f, Config& c) {
@@ -226,9 +225,7 @@ void describe_schedule(Fields& f, Config& c) {
   if (!f.given("step_epochs")) c.step_epochs = epochs / 3;
   f.number({"step_epochs",
             "epochs after which the learning rate is multiplied by step_factor, each time",
-            {.on_resume = OnResume::kept,
-             .effect = of_step,
-             .by_default = "a third of epochs"}},
+            {.on_resume = OnResume::kept, .effect = of_step, .by_default = "a third of epochs"}},
            c.step_epochs, 0.001, 1e6);
   f.number({"step_factor", "what it is multiplied by", {.effect = of_step}}, c.step_factor, 1e-6,
            1);
@@ -336,6 +333,22 @@ void describe_tables(Fields& f, Config& c) {
              "JPEGs with faults that cost no pixel are errors; false: warnings",
              {.on_resume = OnResume::free}},
             c.strict);
+
+  f.section("Tracking");
+  f.boolean({"tracking.tensorboard",
+             "TensorBoard's event file is written into the run's folder",
+             {.on_resume = OnResume::free}},
+            c.tensorboard);
+  f.text({"tracking.mlflow",
+          "the address of an MLflow server that is told of the run, as http://127.0.0.1:5000; "
+          "\"\": none",
+          {.on_resume = OnResume::free}},
+         c.mlflow);
+  f.text({"tracking.experiment",
+          "the experiment of the run there",
+          {.on_resume = OnResume::free,
+           .effect = {!c.mlflow.empty(), "tracking.mlflow", "tracking.mlflow"}}},
+         c.mlflow_experiment);
 
   f.section("Validation");
   f.choice({"best_by",

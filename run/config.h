@@ -84,6 +84,8 @@ struct Config {
   int64_t average_best = 0, keep_every = 0, recoveries = 2;
   AbsentRule absent = AbsentRule::drop;
   double checkpoint_seconds = 300;
+  bool tensorboard = true;
+  std::string mlflow, mlflow_experiment = "macadam";  // an address; none when empty
 
   std::set<std::string, std::less<>> given;  // keys that are not left to their defaults
 };

@@ -23,6 +23,14 @@ namespace macadam {
 
 namespace {
 
+/// Where the picture of a sample goes; names of samples may hold folders.
+std::filesystem::path sample_file(const std::filesystem::path& folder, std::string name) {
+  std::ranges::replace(name, '/', '_');
+  return folder / (name + ".png");
+}
+
+}  // namespace
+
 ReportSample report_sample(const EvaluatedSample& sample, std::string name) {
   const auto image = [&](int channels, const std::vector<uint8_t>& bytes) {
     Image result(sample.height, sample.width, channels);
@@ -30,12 +38,6 @@ ReportSample report_sample(const EvaluatedSample& sample, std::string name) {
     return result;
   };
   return {std::move(name), image(3, sample.rgb), image(1, sample.labels), image(1, sample.classes)};
-}
-
-/// Where the picture of a sample goes; names of samples may hold folders.
-std::filesystem::path sample_file(const std::filesystem::path& folder, std::string name) {
-  std::ranges::replace(name, '/', '_');
-  return folder / (name + ".png");
 }
 
 std::vector<ClassScore> class_scores(const LabelSet& labels, const SegmentationMetrics& metrics) {
@@ -47,8 +49,6 @@ std::vector<ClassScore> class_scores(const LabelSet& labels, const SegmentationM
   }
   return scores;
 }
-
-}  // namespace
 
 void write_run_report(const Config& config, const Loader& val_loader, const RunSummary& run,
                       const Evaluation& best) {

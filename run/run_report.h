@@ -2,11 +2,13 @@
 // The report of a training run.
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "engine/infer/evaluator.h"
 #include "kernels/device.h"
 #include "loader/loader.h"
+#include "report/report.h"
 #include "run/config.h"
 
 namespace macadam {
@@ -19,6 +21,10 @@ struct RunSummary {
   int64_t best_epoch = 0;
   std::vector<float> class_weights = {};  // that a rule gave
 };
+
+/// The classes with what is to be said of them.
+std::vector<ClassScore> class_scores(const LabelSet& labels, const SegmentationMetrics& metrics);
+ReportSample report_sample(const EvaluatedSample& sample, std::string name);
 
 /// Writes report.html, curves.svg, confusion.svg, scores.json (the scores of `macadam eval --json`)
 /// and samples/*.png into the run's folder, from its results.csv and from what the `best` epoch

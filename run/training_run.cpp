@@ -19,6 +19,8 @@
 #include "run/run_folder.h"
 #include "run/run_report.h"
 #include "run/scoring.h"
+#include "run/tracking/mlflow.h"
+#include "run/tracking/run_tracking.h"
 #include "run/training_data.h"
 
 namespace macadam {
@@ -67,6 +69,7 @@ CheckedRun check_run(Config given, const TrainingRunOptions& options, Observer& 
   run.config = std::move(given);
   Config& config = run.config;
   std::optional<BegunRun> begun;
+  if (!config.mlflow.empty()) check_mlflow_address(config.mlflow);
   if (options.resume) {
     begun = read_begun_run(run_folder(config));
     keep_begun_defaults(config, *begun);
@@ -181,7 +184,8 @@ class TrainingRun::Impl {
         val_(run_.data.val, run_.data.val_labels, loading_.val),
         trainer_options_(trainer_options(run_, loading_.cache, train_.batches(), options.profile)),
         context_(run_.device.device),
-        parameters_(graph_.parameters(), context_.stream, true) {
+        parameters_(graph_.parameters(), context_.stream, true),
+        tracking_(observer) {
     parameters_.initialize(run_.config.seed);
     if (weights_) load_weights();
     if (!options.profile) prepare_trainer(options.resume);
@@ -193,10 +197,16 @@ class TrainingRun::Impl {
     require(trainer_.has_value(), "a run that is not for a profile");
     RunResult result;
     result.end = trainer_->run(stop_requested);
+    // In the end, when there is a report: a tracker may want it.
+    const auto tell = [&] { tracking_.end(result.end); };
     result.best_epoch = trainer_->best_epoch();
     result.best_score = trainer_->best_score();
-    if (result.end == TrainingEnd::interrupted || result.best_epoch == 0) return result;
+    if (result.end == TrainingEnd::interrupted || result.best_epoch == 0) {
+      tell();
+      return result;
+    }
     report();
+    tell();
     if (run_.data.test) result.test = score_test_split(*run_.data.test);
     return result;
   }
@@ -228,10 +238,12 @@ class TrainingRun::Impl {
     }
     trainer_options_.evaluated = [this](int64_t epoch, const Evaluation& evaluation) {
       write_epoch_samples(run_.folder->path(), val_.dataset(), val_.labels(), epoch, evaluation);
+      tracking_.evaluated(evaluation, val_);
     };
     trainer_.emplace(graph_, graph_, parameters_, context_, train_, val_, trainer_options_,
-                     observer_);
+                     tracking_);
     if (resume) trainer_->resume();
+    tracking_.begin(config, run_.folder->path(), trainer_->epochs(), trainer_->steps(), observer_);
     write_file_atomically(run_.folder->path() / "data.json", to_json(run_.run_data));
     write_file_atomically(run_.folder->path() / "config.toml", to_toml(config));
     observer_.on_notice(fmt::format(
@@ -282,6 +294,7 @@ class TrainingRun::Impl {
   TrainerOptions trainer_options_;
   DeviceContext context_;
   Parameters parameters_;
+  RunTracking tracking_;
   std::optional<Trainer> trainer_;  // but for a profile
 };
 

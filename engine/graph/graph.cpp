@@ -265,7 +265,8 @@ void Graph::add_auxiliary_output(Value v, float weight) {
 }
 
 bool Graph::is_output(Value v) const {
-  return v == output_ || std::ranges::find(auxiliary_, v, &AuxiliaryOutput::value) != auxiliary_.end();
+  return v == output_ ||
+         std::ranges::find(auxiliary_, v, &AuxiliaryOutput::value) != auxiliary_.end();
 }
 
 Graph Graph::without_auxiliary_outputs() const {

@@ -118,8 +118,7 @@ void BestEpochs::average_into(Parameters& parameters) const {
     const Model model = load_model(file);
     match_parameters(shapes_of(parameters), model.parameters, file.string());
     for (size_t i = 0; i < parameters.size(); ++i) {
-      const std::vector<float>& values =
-          model.parameters.at(parameters.specs()[i].name).values;
+      const std::vector<float>& values = model.parameters.at(parameters.specs()[i].name).values;
       sums[i].resize(values.size());
       for (size_t k = 0; k < values.size(); ++k) sums[i][k] += static_cast<double>(values[k]);
     }

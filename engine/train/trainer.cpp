@@ -113,7 +113,7 @@ std::string Trainer::train_anew(std::string_view how) const {
 void Trainer::check_finite(bool finite) const {
   if (finite) return;
   throw NotFinite(fmt::format("a weight is not finite after step {}", state_.steps),
-                 files_.folder().string(), train_anew("lower lr"));
+                  files_.folder().string(), train_anew("lower lr"));
 }
 
 void Trainer::checkpoint() {
@@ -150,9 +150,11 @@ void Trainer::record(const StepResult& result) {
   ++landed_batches_;
   step_loss_ = result.batch.index == 0 ? loss : step_loss_ + loss;
   if (!result.batch.last()) return;
-  files_.log().step(state_.epoch + 1, static_cast<int64_t>(result.step),
-                    step_loss_ / static_cast<double>(result.batch.count),
-                    static_cast<double>(learning_rate(static_cast<int64_t>(result.step))));
+  const auto step = static_cast<int64_t>(result.step);
+  const TrainingObserver::Update update{step, step_loss_ / static_cast<double>(result.batch.count),
+                                        static_cast<double>(learning_rate(step))};
+  files_.log().step(state_.epoch + 1, step, update.loss, update.lr);
+  observer_.on_update(update);
 }
 
 int64_t Trainer::begin_phase() {
@@ -192,8 +194,8 @@ bool Trainer::train_epoch(const std::function<bool()>& stop_requested) {
     const Batch& batch = train_.next();
     const int64_t index = state_.batch % accumulate;
     const BatchOfStep of{index, std::min(accumulate, batches - (state_.batch - index))};
-    const auto result = step_.run(batch, static_cast<uint64_t>(state_.steps),
-                                  learning_rate(state_.steps), of);
+    const auto result =
+        step_.run(batch, static_cast<uint64_t>(state_.steps), learning_rate(state_.steps), of);
     if (result) record(*result);
     ++state_.batch;
     images += batch.n;
@@ -239,8 +241,8 @@ EpochRecord Trainer::finish_epoch(const Evaluation& validation,
     record.terms.push_back({"val_" + name, validation.mean_terms[k]});
   }
   if (step_.plan().outputs() > 1) {
-    record.terms.push_back({fmt::format("train_{}", kAuxiliary),
-                            state_.term_sums[kAuxiliary] / batches});
+    record.terms.push_back(
+        {fmt::format("train_{}", kAuxiliary), state_.term_sums[kAuxiliary] / batches});
   }
   record.lr = static_cast<double>(learning_rate(state_.steps - 1));
   const double images = batches * static_cast<double>(step_.plan().input().shape.n);

@@ -42,6 +42,12 @@ class TrainingObserver {
   /// Called before each phase of a run with freeze rules, and when one is resumed.
   virtual void on_phase(const Phase&) {}
   virtual void on_step(const Progress&) {}
+  /// A step of the optimiser as it is logged, when its loss is known.
+  struct Update {
+    int64_t step = 0;
+    double loss = 0, lr = 0;
+  };
+  virtual void on_update(const Update&) {}
   virtual void on_validation(int64_t batch, int64_t batches) { static_cast<void>(batch + batches); }
   virtual void on_epoch(const EpochRecord&) {}
   /// The run has gone back to its last checkpoint, for a reason in words.
@@ -68,9 +74,9 @@ struct TrainerOptions {
   FineTuning fine_tuning;
   AbsentRule absent = AbsentRule::drop;
   BestBy best_by = BestBy::miou;
-  int64_t patience = 10;  // epochs without a better one before stopping; 0: never
-  double min_delta = 0;   // by how much an epoch is to be better for patience to begin anew
-  int64_t average = 0;    // best epochs whose parameters are averaged in the end; 0: none
+  int64_t patience = 10;   // epochs without a better one before stopping; 0: never
+  double min_delta = 0;    // by how much an epoch is to be better for patience to begin anew
+  int64_t average = 0;     // best epochs whose parameters are averaged in the end; 0: none
   int64_t keep_every = 0;  // epochs between models that are kept, whatever they are worth; 0: none
   /// How often a run whose loss or weights are not finite goes back to its last checkpoint, each
   /// time with half the learning rate. More often is a failure.
@@ -109,6 +115,9 @@ class Trainer {
   /// step and its samples; the checkpoints on disk stay the last good ones.
   TrainingEnd run(const std::function<bool()>& stop_requested);
 
+  /// Finished ones.
+  int64_t epochs() const { return state_.epoch; }
+  int64_t steps() const { return state_.steps; }
   int64_t best_epoch() const { return state_.best_epoch; }
   /// Mean IoU of the best epoch; NaN where no class could be scored.
   double best_score() const { return state_.best(mean_iou_name()); }

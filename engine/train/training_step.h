@@ -43,7 +43,7 @@ struct StepResult {
   uint64_t step = 0;
   BatchOfStep batch;
   std::span<const int>
-      samples;  // that it was made of, -1 where it was padded; until the next run()
+      samples;          // that it was made of, -1 where it was padded; until the next run()
   LossValues loss;      // its terms are those of the output; its total has auxiliary ones too
   float auxiliary = 0;  // of the total, that of auxiliary outputs
 };

@@ -11,7 +11,7 @@
 namespace macadam {
 
 struct ViewConfig {
-  std::string api = "http://127.0.0.1:8080";  // ApiClientOptions::address
+  std::string api = "http://127.0.0.1:8080";  // HttpClientOptions::address
   std::string token_file;                     // of the API; empty: none
   std::string runs;                           // a folder of training runs; empty: none
 

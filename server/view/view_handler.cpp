@@ -183,7 +183,7 @@ HttpResponse ViewHandler::answer_runs(const std::vector<std::string>& path) cons
 
 void ViewHandler::ask_api(const std::shared_ptr<Exchange>& exchange) {
   const HttpRequest& request = exchange->request();
-  ApiRequest asked;
+  HttpQuestion asked;
   asked.method = request.method;
   asked.target = request.target.substr(std::string_view("/api").size());
   for (const auto& [name, value] : request.fields) {

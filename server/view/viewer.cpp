@@ -16,8 +16,8 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kAskEvery{50};
 
-ApiClientOptions api_options(const ViewConfig& config) {
-  ApiClientOptions options;
+HttpClientOptions api_options(const ViewConfig& config) {
+  HttpClientOptions options;
   options.address = config.api;
   options.token = read_token(config.token_file);
   options.connect_time = in_milliseconds(config.connect_seconds);

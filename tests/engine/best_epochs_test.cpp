@@ -1,4 +1,5 @@
-// Which models a run keeps, the average of the best, and going back after a loss that is not finite.
+// Which models a run keeps, the average of the best, and going back after a loss that is not
+// finite.
 
 #include "engine/train/best_epochs.h"
 
@@ -56,8 +57,7 @@ TEST(BestEpochs, TheirAverageIsTheMeanOfTheirParameters) {
 
   const Model average = load_model(folder / "average.safetensors", ModelPart::everything);
   EXPECT_TRUE(average.optimizer.empty());
-  EXPECT_EQ(average.info.metrics.at("miou_present"),
-            process.observer.average->scores.at(0).value);
+  EXPECT_EQ(average.info.metrics.at("miou_present"), process.observer.average->scores.at(0).value);
   EXPECT_EQ(average.info.metrics.at("val_loss"), process.observer.average->val_loss);
   for (const auto& [name, tensor] : average.parameters) {
     std::vector<double> sum(tensor.values.size());
@@ -128,8 +128,7 @@ TEST(Trainer, KeepsTheModelOfEveryNthEpoch) {
 }
 
 TEST(Trainer, TheBestIsWhatIsAskedFor) {
-  for (const BestBy by :
-       {BestBy::miou, BestBy::mdice, BestBy::pixel_accuracy, BestBy::val_loss}) {
+  for (const BestBy by : {BestBy::miou, BestBy::mdice, BestBy::pixel_accuracy, BestBy::val_loss}) {
     SCOPED_TRACE(std::string(name_of(by)));
     const TemporaryFolder folder;
     Configuration c;
@@ -141,8 +140,8 @@ TEST(Trainer, TheBestIsWhatIsAskedFor) {
     int64_t best = 0;
     double merit = 0;
     for (const EpochRecord& e : process.observer.epochs) {
-      const double of = by == BestBy::val_loss ? -e.val_loss
-                                               : e.scores.at(static_cast<size_t>(by)).value;
+      const double of =
+          by == BestBy::val_loss ? -e.val_loss : e.scores.at(static_cast<size_t>(by)).value;
       if (best > 0 && !(of > merit)) continue;
       best = e.epoch;
       merit = of;
@@ -209,8 +208,7 @@ TEST(Trainer, GoesBackToItsLastCheckpointWithHalfTheLearningRate) {
     for (size_t i = 0; i < steps.size(); ++i) {
       const float lr = c.learning_rate(static_cast<int64_t>(i));
       EXPECT_EQ(steps[i].at("step"), i);
-      EXPECT_FLOAT_EQ(steps[i].at("lr").get<float>(),
-                      static_cast<int64_t>(i) < from ? lr : lr / 2);
+      EXPECT_FLOAT_EQ(steps[i].at("lr").get<float>(), static_cast<int64_t>(i) < from ? lr : lr / 2);
     }
     const auto logged = log_entries(folder.path(), "recovery");
     ASSERT_EQ(logged.size(), 1u);

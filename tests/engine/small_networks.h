@@ -27,7 +27,8 @@ Graph small_inception(Shape input, int classes);
 /// small_unet with two auxiliary outputs, of its deepest features and of those of the full size.
 Graph small_auxiliary(Shape input, int classes);
 
-/// Twelve layers drawn at random, among them dead ends, some with an auxiliary output; a pure function of its arguments.
+/// Twelve layers drawn at random, among them dead ends, some with an auxiliary output; a pure
+/// function of its arguments.
 Graph random_graph(uint32_t seed, Shape input, int classes);
 
 }  // namespace macadam::testing

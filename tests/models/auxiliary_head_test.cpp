@@ -19,7 +19,9 @@ namespace {
 
 constexpr Shape kImage{2, 96, 64, 3};
 
-NetworkSpec with_head(std::string_view name) { return {std::string(name), 5, {{"auxiliary", "0.4"}}}; }
+NetworkSpec with_head(std::string_view name) {
+  return {std::string(name), 5, {{"auxiliary", "0.4"}}};
+}
 
 bool is_auxiliary(std::string_view name) { return name.starts_with(kAuxiliaryPrefix); }
 
@@ -72,7 +74,8 @@ TEST(AuxiliaryHead, SitsOnAnEighthOfTheSize) {
 
 TEST(AuxiliaryHead, ItsWeightIsANumberFromZeroToTen) {
   for (const char* value : {"-0.1", "10.5", "much", ""}) {
-    EXPECT_THROW(build_network({"unet_mini", 5, {{"auxiliary", value}}}, kImage), InputError) << value;
+    EXPECT_THROW(build_network({"unet_mini", 5, {{"auxiliary", value}}}, kImage), InputError)
+        << value;
   }
   EXPECT_TRUE(
       build_network({"unet_mini", 5, {{"auxiliary", "0"}}}, kImage).auxiliary_outputs().empty());

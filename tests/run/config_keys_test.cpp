@@ -130,11 +130,18 @@ TEST(ConfigKeys, TheDocumentOfTransformsIsCurrent) {
 
 /// Another valid value of the field, as TOML.
 std::string another(const DescribedField& f) {
-  const std::map<std::string_view, std::string> others{
-      {"network", "\"unet\""},    {"dataset", "\"/other\""}, {"label_set", "\"camvid11\""},
-      {"loss", "\"ce\""},         {"class_weights", "[1]"},  {"freeze", "[\"a\"]"},
-      {"augment", "[]"},          {"device", "\"cpu\""},     {"name", "\"other\""},
-      {"runs", "\"/elsewhere\""}, {"weights", "\"/w\""}};
+  const std::map<std::string_view, std::string> others{{"network", "\"unet\""},
+                                                       {"dataset", "\"/other\""},
+                                                       {"label_set", "\"camvid11\""},
+                                                       {"loss", "\"ce\""},
+                                                       {"class_weights", "[1]"},
+                                                       {"freeze", "[\"a\"]"},
+                                                       {"augment", "[]"},
+                                                       {"device", "\"cpu\""},
+                                                       {"name", "\"other\""},
+                                                       {"runs", "\"/elsewhere\""},
+                                                       {"weights", "\"/w\""},
+                                                       {"tracking.mlflow", "\"http://host\""}};
   const auto found = others.find(f.field.key);
   if (found != others.end()) return found->second;
   const auto smaller = [](double v) { return v == 0 ? 0.0005 : v / 2; };

@@ -67,19 +67,19 @@ class Mirror : public HttpHandler {
 class ApiClientTest : public ::testing::Test {
  protected:
   ApiClientTest() : server_({}, mirror_), port_(server_.listen("127.0.0.1", 0)) {
-    if (has_api_client()) server_.start();
+    if (has_http_client()) server_.start();
   }
   ~ApiClientTest() override { mirror_.forget(); }
   void SetUp() override {
-    if (!has_api_client()) GTEST_SKIP() << "this build has no curl";
+    if (!has_http_client()) GTEST_SKIP() << "this build has no curl";
   }
 
-  ApiClientOptions options() const {
-    ApiClientOptions options;
+  HttpClientOptions options() const {
+    HttpClientOptions options;
     options.address = "http://127.0.0.1:" + std::to_string(port_);
     return options;
   }
-  static HttpResponse ask(ApiClient& client, ApiRequest request) {
+  static HttpResponse ask(ApiClient& client, HttpQuestion request) {
     std::promise<HttpResponse> answer;
     client.ask(std::move(request),
                [&](HttpResponse response) { answer.set_value(std::move(response)); });
@@ -109,7 +109,7 @@ TEST_F(ApiClientTest, AnswersComeAsTheyAre) {
 }
 
 TEST_F(ApiClientTest, BodiesAndTheTokenAreSent) {
-  ApiClientOptions with_token = options();
+  HttpClientOptions with_token = options();
   with_token.token = "secret";
   with_token.address += "/";
   ApiClient client(with_token);
@@ -141,7 +141,7 @@ TEST_F(ApiClientTest, ManyAtOnce) {
 }
 
 TEST_F(ApiClientTest, WhatIsWrongHasAStatus) {
-  ApiClientOptions limited = options();
+  HttpClientOptions limited = options();
   limited.answer_time = 100ms;
   limited.answer_bytes = 50'000;
   limited.waiting = 1;
@@ -153,7 +153,7 @@ TEST_F(ApiClientTest, WhatIsWrongHasAStatus) {
   EXPECT_EQ(late.get_future().get().status, 504);
   EXPECT_EQ(ask(client, {"GET", "/v1", {}, "", {}}).status, 200) << "and then there is room";
 
-  ApiClientOptions nobody = options();
+  HttpClientOptions nobody = options();
   nobody.address = "http://127.0.0.1:1";
   ApiClient alone(nobody);
   const HttpResponse none = ask(alone, {"GET", "/v1", {}, "", {}});
@@ -187,7 +187,7 @@ TEST_F(ApiClientTest, AnApiMayListenOnASocket) {
   HttpServer local({}, mirror_);
   local.listen(path);
   local.start();
-  ApiClientOptions by_path = options();
+  HttpClientOptions by_path = options();
   by_path.address = path.string();
   ApiClient client(by_path);
   EXPECT_EQ(ask(client, {"GET", "/v1", {}, "", {}}).status, 200);
@@ -197,7 +197,7 @@ TEST_F(ApiClientTest, WhatIsNoAddressIsRefused) {
   for (const char* address : {"", "127.0.0.1:8080", "ftp://host", "file:///etc/passwd", "http://",
                               "http://user:word@host", "http://host/?q=1", "http://host/#f",
                               "https//host", "http://ho st"}) {
-    ApiClientOptions wrong = options();
+    HttpClientOptions wrong = options();
     wrong.address = address;
     EXPECT_THROW(ApiClient{wrong}, InputError) << address;
   }

@@ -44,7 +44,7 @@ class Keeper : public HttpHandler {
 class ViewHandlerTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (!has_api_client()) GTEST_SKIP() << "this build has no curl";
+    if (!has_http_client()) GTEST_SKIP() << "this build has no curl";
     const int port = api_.listen("127.0.0.1", 0);
     api_.start();
     write("good/config.toml", "network = \"unet_mini\"\n[loader]\nthreads = 2\n");
@@ -57,7 +57,7 @@ class ViewHandlerTest : public ::testing::Test {
     write("no_run/other.txt", "");
     write("../secret.png", "secret");
     fs::create_symlink(folder_.path() / "secret.png", runs() / "good/samples/link.png");
-    ApiClientOptions options;
+    HttpClientOptions options;
     options.address = "http://127.0.0.1:" + std::to_string(port);
     client_ = std::make_unique<ApiClient>(options);
     shelf_ = std::make_unique<RunShelf>(runs());

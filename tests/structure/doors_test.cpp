@@ -60,7 +60,7 @@ const std::map<std::string, std::vector<std::string>> kVendorHeaders{
     {"CLI/", {"app/command_line.cpp", "bench/"}},
     {"boost/asio", {"server/http/http_server.cpp"}},
     {"boost/beast", {"server/http/request_parser.cpp"}},
-    {"curl/", {"server/view/api_client.cpp"}},
+    {"curl/", {"base/http_client.cpp"}},
     {"hdf5", {"models/weights/hdf5_reader.cpp"}},
     {"nlohmann/",
      {"base/", "engine/infer/metrics.", "engine/model/", "engine/train/run_log.", "run/", "server/",
