@@ -26,7 +26,7 @@ TEST(TrainKeys, AreListedAsTableDocumentAndJson) {
       keys, [](const nlohmann::json& key) { return key.at("key") == "warmup"; });
   ASSERT_NE(warmup, keys.end());
   EXPECT_EQ(warmup->at("type"), "a number from 0 to epochs");
-  EXPECT_EQ(warmup->at("default"), "a tenth of epochs, at most 1");
+  EXPECT_EQ(warmup->at("default"), "a tenth of epochs, at most 1; with one_cycle 0.3 of them");
   EXPECT_EQ(warmup->at("on_resume"), "kept");
   expect_input_error(macadam(scratch.path(), {"train"}), {"config is required"});
   expect_input_error(macadam(scratch.path(), {"train", "--json"}), {"--keys"});
