@@ -12,6 +12,7 @@
 #include "app/commands.h"
 #include "app/console.h"
 #include "app/console_observer.h"
+#include "app/data_report.h"
 #include "base/error.h"
 #include "base/folder.h"
 #include "base/text.h"
@@ -24,7 +25,6 @@ namespace macadam {
 
 namespace {
 
-constexpr size_t kShownIssues = 50;
 /// Those that come of what was counted.
 constexpr std::array kWeightings{ClassWeighting::enet, ClassWeighting::median_frequency,
                                  ClassWeighting::effective_number, ClassWeighting::balanced};
@@ -100,18 +100,7 @@ void print_class_weights(const SplitReport& split) {
 
 void print_report(const CheckReport& report) {
   print("{}: {} layout, label set {}\n\n", report.name, name_of(report.layout), report.labels.name);
-  print("{}", pad_right("class", 16));
-  for (const SplitReport& split : report.splits) print("{}", pad_left(split.split, 12));
-  print("\n");
-  for (int c = 0; c < report.labels.classes(); ++c) {
-    print("{}", pad_right(report.labels.class_names[to_size(c)], 16));
-    for (const SplitReport& split : report.splits) {
-      print("{}",
-            pad_left(split.labeled ? fmt::format("{:.3f} %", 100 * split.share(c)) : "-", 12));
-    }
-    print("\n");
-  }
-  print("\n");
+  print_class_shares(report);
   for (const SplitReport& s : report.splits) {
     print(
         "{}: {} samples of {} x {} pixels, mean RGB {:.3f} {:.3f} {:.3f}, std {:.3f} {:.3f} "
@@ -120,15 +109,7 @@ void print_report(const CheckReport& report) {
         s.mean[0], s.mean[1], s.mean[2], s.std[0], s.std[1], s.std[2], s.sequences.size());
   }
   if (report.splits.front().labeled_pixels() > 0) print_class_weights(report.splits.front());
-  for (size_t i = 0; i < report.issues.size() && i < kShownIssues; ++i) {
-    const CheckIssue& issue = report.issues[i];
-    print("{}: {}{}{}\n", issue.severity == CheckIssue::Severity::error ? "error" : "warning",
-          issue.what, issue.where.empty() ? "" : ": ", issue.where);
-  }
-  if (report.issues.size() > kShownIssues) {
-    print("... and {} more (all of them with --json)\n", report.issues.size() - kShownIssues);
-  }
-  print("{} errors, {} warnings\n", report.errors(), report.warnings());
+  print_issues(report);
 }
 
 /// The configuration `options.augment`, to train on the data set.

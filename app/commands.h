@@ -8,6 +8,7 @@ class CommandLine;
 
 void add_synth(CommandLine& line);
 void add_check(CommandLine& line);
+void add_split(CommandLine& line);
 void add_pack(CommandLine& line);
 void add_train(CommandLine& line);
 void add_eval(CommandLine& line);

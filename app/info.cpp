@@ -24,6 +24,7 @@
 #include "loader/dataset.h"
 #include "loader/label_set.h"
 #include "loader/pack.h"
+#include "loader/split_file.h"
 #include "models/conversion.h"
 #include "models/loaded_model.h"
 
@@ -263,7 +264,8 @@ void info(const InfoOptions& options, const Command& command) {
     command.refuse(of_a_plan, "the list of devices and networks");
     out = devices();
     show = print_devices;
-  } else if (std::filesystem::is_directory(options.subject) || is_pack(options.subject)) {
+  } else if (std::filesystem::is_directory(options.subject) || is_pack(options.subject) ||
+             is_split_file(options.subject)) {
     command.refuse(of_a_plan, "a data set");
     out = describe_dataset(options.subject);
     show = print_dataset;

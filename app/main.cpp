@@ -28,6 +28,7 @@ void run(int argc, char** argv) {
                             macadam::version());
   macadam::add_synth(line);
   macadam::add_check(line);
+  macadam::add_split(line);
   macadam::add_pack(line);
   macadam::add_train(line);
   macadam::add_eval(line);

@@ -327,12 +327,19 @@ int64_t CheckReport::warnings() const { return static_cast<int64_t>(issues.size(
 
 CheckReport check_dataset(const std::filesystem::path& root, const LabelSet& wanted, int threads,
                           const Progress& progress, bool strict) {
-  CheckReport report;
   std::vector<SplitScan> scans;
   for (const std::string& split : list_splits(root)) scans.push_back(scan_split(root, split));
   if (scans.empty()) {
     throw InputError("data set has no split", root.string(), "it needs folders train, val, test");
   }
+  return check_splits(scans, root, wanted, threads, progress, strict);
+}
+
+CheckReport check_splits(const std::vector<SplitScan>& scans, const std::filesystem::path& root,
+                         const LabelSet& wanted, int threads, const Progress& progress,
+                         bool strict) {
+  require(!scans.empty(), "splits to be checked");
+  CheckReport report;
   const std::unique_ptr<const Pack> pack =
       is_pack(root) ? std::make_unique<const Pack>(root) : nullptr;
   if (pack) pack->check_label_set(wanted.name, wanted.void_is_class, wanted.class_names);

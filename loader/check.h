@@ -67,4 +67,9 @@ using Progress = std::function<void(int64_t, int64_t)>;
 CheckReport check_dataset(const std::filesystem::path& root, const LabelSet& labels,
                           int threads = 0, const Progress& progress = {}, bool strict = true);
 
+/// The same of splits that were looked for before, of one data set `root`; at least one.
+CheckReport check_splits(const std::vector<SplitScan>& scans, const std::filesystem::path& root,
+                         const LabelSet& labels, int threads = 0, const Progress& progress = {},
+                         bool strict = true);
+
 }  // namespace macadam

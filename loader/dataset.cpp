@@ -5,13 +5,16 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <functional>
 #include <iterator>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "base/error.h"
 #include "loader/dataset_file.h"
 #include "loader/pack.h"
+#include "loader/split_file.h"
 #include "loader/split_list.h"
 
 namespace macadam {
@@ -232,6 +235,66 @@ SplitScan scan_pack(const fs::path& root, std::string_view name) {
   return scan;
 }
 
+/// A split that photos of a division are taken from, by their ids.
+struct WholeSplit {
+  SplitScan scan;
+  std::map<std::string, const Sample*, std::less<>> with_mask, without_mask;
+
+  explicit WholeSplit(SplitScan found) : scan(std::move(found)) {
+    for (const Sample& sample : scan.dataset.samples) with_mask.emplace(sample.id, &sample);
+    for (const Sample& sample : scan.without_mask) without_mask.emplace(sample.id, &sample);
+  }
+  // The maps point into the scan.
+  WholeSplit(const WholeSplit&) = delete;
+  WholeSplit& operator=(const WholeSplit&) = delete;
+};
+
+}  // namespace
+
+SplitScan scan_division(const SplitFile& file, const fs::path& path, std::string_view split) {
+  const auto entries = file.splits.find(std::string(split));
+  if (entries == file.splits.end()) {
+    std::vector<std::string> names;
+    for (const auto& [name, list] : file.splits) names.push_back(name);
+    throw_no_split(path, split, names);
+  }
+  std::map<std::string, WholeSplit> wholes;
+  std::set<std::string> ids;
+  for (const SplitEntry& entry : entries->second) {
+    ids.insert(entry.id);
+    if (!wholes.contains(entry.split)) {
+      wholes.try_emplace(entry.split, scan_split(file.dataset, entry.split));
+    }
+  }
+  const bool unique = ids.size() == entries->second.size();
+  SplitScan part;
+  const Dataset& first = wholes.begin()->second.scan.dataset;
+  part.dataset = {first.name, first.layout, first.root, std::string(split), {}, first.masks};
+  for (const SplitEntry& entry : entries->second) {
+    const WholeSplit& whole = wholes.at(entry.split);
+    const auto labeled = whole.with_mask.find(entry.id);
+    const auto lonely = whole.without_mask.find(entry.id);
+    if (labeled == whole.with_mask.end() && lonely == whole.without_mask.end()) {
+      throw InputError(fmt::format("photo \"{}\" is not in the split \"{}\" of {}", entry.id,
+                                   entry.split, file.dataset.string()),
+                       path.string(), "add it, or take it out of the file");
+    }
+    const bool has_mask = labeled != whole.with_mask.end();
+    Sample sample = has_mask ? *labeled->second : *lonely->second;
+    if (!unique) sample.id = entry.split + "/" + entry.id;
+    (has_mask ? part.dataset.samples : part.without_mask).push_back(std::move(sample));
+  }
+  for (const auto& [name, whole] : wholes) {
+    part.unusable.insert(part.unusable.end(), whole.scan.unusable.begin(),
+                         whole.scan.unusable.end());
+  }
+  std::ranges::sort(part.dataset.samples, {}, &Sample::id);
+  std::ranges::sort(part.without_mask, {}, &Sample::id);
+  return part;
+}
+
+namespace {
+
 /// What may be meant by the file in the place of a mask.
 struct MissingMask {
   std::string what, remedy;
@@ -278,11 +341,13 @@ std::string_view name_of(Layout layout) {
 
 Layout recognize_layout(const fs::path& root) {
   if (is_pack(root)) return Pack(root).index().layout;
+  if (is_split_file(root)) return recognize_layout(read_split_file(root).dataset);
   if (!fs::is_directory(root)) {
     throw InputError(fs::exists(root) ? "a data set is a folder, this is a file"
                                       : "data set folder does not exist",
                      root.string(),
-                     "give the path of the data set's folder, or of a pack (*.pack)");
+                     "give the path of the data set's folder, of a pack (*.pack), or of a division "
+                     "(*.toml, of macadam split)");
   }
   const bool described = has_dataset_file(root), has_images = fs::is_directory(image_folder(root));
   if (described && (has_images || !read_dataset_file(root).splits.empty())) return Layout::plain;
@@ -302,6 +367,7 @@ Layout recognize_layout(const fs::path& root) {
 
 IdSpace recognize_ids(const fs::path& root) {
   if (is_pack(root)) return ids_of(Pack(root).index().label_set.name);
+  if (is_split_file(root)) return recognize_ids(read_split_file(root).dataset);
   const Layout layout = recognize_layout(root);
   if (has_dataset_file(root)) return read_dataset_file(root).ids;
   return layout == Layout::cityscapes ? IdSpace::cityscapes : IdSpace::camvid;
@@ -314,8 +380,12 @@ std::vector<std::string> list_splits(const fs::path& root) {
     for (const PackSplit& split : pack.index().splits) names.push_back(split.name);
     return names;
   }
-  for (const auto& [name, folders] : find_splits(root, recognize_layout(root))) {
-    names.push_back(name);
+  if (is_split_file(root)) {
+    for (const auto& [name, entries] : read_split_file(root).splits) names.push_back(name);
+  } else {
+    for (const auto& [name, folders] : find_splits(root, recognize_layout(root))) {
+      names.push_back(name);
+    }
   }
   std::stable_sort(names.begin(), names.end(), [](const std::string& a, const std::string& b) {
     return rank_of(a) < rank_of(b);
@@ -333,6 +403,7 @@ bool is_unlabeled(const SplitScan& scan) {
 
 SplitScan scan_split(const fs::path& root, std::string_view split) {
   if (is_pack(root)) return scan_pack(root, split);
+  if (is_split_file(root)) return scan_division(read_split_file(root), root, split);
   SplitScan scan;
   Dataset& dataset = scan.dataset;
   dataset.root = root;

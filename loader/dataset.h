@@ -16,6 +16,7 @@ namespace macadam {
 
 class Pack;
 struct PackRecord;
+struct SplitFile;
 
 enum class Layout : uint8_t {
   cityscapes,  // leftImg8bit/SPLIT/CITY/*_leftImg8bit.png, gtFine/SPLIT/CITY/*_gtFine_labelIds.png
@@ -44,14 +45,16 @@ inline constexpr const char* kWholeSplit = "all";
 struct Dataset {
   std::string name;  // the folder's, or dataset.toml's
   Layout layout = Layout::plain;
-  std::filesystem::path root;
-  std::string split;  // kWholeSplit when the data set is not divided
+  std::filesystem::path root;  // the folder or pack that the files are of
+  std::string split;           // kWholeSplit when the data set is not divided
   std::vector<Sample> samples;
   MaskCoding masks;  // other than ids only where dataset.toml says so
 };
 
-// A data set's `root` is a folder, or a pack: a file *.pack. A pack that cannot be read or is
-// damaged is an InputError in all functions below.
+// A data set's `root` is a folder, a pack (a file *.pack), or a division of a folder's photos (a
+// file
+// *.toml: loader/split_file.h). A file that cannot be read or is damaged is an InputError in all
+// functions below.
 
 /// Recognises the layout of the folder `root`, or that a pack was made from. Throws InputError that
 /// says what was looked for.
@@ -85,9 +88,15 @@ std::string name_missing_mask(const Sample& sample);
 bool is_unlabeled(const SplitScan& scan);
 
 /// Looks for the photos and masks of `split`. A plain data set that is not divided is returned
-/// whole as "train", "val", "test" and kWholeSplit. Throws InputError when `root` is not a data
-/// set, has no such split, or lists a photo for it that is not there.
+/// whole as "train", "val", "test" and kWholeSplit. Of a division, the photos that it lists for the
+/// split; where two of them have one id, ids begin with the split that they are of. Throws
+/// InputError when `root` is not a data set, has no such split, or lists a photo for it that is not
+/// there.
 SplitScan scan_split(const std::filesystem::path& root, std::string_view split);
+
+/// The same of a division that was or will be written to `path`.
+SplitScan scan_division(const SplitFile& file, const std::filesystem::path& path,
+                        std::string_view split);
 
 /// The samples of `split`, sorted by id. Throws InputError as scan_split does, when an entry cannot
 /// be used, when a photo has no mask (naming both), and when the split is empty.

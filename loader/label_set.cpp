@@ -12,6 +12,7 @@
 #include "loader/dataset.h"
 #include "loader/dataset_file.h"
 #include "loader/pack.h"
+#include "loader/split_file.h"
 
 namespace macadam {
 
@@ -227,7 +228,8 @@ std::span<const std::string> label_set_names() {
 }
 
 LabelSet make_label_set(std::string_view name, VoidPolicy policy,
-                        const std::filesystem::path& root) {
+                        const std::filesystem::path& place) {
+  const std::filesystem::path root = undivided(place);
   if (name != kAutoLabelSet) check_name(name);
   if (is_pack(root)) {
     const Pack pack(root);
@@ -267,7 +269,8 @@ LabelSet make_label_set(std::string_view name, VoidPolicy policy,
   return set;
 }
 
-LabelSet make_label_set_like(const ClassList& wanted, const std::filesystem::path& root) {
+LabelSet make_label_set_like(const ClassList& wanted, const std::filesystem::path& place) {
+  const std::filesystem::path root = undivided(place);
   const VoidPolicy policy = wanted.void_is_class ? VoidPolicy::as_class : VoidPolicy::ignore;
   if (is_pack(root)) {
     const Pack pack(root);

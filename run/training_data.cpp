@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "loader/class_presence.h"
 #include "loader/pack.h"
+#include "loader/split_file.h"
 #include "run/label_sets.h"
 
 namespace macadam {
@@ -24,6 +25,7 @@ std::optional<Dataset> open_test_split(const Config& config, Observer& observer)
   if (folder.empty()) return std::nullopt;
   const bool named = config.dataset.test != config.dataset.train;
   if (!named) {
+    if (is_split_file(folder)) return std::nullopt;  // its test split is for `macadam eval`
     const std::vector<std::string> splits = list_splits(folder);
     if (recognize_layout(folder) == Layout::cityscapes ||
         std::ranges::find(splits, "test") == splits.end()) {

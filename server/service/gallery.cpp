@@ -9,6 +9,7 @@
 #include "base/folder.h"
 #include "loader/pack.h"
 #include "loader/sample_reader.h"
+#include "loader/split_file.h"
 #include "run/label_sets.h"
 
 namespace macadam {
@@ -51,7 +52,7 @@ const char* media_type_of(ImageFormat format) {
 Gallery::Gallery(const fs::path& root) : root_(root) {
   splits_ = list_splits(root);
   std::error_code error;
-  real_root_ = fs::canonical(root, error);
+  real_root_ = fs::canonical(undivided(root), error);
   if (splits_.empty()) splits_.emplace_back(kWholeSplit);
   for (const std::string& split : splits_) {
     const SplitScan scan = scan_split(root, split);
