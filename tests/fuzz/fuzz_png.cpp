@@ -1,6 +1,6 @@
 // PNGs that are sound up to their compressed pixels, which the fuzzer writes: every filter, size
 // and colour type reaches the unfiltering, and what is read agrees with stb_image wherever that
-// reads the file too.
+// reads the file too, and numbers in grey with what a photo shows of them.
 // Needs no seeds.
 
 #include <algorithm>
@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "image/deflate.h"
+#include "image/gray16.h"
 #include "image/image.h"
 #include "image/stb.h"
 
@@ -115,6 +116,19 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (palette) macadam::decode_label_indices(png, "fuzz");
   } catch (const macadam::InputError&) {
     if (exact) std::abort();
+  }
+  const bool gray = kind.color == 0;
+  try {
+    const macadam::Gray16 numbers = macadam::decode_gray16(png, "fuzz");
+    const macadam::Image shown = macadam::decode_rgb(png, "fuzz");
+    for (size_t p = 0; p < numbers.pixels.size(); ++p) {
+      // A photo has their high byte, or fewer bits stretched to one.
+      const int number = numbers.pixels[p];
+      const int value = kind.bits == 16 ? number >> 8 : number * (255 / ((1 << kind.bits) - 1));
+      if (value != shown.pixels.at(3 * p)) std::abort();
+    }
+  } catch (const macadam::InputError&) {
+    if (exact && gray) std::abort();
   }
   return 0;
 }
