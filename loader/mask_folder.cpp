@@ -65,15 +65,26 @@ std::vector<fs::path> files_named(const Names& names, const std::string& id) {
   return files;
 }
 
-/// The files whose names begin with the photo's CITY_SEQUENCE_FRAME.
-std::vector<fs::path> files_beginning(const Names& names, const std::string& id) {
+/// Whether the photo's CITY_SEQUENCE_FRAME stands at `at` of a name, and is no part of a longer
+/// word or number.
+bool stands_at(std::string_view name, size_t at, std::string_view id) {
+  const auto is = [&](size_t i, int (*kind)(int)) {
+    return i < name.size() && kind(static_cast<unsigned char>(name[i])) != 0;
+  };
+  return (at == 0 || !is(at - 1, std::isalnum)) && !is(at + id.size(), std::isdigit);
+}
+
+/// The files whose names begin with the photo's CITY_SEQUENCE_FRAME, or else those that hold it.
+std::vector<fs::path> files_of_frame(const Names& names, const std::string& id) {
   std::vector<fs::path> files;
   for (auto name = names.lower_bound(id); name != names.end() && name->first.starts_with(id);
        ++name) {
-    const bool longer_number =
-        name->first.size() > id.size() &&
-        std::isdigit(static_cast<unsigned char>(name->first[id.size()])) != 0;
-    if (!longer_number) files.push_back(name->second);
+    if (stands_at(name->first, 0, id)) files.push_back(name->second);
+  }
+  if (!files.empty()) return files;
+  for (const auto& [name, file] : names) {
+    const size_t at = name.find(id);
+    if (at != std::string::npos && stands_at(name, at, id)) files.push_back(file);
   }
   return files;
 }
@@ -86,7 +97,7 @@ std::vector<fs::path> match(const fs::path& folder, const Dataset& dataset) {
   size_t missing = 0;
   for (const Sample& sample : dataset.samples) {
     std::vector<fs::path> found = dataset.layout == Layout::cityscapes
-                                      ? files_beginning(names, sample.id)
+                                      ? files_of_frame(names, sample.id)
                                       : files_named(names, sample.id);
     if (found.empty()) {
       if (missing++ == 0) without = &sample;

@@ -93,6 +93,11 @@ TEST_F(MaskFolderTest, CityscapesMasksBeginWithCitySequenceAndFrame) {
   EXPECT_EQ(found(Layout::cityscapes, {"frankfurt_000000_000294", "frankfurt_000000_000576",
                                        "frankfurt_000001_000019"}),
             (std::vector<int>{7, 8, 11}));
+  write("mask-bonn_000000_000019.png", 12);
+  write("lisbonn_000000_000019.png", 13);
+  EXPECT_EQ(found(Layout::cityscapes, {"bonn_000000_000019"}), std::vector<int>{12});
+  write("bonn_000000_000019_first.png", 17);  // as the script finds it
+  EXPECT_EQ(found(Layout::cityscapes, {"bonn_000000_000019"}), std::vector<int>{17});
   write("ulm_1.png", 7);
   write("ulm_10.png", 8);
   EXPECT_EQ(found(Layout::cityscapes, {"ulm_1", "ulm_10"}), (std::vector<int>{7, 8}));
