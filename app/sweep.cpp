@@ -46,7 +46,11 @@ std::vector<SweepPoint> points_of(const SweepCommand& command) {
   std::vector<SweepAxis> axes;
   for (const std::string& text : command.axes) axes.push_back(parse_sweep_axis(text));
   const Config base = load_config(command.config, command.set);
-  std::vector<SweepPoint> points = sweep_grid(base.name, axes);
+  if (axes.empty() && base.variants.empty()) {
+    throw InputError("there is nothing to vary", command.config,
+                     "give a key with several values, as lr=1e-3,3e-4, or variants in the file");
+  }
+  std::vector<SweepPoint> points = sweep_grid(base.name, axes, base.variants);
   if (command.random == 0) return points;
   return draw_points(std::move(points), static_cast<size_t>(command.random), command.seed);
 }
@@ -97,7 +101,7 @@ void add_sweep(CommandLine& line) {
   Command command = line.add("sweep", "Train every combination of some keys' values, and compare");
   auto options = std::make_shared<SweepCommand>();
   command.option("config", &options->config, "TOML file").required();
-  command.option("keys", &options->axes, "key=a,b,c: the values that a key is to have").required();
+  command.option("keys", &options->axes, "key=a,b,c: the values that a key is to have");
   command.option("--set", &options->set, "key=value, over the file's values, for all runs");
   const Option random =
       command.option("--random", &options->random, "Draw so many of the combinations")

@@ -58,8 +58,13 @@ void show_profile(TrainingRun& run, int64_t steps) {
 }
 
 void train(const TrainOptions& options) {
+  Config config = configuration(options);
+  if (!config.variants.empty()) {
+    throw InputError("the file lists the runs of a sweep", options.config,
+                     "train them with macadam sweep");
+  }
   TrainingConsole console;
-  TrainingRun run(configuration(options),
+  TrainingRun run(std::move(config),
                   {options.resume, options.dataset_moved, options.profile > 0}, console);
   if (options.profile > 0) {
     show_profile(run, options.profile);

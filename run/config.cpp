@@ -301,6 +301,13 @@ void describe_run(Fields& f, Config& c) {
 }
 
 void describe_tables(Fields& f, Config& c) {
+  f.section("Sweeps");
+  f.visit({"variant",
+           "the runs of `macadam sweep`, each with what it has of its own (docs/comparing.md); "
+           "`train` takes no file that has them",
+           {.on_resume = OnResume::free, .by_default = "`[]`"}},
+          variants_kind(c.variants));
+
   f.section("Normalisation (where the table is not given: what the weights or the network need)");
   Normalization& n = c.normalization;
   const FieldNotes kept{.on_resume = OnResume::kept};

@@ -38,6 +38,12 @@ struct DatasetPaths {
   bool operator==(const DatasetPaths&) const = default;
 };
 
+/// One of the runs that a file for `macadam sweep` lists, and what is its own of the configuration.
+struct Variant {
+  std::string name;
+  std::vector<std::string> overrides;  // "key=value"
+};
+
 /// What each member means, its key, range and default: describe().
 struct Config {
   std::string network;
@@ -87,6 +93,7 @@ struct Config {
   bool tensorboard = true;
   std::string mlflow, mlflow_experiment = "macadam";  // an address; none when empty
 
+  std::vector<Variant> variants;  // of a sweep; a run of its own has none
   std::set<std::string, std::less<>> given;  // keys that are not left to their defaults
 };
 

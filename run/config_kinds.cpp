@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "base/toml.h"
 #include "run/loss_expression.h"
 
 namespace macadam {
@@ -174,6 +175,29 @@ FieldKind freeze_kind(std::vector<FreezeRule>& rules) {
   return {.type = "for example [\"encoder.*\"] or [{pattern = \"encoder.*\", epochs = 5}]",
           .read = read,
           .write = write};
+}
+
+FieldKind variants_kind(std::vector<Variant>& variants) {
+  const auto read = [&](const GivenValue& given) {
+    variants.clear();
+    for (const GivenValue& item : given.items()) {
+      const auto* table = std::get_if<ParameterTable>(&item.value().value);
+      if (table == nullptr || find(*table, "name") == nullptr) {
+        item.fail("is no table with a name", "write [[variant]] and below it name = \"...\"");
+      }
+      Variant variant{item.at("name").text(), {}};
+      if (std::ranges::find(variants, variant.name, &Variant::name) != variants.end()) {
+        item.fail(fmt::format("holds the name {} twice", quote(variant.name)), "give it another");
+      }
+      for (const auto& [key, value] : *table) {
+        if (key != "name") variant.overrides.push_back(key + "=" + toml_text(value));
+      }
+      variants.push_back(std::move(variant));
+    }
+  };
+  return {.type = "a list of tables {name = ..., KEY = ...}",
+          .read = read,
+          .idle = [&variants] { return variants.empty(); }};
 }
 
 FieldKind augment_kind(AugmentList& list, ImageSize size) {

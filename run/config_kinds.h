@@ -27,6 +27,9 @@ FieldKind class_weights_kind(std::vector<float>& weights, std::optional<ClassWei
 /// INTEGER}. Patterns differ.
 FieldKind freeze_kind(std::vector<FreezeRule>& rules);
 
+/// A list of tables {name = NAME, KEY = VALUE ...} of different names. Never written.
+FieldKind variants_kind(std::vector<Variant>& variants);
+
 /// See parse_augmentation.
 FieldKind augment_kind(AugmentList& list, ImageSize size);
 

@@ -103,9 +103,11 @@ SweepAxis parse_sweep_axis(std::string_view text) {
   return axis;
 }
 
-std::vector<SweepPoint> sweep_grid(std::string_view base, std::span<const SweepAxis> axes) {
+std::vector<SweepPoint> sweep_grid(std::string_view base, std::span<const SweepAxis> axes,
+                                   std::span<const Variant> variants) {
   std::set<std::string, std::less<>> keys;
-  size_t count = 1;
+  const size_t variant_count = std::max<size_t>(1, variants.size());
+  size_t count = variant_count;
   for (const SweepAxis& axis : axes) {
     if (axis.key == "name" || axis.key == "runs") {
       throw InputError("a sweep names its runs itself", quote(axis.key), "leave it out");
@@ -123,7 +125,12 @@ std::vector<SweepPoint> sweep_grid(std::string_view base, std::span<const SweepA
   std::set<std::string> names;
   for (size_t number = 0; number < count; ++number) {
     SweepPoint point{std::string(base), {}};
-    size_t stride = count, rest = number;
+    size_t stride = count / variant_count, rest = number % stride;
+    if (!variants.empty()) {
+      const Variant& variant = variants[number / stride];
+      point.name += "-" + name_part(variant.name);
+      point.overrides = variant.overrides;
+    }
     for (const SweepAxis& axis : axes) {
       stride /= axis.values.size();
       const std::string& value = axis.values[rest / stride];

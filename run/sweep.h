@@ -29,10 +29,11 @@ struct SweepPoint {
   std::vector<std::string> overrides;  // name= among them
 };
 
-/// All combinations, the last axis fastest. Throws InputError when two axes have the same key, one
-/// of them is `name` or `runs`, or the points are more than 10,000. `base`: the name of the
-/// configuration's run.
-std::vector<SweepPoint> sweep_grid(std::string_view base, std::span<const SweepAxis> axes);
+/// All combinations, of the configuration's variants too where it has any; the last axis fastest.
+/// Throws InputError when two axes have the same key, one of them is `name` or `runs`, or the
+/// points are more than 10,000. `base`: the name of the configuration's run.
+std::vector<SweepPoint> sweep_grid(std::string_view base, std::span<const SweepAxis> axes,
+                                   std::span<const Variant> variants = {});
 
 /// `count` of them (all, if they are fewer) in the order of a shuffle that `seed` alone decides:
 /// more of them begin with the same.

@@ -45,6 +45,42 @@ TEST(SweepGrid, HasAllCombinationsUnderNamesOfTheirOwn) {
   EXPECT_THROW(sweep_grid("s", std::vector<SweepAxis>{{"a", many}, {"b", many}}), InputError);
 }
 
+TEST(SweepGrid, VariantsOfTheFileComeFirst) {
+  const Config config = parse_config(R"(network = "unet_mini"
+dataset = "streets"
+[[variant]]
+name = "simple"
+augment = []
+[[variant]]
+name = "with dice"
+loss = "dice"
+augment = [{name = "HorizontalFlip", p = 0.5}]
+network = {name = "unet_mini", dropout = 0.1}
+)",
+                                     "study.toml", {});
+  const auto points =
+      sweep_grid("study", std::vector<SweepAxis>{{"seed", {"1", "2"}}}, config.variants);
+  ASSERT_EQ(points.size(), 4u);
+  EXPECT_EQ(points[0].overrides,
+            (std::vector<std::string>{"augment=[]", "seed=1", "name=study-simple-1"}));
+  EXPECT_EQ(points[3].name, "study-with_dice-2");
+  const Config last = parse_config("network = \"unet\"\ndataset = \"streets\"\n", "study.toml",
+                                   points[3].overrides);
+  EXPECT_EQ(last.network, "unet_mini");
+  EXPECT_EQ(last.network_options.at("dropout"), "0.1");
+  EXPECT_EQ(last.augment.size(), 1u);
+  EXPECT_EQ(last.seed, 2u);
+  EXPECT_TRUE(to_toml(config).find("variant") == std::string::npos) << "a run is none of a sweep";
+  EXPECT_EQ(sweep_grid("study", {}, config.variants).size(), 2u);
+  for (const char* wrong : {"variant = 3", "variant = [3]", "[[variant]]\nlr = 1",
+                            "[[variant]]\nname = \"a\"\n[[variant]]\nname = \"a\""}) {
+    EXPECT_THROW(parse_config(std::string("network = \"unet\"\ndataset = \"s\"\n") + wrong,
+                              "study.toml", {}),
+                 InputError)
+        << wrong;
+  }
+}
+
 TEST(SweepGrid, IsDrawnFromBySeedAlone) {
   const std::vector<SweepAxis> axes{{"a", {"1", "2", "3", "4"}}, {"b", {"1", "2", "3", "4"}}};
   const auto names = [&](size_t count, uint64_t seed) {
