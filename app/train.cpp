@@ -64,8 +64,8 @@ void train(const TrainOptions& options) {
                      "train them with macadam sweep");
   }
   TrainingConsole console;
-  TrainingRun run(std::move(config),
-                  {options.resume, options.dataset_moved, options.profile > 0}, console);
+  TrainingRun run(std::move(config), {options.resume, options.dataset_moved, options.profile > 0},
+                  console);
   if (options.profile > 0) {
     show_profile(run, options.profile);
     return;

@@ -2,10 +2,12 @@
 
 #include <fmt/format.h>
 
-#include <array>
+#include <cmath>
+#include <span>
 #include <string_view>
 #include <vector>
 
+#include "app/memory.h"
 #include "base/text.h"
 #include "engine/infer/metrics.h"
 
@@ -14,26 +16,42 @@ namespace macadam {
 namespace {
 
 /// " (ce 0.5000, dice 0.3000)": the terms whose names begin with `prefix`; "" for a single one.
-std::string terms_text(const EpochRecord& record, std::string_view prefix) {
+std::string terms_text(std::span<const Score> all, std::string_view prefix) {
   std::vector<std::string> terms;
-  for (const Score& term : record.terms) {
+  for (const Score& term : all) {
     if (!term.name.starts_with(prefix)) continue;
     terms.push_back(fmt::format("{} {}", term.name.substr(prefix.size()), score_text(term.value)));
   }
   return terms.size() < 2 ? "" : fmt::format(" ({})", joined(terms));
 }
 
+/// "42 s", "3 min 20 s", "2 h 05 min".
+std::string duration_text(double seconds) {
+  constexpr int64_t kMinute = 60, kHour = 3600;
+  const auto whole = static_cast<int64_t>(seconds);
+  if (whole < kMinute) return fmt::format("{} s", whole);
+  if (whole < kHour) return fmt::format("{} min {:02} s", whole / kMinute, whole % kMinute);
+  return fmt::format("{} h {:02} min", whole / kHour, whole % kHour / kMinute);
+}
+
 }  // namespace
 
 void TrainingConsole::on_step(const Progress& p) {
-  line_.show(
-      p.batch, p.batches,
-      std::array{fmt::format("epoch {}/{}", p.epoch, p.epochs), fmt::format("loss {:.4f}", p.loss),
-                 fmt::format("{:.2f} images/s", p.images_per_second),
-                 fmt::format("{:.1f} ms a batch", 1e3 * p.seconds),
-                 fmt::format("{:.1f}% waiting for data", 100 * p.wait_seconds / p.seconds),
-                 fmt::format("{:.1f} ms to load a sample", 1e3 * p.load_seconds),
-                 fmt::format("{} batches ready", p.ready)});
+  constexpr double kWorthSaying = 0.01;  // of the time
+  std::vector<std::string> details{fmt::format("epoch {}/{}", p.epoch, p.epochs),
+                                   fmt::format("loss {:.4f}{}", p.loss, terms_text(p.terms, "")),
+                                   fmt::format("{:.2f} images/s", p.images_per_second),
+                                   fmt::format("{} left", duration_text(p.seconds_left)),
+                                   fmt::format("lr {:.2g}", p.lr)};
+  if (!std::isnan(p.best_score)) {
+    details.push_back(fmt::format("best mean IoU {}", score_text(p.best_score)));
+  }
+  if (p.wait_seconds > kWorthSaying * p.seconds) {
+    details.push_back(fmt::format("{:.1f}% waiting for data, {:.1f} ms to load a sample",
+                                  100 * p.wait_seconds / p.seconds, 1e3 * p.load_seconds));
+  }
+  details.push_back(fmt::format("{} MiB", peak_memory() >> 20));
+  line_.show(p.batch, p.batches, details);
 }
 
 void TrainingConsole::on_phase(const Phase& p) {
@@ -46,9 +64,9 @@ void TrainingConsole::on_validation(int64_t batch, int64_t batches) {
 }
 
 void TrainingConsole::on_epoch(const EpochRecord& r) {
-  std::string text =
-      fmt::format("epoch {}: train loss {:.4f}{}, val loss {}{}", r.epoch, r.train_loss,
-                  terms_text(r, "train_"), score_text(r.val_loss), terms_text(r, "val_"));
+  std::string text = fmt::format("epoch {}: train loss {:.4f}{}, val loss {}{}", r.epoch,
+                                 r.train_loss, terms_text(r.terms, "train_"),
+                                 score_text(r.val_loss), terms_text(r.terms, "val_"));
   for (size_t i = 0; i < r.scores.size(); ++i) {  // the first by its whole name: by its rule
     const Score& score = r.scores[i];
     text +=

@@ -93,7 +93,7 @@ struct Config {
   bool tensorboard = true;
   std::string mlflow, mlflow_experiment = "macadam";  // an address; none when empty
 
-  std::vector<Variant> variants;  // of a sweep; a run of its own has none
+  std::vector<Variant> variants;             // of a sweep; a run of its own has none
   std::set<std::string, std::less<>> given;  // keys that are not left to their defaults
 };
 

@@ -195,9 +195,9 @@ FieldKind variants_kind(std::vector<Variant>& variants) {
       variants.push_back(std::move(variant));
     }
   };
-  return {.type = "a list of tables {name = ..., KEY = ...}",
-          .read = read,
-          .idle = [&variants] { return variants.empty(); }};
+  return {.type = "a list of tables {name = ..., KEY = ...}", .read = read, .idle = [&variants] {
+            return variants.empty();
+          }};
 }
 
 FieldKind augment_kind(AugmentList& list, ImageSize size) {

@@ -173,6 +173,33 @@ int64_t Trainer::begin_phase() {
   return end;
 }
 
+TrainingObserver::Progress Trainer::progress(int64_t first, int64_t images, double elapsed) const {
+  const auto done = static_cast<double>(state_.batch - first);
+  const auto landed = static_cast<double>(std::max<int64_t>(landed_batches_, 1));
+  const SourceStats data = train_.stats();
+  TrainingObserver::Progress now{
+      .epoch = state_.epoch + 1,
+      .epochs = options_.epochs,
+      .batch = state_.batch,
+      .batches = state_.batches,
+      .loss = state_.loss_sum / landed,
+      .lr = static_cast<double>(learning_rate(std::max<int64_t>(state_.steps, 1) - 1)),
+      .best_score = best_score(),
+      .images_per_second = static_cast<double>(images) / elapsed,
+      .seconds = elapsed / done,
+      .wait_seconds = data.wait_seconds / done,
+      .ready = data.ready};
+  now.load_seconds = data.load_seconds / static_cast<double>(std::max<int64_t>(data.samples, 1));
+  if (state_.term_sums.size() > 1) {
+    for (const auto& [name, sum] : state_.term_sums) now.terms.push_back({name, sum / landed});
+  }
+  const auto epochs = static_cast<double>(now.epochs - now.epoch);  // behind this one
+  const auto batches = static_cast<double>(now.batches);
+  now.seconds_left = now.seconds * (epochs * batches + batches - static_cast<double>(now.batch)) +
+                     validation_seconds_ * (epochs + 1);
+  return now;
+}
+
 bool Trainer::train_epoch(const std::function<bool()>& stop_requested) {
   const int64_t batches = train_.batches(), accumulate = options_.step.optimizer.accumulate;
   const Clock::time_point start = Clock::now();
@@ -206,21 +233,7 @@ bool Trainer::train_epoch(const std::function<bool()>& stop_requested) {
     const bool due = of.last() && seconds_since(last_checkpoint_) >= options_.checkpoint_seconds;
     if (state_.batch == batches || stopped || due) settle();
     if (stopped || due) checkpoint();
-    const double elapsed = seconds_since(start);
-    const auto done = static_cast<double>(state_.batch - first);
-    const SourceStats data = train_.stats();
-    observer_.on_step(
-        {.epoch = state_.epoch + 1,
-         .epochs = options_.epochs,
-         .batch = state_.batch,
-         .batches = batches,
-         .loss = state_.loss_sum / static_cast<double>(std::max<int64_t>(landed_batches_, 1)),
-         .images_per_second = static_cast<double>(images) / elapsed,
-         .seconds = elapsed / done,
-         .wait_seconds = data.wait_seconds / done,
-         .load_seconds =
-             data.load_seconds / static_cast<double>(std::max<int64_t>(data.samples, 1)),
-         .ready = data.ready});
+    observer_.on_step(progress(first, images, seconds_since(start)));
   }
   return !stopped;
 }
@@ -248,7 +261,8 @@ EpochRecord Trainer::finish_epoch(const Evaluation& validation,
   const double images = batches * static_cast<double>(step_.plan().input().shape.n);
   record.images_per_second = images / state_.epoch_seconds;
   record.data_wait_seconds = state_.epoch_wait;
-  record.seconds = state_.epoch_seconds + seconds_since(validation_start);
+  validation_seconds_ = seconds_since(validation_start);
+  record.seconds = state_.epoch_seconds + validation_seconds_;
   state_.metrics.clear();
   for (const Score& s : record.scores) state_.metrics[s.name] = s.value;
   state_.metrics["val_loss"] = record.val_loss;

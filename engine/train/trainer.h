@@ -28,6 +28,10 @@ class TrainingObserver {
     int64_t epoch = 0, epochs = 0;   // from 1
     int64_t batch = 0, batches = 0;  // done in this epoch
     double loss = 0;                 // mean of the epoch so far
+    std::vector<Score> terms{};      // of it, where there are several
+    double lr = 0;
+    double best_score = 0;    // mean IoU of the best epoch; NaN before there is one
+    double seconds_left = 0;  // of the run, as far as the epochs so far tell
     double images_per_second = 0;
     double seconds = 0;       // a batch, mean of the epoch so far
     double wait_seconds = 0;  // of these, waiting for data
@@ -139,6 +143,8 @@ class Trainer {
   void recover(const std::string& failure);
   float learning_rate(int64_t step) const;
   std::string mean_iou_name() const;
+  /// What the observer is told after a batch, `first` having been the epoch's done when it went on.
+  TrainingObserver::Progress progress(int64_t first, int64_t images, double elapsed) const;
   /// False when it was stopped.
   bool train_epoch(const std::function<bool()>& stop_requested);
   void record(const StepResult& result);
@@ -168,8 +174,9 @@ class Trainer {
   std::optional<BestEpochs> best_epochs_;
   std::optional<Evaluation> best_;
 
-  int64_t landed_batches_ = 0;  // of the epoch under way: those in state_.loss_sum
-  double step_loss_ = 0;        // sum of the batches of the step under way
+  int64_t landed_batches_ = 0;     // of the epoch under way: those in state_.loss_sum
+  double step_loss_ = 0;           // sum of the batches of the step under way
+  double validation_seconds_ = 0;  // of the last one
   Clock::time_point last_checkpoint_ = Clock::now();
 };
 
