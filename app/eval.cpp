@@ -128,7 +128,7 @@ PhotoScores scores_in_batches(const EvalOptions& options, LoadedModel& model, Da
   loading.threads = options.threads.value_or(0);
   loading.device = context.device();
   Loader loader = open_loader(model.info(), std::move(dataset), loading, observer);
-  return {.classes = score(model, loader, context, dtype, 0, "evaluating", observer).confusion,
+  return {.classes = score(model, loader, context, dtype, {}, "evaluating", observer).confusion,
           .height = model.info().height,
           .width = model.info().width};
 }

@@ -17,9 +17,15 @@ namespace {
 constexpr int kSampleWidth = 640;  ///< widest picture that is embedded
 
 constexpr std::string_view kStyle = R"(
-:root { color-scheme: light; --ink: #1f2328; --soft: #59636e; --line: #d9dde1; --bar: #4c86b8; }
+:root { color-scheme: light dark; --paper: #fff; --ink: #1f2328; --soft: #59636e; --line: #d9dde1;
+  --bar: #4c86b8; --well: #f6f7f8; --track: #eef0f2; }
+@media (prefers-color-scheme: dark) { :root { --paper: #16191d; --ink: #e6e9ec; --soft: #9aa4ae;
+  --line: #343a41; --bar: #6ea3d0; --well: #1e2227; --track: #2b3036; }
+  figure svg { background: #fff; border-radius: .4rem; } }
+@media print { :root { color-scheme: light; --paper: #fff; --ink: #1f2328; --soft: #59636e;
+  --line: #d9dde1; --bar: #4c86b8; --well: #f6f7f8; --track: #eef0f2; } }
 * { box-sizing: border-box; }
-html { background: #fff; }
+html { background: var(--paper); }
 body { margin: 0 auto; padding: 3rem 1.5rem 4rem; max-width: 52rem; color: var(--ink);
   font: 16px/1.55 system-ui, "Segoe UI", "Helvetica Neue", Arial, "DejaVu Sans", sans-serif; }
 h1 { margin: 0 0 .2rem; font-size: 2rem; line-height: 1.2; letter-spacing: -.01em;
@@ -45,7 +51,7 @@ th:last-child, td:last-child { padding-right: 0; }
 .scores .n { width: 5.2rem; text-align: right; white-space: nowrap; }
 .scores tfoot td, .scores tfoot th { border-bottom: 0; border-top: 2px solid var(--ink); font-weight: 600; }
 .scores .b { width: 24%; }
-.bar { display: block; height: .6rem; background: #eef0f2; }
+.bar { display: block; height: .6rem; background: var(--track); }
 .bar span { display: block; height: 100%; background: var(--bar); }
 .absent { color: var(--soft); font-style: italic; }
 .chip { display: inline-block; width: .8rem; height: .8rem; margin-right: .5rem;
@@ -59,7 +65,7 @@ figure svg { display: block; width: 100%; height: auto; }
 .sample span { display: block; color: var(--soft); font-size: .8rem; padding-top: .2rem; }
 .legend { display: flex; flex-wrap: wrap; gap: .25rem 1.4rem; padding: 0; margin: 0 0 1.2rem;
   list-style: none; font-size: .9rem; }
-pre { margin: 0; padding: 1rem 1.1rem; background: #f6f7f8; border: 1px solid var(--line);
+pre { margin: 0; padding: 1rem 1.1rem; background: var(--well); border: 1px solid var(--line);
   font: .82rem/1.5 ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace;
   white-space: pre-wrap; overflow-wrap: anywhere; }
 footer { margin-top: 3rem; padding-top: .8rem; border-top: 1px solid var(--line);
@@ -110,6 +116,10 @@ std::string facts(const ReportData& d) {
   row("Epochs", std::to_string(d.history.size()));
   row("Best epoch", d.best_epoch <= 0 ? "" : std::to_string(d.best_epoch));
   row("Training time", duration(d.seconds));
+  row("Memory of a step", d.step_bytes == 0
+                              ? ""
+                              : fmt::format("{} MiB, and {} MiB for parameters and their moments",
+                                            d.step_bytes >> 20, d.parameter_bytes >> 20));
   double rate = 0, waited = 0, worked = 0;
   for (const EpochRecord& e : d.history) {
     if (std::isfinite(e.images_per_second)) rate = std::max(rate, e.images_per_second);
@@ -190,21 +200,23 @@ std::string picture(const Image& image, std::string_view caption, std::string_vi
       caption);
 }
 
-std::string samples(const ReportData& d) {
+std::string samples(const ReportData& d, std::span<const ReportSample> samples) {
   const std::vector<Rgb> palette = palette_of(d.classes);
   std::bitset<256> present;
   std::string pictures;
-  for (const ReportSample& sample : d.samples) {
+  for (const ReportSample& sample : samples) {
     const Image photo = reduce(sample.photo, kSampleWidth),
                 truth = reduce(sample.truth, kSampleWidth);
     const Image prediction = reduce(sample.prediction, kSampleWidth);
     for (uint8_t index : truth.pixels) present.set(index);
     for (uint8_t index : prediction.pixels) present.set(index);
-    pictures += fmt::format("<h3>{}</h3>\n<div class=\"sample\">\n", escape_markup(sample.name));
+    pictures += fmt::format("<h3>{}{}</h3>\n<div class=\"sample\">\n", escape_markup(sample.name),
+                            std::isnan(sample.iou) ? "" : ", IoU " + percent(sample.iou));
     pictures += picture(photo, "Photo", sample.name);
     pictures += picture(colorize(truth, palette), "Truth", sample.name);
     pictures += picture(colorize(prediction, palette), "Prediction", sample.name);
-    pictures += picture(overlay(photo, prediction, palette), "Overlay", sample.name);
+    pictures +=
+        picture(error_picture(photo, truth, prediction, palette.size()), "Errors", sample.name);
     pictures += "</div>\n";
   }
   std::string legend = "<ul class=\"legend\">\n";
@@ -242,9 +254,19 @@ std::string report_html(const ReportData& d) {
   if (!d.confusion.empty()) {
     out += "<h2>Confusion</h2>\n<figure>\n" + confusion_svg(d.classes, d.confusion) + "</figure>\n";
   }
-  if (!d.samples.empty()) out += "<h2>Samples</h2>\n" + samples(d);
+  if (!d.worst.empty()) {
+    out +=
+        "<h2>Where it errs most</h2>\n<p class=\"lead\">By the mean IoU of an image's own classes. "
+        "Errors are red.</p>\n" +
+        samples(d, d.worst);
+  }
+  if (!d.best.empty()) out += "<h2>Where it is best</h2>\n" + samples(d, d.best);
+  if (!d.samples.empty()) out += "<h2>Samples</h2>\n" + samples(d, d.samples);
   if (!d.config.empty())
     out += "<h2>Configuration</h2>\n<pre>" + escape_markup(d.config) + "</pre>\n";
+  if (!d.command.empty()) {
+    out += "<h2>The same again</h2>\n<pre>" + escape_markup(d.command) + "</pre>\n";
+  }
   out += fmt::format("</main>\n<footer>{}</footer>\n</body>\n</html>\n",
                      escape_markup(d.version.empty() ? "Macadam" : "Macadam " + d.version));
   return out;

@@ -8,8 +8,6 @@
 
 namespace macadam {
 
-namespace {}  // namespace
-
 std::vector<Rgb> palette_of(std::span<const ClassScore> classes) {
   std::vector<Rgb> palette;
   for (const ClassScore& c : classes) palette.push_back(c.color);
@@ -39,6 +37,28 @@ Image overlay(const Image& photo, const Image& mask, std::span<const Rgb> palett
     for (size_t c = 0; c < 3; ++c) {
       uint8_t& value = result.pixels[3 * i + c];
       value = static_cast<uint8_t>((value * under + palette[index][c] * over + 128) >> 8);
+    }
+  }
+  return result;
+}
+
+Image error_picture(const Image& photo, const Image& truth, const Image& prediction,
+                    size_t classes) {
+  require(photo.channels == 3 && truth.channels == 1 && prediction.channels == 1,
+          "an RGB photo and masks of 1 channel");
+  require(photo.height == truth.height && photo.width == truth.width &&
+              photo.height == prediction.height && photo.width == prediction.width,
+          "photo and masks of one size");
+  constexpr Rgb kError = {220, 50, 47};
+  Image result = photo;
+  for (size_t i = 0; i < truth.pixels.size(); ++i) {
+    uint8_t* const pixel = &result.pixels[3 * i];
+    const int grey = (299 * pixel[0] + 587 * pixel[1] + 114 * pixel[2] + 500) / 1000;
+    const bool known = truth.pixels[i] < classes,
+               wrong = known && truth.pixels[i] != prediction.pixels[i];
+    for (size_t c = 0; c < 3; ++c) {
+      const int shade = known ? 96 + grey / 2 : grey / 3;
+      pixel[c] = static_cast<uint8_t>(wrong ? (grey + 3 * kError[c]) / 4 : shade);
     }
   }
   return result;

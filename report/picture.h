@@ -22,6 +22,11 @@ Image colorize(const Image& mask, std::span<const Rgb> palette);
 Image overlay(const Image& photo, const Image& mask, std::span<const Rgb> palette,
               double opacity = 0.5);
 
+/// Where a prediction errs: the photo in grey, in red where the class is another than the truth's,
+/// darker where there is no truth. Requires a photo and masks of the same size.
+Image error_picture(const Image& photo, const Image& truth, const Image& prediction,
+                    size_t classes);
+
 /// Half, a third, ... of the size, the smallest reduction that makes it at most `max_width` wide.
 /// Photos are averaged over whole pixels, masks (1 channel) are sampled.
 Image reduce(const Image& image, int max_width);

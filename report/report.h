@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
 #include <vector>
@@ -27,6 +28,7 @@ struct ClassScore {
 struct ReportSample {
   std::string name;
   Image photo, truth, prediction;
+  double iou = std::numeric_limits<double>::quiet_NaN();  ///< of this image; NaN: not said
 };
 
 struct ReportData {
@@ -43,8 +45,11 @@ struct ReportData {
   std::vector<ClassScore> classes;
   /// classes x classes pixels, row = truth, column = prediction; may be empty.
   std::vector<uint64_t> confusion;
-  std::string config;  ///< TOML
-  std::vector<ReportSample> samples;
+  std::string config;                            ///< TOML
+  std::string command;                           ///< that trains the same again; may be empty
+  uint64_t step_bytes = 0, parameter_bytes = 0;  ///< memory of a step, and of what it changes
+  std::vector<ReportSample> samples;             ///< spread over the split
+  std::vector<ReportSample> worst, best;         ///< by their IoU
 };
 
 /// Losses, their terms where there are several, scores and the learning rate over the epochs: an

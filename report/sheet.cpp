@@ -102,7 +102,7 @@ Image sample_sheet(const ReportSample& sample, std::span<const ClassScore> class
       {"photo", sample.photo},
       {"truth", colorize(sample.truth, palette)},
       {"prediction", colorize(sample.prediction, palette)},
-      {"overlay", overlay(sample.photo, sample.prediction, palette)}};
+      {"errors", error_picture(sample.photo, sample.truth, sample.prediction, classes.size())}};
   const std::array<Image, 2> masks{sample.truth, sample.prediction};
   return picture_sheet({&row, 1}, masks, classes);
 }

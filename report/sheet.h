@@ -20,7 +20,7 @@ struct TitledPicture {
 Image picture_sheet(std::span<const std::vector<TitledPicture>> rows, std::span<const Image> masks,
                     std::span<const ClassScore> classes);
 
-/// Photo, truth, prediction and overlay in one row.
+/// Photo, truth, prediction and its errors in one row.
 Image sample_sheet(const ReportSample& sample, std::span<const ClassScore> classes);
 
 }  // namespace macadam

@@ -37,7 +37,8 @@ ReportSample report_sample(const EvaluatedSample& sample, std::string name) {
     std::ranges::copy(bytes, result.pixels.begin());
     return result;
   };
-  return {std::move(name), image(3, sample.rgb), image(1, sample.labels), image(1, sample.classes)};
+  return {std::move(name), image(3, sample.rgb), image(1, sample.labels), image(1, sample.classes),
+          sample.iou};
 }
 
 std::vector<ClassScore> class_scores(const LabelSet& labels, const SegmentationMetrics& metrics) {
@@ -56,10 +57,15 @@ void write_run_report(const Config& config, const Loader& val_loader, const RunS
   const LabelSet& labels = val_loader.labels();
   const SegmentationMetrics metrics = compute_metrics(best.confusion, config.absent);
   ReportData data;
-  for (const EvaluatedSample& sample : best.samples) {
-    const auto index = to_size(sample.sample);
-    data.samples.push_back(report_sample(sample, val_loader.dataset().samples[index].id));
-  }
+  const auto take = [&](const std::vector<EvaluatedSample>& from, std::vector<ReportSample>& into) {
+    for (const EvaluatedSample& sample : from) {
+      const auto index = to_size(sample.sample);
+      into.push_back(report_sample(sample, val_loader.dataset().samples[index].id));
+    }
+  };
+  take(best.samples, data.samples);
+  take(best.worst, data.worst);
+  take(best.best, data.best);
   data.title = config.name;
   data.network = config.network;
   for (const auto& [key, value] : config.network_options) {
@@ -74,6 +80,10 @@ void write_run_report(const Config& config, const Loader& val_loader, const RunS
   data.width = config.width;
   data.batch = config.batch;
   data.parameters = run.parameters;
+  data.step_bytes = run.step_bytes;
+  data.parameter_bytes = run.parameter_bytes;
+  data.command = fmt::format(
+      "macadam train config.toml name=again    # in the run's folder, with {}", version());
   data.best_epoch = static_cast<int>(run.best_epoch);
   data.scores = metrics.scores;
   data.history = read_results(folder / "results.csv");

@@ -20,6 +20,8 @@ struct RunSummary {
   uint64_t parameters = 0;  // of the network, in scalars
   int64_t best_epoch = 0;
   std::vector<float> class_weights = {};  // that a rule gave
+  uint64_t step_bytes = 0;                // activations, gradients, workspaces, packed weights
+  uint64_t parameter_bytes = 0;           // parameters, their gradients and moments
 };
 
 /// The classes with what is to be said of them.

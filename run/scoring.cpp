@@ -60,7 +60,7 @@ Loader open_loader(const ModelInfo& info, Dataset dataset, LoaderOptions options
 }
 
 Evaluation score(LoadedModel& model, Loader& loader, DeviceContext& context, DType dtype,
-                 int64_t samples, std::string_view work, Observer& observer) {
+                 const KeptSamples& keep, std::string_view work, Observer& observer) {
   const Graph graph =
       model.graph(loader.options().batch, loader.options().height, loader.options().width);
   EvaluatorOptions options;
@@ -69,7 +69,7 @@ Evaluation score(LoadedModel& model, Loader& loader, DeviceContext& context, DTy
   Evaluator evaluator = at_size_of(model.info(), model.file(), [&] {
     return Evaluator(graph, model.parameters(), context, options);
   });
-  return *evaluate(evaluator, loader, samples, [&](int64_t done, int64_t total) {
+  return *evaluate(evaluator, loader, keep, [&](int64_t done, int64_t total) {
     observer.on_progress(work, done, total);
     return true;
   });

@@ -25,10 +25,10 @@ namespace macadam {
 Loader open_loader(const ModelInfo& info, Dataset dataset, LoaderOptions options,
                    Observer& observer);
 
-/// The model over all samples of the loader, of which up to `samples` are kept. Progress is that of
+/// The model over all samples of the loader, of which some are kept. Progress is that of
 /// `work`.
 Evaluation score(LoadedModel& model, Loader& loader, DeviceContext& context, DType dtype,
-                 int64_t samples, std::string_view work, Observer& observer);
+                 const KeptSamples& keep, std::string_view work, Observer& observer);
 
 /// Whether the classes are made of Cityscapes ids, so that official scores exist.
 bool is_of_cityscapes(const LabelSet& labels);

@@ -27,7 +27,7 @@ namespace macadam {
 
 namespace {
 
-constexpr int64_t kReportSamples = 6;
+constexpr KeptSamples kReportSamples{.spread = 6, .extremes = 3};
 
 ModelInfo model_info(const Config& config, const LabelSet& labels, DType dtype) {
   ModelInfo info = new_model_info(labels);
@@ -262,11 +262,14 @@ class TrainingRun::Impl {
       again = score(model, val_, context_, run_.dtype, kReportSamples, "scoring the best epoch",
                     observer_);
     }
+    const PlanMemory& memory = trainer_->step().plan().memory();
     const RunSummary summary{.device = run_.device,
                              .dtype = run_.dtype,
                              .parameters = static_cast<uint64_t>(graph_.parameter_count()),
                              .best_epoch = trainer_->best_epoch(),
-                             .class_weights = run_.run_data.class_weights};
+                             .class_weights = run_.run_data.class_weights,
+                             .step_bytes = memory.arena + memory.packed,
+                             .parameter_bytes = trainer_->step().optimizer().bytes()};
     write_run_report(run_.config, val_, summary, again ? *again : *trainer_->best_evaluation());
   }
 
@@ -280,7 +283,7 @@ class TrainingRun::Impl {
     options.reduced_decoding = config.reduced_decoding;
     Loader loader = open_loader(model.info(), test, options, observer_);
     const Evaluation found =
-        score(model, loader, context_, run_.dtype, 0, "scoring the test split", observer_);
+        score(model, loader, context_, run_.dtype, {}, "scoring the test split", observer_);
     return {loader.dataset().samples.size(), compute_metrics(found.confusion, config.absent),
             model.info().class_names};
   }

@@ -100,40 +100,116 @@ std::vector<double> Evaluator::mean_terms() const {
 
 namespace {
 
-/// The first sample of the batch that was added last.
-EvaluatedSample first_sample(const Batch& batch, Evaluator& evaluator) {
+/// Sample `k` of a batch whose predicted classes are `predictions`, without its score.
+EvaluatedSample sample_of(const Batch& batch, const uint8_t* predictions, int k) {
   const Shape shape = batch.images.shape;
-  const auto pixels = to_size(shape.h) * to_size(shape.w);
+  const auto pixels = to_size(shape.h) * to_size(shape.w), first = to_size(k) * pixels;
   const auto copy = [](const uint8_t* data, size_t bytes) {
     return std::vector<uint8_t>(data, data + bytes);
   };
-  return {.sample = batch.samples[0],
+  return {.sample = batch.samples[to_size(k)],
           .height = shape.h,
           .width = shape.w,
-          .rgb = copy(batch.images.as<uint8_t>(), 3 * pixels),
-          .labels = copy(batch.labels.as<uint8_t>(), pixels),
-          .classes = copy(evaluator.predictions(), pixels)};
+          .rgb = copy(batch.images.as<uint8_t>() + 3 * first, 3 * pixels),
+          .labels = copy(batch.labels.as<uint8_t>() + first, pixels),
+          .classes = copy(predictions + first, pixels)};
 }
+
+/// Mean IoU of one image over the classes that it has, in the labels or in what was predicted.
+double mean_iou(std::span<const uint8_t> labels, std::span<const uint8_t> predictions,
+                int classes) {
+  constexpr size_t kByte = 256;
+  std::array<uint64_t, kByte> hits{}, labeled{}, predicted{};
+  for (size_t i = 0; i < labels.size(); ++i) {
+    if (labels[i] >= classes) continue;
+    ++labeled[labels[i]];
+    ++predicted[predictions[i]];
+    hits[labels[i]] += labels[i] == predictions[i] ? 1 : 0;
+  }
+  double sum = 0, count = 0;
+  for (size_t c = 0; c < kByte; ++c) {
+    const uint64_t all = labeled[c] + predicted[c] - hits[c];
+    if (all == 0) continue;
+    sum += static_cast<double>(hits[c]) / static_cast<double>(all);
+    ++count;
+  }
+  return count > 0 ? sum / count : std::numeric_limits<double>::quiet_NaN();
+}
+
+/// The samples of the lowest and of the highest score so far.
+class Extremes {
+ public:
+  explicit Extremes(int64_t count) : count_(to_size(count)) {}
+
+  void add(const Batch& batch, const uint8_t* predictions, int classes) {
+    const auto pixels = to_size(batch.images.shape.h) * to_size(batch.images.shape.w);
+    for (int k = 0; k < batch.n; ++k) {
+      const size_t first = to_size(k) * pixels;
+      const double iou = mean_iou({batch.labels.as<uint8_t>() + first, pixels},
+                                  {predictions + first, pixels}, classes);
+      if (std::isnan(iou)) continue;
+      const auto make = [&] {
+        EvaluatedSample sample = sample_of(batch, predictions, k);
+        sample.iou = iou;
+        return sample;
+      };
+      keep(worst_, iou, std::less<>(), make);
+      keep(best_, iou, std::greater<>(), make);
+    }
+  }
+
+  void take(Evaluation& evaluation) {
+    // Of a split of few samples, those that are both are the worst.
+    std::erase_if(best_, [&](const EvaluatedSample& sample) {
+      return std::ranges::find(worst_, sample.sample, &EvaluatedSample::sample) != worst_.end();
+    });
+    evaluation.worst = std::move(worst_);
+    evaluation.best = std::move(best_);
+  }
+
+ private:
+  /// Into the place that the order gives it, if that is among the first; of equals the earlier.
+  template <typename Order, typename Make>
+  void keep(std::vector<EvaluatedSample>& list, double iou, Order before, const Make& make) {
+    const auto place = std::ranges::upper_bound(list, iou, before, &EvaluatedSample::iou);
+    if (place == list.end() && list.size() >= count_) return;
+    list.insert(place, make());
+    if (list.size() > count_) list.pop_back();
+  }
+
+  size_t count_;
+  std::vector<EvaluatedSample> worst_, best_;
+};
 
 }  // namespace
 
-std::optional<Evaluation> evaluate(Evaluator& evaluator, BatchSource& source, int64_t samples,
+std::optional<Evaluation> evaluate(Evaluator& evaluator, BatchSource& source, KeptSamples keep,
                                    const std::function<bool(int64_t, int64_t)>& go_on) {
   evaluator.reset();
   std::vector<EvaluatedSample> kept;
   const int64_t batches = source.batches();
-  const int64_t every = std::max<int64_t>(1, batches / std::max<int64_t>(samples, 1));
+  const int64_t every = std::max<int64_t>(1, batches / std::max<int64_t>(keep.spread, 1));
+  Extremes extremes(keep.extremes);
   source.start(0, 0);
   for (int64_t i = 0; i < batches; ++i) {
     const Batch& batch = source.next();
     evaluator.add(batch);
-    if (i % every == 0 && static_cast<int64_t>(kept.size()) < samples) {
-      kept.push_back(first_sample(batch, evaluator));
+    if (i % every == 0 && static_cast<int64_t>(kept.size()) < keep.spread) {
+      kept.push_back(sample_of(batch, evaluator.predictions(), 0));
+    }
+    if (keep.extremes > 0) {
+      extremes.add(batch, evaluator.predictions(), evaluator.plan().output().shape.c);
     }
     if (!go_on(i + 1, batches) && i + 1 < batches) return std::nullopt;
   }
-  return Evaluation{evaluator.confusion(), evaluator.mean_loss(), evaluator.mean_terms(),
-                    std::move(kept)};
+  Evaluation evaluation{evaluator.confusion(),
+                        evaluator.mean_loss(),
+                        evaluator.mean_terms(),
+                        std::move(kept),
+                        {},
+                        {}};
+  extremes.take(evaluation);
+  return evaluation;
 }
 
 }  // namespace macadam

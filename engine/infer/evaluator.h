@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <optional>
 #include <vector>
 
@@ -57,6 +58,14 @@ struct EvaluatedSample {
   int sample = 0;  // index in the split
   int height = 0, width = 0;
   std::vector<uint8_t> rgb, labels, classes;  // height x width x 3, and twice height x width
+  /// Mean over the classes that labels or `classes` hold; NaN where it was not asked for.
+  double iou = std::numeric_limits<double>::quiet_NaN();
+};
+
+/// Which samples an Evaluation keeps.
+struct KeptSamples {
+  int64_t spread = 0;    // over the split, the same ones whatever the network
+  int64_t extremes = 0;  // of the highest and of the lowest mean IoU
 };
 
 /// What a network makes of a split.
@@ -65,12 +74,14 @@ struct Evaluation {
   double mean_loss = 0;                  // as Evaluator::mean_loss()
   std::vector<double> mean_terms;        // as Evaluator::mean_terms()
   std::vector<EvaluatedSample> samples;  // spread over the split
+  /// From the lowest IoU up, and from the highest down; no sample is in both.
+  std::vector<EvaluatedSample> worst, best;
 };
 
-/// Scores all batches of `source`, with the parameters' current values, and keeps up to `samples`
-/// of them (without augmentation: as they are in the batches). `go_on` is told the batches done and
+/// Scores all batches of `source`, with the parameters' current values, and keeps some samples
+/// (without augmentation: as they are in the batches). `go_on` is told the batches done and
 /// in all after each; empty when it returns false before the last one.
-std::optional<Evaluation> evaluate(Evaluator& evaluator, BatchSource& source, int64_t samples,
+std::optional<Evaluation> evaluate(Evaluator& evaluator, BatchSource& source, KeptSamples keep,
                                    const std::function<bool(int64_t, int64_t)>& go_on);
 
 }  // namespace macadam

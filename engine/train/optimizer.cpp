@@ -119,6 +119,12 @@ GradientState Optimizer::read_gradient_state() const {
   return state;
 }
 
+size_t Optimizer::bytes() const {
+  size_t bytes = parameters_.bytes() + gradient_sum_.bytes();
+  for (const Parameters& moment : moments_) bytes += moment.bytes();
+  return bytes + (averages_ ? averages_->bytes() : 0);
+}
+
 OptimizerProgress Optimizer::progress(uint64_t step) const {
   OptimizerProgress progress{updates_, read_gradient_state()};
   const uint64_t since = step - progress.gradient.skipped - run_updates_;

@@ -64,6 +64,9 @@ class Optimizer {
   Parameters* averages() { return averages_ ? &*averages_ : nullptr; }
   const Parameters* averages() const { return averages_ ? &*averages_ : nullptr; }
 
+  /// Of the parameters, their gradients, moments and averages.
+  size_t bytes() const;
+
   /// Before step `step`; waits for those queued.
   OptimizerProgress progress(uint64_t step) const;
   const OptimizerOptions& options() const { return options_; }

@@ -301,7 +301,7 @@ bool Trainer::write_average(const std::function<bool()>& stop_requested) {
   best_epochs_->average_into(model_parameters());
   const Snapshot model = Snapshot::of_model(model_parameters());
   const std::optional<Evaluation> validation =
-      evaluate(evaluator_, val_, 0, [&](int64_t done, int64_t total) {
+      evaluate(evaluator_, val_, {}, [&](int64_t done, int64_t total) {
         observer_.on_validation(done, total);
         return done == total || !stop_requested();
       });

@@ -86,7 +86,7 @@ struct TrainerOptions {
   /// time with half the learning rate. More often is a failure.
   int64_t recoveries = 0;
   double checkpoint_seconds = 300;  // between checkpoints within an epoch
-  int64_t samples = 0;              // of the validation split that an Evaluation keeps
+  KeptSamples samples;              // of the validation split
   /// Told of every epoch's evaluation, before it counts as done; may be empty.
   std::function<void(int64_t epoch, const Evaluation&)> evaluated;
   ModelInfo info;  // of the model files; epoch, step, metrics are filled in

@@ -2,7 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <iterator>
+#include <map>
+#include <set>
 
 #include "tests/engine/memory_source.h"
 #include "tests/engine/naive_network.h"
@@ -113,6 +117,53 @@ TEST_F(EvaluatorTest, ClassWeightsAreThoseOfTraining) {
   add_all(uneven);
   EXPECT_NE(uneven.mean_loss(), plain.mean_loss());
   EXPECT_EQ(uneven.confusion(), plain.confusion());
+}
+
+/// Mean IoU of an image's own classes, counted another way: by sets of pixels.
+double image_iou(const EvaluatedSample& sample) {
+  std::map<int, std::set<size_t>> truth, found;
+  for (size_t i = 0; i < sample.labels.size(); ++i) {
+    if (sample.labels[i] == 255) continue;
+    truth[sample.labels[i]].insert(i);
+    found[sample.classes[i]].insert(i);
+  }
+  std::set<int> classes;
+  for (const auto& [c, pixels] : truth) classes.insert(c);
+  for (const auto& [c, pixels] : found) classes.insert(c);
+  double sum = 0;
+  for (const int c : classes) {
+    std::vector<size_t> both, any;
+    std::ranges::set_intersection(truth[c], found[c], std::back_inserter(both));
+    std::ranges::set_union(truth[c], found[c], std::back_inserter(any));
+    sum += static_cast<double>(both.size()) / static_cast<double>(any.size());
+  }
+  return sum / static_cast<double>(classes.size());
+}
+
+TEST_F(EvaluatorTest, KeepsTheBestAndTheWorstSamples) {
+  Evaluator evaluator = make();
+  const auto always = [](int64_t, int64_t) { return true; };
+  const auto all = evaluate(evaluator, source_, {.spread = 100, .extremes = 100}, always);
+  const auto some = evaluate(evaluator, source_, {.spread = 0, .extremes = 2}, always);
+  ASSERT_TRUE(all && some);
+  EXPECT_TRUE(all->best.empty()) << "all are among the worst";
+  ASSERT_GT(all->worst.size(), 4u);
+  std::set<int> samples;
+  for (size_t i = 0; i < all->worst.size(); ++i) {
+    EXPECT_NEAR(all->worst[i].iou, image_iou(all->worst[i]), 1e-12);
+    if (i > 0) {
+      EXPECT_LE(all->worst[i - 1].iou, all->worst[i].iou);
+    }
+    EXPECT_TRUE(samples.insert(all->worst[i].sample).second) << "a sample stands once";
+  }
+  for (const EvaluatedSample& sample : all->samples) EXPECT_TRUE(std::isnan(sample.iou));
+  ASSERT_EQ(some->worst.size(), 2u);
+  ASSERT_EQ(some->best.size(), 2u);
+  EXPECT_TRUE(some->samples.empty());
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(some->worst[i].iou, all->worst[i].iou);
+    EXPECT_EQ(some->best[i].iou, all->worst[all->worst.size() - 1 - i].iou);
+  }
 }
 
 TEST_F(EvaluatorTest, NeedsLabels) {
