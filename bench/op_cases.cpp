@@ -45,6 +45,7 @@ class Table {
     add_upsample();
     add_depthwise();
     add_loss();
+    add_loss_terms();
     add_confusion();
     add_optim();
     add_augment();
@@ -83,6 +84,7 @@ class Table {
   void add_upsample();
   void add_depthwise();
   void add_loss();
+  void add_loss_terms();
   void add_confusion();
   void add_optim();
   void add_augment();
@@ -425,6 +427,28 @@ void Table::add_loss() {
                             gradient.whole().bytes()};
           });
     }
+  }
+}
+
+/// Each term alone.
+void Table::add_loss_terms() {
+  constexpr int kClasses = 19;
+  for (const LossTermInfo& info : loss_term_infos()) {
+    add(fmt::format("loss/classes:{}/term:{}", kClasses, info.name),
+        [=, shape = image(kClasses), mask = image(1), dtype = dtype_,
+         desc = make_loss({loss_term(info.name)})](Workbench& w) {
+          const Tensor logits = w.padded(shape, dtype, kClasses);
+          const Tensor gradient = w.padded(shape, dtype, kClasses);
+          const Tensor labels = w.integers(mask, kClasses);
+          std::byte* workspace = w.memory(w.ops().loss->workspace_bytes(desc, shape));
+          auto* values = reinterpret_cast<LossValues*>(w.memory(sizeof(LossValues)));
+          const bool two_passes = LossSums(desc, kClasses).has_class_sums();
+          return Call{
+              [=, &ops = w.ops()] {
+                ops.loss->run(desc, logits, labels, {}, gradient, values, workspace);
+              },
+              (two_passes ? 2 : 1) * logits.bytes() + 2 * labels.bytes() + gradient.bytes()};
+        });
   }
 }
 

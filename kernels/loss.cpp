@@ -56,6 +56,14 @@ LossDesc make_loss(std::span<const LossTerm> terms) {
   return loss;
 }
 
+LossDesc with_classes(LossDesc loss, int classes) {
+  for (LossTerm& term : loss.terms) {
+    if (term.over_classes) term.weight /= static_cast<float>(classes);
+    term.over_classes = false;
+  }
+  return loss;
+}
+
 std::span<const LossTerm> LossDesc::used() const {
   const auto end =
       std::ranges::find_if(terms, [](const LossTerm& term) { return term.weight == 0; });
@@ -67,6 +75,7 @@ void check_loss(const LossDesc& desc, const Tensor& logits, const Tensor& labels
   const bool ascending =
       std::ranges::adjacent_find(used, std::greater_equal(), &LossTerm::kind) == used.end();
   require(!used.empty() && ascending, "a loss has terms in the order of their kinds");
+  require(std::ranges::none_of(used, &LossTerm::over_classes), "a loss for its classes");
   require(logits.shape.c >= 1 && logits.shape.c <= kMaxLossClasses,
           "a loss has 1 to kMaxLossClasses classes");
   require(labels.shape.c == 1 && labels.shape.pixels() == logits.shape.pixels(),

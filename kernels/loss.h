@@ -57,8 +57,9 @@ LossTerm loss_term(int kind, float weight);
 LossTerm loss_term(std::string_view name, float weight = 1, std::span<const float> parameters = {});
 
 /// With m = label != ignore, and sums over the whole batch:
-///   pixel term  = sum m * v * f(scores) / sum m * v, v = w[label] or 0 where a term is of some
-///                 pixels alone
+///   ///   pixel term  = sum m * v * f(scores) / sum m * v, v = w[label], times a weight of the
+///   pixel's
+///                 where a term has such
 ///   region term = mean over classes of g(I_c, P_c, G_c),
 ///                 I_c = sum m p_c [label = c], P_c = sum m p_c, G_c = sum m [label = c],
 ///                 p = softmax(logits)
@@ -86,6 +87,9 @@ inline LossDesc make_loss(std::initializer_list<LossTerm> terms) {
   return make_loss(std::span(terms.begin(), terms.size()));
 }
 
+/// The loss for so many classes, which no weight is over then.
+LossDesc with_classes(LossDesc loss, int classes);
+
 /// Results in device memory.
 struct LossValues {
   float total = 0;
@@ -104,6 +108,11 @@ class LossSums {
       if (term.kind < kPixel) {
         scalar::visit_pixel_term<float>(term, [&](const auto& of) {
           if (of.kWeighting == scalar::PixelWeighting::hardest) hard_term_ = pixel_terms_;
+          if (of.kWeighting == scalar::PixelWeighting::edges) {
+            edge_terms_ |= 1 << pixel_terms_;
+            ++own_weights_;
+          }
+          if (of.kOfClasses) class_term_ = pixel_terms_;
         });
         ++pixel_terms_;
       } else {
@@ -116,6 +125,13 @@ class LossSums {
   MACADAM_HD int region_terms() const { return region_terms_; }
   /// The number of the pixel term that wants the hardest pixels, or -1.
   MACADAM_HD int hard_term() const { return hard_term_; }
+  /// Whether pixel terms are functions of a pixel's probabilities and labels alone.
+  MACADAM_HD bool has_plain_terms() const { return !has_hard() && !has_edges() && class_term_ < 0; }
+  /// Whether a pixel term wants to know of edges, and whether this one does.
+  MACADAM_HD bool has_edges() const { return edge_terms_ != 0; }
+  MACADAM_HD bool is_edge_term(int k) const { return (edge_terms_ >> k & 1) != 0; }
+  /// The number of the pixel term that is of classes, or -1.
+  MACADAM_HD int class_term() const { return class_term_; }
   /// Whether sums of each class are taken, and whether errors and hard pixels are counted.
   MACADAM_HD bool has_class_sums() const { return region_terms_ > 0 || has_counts(); }
   MACADAM_HD bool has_errors() const { return rank_terms_ > 0; }
@@ -124,13 +140,13 @@ class LossSums {
 
   /// Of the labelled pixels' weights, and how many they are.
   static constexpr int kWeights = 0, kPixels = 1;
-  /// With class sums, each of all classes.
-  MACADAM_HD int labeled() const { return 2; }
-  MACADAM_HD int intersection() const { return 2 + classes_; }
-  MACADAM_HD int predicted() const { return 2 + 2 * classes_; }
+  /// With class sums, each of all classes, behind the weights of terms that have their own.
+  MACADAM_HD int labeled() const { return 2 + own_weights_; }
+  MACADAM_HD int intersection() const { return labeled() + classes_; }
+  MACADAM_HD int predicted() const { return labeled() + 2 * classes_; }
   /// Numbers of pixels: with errors of those at scalar::error_place, with hard pixels of those at
   /// scalar::hardness_place, but for bins 0.
-  MACADAM_HD int counts() const { return 2 + (has_class_sums() ? 3 * classes_ : 0); }
+  MACADAM_HD int counts() const { return labeled() + (has_class_sums() ? 3 * classes_ : 0); }
   MACADAM_HD int errors() const { return counts(); }
   MACADAM_HD int error_counts() const {
     return has_errors() ? scalar::error_place(classes_, 0, false) : 0;
@@ -144,7 +160,11 @@ class LossSums {
   MACADAM_HD int pixel_term(int k) const { return shared() + k; }
   /// Of the weights that it is the mean over: those of the hardest are made of their counts.
   MACADAM_HD int weights(int k) const {
-    return k == hard_term_ ? shared() + pixel_terms_ : kWeights;
+    if (k == hard_term_) return shared() + pixel_terms_;
+    if (!is_edge_term(k)) return kWeights;
+    int place = 2;
+    for (int before = 0; before < k; ++before) place += is_edge_term(before) ? 1 : 0;
+    return place;
   }
   MACADAM_HD int count() const { return shared() + pixel_terms_ + (has_hard() ? 1 : 0); }
 
@@ -152,8 +172,18 @@ class LossSums {
 
  private:
   int classes_;
-  int pixel_terms_ = 0, region_terms_ = 0, rank_terms_ = 0, hard_term_ = -1;
+  int pixel_terms_ = 0, region_terms_ = 0, rank_terms_ = 0;
+  int hard_term_ = -1, class_term_ = -1;
+  int edge_terms_ = 0;  // bits
+  int own_weights_ = 0;
 };
+
+/// How far from an edge a pixel term looks; 0: not at all.
+MACADAM_HD int edge_width(const LossTerm& term) {
+  int width = 0;
+  scalar::visit_pixel_term<float>(term, [&](const auto& of) { width = of.width(); });
+  return width;
+}
 
 /// Throws std::logic_error unless the loss can be had of these.
 void check_loss(const LossDesc& desc, const Tensor& logits, const Tensor& labels);

@@ -13,6 +13,8 @@
 #include "base/toml.h"
 #include "run/config_kinds.h"
 #include "run/config_source.h"
+#include "run/loss_expression.h"
+#include "run/loss_presets.h"
 
 namespace macadam {
 
@@ -94,7 +96,14 @@ const LossTexts& loss_texts() {
       if (is_region_term(term)) region.emplace_back(info.name);
       all.wanted.push_back(fmt::format("{} in the loss", info.name));
     }
-    all.terms += joined(described);
+    std::vector<std::string> presets;
+    for (const LossPreset& preset : loss_presets()) {
+      if (presets.empty() || presets.back() != preset.name) presets.emplace_back(preset.name);
+    }
+    all.terms += fmt::format(
+        "{}; a weight WEIGHT/classes is over their number; as in "
+        "segmentation_models.pytorch and Keras' segmentation_models: {}",
+        joined(described), joined(presets));
     all.pixel_weights += joined(pixel, " and ") +
                          ", given or of the pixels of the training masks: enet (1 / ln(1.02 + "
                          "share)), median_frequency, effective_number, balanced (1 / (classes * "
@@ -121,6 +130,8 @@ void describe_parameters(Fields& f, LossDesc& loss, bool of_pixels) {
       const Effect effect{is_used, "loss", loss_texts().wanted[kind]};
       f.number({parameter.key, parameter.meaning, {.effect = effect}}, target.parameters[i],
                parameter.least, parameter.most);
+      f.check(!parameter.whole || target.parameters[i] == std::floor(target.parameters[i]),
+              parameter.key, "holds a fraction", "write a whole number");
     }
   }
 }
@@ -128,7 +139,12 @@ void describe_parameters(Fields& f, LossDesc& loss, bool of_pixels) {
 void describe_loss(Fields& f, Config& c) {
   const LossTexts& texts = loss_texts();
   f.section("The loss");
-  f.visit({"loss", texts.terms}, loss_kind(c.loss));
+  std::map<std::string, std::string> by_preset;
+  f.visit({"loss", texts.terms}, loss_kind(c.loss, by_preset));
+  for (const auto& [key, preset] : by_preset) {
+    f.check(!f.given(key), key, fmt::format("is set by {} in the loss", preset),
+            "leave it out, or name the term itself");
+  }
   const bool pixel = std::ranges::any_of(c.loss.used(), is_pixel_term);
   const bool region = std::ranges::any_of(c.loss.used(), is_region_term);
   f.visit({"class_weights", texts.pixel_weights, {.effect = {pixel, "loss", texts.pixel}}},
@@ -147,7 +163,7 @@ void describe_loss(Fields& f, Config& c) {
             {.effect = by_rule(ClassWeighting::balanced, "class_weights = \"balanced\"")}},
            c.class_weighting_options.cap, 1, 1e6);
   describe_parameters(f, c.loss, true);
-  f.choice({"dice_absent",
+  f.choice({kAbsentKey,
             "a class without a pixel in the batch, in the mean of a term over classes: is left "
             "out, counts as a loss of 0, or is pushed down like any other",
             {.effect = {region, "loss", texts.region}}},

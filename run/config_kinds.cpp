@@ -104,12 +104,13 @@ FieldKind dataset_kind(DatasetPaths& paths) {
           .below = {"train", "val", "test"}};
 }
 
-FieldKind loss_kind(LossDesc& loss) {
+FieldKind loss_kind(LossDesc& loss, std::map<std::string, std::string>& given) {
   return {.type = "terms, for example \"ce + dice\" or \"0.5*ce + dice\"",
           .read =
-              [&](const GivenValue& given) {
-                const LossDesc parsed = make_loss(parse_loss(given.text(), given.where()));
-                std::ranges::copy(parsed.terms, loss.terms);
+              [&](const GivenValue& value) {
+                ParsedLoss parsed = parse_loss(value.text(), value.where());
+                loss = parsed.loss();
+                given = std::move(parsed.given);
               },
           .write = [&] { return ParameterValue{loss_text(loss)}; }};
 }

@@ -16,8 +16,8 @@ FieldKind network_kind(std::string& name, std::map<std::string, std::string>& op
 /// A path, or a table {train = PATH, val = PATH, test = PATH}, of which test may be left out.
 FieldKind dataset_kind(DatasetPaths& paths);
 
-/// See parse_loss.
-FieldKind loss_kind(LossDesc& loss);
+/// See parse_loss. `given`: ParsedLoss::given of what is read.
+FieldKind loss_kind(LossDesc& loss, std::map<std::string, std::string>& given);
 
 /// "none" (no weights and no rule), the name of a rule, or a list of numbers of which one is
 /// positive.

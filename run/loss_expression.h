@@ -1,6 +1,8 @@
 #pragma once
-// The loss as people write it: "ce + dice", "0.5*ce + 2*dice", "dice".
+// The loss as people write it: "ce + dice", "0.5*ce + 2*dice", "dice", "total:keras".
 
+#include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -9,12 +11,27 @@
 
 namespace macadam {
 
-/// Terms `NAME`, `WEIGHT*NAME` or `NAME*WEIGHT` joined by `+`; each at most once, weights positive.
-/// Their parameters are the defaults. Throws InputError naming `where`, the part that is wrong and
-/// the nearest valid name.
-std::vector<LossTerm> parse_loss(std::string_view expression, std::string_view where);
+struct ParsedLoss {
+  std::vector<LossTerm> terms;
+  std::optional<AbsentClass> absent;         // what a preset needs
+  std::map<std::string, std::string> given;  // keys of terms, and who set them: a preset
 
-/// The shortest expression that parses to these weights. Requires at least one term.
+  /// Of terms with these parameters; without a preset that says otherwise, classes are skipped.
+  LossDesc loss() const;
+};
+
+/// The key of LossDesc::absent.
+inline constexpr const char* kAbsentKey = "dice_absent";
+
+/// Terms `NAME`, `WEIGHT*NAME` or `NAME*WEIGHT` joined by `+`; each at most once, weights positive
+/// numbers, or such `/classes`: over the number of classes. A NAME is that of a term, whose
+/// parameters are the defaults, or of a preset (run/loss_presets.h). Throws InputError naming
+/// `where`, the part that is wrong and the nearest valid name, and for presets that need different
+/// rules for absent classes.
+ParsedLoss parse_loss(std::string_view expression, std::string_view where);
+
+/// The shortest expression that parses to these weights, presets written out. Requires at least one
+/// term.
 std::string loss_text(const LossDesc& loss);
 
 }  // namespace macadam

@@ -151,7 +151,7 @@ TrainerOptions trainer_options(const CheckedRun& run, std::optional<DeviceCache>
     return static_cast<float>(learning_rate(schedule, step));
   };
   options.step.dtype = run.dtype;
-  options.step.loss = config.loss;
+  options.step.loss = with_classes(config.loss, run.data.train_labels.classes());
   options.step.class_weights = run.class_weights;
   options.step.optimizer = config.optimizer;
   options.step.normalization = config.normalization;

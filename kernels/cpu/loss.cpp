@@ -1,7 +1,7 @@
 // Losses on the CPU.
 //
 // Pixels are handled in class-major blocks. Pixel terms and their gradient need the labels' counts
-// // and one pass over the logits, which is gradient()'s; region and rank terms and the hardest
+// and one pass over the logits, which is gradient()'s; region and rank terms and the hardest
 // pixels need sums of the batch first: then there is a pass for these in sums(), and the gradient
 // is a second one.
 
@@ -14,6 +14,7 @@
 #include "base/to_size.h"
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/loss_block.h"
+#include "kernels/cpu/loss_edges.h"
 #include "kernels/cpu/loss_gradient.h"
 
 namespace macadam::cpu {
@@ -44,13 +45,14 @@ void count_labels(const uint8_t* labels, int64_t pixels, const LossDesc& desc, i
 
 /// Adds each pixel term's weighted values to its row of `sums`.
 void add_values(const Problem& problem, const Block& block, ClassRow* sums) {
-  for (const LossTerm& term : problem.pixel_terms()) {
-    float* const sum = *sums++;
-    scalar::visit_pixel_term<float>(term, [&](const auto& of) {
+  const std::span<const LossTerm> terms = problem.pixel_terms();
+  for (size_t k = 0; k < terms.size(); ++k) {
+    float* const sum = sums[k];
+    scalar::visit_pixel_term<float>(terms[k], [&](const auto& of) {
 #pragma omp simd
       for (int p = 0; p < kBlockPixels; ++p) {
         const scalar::PixelScores<float> scores = block.scores(p, problem.classes);
-        const float value = problem.weight(of, scores) * of.value(scores);
+        const float value = block.weight_in(of, problem, k, p, scores) * of.value(scores);
         sum[p] += block.label[p] == kUnlabeled ? 0.0f : block.weight[p] * value;
       }
     });
@@ -145,6 +147,8 @@ void run_chunk(const Problem& problem, Pass pass, const Partials& partials, int6
     to_class_major(at<const T>(problem.logits, first), problem.logits.pixel_stride, pixels,
                    problem.classes, block.rows);
     load_labels(problem, first, pixels, block);
+    if (layout.has_edges()) load_edges(problem, first, pixels, block);
+    if (layout.class_term() >= 0) read_classes(problem, pass.gradient, block);
     softmax(problem, score_sum, block);
     if (pass.values) add_values(problem, block, values);
     if (pass.class_sums) sums.add(block, problem.classes);
@@ -224,6 +228,35 @@ void count(const Problem& problem, const Partials& partials) {
   }
   problem.sums[LossSums::kWeights] = weight_sum;
   problem.sums[LossSums::kPixels] = valid;
+}
+
+/// The sums of the weights of the terms that have their own near edges.
+void weigh_edges(const Problem& problem, const Partials& partials) {
+  for (int k = 0; k < problem.layout.pixel_terms(); ++k) {
+    if (!problem.layout.is_edge_term(k)) continue;
+    // Of each class the pixels there, and of all.
+    parallel_chunks(problem.pixels(), kChunkPixels, [&](int64_t i, int64_t begin, int64_t end) {
+      float* const near = partials.intersection(i);
+      std::fill_n(near, problem.classes, 0.0f);
+      for (int64_t p = begin; p < end; ++p) {
+        const int label = problem.labels[p];
+        const bool counts = label < problem.classes && label != problem.desc.ignore;
+        if (counts && (problem.edges[p] >> k & 1) != 0) near[label] += 1;
+      }
+    });
+    double weights = 0;
+    scalar::visit_pixel_term<float>(problem.desc.terms[k], [&](const auto& of) {
+      const double elsewhere = of.weight({}), near_edge = of.weight({.near_edge = true});
+      for (int c = 0; c < problem.classes; ++c) {
+        const double near =
+            sum_chunks(problem.chunks(), [&](int64_t i) { return partials.intersection(i)[c]; });
+        const double all =
+            sum_chunks(problem.chunks(), [&](int64_t i) { return partials.labeled(i)[c]; });
+        weights += problem.weights[to_size(c)] * (near * near_edge + (all - near) * elsewhere);
+      }
+    });
+    problem.sums[problem.layout.weights(k)] = weights;
+  }
 }
 
 /// The value of a region term; adds its gradient by the probabilities to `problem`.
@@ -353,7 +386,8 @@ class CpuLossOps final : public LossOps {
     const int64_t chunks = ceil_div(logits.pixels(), kChunkPixels);
     const LossSums layout(desc, logits.c);
     return layout.bytes() + CountTables::bytes(layout, std::min(chunks, kMaxCountTables)) +
-           to_size(chunks) * Partials::floats(logits.c) * sizeof(float);
+           to_size(chunks) * Partials::floats(logits.c) * sizeof(float) +
+           (layout.has_edges() ? to_size(logits.pixels()) * kEdgeBytes : 0);
   }
 
   void sums(const LossDesc& desc, const Tensor& logits, const Tensor& labels,
@@ -361,6 +395,13 @@ class CpuLossOps final : public LossOps {
     const Problem problem = make_problem(desc, logits, labels, class_weights, {}, workspace);
     const Partials partials = partials_of(problem);
     count(problem, partials);
+    if (problem.layout.has_edges()) {
+      uint8_t* const plane = plane_of(partials, problem.chunks());
+      const int64_t pixels = problem.pixels();
+      find_edges(desc, problem.layout, logits.shape, problem.labels, problem.classes, plane,
+                 {plane + pixels, plane + 2 * pixels});
+      weigh_edges(problem, partials);
+    }
     if (!problem.layout.has_class_sums()) return;
     const Pass pass{.values = values_come_first(problem.layout), .class_sums = true};
     visit_cpu(logits.dtype, [&](auto type) { run_pass<decltype(type)>(problem, pass, partials); });
@@ -378,10 +419,13 @@ class CpuLossOps final : public LossOps {
   }
 
  private:
-  // // Behind the sums there are the tables, and then the chunks' sums.
+  // Behind the sums there are the tables, then the chunks' sums, then the plane of edges.
   static Partials partials_of(const Problem& problem) {
     return {reinterpret_cast<float*>(problem.tables.table(problem.count_tables())),
             problem.classes};
+  }
+  static uint8_t* plane_of(const Partials& partials, int64_t chunks) {
+    return reinterpret_cast<uint8_t*>(partials.chunk(chunks));
   }
 
   static Problem make_problem(const LossDesc& desc, const Tensor& logits, const Tensor& labels,
@@ -406,6 +450,7 @@ class CpuLossOps final : public LossOps {
     } else {
       problem.weights.fill(1.0f);
     }
+    if (layout.has_edges()) problem.edges = plane_of(partials_of(problem), problem.chunks());
     return problem;
   }
 };

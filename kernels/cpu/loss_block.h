@@ -1,5 +1,5 @@
 #pragma once
-// // What the passes of a loss on the CPU are made of: a call's parts of the workspace, and a block
+// What the passes of a loss on the CPU are made of: a call's parts of the workspace, and a block
 // of pixels, class-major, from scores to exponentials. Functions are static, so that those called
 // once become part of their caller's loops, and softmax is kept out of these: the op was 8 % slower
 // with inline functions.
@@ -35,7 +35,7 @@ struct Partials {
   float* pixel_terms(int64_t k) const { return chunk(k) + 3 * channels; }
 };
 
-/// /// Tables that pixels are counted in, each by one thread at a time: as many as there are
+/// Tables that pixels are counted in, each by one thread at a time: as many as there are
 /// chunks, and not more than that.
 constexpr int64_t kMaxCountTables = 32;
 
@@ -74,7 +74,8 @@ struct Problem {
   // where it is this one.
   std::array<float, kMaxLossTerms> scales{};
   std::array<float, kMaxLossClasses> hit{}, miss{};
-  scalar::HardPixels hard{};  // set before a pass for values
+  scalar::HardPixels hard{};       // set before a pass for values
+  const uint8_t* edges = nullptr;  // a bit an edge term, a byte a pixel; null without such a term
 
   std::span<const LossTerm> pixel_terms() const {
     return {desc.terms, to_size(layout.pixel_terms())};
@@ -91,12 +92,7 @@ struct Problem {
   int64_t pixels() const { return logits.shape.pixels(); }
   int64_t chunks() const { return ceil_div(pixels(), kChunkPixels); }
   int64_t count_tables() const { return std::min(chunks(), kMaxCountTables); }
-  /// Of a pixel in a term. A loop without other pixels' doings stays a vector's.
-  template <typename Term>
-  float weight(const Term& of, const scalar::PixelScores<float>& scores) const {
-    if constexpr (Term::kWeighting == scalar::PixelWeighting::labels) return 1;
-    return of.weight({.hard = hard.keep(scalar::exp_inline(scores.log_probability()))});
-  }
+  ///
 };
 
 /// One block of pixels, class-major.
@@ -108,10 +104,28 @@ struct Block {
   alignas(64) ClassRow weight;   // of the pixel's label
   alignas(64) ClassRow inverse;  // 1 / sum of exponentials
   alignas(64) ClassRow max, sum, label_score, score_sum;
+  // Only where terms read them: what the labels' edges are, and the sum of a term of classes.
+  alignas(64) int edges[kBlockPixels];
+  alignas(64) ClassRow class_sum;
+  // With a term of classes in a pass for the gradient, its derivative by each score.
+  alignas(64) ClassRow by_score[kMaxLossClasses];
 
   scalar::PixelScores<float> scores(int pixel, int classes) const {
     return {max[pixel] + scalar::log_inline(sum[pixel]), label_score[pixel], score_sum[pixel],
-            classes};
+            class_sum[pixel], classes};
+  }
+  /// Of a pixel in pixel term number `k`, besides that of its label.
+  template <typename Term>
+  float weight_in(const Term& of, const Problem& problem, size_t k, int pixel,
+                  const scalar::PixelScores<float>& scores) const {
+    // A loop that looks at no more than it needs stays a vector's.
+    if constexpr (Term::kWeighting == scalar::PixelWeighting::hardest) {
+      return of.weight({.hard = problem.hard.keep(scalar::exp_inline(scores.log_probability()))});
+    }
+    if constexpr (Term::kWeighting == scalar::PixelWeighting::edges) {
+      return of.weight({.near_edge = (edges[pixel] >> k & 1) != 0});
+    }
+    return 1;
   }
 };
 
@@ -123,6 +137,33 @@ static void load_labels(const Problem& problem, int64_t first, int pixels, Block
     block.label[p] = valid ? label : kUnlabeled;
     block.weight[p] = valid ? problem.weights[to_size(label)] : 0.0f;
   }
+}
+
+static void load_edges(const Problem& problem, int64_t first, int pixels, Block& block) {
+  for (int p = 0; p < kBlockPixels; ++p) {
+    block.edges[p] = p < pixels ? problem.edges[first + p] : 0;
+  }
+}
+
+/// What a term of classes makes of the scores, before they become exponentials.
+static void read_classes(const Problem& problem, bool gradient, Block& block) {
+  std::fill_n(block.class_sum, kBlockPixels, 0.0f);
+  const LossTerm& term = problem.desc.terms[problem.layout.class_term()];
+  scalar::visit_pixel_term<float>(term, [&](const auto& of) {
+    const float share = 1.0f / static_cast<float>(problem.classes);
+    for (int c = 0; c < problem.classes; ++c) {
+      const float* z = block.rows[c];
+#pragma omp simd
+      for (int p = 0; p < kBlockPixels; ++p) {
+        block.class_sum[p] += of.class_value(z[p], block.label[p] == c);
+      }
+      if (!gradient) continue;
+#pragma omp simd
+      for (int p = 0; p < kBlockPixels; ++p) {
+        block.by_score[c][p] = share * of.class_slope(z[p], block.label[p] == c);
+      }
+    }
+  });
 }
 
 /// Whether a term reads the sum of a pixel's scores.

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <span>
+#include <utility>
 
 #include "kernels/cpu/loss_block.h"
 
@@ -78,7 +79,18 @@ static void apply_terms(const Problem& problem, const Slopes& slopes, Block& blo
     case 0: return apply<0, kRanks>(problem, slopes, block);
     case 1: return apply<1, kRanks>(problem, slopes, block);
     case 2: return apply<2, kRanks>(problem, slopes, block);
+    case 3: return apply<3, kRanks>(problem, slopes, block);
     default: return apply<kMaxPixelTerms, kRanks>(problem, slopes, block);
+  }
+}
+
+/// Adds the gradient of the term of classes.
+static void add_by_score(const Problem& problem, const ClassRow& slopes, Block& block) {
+  for (int c = 0; c < problem.classes; ++c) {
+#pragma omp simd
+    for (int p = 0; p < kBlockPixels; ++p) {
+      block.rows[c][p] += slopes[p] == 0 ? 0.0f : slopes[p] * block.by_score[c][p];
+    }
   }
 }
 
@@ -101,12 +113,18 @@ static void gradient(const Problem& problem, Block& block) {
 #pragma omp simd
       for (int p = 0; p < kBlockPixels; ++p) {
         const scalar::PixelScores<float> scores = block.scores(p, classes);
-        const float slope = scale * block.weight[p] * problem.weight(of, scores) * of.slope(scores);
+        const float slope =
+            scale * block.weight[p] * block.weight_in(of, problem, k, p, scores) * of.slope(scores);
         slopes.rows[k][p] = block.label[p] == kUnlabeled ? 0.0f : slope;
       }
     });
   }
+  // The slopes of a term of classes are of what came before the exponentials.
+  alignas(64) ClassRow of_classes{};
+  const int class_term = problem.layout.class_term();
+  if (class_term >= 0) std::swap(of_classes, slopes.rows[class_term]);
   ranks ? apply_terms<true>(problem, slopes, block) : apply_terms<false>(problem, slopes, block);
+  if (class_term >= 0) add_by_score(problem, of_classes, block);
 }
 
 }  // namespace macadam::cpu

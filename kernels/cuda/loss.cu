@@ -1,4 +1,4 @@
-// // Losses. Two launches: sums over the batch, finished by their last block, and the gradient,
+// Losses. Two launches: sums over the batch, finished by their last block, and the gradient,
 // each block of which finishes the terms from them. Counts of pixels are finished in launches
 // between the two, and the values of a term of the hardest pixels are summed when these are known.
 // Floor: size(logits) + 1 byte a pixel for the values; with the gradient twice that and
@@ -6,9 +6,11 @@
 
 #include <algorithm>
 #include <limits>
+#include <type_traits>
 
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/loss_counts.h"
+#include "kernels/cuda/loss_edges.h"
 #include "kernels/cuda/pixel_tile.cuh"
 #include "kernels/cuda/row_sums.cuh"
 #include "kernels/loss.h"
@@ -39,6 +41,7 @@ struct Batch {
   int ignore;
   bool score_sum;                  // whether a pixel term reads it
   const scalar::HardPixels* hard;  // or null
+  const uint8_t* edges;            // a bit an edge term, a byte a pixel; or null
 
   /// The label of a pixel, -1 where it does not count.
   __device__ int label(int64_t pixel) const {
@@ -46,8 +49,11 @@ struct Batch {
     return label == ignore || label >= layout.channels ? -1 : label;
   }
   __device__ float weight(int label) const { return weights == nullptr ? 1.0f : weights[label]; }
-  __device__ scalar::PixelPlace place(const scalar::PixelScores<float>& pixel) const {
-    return {.hard = hard != nullptr && hard->keep(scalar::exp_below_zero(pixel.log_probability()))};
+  /// Of what pixel term number `k` wants to know.
+  __device__ scalar::PixelPlace place(int k, int64_t pixel,
+                                      const scalar::PixelScores<float>& scores) const {
+    return {.hard = hard != nullptr && hard->keep(scalar::exp_below_zero(scores.log_probability())),
+            .near_edge = edges != nullptr && (edges[pixel] >> k & 1) != 0};
   }
 };
 
@@ -59,15 +65,35 @@ struct Scores {
   __device__ float operator()(int c) const { return widen(row[c]); }
 };
 
+/// Whether a kernel for so many pixel terms has those that are not plain: the one for the most
+/// has.
+template <int kPixelTerms>
+constexpr bool kAllTerms = kPixelTerms == kMaxPixelTerms;
+
+/// Calls f(term) with the pixel term that `term` is.
+template <int kPixelTerms, typename F>
+__device__ void visit_term(const LossTerm& term, const F& f) {
+  scalar::visit_pixel_term<float>(term, [&](const auto& of) {
+    if constexpr (kAllTerms<kPixelTerms> || scalar::kIsPlain<std::decay_t<decltype(of)>>) f(of);
+  });
+}
+
 /// What pixel terms see of a pixel with this label.
-template <typename T>
-__device__ scalar::PixelScores<float> pixel_scores(const Batch<T>& batch, const Scores<T>& scores,
+template <int kPixelTerms, typename T>
+__device__ scalar::PixelScores<float> pixel_scores(const Batch<T>& batch, const LossDesc& desc,
+                                                   const LossSums& at, const Scores<T>& scores,
                                                    int label, float log_sum_exp) {
-  float sum = 0;
+  const int classes = batch.layout.channels;
+  float sum = 0, class_sum = 0;
   if (batch.score_sum) {
-    for (int c = 0; c < batch.layout.channels; ++c) sum += scores(c);
+    for (int c = 0; c < classes; ++c) sum += scores(c);
   }
-  return {log_sum_exp, scores(label), sum, batch.layout.channels};
+  if (kAllTerms<kPixelTerms> && at.class_term() >= 0) {
+    visit_term<kPixelTerms>(desc.terms[at.class_term()], [&](const auto& term) {
+      for (int c = 0; c < classes; ++c) class_sum += term.class_value(scores(c), c == label);
+    });
+  }
+  return {log_sum_exp, scores(label), sum, class_sum, classes};
 }
 
 template <int kRows>
@@ -175,7 +201,7 @@ __host__ __device__ inline int row_width(const LossSums& at) {
 /// What sums_kernel takes besides pixel terms.
 enum class ClassSums : uint8_t { none, sums, counts };  // counts: and the sums
 
-/// /// /// Counts a labelled pixel by its hardness.
+/// Counts a labelled pixel by its hardness.
 __device__ inline void count_hard(const LossDesc& desc, const LossSums& at,
                                   const scalar::PixelScores<float>& pixel, int label,
                                   double* counts) {
@@ -196,7 +222,8 @@ template <typename T, int kPixelTerms, ClassSums kClassSums>
 __global__ void __launch_bounds__(kTileThreads, kBlocksThatFit)
     sums_kernel(Batch<T> batch, LossDesc desc, LossSums at, RowSums rows, int first_row,
                 double* sums) {
-  constexpr int kRows = 2 + kPixelTerms;
+  constexpr int kOwn = kAllTerms<kPixelTerms> ? kPixelTerms : 0;  // sums of weights
+  constexpr int kRows = 2 + kPixelTerms + kOwn;
   constexpr bool kRegions = kClassSums != ClassSums::none;
   auto& memory = shared<SumsShared<kRows>>();
   T* tile = dynamic_shared<T>();
@@ -207,7 +234,7 @@ __global__ void __launch_bounds__(kTileThreads, kBlocksThatFit)
   const int share = thread / classes, mine = thread - share * classes;
 
   float weight_sum = 0, valid = 0;
-  float values[kPixelTerms] = {};
+  float values[kPixelTerms] = {}, own[kPixelTerms] = {};
   float intersection = 0, predicted = 0, labeled = 0;
   double* const errors = sums + at.errors();
   for (int64_t first = static_cast<int64_t>(blockIdx.x) * layout.tile; first < layout.pixels;
@@ -226,15 +253,18 @@ __global__ void __launch_bounds__(kTileThreads, kBlocksThatFit)
         const Scores<T> scores{tile + thread * layout.row};
         const float lse = scalar::softmax_stats(scores, classes).log_sum_exp();
         if (kRegions) memory.log_sum_exp[thread] = lse;
-        const scalar::PixelScores<float> pixel = pixel_scores(batch, scores, label, lse);
+        const scalar::PixelScores<float> pixel =
+            pixel_scores<kPixelTerms>(batch, desc, at, scores, label, lse);
         const float weight = batch.weight(label);
         weight_sum += weight;
         valid += 1;
 #pragma unroll
         for (int k = 0; k < kPixelTerms; ++k) {
           if (k >= at.pixel_terms()) break;
-          scalar::visit_pixel_term<float>(desc.terms[k], [&](const auto& term) {
-            values[k] += weight * term.weight(batch.place(pixel)) * term.value(pixel);
+          visit_term<kPixelTerms>(desc.terms[k], [&](const auto& term) {
+            const float in_term = weight * term.weight(batch.place(k, first + thread, pixel));
+            values[k] += in_term * term.value(pixel);
+            if (kOwn > 0) own[k] += in_term;
           });
         }
         if constexpr (kClassSums == ClassSums::counts) {
@@ -285,10 +315,18 @@ __global__ void __launch_bounds__(kTileThreads, kBlocksThatFit)
   memory.sums[LossSums::kWeights][thread] = weight_sum;
   memory.sums[LossSums::kPixels][thread] = valid;
 #pragma unroll
-  for (int k = 0; k < kPixelTerms; ++k) memory.sums[2 + k][thread] = values[k];
+  for (int k = 0; k < kPixelTerms; ++k) {
+    memory.sums[2 + k][thread] = values[k];
+    if (kOwn > 0) memory.sums[2 + kOwn + k][thread] = own[k];
+  }
   sum_over_block(memory.sums);
   if (thread < 2) out[thread] = memory.sums[thread][0];
-  if (thread < at.pixel_terms()) out[at.counts() + thread] = memory.sums[2 + thread][0];
+  if (thread < at.pixel_terms()) {
+    out[at.counts() + thread] = memory.sums[2 + thread][0];
+    if (kOwn > 0 && at.is_edge_term(thread)) {
+      out[at.weights(thread)] = memory.sums[2 + kOwn + thread][0];
+    }
+  }
 
   rows.finish<1>(
       blockIdx.x, 0, row_width(at) - first_row,
@@ -348,14 +386,17 @@ __global__ void __launch_bounds__(kTileThreads, kBlocksThatFit)
             dot += p * by_rank(c, p);
           }
         }
-        const scalar::PixelScores<float> pixel{lse, scores(label), 0.0f, classes};
+        const scalar::PixelScores<float> pixel{lse, scores(label), 0.0f, 0.0f, classes};
+        float of_classes = 0;  // slope of the term of classes
         float slope[kPixelTerms] = {}, smoothing[kPixelTerms] = {};
 #pragma unroll
         for (int k = 0; k < kPixelTerms; ++k) {
           if (k >= at.pixel_terms()) break;
-          scalar::visit_pixel_term<float>(desc.terms[k], [&](const auto& term) {
-            slope[k] = terms.scale[k] * batch.weight(label) * term.weight(batch.place(pixel)) *
-                       term.slope(pixel);
+          visit_term<kPixelTerms>(desc.terms[k], [&](const auto& term) {
+            const float weight =
+                batch.weight(label) * term.weight(batch.place(k, first + thread, pixel));
+            const float scale = terms.scale[k] * weight * term.slope(pixel);
+            (term.kOfClasses ? of_classes : slope[k]) = scale;
             smoothing[k] = term.label_smoothing();
           });
         }
@@ -365,6 +406,12 @@ __global__ void __launch_bounds__(kTileThreads, kBlocksThatFit)
 #pragma unroll
           for (int k = 0; k < kPixelTerms; ++k) {
             d += slope[k] * scalar::label_gradient(p, c == label, smoothing[k], classes);
+          }
+          if (kAllTerms<kPixelTerms> && at.class_term() >= 0) {
+            visit_term<kPixelTerms>(desc.terms[at.class_term()], [&](const auto& term) {
+              d += of_classes / static_cast<float>(classes) *
+                   term.class_slope(scores(c), c == label);
+            });
           }
           if (at.has_class_sums()) {
             float by_probability = c == label ? terms.hit[c] : terms.miss[c];
@@ -398,6 +445,7 @@ auto sums_kernel_for(const LossSums& at) {
 template <typename T>
 auto sums_kernel_of(const LossSums& at) {
   if (at.has_counts()) return sums_kernel<T, kMaxPixelTerms, ClassSums::counts>;
+  if (!at.has_plain_terms()) return sums_kernel_for<T, kMaxPixelTerms>(at);
   if (at.pixel_terms() <= 1) return sums_kernel_for<T, 1>(at);
   if (at.pixel_terms() == 2) return sums_kernel_for<T, 2>(at);
   return sums_kernel_for<T, kMaxPixelTerms>(at);
@@ -405,6 +453,7 @@ auto sums_kernel_of(const LossSums& at) {
 template <typename T>
 auto gradient_kernel_of(const LossSums& at) {
   if (at.has_errors()) return gradient_kernel<T, kMaxPixelTerms, true>;
+  if (!at.has_plain_terms()) return gradient_kernel<T, kMaxPixelTerms, false>;
   if (at.pixel_terms() <= 1) return gradient_kernel<T, 1, false>;
   if (at.pixel_terms() == 2) return gradient_kernel<T, 2, false>;
   return gradient_kernel<T, kMaxPixelTerms, false>;
@@ -417,7 +466,8 @@ class CudaLossOps final : public LossOps {
   size_t workspace_bytes(const LossDesc& desc, Shape logits) const override {
     const LossSums at(desc, logits.c);
     return at.bytes() + RankTables::bytes(at, logits.c) + sizeof(scalar::HardPixels) +
-           RowSums::bytes(kBlocks, row_width(at));
+           RowSums::bytes(kBlocks, row_width(at)) +
+           (at.has_edges() ? to_size(logits.pixels()) * kEdgeBytes : 0);
   }
 
   void sums(const LossDesc& desc, const Tensor& logits, const Tensor& labels,
@@ -428,6 +478,9 @@ class CudaLossOps final : public LossOps {
     if (at.has_counts()) {
       zero_bytes(stream_, parts.sums + at.counts(),
                  to_size(at.shared() - at.counts()) * sizeof(double));
+    }
+    if (at.has_edges()) {
+      find_edges(stream_, desc, at, logits.shape.c, labels, parts.edges);
     }
     launch_sums(desc, at, logits, labels, class_weights, parts, false);
   }
@@ -456,6 +509,7 @@ class CudaLossOps final : public LossOps {
 
       Batch<T> batch = batch_of<T>(desc, logits, labels, class_weights, layout);
       if (at.has_hard()) batch.hard = parts.hard;
+      if (at.has_edges()) batch.edges = parts.edges;
       launch(stream_, gradient_kernel_of<T>(at), blocks_of(layout), kTileThreads,
              tile_bytes(layout, logits.dtype), batch, desc, at, parts.sums, parts.ranks,
              view<T>(d_logits), contiguous_tiles(d_logits, layout), values);
@@ -469,6 +523,7 @@ class CudaLossOps final : public LossOps {
     RankTables ranks;
     scalar::HardPixels* hard;
     void* rows;
+    uint8_t* edges;
 
     Parts(const LossSums& at, int classes, void* workspace)
         : sums(static_cast<double*>(workspace)), ranks(at, classes, sums + at.count()) {
@@ -476,6 +531,7 @@ class CudaLossOps final : public LossOps {
           reinterpret_cast<std::byte*>(sums + at.count()) + RankTables::bytes(at, classes);
       hard = reinterpret_cast<scalar::HardPixels*>(behind_ranks);
       rows = hard + 1;
+      edges = static_cast<uint8_t*>(rows) + RowSums::bytes(kBlocks, row_width(at));
     }
   };
 
@@ -490,6 +546,7 @@ class CudaLossOps final : public LossOps {
       using T = decltype(type);
       Batch<T> batch = batch_of<T>(desc, logits, labels, class_weights, layout);
       if (values_alone) batch.hard = parts.hard;
+      if (at.has_edges()) batch.edges = parts.edges;
       launch(stream_,
              values_alone ? sums_kernel<T, kMaxPixelTerms, ClassSums::none> : sums_kernel_of<T>(at),
              blocks, kTileThreads, tile_bytes(layout, logits.dtype), batch, desc, at, rows,
@@ -515,6 +572,7 @@ class CudaLossOps final : public LossOps {
             contiguous_tiles(logits, layout),
             desc.ignore,
             reads_score_sum(desc),
+            nullptr,
             nullptr};
   }
 

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <set>
 
 #include "base/to_size.h"
 #include "kernels/reference/array.h"
@@ -20,7 +21,7 @@ Scores scores_of(std::span<const double> logits, size_t label) {
   double largest = -std::numeric_limits<double>::infinity(), all = 0, sum = 0;
   for (const double z : logits) largest = std::max(largest, z), all += z;
   for (const double z : logits) sum += std::exp(z - largest);
-  return {largest + std::log(sum), logits[label], all, static_cast<int>(logits.size())};
+  return {largest + std::log(sum), logits[label], all, 0, static_cast<int>(logits.size())};
 }
 
 class ReferenceLossOps : public LossOps {
@@ -98,9 +99,17 @@ class ReferenceLossOps : public LossOps {
       for (size_t k = 0; k < to_size(at.pixel_terms()); ++k) {
         if (pixel_sums.weights[k] <= 0) continue;
         scalar::visit_pixel_term<double>(terms[k], [&](const auto& term) {
-          const double weight = problem.weights[label] * term.weight(pixel_sums.place(scores));
+          const double weight =
+              problem.weights[label] *
+              term.weight(pixel_sums.place(problem, k, problem.pixel_of(z), scores));
           const double slope =
               double{terms[k].weight} * weight / pixel_sums.weights[k] * term.slope(scores);
+          if (term.kOfClasses) {
+            for (size_t c = 0; c < classes; ++c) {
+              d[c] += slope / logits.shape.c * term.class_slope(z[c], c == label);
+            }
+            return;
+          }
           for (size_t c = 0; c < classes; ++c) {
             d[c] += slope * scalar::label_gradient(p[c], c == label, term.label_smoothing(),
                                                    logits.shape.c);
@@ -133,9 +142,15 @@ class ReferenceLossOps : public LossOps {
     void for_each_valid(F&& f) const {
       for (size_t pixel = 0; pixel < label.values().size(); ++pixel) {
         const double l = label.values()[pixel];
-        if (l == desc.ignore || l >= static_cast<double>(classes)) continue;
+        if (!counts(l)) continue;
         f(z.values().subspan(pixel * classes, classes), static_cast<size_t>(l));
       }
+    }
+
+    bool counts(double l) const { return l != desc.ignore && l < static_cast<double>(classes); }
+    /// The place among pixels of its scores.
+    size_t pixel_of(std::span<const double> of) const {
+      return to_size(of.data() - z.values().data()) / classes;
     }
 
     const LossDesc& desc;
@@ -150,19 +165,47 @@ class ReferenceLossOps : public LossOps {
     std::array<double, kMaxLossTerms> values{}, weights{};
     scalar::HardPixels hard;
 
-    scalar::PixelPlace place(const Scores& scores) const {
-      return {.hard = hard.keep(static_cast<float>(std::exp(scores.log_probability())))};
+    scalar::PixelPlace place(const Problem& problem, size_t k, size_t at_pixel,
+                             const Scores& scores) const {
+      return {.hard = hard.keep(static_cast<float>(std::exp(scores.log_probability()))),
+              .near_edge = problem.at.is_edge_term(static_cast<int>(k)) &&
+                           near_edge(problem, at_pixel, edge_width(problem.desc.terms[k]))};
     }
   };
+
+  /// Whether labels differ in the window of pixels up to `width` away.
+  static bool near_edge(const Problem& problem, size_t at_pixel, int width) {
+    const Shape& shape = problem.label.shape();
+    const auto pixel = static_cast<int>(at_pixel);
+    const int x = pixel % shape.w, y = pixel / shape.w % shape.h, n = pixel / (shape.w * shape.h);
+    std::set<double> labels;
+    for (int j = std::max(0, y - width); j <= std::min(shape.h - 1, y + width); ++j) {
+      for (int i = std::max(0, x - width); i <= std::min(shape.w - 1, x + width); ++i) {
+        const double label = problem.label(n, j, i, 0);
+        if (problem.counts(label)) labels.insert(label);
+      }
+    }
+    return labels.size() > 1;
+  }
+
+  /// The sum of a term of classes over these.
+  template <typename Term>
+  static double class_sum(const Term& term, std::span<const double> z, size_t label) {
+    double sum = 0;
+    for (size_t c = 0; c < z.size(); ++c) sum += term.class_value(z[c], c == label);
+    return sum;
+  }
 
   static PixelTermSums sums_of_pixel_terms(const Problem& problem) {
     PixelTermSums sums;
     if (problem.at.has_hard()) sums.hard = hardest(problem);
     problem.for_each_valid([&](std::span<const double> z, size_t label) {
-      const Scores scores = scores_of(z, label);
+      Scores scores = scores_of(z, label);
       for (size_t k = 0; k < to_size(problem.at.pixel_terms()); ++k) {
         scalar::visit_pixel_term<double>(problem.desc.terms[k], [&](const auto& term) {
-          const double weight = problem.weights[label] * term.weight(sums.place(scores));
+          if (term.kOfClasses) scores.class_sum = class_sum(term, z, label);
+          const double weight = problem.weights[label] *
+                                term.weight(sums.place(problem, k, problem.pixel_of(z), scores));
           sums.weights[k] += weight;
           if (weight != 0) sums.values[k] += weight * term.value(scores);
         });

@@ -17,6 +17,7 @@ struct LossParameter {
   const char* key = nullptr;
   const char* meaning = nullptr;
   double by_default = 0, least = 0, most = 0;
+  bool whole = false;  // no fractions
 };
 
 constexpr int kMaxLossParameters = 3;
@@ -32,6 +33,7 @@ struct LossTerm {
   float weight = 0;  // 0: there is none here
   int kind = 0;      // its place in PixelTerms, behind these RegionTerms, behind these RankTerms
   float parameters[kMaxLossParameters] = {};
+  bool over_classes = false;  // the weight is over their number still: with_classes()
 };
 
 namespace scalar {
@@ -41,6 +43,7 @@ template <typename Real>
 struct PixelScores {
   Real log_sum_exp, label_score;
   Real score_sum;  // of all classes; there where a term's label_smoothing() is positive
+  Real class_sum;  // of class_value(); there where a term is of the classes
   int classes;
 
   /// Of the label's class; above 0 through rounding alone.
@@ -54,16 +57,35 @@ struct PixelScores {
 enum class PixelWeighting : uint8_t {
   labels,   // nothing
   hardest,  // whether it is one of the hardest (HardPixels)
+  edges,  // whether there is a pixel of another label near it, in either axis at most width() away
 };
 
 /// What there is to know of a pixel for that.
 struct PixelPlace {
-  bool hard = false;
+  bool hard = false, near_edge = false;
 };
 
 // A pixel term's value is a function of one pixel's scores, and the term's the mean over all
-// labelled pixels, with weights: the label's times weight(). Its derivative by the score of a class
-// is slope() * label_gradient() at label_smoothing().
+// labelled pixels, with weights: the label's times weight(). Its derivative by the score of a
+// class is slope() * label_gradient() at label_smoothing(); or, where kOfClasses, class_slope()
+// over the number of classes.
+
+/// Whether a term knows of no pixel but its own, and of that the probabilities.
+template <typename Term>
+constexpr bool kIsPlain = Term::kWeighting == PixelWeighting::labels && !Term::kOfClasses;
+
+/// What most pixel terms are.
+template <typename Real>
+struct PixelTerm {
+  static constexpr PixelWeighting kWeighting = PixelWeighting::labels;
+  static constexpr bool kOfClasses = false;
+
+  MACADAM_HD Real label_smoothing() const { return 0; }
+  MACADAM_HD Real weight(const PixelPlace&) const { return 1; }
+  MACADAM_HD int width() const { return 0; }
+  MACADAM_HD Real class_value(Real, bool) const { return 0; }
+  MACADAM_HD Real class_slope(Real, bool) const { return 0; }
+};
 
 /// p minus the label's one-hot vector, of which `smoothing` is spread over all classes.
 template <typename Real>
@@ -73,7 +95,7 @@ MACADAM_HD Real label_gradient(Real p, bool is_label, Real smoothing, int classe
 
 /// -((1 - s) * log p[label] + s / C * sum_c log p[c]), as PyTorch has it.
 template <typename Real>
-struct CrossEntropy {
+struct CrossEntropy : PixelTerm<Real> {
   static constexpr LossTermInfo kInfo{
       "ce",
       "softmax cross-entropy",
@@ -89,38 +111,19 @@ struct CrossEntropy {
   }
   MACADAM_HD Real slope(const PixelScores<Real>&) const { return 1; }
   MACADAM_HD Real label_smoothing() const { return smoothing; }
-
-  static constexpr PixelWeighting kWeighting = PixelWeighting::labels;
-  MACADAM_HD Real weight(const PixelPlace&) const { return 1; }
 };
 
-/// -(1 - p)^gamma * log p, with p the label's probability (Lin et al., "Focal Loss for Dense Object
-/// Detection", ICCV 2017, over the softmax).
+/// -(1 - p)^gamma * log p, and minus its derivative by log p.
 template <typename Real>
-struct Focal {
-  static constexpr LossTermInfo kInfo{
-      "focal",
-      "focal loss over the softmax",
-      {{"focal_gamma",
-        "how strongly pixels that are right already are discounted in focal; 0: as ce", 2, 0, 10}}};
-
+struct FocalCurve {
   Real gamma;
 
-  MACADAM_HD explicit Focal(const float* parameters) : gamma(parameters[0]) {}
-  MACADAM_HD Real value(const PixelScores<Real>& scores) const {
-    const Real log_p = scores.log_probability();
-    return -log_p * power_of_miss(1 - exp_inline(log_p));
-  }
-  MACADAM_HD Real slope(const PixelScores<Real>& scores) const {
-    const Real log_p = scores.log_probability();
+  MACADAM_HD Real value(Real log_p) const { return -log_p * power_of_miss(1 - exp_inline(log_p)); }
+  MACADAM_HD Real slope(Real log_p) const {
     const Real p = exp_inline(log_p), miss = 1 - p;
     const Real ratio = miss > 0 ? -log_p / miss : Real{1};  // 1 is its limit at p = 1
     return power_of_miss(miss) * (1 + gamma * p * ratio);
   }
-  MACADAM_HD Real label_smoothing() const { return 0; }
-
-  static constexpr PixelWeighting kWeighting = PixelWeighting::labels;
-  MACADAM_HD Real weight(const PixelPlace&) const { return 1; }
 
  private:
   /// miss^gamma, with 0^0 = 1.
@@ -130,12 +133,33 @@ struct Focal {
   }
 };
 
+/// With p the label's probability (Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017,
+/// over the softmax).
+template <typename Real>
+struct Focal : PixelTerm<Real> {
+  static constexpr LossTermInfo kInfo{
+      "focal",
+      "focal loss over the softmax",
+      {{"focal_gamma",
+        "how strongly pixels that are right already are discounted in focal; 0: as ce", 2, 0, 10}}};
+
+  FocalCurve<Real> curve;
+
+  MACADAM_HD explicit Focal(const float* parameters) : curve{parameters[0]} {}
+  MACADAM_HD Real value(const PixelScores<Real>& scores) const {
+    return curve.value(scores.log_probability());
+  }
+  MACADAM_HD Real slope(const PixelScores<Real>& scores) const {
+    return curve.slope(scores.log_probability());
+  }
+};
+
 /// Cross-entropy of the hardest pixels: those whose label is less probable than the threshold, or,
 /// where they are fewer than that share of the labelled ones, so many (online hard example mining,
 /// as BiSeNet has it: Yu et al., ECCV 2018). How many that are, is rounded up to whole bins of
 /// hardness.
 template <typename Real>
-struct OhemCrossEntropy {
+struct OhemCrossEntropy : PixelTerm<Real> {
   static constexpr LossTermInfo kInfo{
       "ohem",
       "cross-entropy of the hardest pixels",
@@ -150,10 +174,92 @@ struct OhemCrossEntropy {
     return scores.log_sum_exp - scores.label_score;
   }
   MACADAM_HD Real slope(const PixelScores<Real>&) const { return 1; }
-  MACADAM_HD Real label_smoothing() const { return 0; }
 
   static constexpr PixelWeighting kWeighting = PixelWeighting::hardest;
   MACADAM_HD Real weight(const PixelPlace& place) const { return place.hard ? 1 : 0; }
+};
+
+/// Cross-entropy near the edges between labels alone.
+template <typename Real>
+struct EdgeCrossEntropy : PixelTerm<Real> {
+  static constexpr LossTermInfo kInfo{
+      "edge",
+      "cross-entropy near the edges between labels",
+      {{"edge_width", "pixels from an edge, to either side, that edge counts in", 3, 1, 64, true}}};
+
+  float pixels;
+
+  MACADAM_HD explicit EdgeCrossEntropy(const float* parameters) : pixels(parameters[0]) {}
+  MACADAM_HD Real value(const PixelScores<Real>& scores) const {
+    return scores.log_sum_exp - scores.label_score;
+  }
+  MACADAM_HD Real slope(const PixelScores<Real>&) const { return 1; }
+
+  static constexpr PixelWeighting kWeighting = PixelWeighting::edges;
+  MACADAM_HD int width() const { return static_cast<int>(pixels); }
+  MACADAM_HD Real weight(const PixelPlace& place) const { return place.near_edge ? 1 : 0; }
+};
+
+/// Cross-entropy that weighs pixels near the edges between labels more.
+template <typename Real>
+struct BoundaryCrossEntropy : PixelTerm<Real> {
+  static constexpr LossTermInfo kInfo{
+      "boundary",
+      "cross-entropy with more weight near the edges between labels",
+      {{"boundary_width", "pixels from an edge, to either side, that boundary weighs more", 3, 1,
+        64, true},
+       {"boundary_weight", "what is added there to the weight of 1 in boundary", 4, 0, 1000}}};
+
+  float pixels;
+  Real added;
+
+  MACADAM_HD explicit BoundaryCrossEntropy(const float* parameters)
+      : pixels(parameters[0]), added(parameters[1]) {}
+  MACADAM_HD Real value(const PixelScores<Real>& scores) const {
+    return scores.log_sum_exp - scores.label_score;
+  }
+  MACADAM_HD Real slope(const PixelScores<Real>&) const { return 1; }
+
+  static constexpr PixelWeighting kWeighting = PixelWeighting::edges;
+  MACADAM_HD int width() const { return static_cast<int>(pixels); }
+  MACADAM_HD Real weight(const PixelPlace& place) const {
+    return place.near_edge ? 1 + added : Real{1};
+  }
+};
+
+/// Focal loss of every class for itself, p the sigmoid of its score, or one less that where it is
+/// not the label, in the mean over classes: segmentation_models.pytorch's FocalLoss.
+template <typename Real>
+struct FocalOneVsRest : PixelTerm<Real> {
+  static constexpr LossTermInfo kInfo{
+      "focal_ovr",
+      "focal loss of one class against the rest, over sigmoids",
+      {{"focal_ovr_gamma", "how strongly scores that are right already are discounted in focal_ovr",
+        2, 0, 10}}};
+
+  FocalCurve<Real> curve;
+
+  MACADAM_HD explicit FocalOneVsRest(const float* parameters) : curve{parameters[0]} {}
+  MACADAM_HD Real value(const PixelScores<Real>& scores) const {
+    return scores.class_sum / static_cast<Real>(scores.classes);
+  }
+  MACADAM_HD Real slope(const PixelScores<Real>&) const { return 1; }
+
+  static constexpr bool kOfClasses = true;
+  MACADAM_HD Real class_value(Real score, bool is_label) const {
+    return curve.value(log_sigmoid(is_label ? score : -score));
+  }
+  MACADAM_HD Real class_slope(Real score, bool is_label) const {
+    const Real log_p = log_sigmoid(is_label ? score : -score);
+    const Real slope = curve.slope(log_p) * (1 - exp_inline(log_p));
+    return is_label ? -slope : slope;
+  }
+
+ private:
+  MACADAM_HD static Real log_sigmoid(Real x) {
+    const Real rest = log_inline(1 + exp_inline(x < 0 ? x : -x));
+    return (x < 0 ? x : Real{0}) - rest;
+  }
 };
 
 /// Sums of one class over all labelled pixels: of its probability where it is the label, of its
@@ -276,7 +382,9 @@ struct LossTerms {
 
 /// Every term there is. New ones go to the end of their list: a loss is written in this order.
 template <typename Real>
-using PixelTerms = LossTerms<CrossEntropy<Real>, Focal<Real>, OhemCrossEntropy<Real>>;
+using PixelTerms =
+    LossTerms<CrossEntropy<Real>, Focal<Real>, OhemCrossEntropy<Real>, EdgeCrossEntropy<Real>,
+              BoundaryCrossEntropy<Real>, FocalOneVsRest<Real>>;
 using RegionTerms = LossTerms<Dice, Jaccard, Tversky>;
 using RankTerms = LossTerms<Lovasz>;
 

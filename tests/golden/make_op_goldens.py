@@ -13,7 +13,7 @@ import pathlib
 import numpy as np
 import torch
 import torch.nn.functional as F
-from segmentation_models_pytorch.losses import JaccardLoss, TverskyLoss
+from segmentation_models_pytorch.losses import FocalLoss, JaccardLoss, LovaszLoss, TverskyLoss
 
 FOLDER = pathlib.Path(__file__).parent / "ops"
 random = torch.Generator().manual_seed(20240229)
@@ -254,6 +254,9 @@ def main():
     loss_term("jaccard", [0.5], JaccardLoss("multiclass", smooth=0.5, ignore_index=255))
     loss_term("tversky", [0.25, 0.75, 0.125],
               TverskyLoss("multiclass", smooth=0.125, alpha=0.25, beta=0.75, ignore_index=255))
+    loss_term("focal_ovr", [1.5], FocalLoss("multiclass", gamma=1.5, ignore_index=255))
+    lovasz = LovaszLoss("multiclass", ignore_index=255)
+    loss_term("lovasz", [0], lambda logits, labels: lovasz(logits.float(), labels).double())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 #include <array>
 #include <cmath>
 
+#include "base/to_size.h"
 #include "tests/kernels/op_cases.h"
 
 namespace macadam::testing {
@@ -100,6 +101,19 @@ std::vector<LossCase> losses() {
   };
 }
 
+/// Labels below `classes` for squares of `side` pixels, and `other` for every eleventh pixel.
+Fill patches(Shape shape, int side, int classes, int other) {
+  return [=](std::span<double> values, std::mt19937& random) {
+    const unsigned salt = random();
+    for (size_t i = 0; i < values.size(); ++i) {
+      const auto pixel = static_cast<int>(i);
+      const int x = pixel % shape.w / side, y = pixel / shape.w / side;
+      const size_t label = (to_size(3 * x + 5 * y) + salt) % to_size(classes);
+      values[i] = pixel % 11 == 7 ? other : static_cast<double>(label);
+    }
+  };
+}
+
 /// Each term alone. Pixel terms also at probabilities of 0 and 1, which in fp32 are too coarse
 /// there for sums over classes that small.
 void add_terms(std::vector<LossCase>& cases) {
@@ -112,8 +126,14 @@ void add_terms(std::vector<LossCase>& cases) {
                   .class_weights = true,
                   .labeled = 6};
     if (one.rank) loss.slack = kRankSlack;
+    if (one.near > 0) loss.patch = 4;
     cases.push_back(loss);
-    if (one.pixel) {
+    if (one.near > 0) {
+      loss.logits = {2, 21, 67, 3};
+      loss.desc = make_loss({loss_term("ce", 0.5f), one.with_weight(2), loss_term("dice")});
+      loss.patch = 9;
+      loss.name = name + "_large";
+    } else if (one.pixel || one.scores) {
       loss.scale = 60;
       loss.name = name + "_extreme";
     } else if (one.region) {
@@ -167,6 +187,27 @@ std::vector<LossTermCase> loss_term_cases() {
        .parameters = {0, 1},
        .pixel = [](std::span<const double> p, size_t label) { return -std::log(p[label]); },
        .most = [](std::span<const double>) { return 1; }},
+      {.term = "edge",
+       .parameters = {1},
+       .pixel = [](std::span<const double> p, size_t label) { return -std::log(p[label]); },
+       .near = 1,
+       .other_weight = 0},
+      {.term = "boundary",
+       .parameters = {2, 1.5f},
+       .pixel = [](std::span<const double> p, size_t label) { return -std::log(p[label]); },
+       .near = 2,
+       .near_weight = 2.5},
+      {.term = "focal_ovr",
+       .parameters = {2},
+       .scores =
+           [](std::span<const double> z, size_t label) {
+             double sum = 0;
+             for (size_t c = 0; c < z.size(); ++c) {
+               const double p = 1 / (1 + std::exp(-z[c])), right = c == label ? p : 1 - p;
+               sum -= (1 - right) * (1 - right) * std::log(right);
+             }
+             return sum / static_cast<double>(z.size());
+           }},
       {.term = "dice",
        .parameters = {1},
        .region = [](double i, double p, double g) { return 1 - (2 * i + 1) / (p + g + 1); }},
@@ -223,15 +264,16 @@ OpCase segmentation_loss(const LossCase& loss, DType dtype, bool gradient, Varia
     logits.slack = loss.slack;
     logits.keeps_spare = true;
   }
-  OpCase op{
-      .op = gradient ? "segmentation_loss" : "segmentation_loss_value",
-      .name = loss.name + "_" + loss.logits.text() + variant.suffix(),
-      .dtype = dtype,
-      .operands = {output("values", {1, 1, 1, kLossValues}, DType::f32).loose(loss.slack),
-                   std::move(logits),
-                   input("labels", labels_shape, DType::u8, labels(loss.labeled, loss.other))},
-      .prepare = prepare,
-      .forward = nullptr};
+  Fill of_labels = labels(loss.labeled, loss.other);
+  if (loss.patch > 1) of_labels = patches(labels_shape, loss.patch, loss.labeled, loss.other);
+  OpCase op{.op = gradient ? "segmentation_loss" : "segmentation_loss_value",
+            .name = loss.name + "_" + loss.logits.text() + variant.suffix(),
+            .dtype = dtype,
+            .operands = {output("values", {1, 1, 1, kLossValues}, DType::f32).loose(loss.slack),
+                         std::move(logits),
+                         input("labels", labels_shape, DType::u8, std::move(of_labels))},
+            .prepare = prepare,
+            .forward = nullptr};
   if (loss.gradient_scale != 1)
     op.operands.push_back(input("gradient_scale", {1, 1, 1, 1}, DType::f32,
                                 values({static_cast<double>(loss.gradient_scale)})));

@@ -28,7 +28,7 @@ std::vector<OpCase> differentiable_cases() {
       smooth &= operand.role != Role::update && operand.dtype != DType::bf16 &&
                 operand.dtype != DType::f16;
     }
-    // // A batch norm with ReLU has kinks wherever a value is near zero, or near 3 with a hard
+    // A batch norm with ReLU has kinks wherever a value is near zero, or near 3 with a hard
     // activation, a loss by the order of pixels where two are alike; one case keeps away.
     const bool kinks =
         op.name.find("_relu") != std::string::npos || op.name.starts_with("lovasz") ||

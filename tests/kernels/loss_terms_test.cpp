@@ -28,6 +28,20 @@ TEST(LossTerms, AllHaveCases) {
   }
 }
 
+/// Whether a label of another class is at most `reach` rows and columns away.
+bool near_another(const std::vector<double>& labels, size_t at, int reach) {
+  const auto pixel = static_cast<int>(at);
+  const int line = pixel / kShape.w, x = pixel % kShape.w;
+  for (size_t other = 0; other < labels.size(); ++other) {
+    const int other_line = static_cast<int>(other) / kShape.w;
+    const int other_x = static_cast<int>(other) % kShape.w;
+    const bool same_image = other_line / kShape.h == line / kShape.h;
+    const bool close = std::abs(other_line - line) <= reach && std::abs(other_x - x) <= reach;
+    if (same_image && close && labels[other] < kShape.c && labels[other] != labels[at]) return true;
+  }
+  return false;
+}
+
 /// The mean over the pixels, or over the classes that occur, of the case's own formula.
 double in_other_words(const LossTermCase& one, const Values& inputs) {
   const std::vector<double>& logits = inputs.at("logits");
@@ -40,23 +54,29 @@ double in_other_words(const LossTermCase& one, const Values& inputs) {
   struct Pixel {
     size_t label;
     std::array<double, kClasses> p;
+    double value, weight;
   };
   std::vector<Pixel> pixels;
   std::vector<double> label_p;
   for (size_t i = 0; i < labels.size(); ++i) {
     if (labels[i] >= kClasses) continue;
-    Pixel& pixel = pixels.emplace_back(Pixel{static_cast<size_t>(labels[i]), {}});
+    Pixel& pixel = pixels.emplace_back(Pixel{static_cast<size_t>(labels[i]), {}, 0, 0});
     double all = 0;
     for (size_t c = 0; c < kClasses; ++c) all += pixel.p[c] = std::exp(logits[i * kClasses + c]);
     for (double& one_p : pixel.p) one_p /= all;
     label_p.push_back(pixel.p[pixel.label]);
+    const std::span<const double> z = std::span(logits).subspan(i * kClasses, kClasses);
+    if (one.pixel) pixel.value = one.pixel(pixel.p, pixel.label);
+    if (one.scores) pixel.value = one.scores(z, pixel.label);
+    pixel.weight = weights[pixel.label] *
+                   (near_another(labels, i, one.near) ? one.near_weight : one.other_weight);
   }
   std::ranges::sort(label_p);
   const double most = one.most ? one.most(label_p) : 1;
-  for (const auto& [label, p] : pixels) {
-    if (one.pixel && p[label] <= most) {
-      sum += weights[label] * one.pixel(p, label);
-      weight_sum += weights[label];
+  for (const auto& [label, p, value, weight] : pixels) {
+    if (p[label] <= most) {
+      sum += weight * value;
+      weight_sum += weight;
     }
     intersection[label] += p[label];
     labeled[label] += 1;
@@ -65,7 +85,8 @@ double in_other_words(const LossTermCase& one, const Values& inputs) {
       errors[c].push_back({c == label ? 1 - p[c] : p[c], c == label});
     }
   }
-  if (one.pixel) return sum / weight_sum;
+  if (one.pixel || one.scores) return sum / weight_sum;
+  sum = 0;
   double present = 0;
   for (size_t c = 0; c < kClasses; ++c) {
     if (labeled[c] == 0) continue;
@@ -82,7 +103,8 @@ TEST(LossTerms, AreWhatTheirCasesSay) {
                         .logits = kShape,
                         .desc = make_loss({one.with_weight(3)}),
                         .class_weights = true,
-                        .labeled = 6};
+                        .labeled = 6,
+                        .patch = one.near > 0 ? 4 : 1};
     const OpCase op = segmentation_loss(loss, DType::f32, false);
     const Values inputs = make_inputs(op);
     const std::vector<double> got = reference_results(op, inputs).at("values");
@@ -193,7 +215,9 @@ TEST_P(LossParts, AddUpToTheWhole) {
       make_loss({loss_term("focal"), loss_term("jaccard")}),
       make_loss({loss_term("ce"), loss_term("lovasz")}),
       make_loss({loss_term("ohem", 1, std::array{0.1f, 0.3f}), loss_term("dice")}),
-      make_loss({loss_term("focal"), loss_term("ohem"), loss_term("lovasz")})};
+      make_loss({loss_term("focal"), loss_term("ohem"), loss_term("lovasz")}),
+      make_loss(
+          {loss_term("edge"), loss_term("boundary"), loss_term("focal_ovr"), loss_term("dice")})};
   constexpr int kImages = 3;
   constexpr Shape kAll{kImages, 7, 11, 5}, kOne{1, 7, 11, 5};
   std::mt19937 random(3);

@@ -105,15 +105,18 @@ struct RankedError {
   bool is_label = false;
 };
 
-/// /// A term with these parameters, and what its formula is in other words: a pixel term's from
+/// A term with these parameters, and what its formula is in other words: a pixel term's from
 /// the probabilities and the label, a region term's from the sums I, P and G, a rank term's from
-/// the errors of a class. A pixel term may count in some pixels alone: those whose label has at
-/// most a probability, which is found in those of all pixels, ascending.
+/// the /// errors of a class. A pixel term may be of the scores, and count in some pixels alone:
+/// those whose label has at most a probability, which is found in those of all pixels, ascending.
 struct LossTermCase {
   const char* term;
   std::vector<float> parameters = {};
   std::function<double(std::span<const double> p, size_t label)> pixel = {};
   std::function<double(std::span<const double> sorted)> most = {};
+  std::function<double(std::span<const double> scores, size_t label)> scores = {};
+  int near = 0;  // a pixel term's weight is of the pixels so far from another label, and elsewhere
+  double near_weight = 1, other_weight = 1;
   std::function<double(double intersection, double predicted, double labeled)> region = {};
   std::function<double(std::span<const RankedError> errors)> rank = {};  // from the largest on
 
@@ -138,6 +141,7 @@ struct LossCase {
   float gradient_scale = 1;
   double slack = 8;                 // exponentials and sums over all pixels in fp32
   std::vector<double> scores = {};  // the logits, where they are not drawn
+  int patch = 1;                    // squares of so many pixels mostly have one label
 };
 OpCase segmentation_loss(const LossCase& loss, DType dtype, bool gradient, Variant variant = {});
 

@@ -240,7 +240,8 @@ TEST_P(GoldenLossTerm, ReferenceAgreesWithPyTorch) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Reference, GoldenLossTerm,
-                         ::testing::Values("focal", "jaccard", "tversky"), name_of_file);
+                         ::testing::Values("focal", "jaccard", "tversky", "focal_ovr", "lovasz"),
+                         name_of_file);
 
 /// The two parameters of the optimiser's goldens, in one buffer with a gap.
 constexpr int kFirst = 70, kSecond = 5, kSecondOffset = 128;

@@ -543,6 +543,11 @@ TEST(Config, EveryTermOfTheLossHasItsKeys) {
   const std::string loss = "loss = \"tversky + focal\"\n";
   expect_complaint(loss + "focal_gamma = -1", {"'focal_gamma' is -1", "0 to 10"});
   expect_complaint(loss + "tversky_beta = 0", {"'tversky_beta' is 0", "0.01 to 100"});
+  expect_complaint("loss = \"edge\"\nedge_width = 1.5", {"'edge_width' holds a fraction"});
+  expect_complaint("loss = \"edge\"\nedge_width = 65", {"'edge_width' is 65", "1 to 64"});
+  expect_complaint("loss = \"edge\"\nboundary_weight = 1", {"'boundary_weight' has no effect"});
+  expect_complaint("loss = \"lovasz\"\ndice_absent = \"zero\"", {"'dice_absent' has no effect"});
+  EXPECT_EQ(parse(kMinimal + "loss = \"edge\"\nedge_width = 5\n").loss.terms[0].parameters[0], 5);
 }
 
 TEST(Config, ClassWeightsMayBeARule) {
@@ -606,7 +611,7 @@ TEST(Config, ScheduleCountsWarmUpInEpochs) {
 
 /// In the order and with the weights that it comes to.
 std::string parsed(std::string_view expression) {
-  return loss_text(make_loss(parse_loss(expression, "w")));
+  return loss_text(parse_loss(expression, "w").loss());
 }
 
 TEST(LossExpression, TermsAndWeights) {
@@ -615,6 +620,37 @@ TEST(LossExpression, TermsAndWeights) {
   EXPECT_EQ(parsed("0.5*ce + dice * 2"), "0.5*ce + 2*dice");
   EXPECT_EQ(parsed("1e+1*ce + 1e-1 * dice"), "10*ce + 0.1*dice");
   EXPECT_EQ(parsed("tversky + focal*3 + 2*jaccard"), "3*focal + 2*jaccard + tversky");
+}
+
+TEST(LossExpression, PresetsAreTermsWithAllTheyNeed) {
+  EXPECT_EQ(parsed("focal:keras + 2*dice:keras"), "0.25/classes*focal + 2*dice");
+  EXPECT_EQ(parsed("2*total:keras"), "0.5/classes*focal + 2*dice");
+  EXPECT_EQ(parsed("ce:keras"), "1/classes*ce");
+  EXPECT_EQ(parsed("3 /classes * ce"), "3/classes*ce");
+  EXPECT_EQ(parse_loss("ce + dice", "w").loss().absent, AbsentClass::skip);
+  EXPECT_EQ(parse_loss("ce + dice:smp", "w").loss().absent, AbsentClass::zero);
+  EXPECT_EQ(parse_loss("lovasz:smp + dice:keras", "w").loss().absent, AbsentClass::suppress);
+  const LossDesc four = with_classes(parse_loss("2*focal:keras", "w").loss(), 4);
+  EXPECT_EQ(four.terms[0].weight, 0.125f);
+  EXPECT_FALSE(four.terms[0].over_classes);
+  for (const char* wrong :
+       {"dice:smp + jaccard:keras", "dice:smp + dice", "total:keras + focal:keras", "dice:torch",
+        "0/classes*ce", "ce/classes"}) {
+    EXPECT_THROW(parse_loss(wrong, "first.toml:3"), InputError) << wrong;
+  }
+  expect_complaint("loss = \"dice:smp + jaccard:keras\"",
+                   {"dice:smp counts absent classes as a loss of 0", "jaccard:keras pushes"});
+  expect_complaint("loss = \"dice:smp\"\ndice_smooth = 1",
+                   {"'dice_smooth' is set by dice:smp in the loss"});
+  expect_complaint("loss = \"dice:smp\"\ndice_absent = \"skip\"", {"'dice_absent' is set by"});
+  expect_complaint("loss = \"dice:keres\"", {"did you mean 'dice:keras'"});
+  const Config c = parse(kMinimal + "loss = \"tversky:smp + ce\"\n");
+  EXPECT_EQ(c.loss.terms[1].parameters[0], 0.5f);
+  EXPECT_EQ(c.loss.absent, AbsentClass::zero);
+  const std::string resolved = to_toml(c);
+  EXPECT_NE(resolved.find("tversky_alpha = 0.5\n"), std::string::npos) << resolved;
+  EXPECT_NE(resolved.find("dice_absent = \"zero\"\n"), std::string::npos) << resolved;
+  EXPECT_EQ(to_toml(parse(resolved)), resolved);
 }
 
 TEST(LossExpression, TextComesBack) {
@@ -639,7 +675,11 @@ TEST(LossExpression, MistakesAreNamed) {
     parse_loss("ce + dise", "first.toml:3");
     FAIL() << "accepted";
   } catch (const InputError& error) {
-    EXPECT_EQ(error.what(),
-              "unknown loss 'dise': first.toml:3: did you mean 'dice'? (valid: " + names + ")");
+    const std::string message = error.what();
+    EXPECT_TRUE(message.starts_with(
+        "unknown loss 'dise': first.toml:3: did you mean 'dice'? (valid: " + names +
+        ", dice:smp, "))
+        << message;
+    EXPECT_TRUE(message.ends_with(", lovasz:smp)")) << message;
   }
 }
