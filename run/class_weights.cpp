@@ -55,7 +55,7 @@ std::vector<float> resolve_class_weights(const Config& config, const TrainingDat
     }
     return config.class_weights;
   }
-  const std::vector<float> weights = begun.empty() ? by_rule(config, data, observer) : begun;
+  std::vector<float> weights = begun.empty() ? by_rule(config, data, observer) : begun;
   std::vector<std::string> words;
   for (size_t c = 0; c < weights.size(); ++c) {
     words.push_back(fmt::format("{} {:.4g}", labels.class_names[c], weights[c]));
