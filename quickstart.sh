@@ -33,13 +33,15 @@ say "A data set of procedural streets"
 
 say "Training UNet-mini"
 cat >quickstart.toml <<'TOML'
-network   = "unet_mini"
+network   = {name = "unet_mini", dropout = 0}
 dataset   = "streets"
 label_set = "categories8"
 size      = [128, 256]
-batch     = 4
-epochs    = 12
-lr        = 2e-3
+batch     = 2
+epochs    = 30
+lr        = 3e-3
+schedule  = "one_cycle"
+class_weights = "enet"   # people and poles are few pixels
 name      = "quickstart"
 TOML
 if [[ -f runs/quickstart/last.safetensors ]]; then

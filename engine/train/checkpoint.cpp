@@ -39,9 +39,9 @@ constexpr ProgressField kProgress[] = {
     {"loss_sum", &RunState::loss_sum, -kAny, kAny},
     {"epoch_seconds", &RunState::epoch_seconds, 0, kAny},
     {"epoch_wait", &RunState::epoch_wait, 0, kAny},
-    {"best_score", &RunState::best_merit, -kAny, kAny},
+    {"best_score", &RunState::best_merit, -kAny, 1},
     {"best_epoch", &RunState::best_epoch, 0, 0x1p53},
-    {"waited_score", &RunState::waited_merit, -kAny, kAny, "best_score"},
+    {"waited_score", &RunState::waited_merit, -kAny, 1, "best_score"},
     {"waited_epoch", &RunState::waited_epoch, 0, 0x1p53, "best_epoch"},
     {"recoveries", &RunState::recoveries, 0, 0x1p53, ""},
 };
