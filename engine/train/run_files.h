@@ -35,6 +35,7 @@ class RunFiles {
   void write_best(const Snapshot& model, const ModelInfo& info, const RunState& state) {
     model.write(best(), info, state);
   }
+  void remove_checkpoint() { std::filesystem::remove(last()); }
   /// The logs first, so that none lacks what a checkpoint has behind it.
   void write_checkpoint(const Snapshot& run, const ModelInfo& info, const RunState& state) {
     log_->flush();

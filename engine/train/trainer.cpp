@@ -88,6 +88,7 @@ void Trainer::restore() {
     state_.best_metrics = model.info.metrics;
   }
   step_.pack_weights();
+  saved_steps_ = state_.steps;
 }
 
 void Trainer::recover(const std::string& failure) {
@@ -106,8 +107,7 @@ std::string Trainer::train_anew(std::string_view how) const {
     return fmt::format("{}, and train under another name, from the best epoch's weights={}", how,
                        files_.best().string());
   }
-  return fmt::format("{}, and train {}", how,
-                     files_.has_checkpoint() ? "under another name" : "again");
+  return fmt::format("{}, and train {}", how, saved_steps_ > 0 ? "under another name" : "again");
 }
 
 void Trainer::check_finite(bool finite) const {
@@ -125,6 +125,7 @@ void Trainer::checkpoint() {
         files_.folder().string(), train_anew("take bf16 or fp32, or lower lr"));
   }
   files_.write_checkpoint(run, options_.info, state_);
+  saved_steps_ = state_.steps;
   last_checkpoint_ = Clock::now();
 }
 
@@ -328,7 +329,10 @@ TrainingEnd Trainer::run(const std::function<bool()>& stop_requested) {
       const bool whole = end == TrainingEnd::interrupted || write_average(stop_requested);
       return whole ? end : TrainingEnd::interrupted;
     } catch (const NotFinite& failure) {
-      if (state_.recoveries >= options_.recoveries) throw;
+      if (state_.recoveries >= options_.recoveries) {
+        if (saved_steps_ == 0) files_.remove_checkpoint();  // nothing is lost, and the name is free
+        throw;
+      }
       recover(failure.what());
     }
   }

@@ -177,6 +177,7 @@ class Trainer {
   int64_t landed_batches_ = 0;     // of the epoch under way: those in state_.loss_sum
   double step_loss_ = 0;           // sum of the batches of the step under way
   double validation_seconds_ = 0;  // of the last one
+  int64_t saved_steps_ = 0;        // of the last checkpoint
   Clock::time_point last_checkpoint_ = Clock::now();
 };
 

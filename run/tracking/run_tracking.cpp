@@ -40,7 +40,10 @@ void RunTracking::begin(const Config& config, const std::filesystem::path& folde
     trackers_.push_back(make_mlflow({config.mlflow, config.mlflow_experiment, config.name, folder},
                                     parameters, notice));
   }
-  // A process that died behind a checkpoint may not have told of the epoch that it holds.
+  // A process that died behind a checkpoint may not have told of the epoch that it holds; and it
+  // may have left half a line, which goes as the log is opened.
+  if (trackers_.empty()) return;
+  { const RunLog log(folder, epoch, steps); }
   for (const EpochRecord& record : read_results(folder / "results.csv")) {
     if (record.epoch > epoch) break;
     for (const auto& tracker : trackers_) {

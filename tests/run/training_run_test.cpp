@@ -41,8 +41,9 @@ class TrainingRuns : public ::testing::Test {
  protected:
   TrainingRuns() { testing::write_small_streets(folder_.path(), 6); }
 
-  Config config(const std::string& name, const std::string& more = "") const {
-    return testing::small_run(folder_.path(), name, more);
+  Config config(const std::string& name, const std::string& more = "",
+                const std::vector<std::string>& overrides = {}) const {
+    return testing::small_run(folder_.path(), name, more, overrides);
   }
   std::filesystem::path file(const std::string& run, const std::string& name) const {
     return folder_.path() / "runs" / run / name;
@@ -94,6 +95,28 @@ TEST_F(TrainingRuns, ReturnWhatTheyFoundAndWriteItDown) {
           .find(fmt::format("<th scope=\"row\">Best epoch</th><td>{}</td>", result.best_epoch)),
       std::string::npos);
   EXPECT_EQ(run.config().label_set, "categories8") << "decided by the data set";
+}
+
+// What training alone has is in its loss and its log, and in no prediction.
+TEST_F(TrainingRuns, AnAuxiliaryHeadIsTrainedAndFollowed) {
+  Recorder recorder;
+  const RunResult result =
+      TrainingRun(config("headed", "average_best = 2\n", {"network.auxiliary=0.4"}), {}, recorder)
+          .run(kNever);
+  EXPECT_EQ(result.end, TrainingEnd::finished);
+  for (const EpochRecord& epoch : recorder.epochs) {
+    const auto found = std::ranges::find(epoch.terms, "train_auxiliary", &Score::name);
+    ASSERT_NE(found, epoch.terms.end());
+    EXPECT_GT(found->value, 0);
+    double terms = 0;
+    for (const Score& term : epoch.terms) {
+      if (term.name.starts_with("train_")) terms += term.value;
+    }
+    EXPECT_NEAR(terms, epoch.train_loss, 1e-5) << "ce + dice, and the head's";
+  }
+  EXPECT_TRUE(std::filesystem::exists(file("headed", "average.safetensors")));
+  EXPECT_NE(text("headed", "events.out.tfevents.macadam").find("loss/train_auxiliary"),
+            std::string::npos);
 }
 
 TEST_F(TrainingRuns, AReportAfterAnInterruptionIsThatOfAWholeRun) {
