@@ -60,7 +60,7 @@ LossTerm loss_term(std::string_view name, float weight = 1, std::span<const floa
 ///   ///   pixel term  = sum m * v * f(scores) / sum m * v, v = w[label], times a weight of the
 ///   pixel's
 ///                 where a term has such
-///   region term = mean over classes of g(I_c, P_c, G_c),
+///   region term = mean over classes, weighted if desired, of g(I_c, P_c, G_c),
 ///                 I_c = sum m p_c [label = c], P_c = sum m p_c, G_c = sum m [label = c],
 ///                 p = softmax(logits)
 ///   rank term   = mean over classes with G_c > 0 of sum m g_c,i |[label = c] - p_c|, the slope g
@@ -73,6 +73,10 @@ struct LossDesc {
   /// In ascending order of kinds, none behind one of weight 0. By default cross-entropy alone.
   LossTerm terms[kMaxLossTerms] = {{.weight = 1}};
   AbsentClass absent = AbsentClass::skip;
+  bool weigh_regions = false;  // the means of region terms over classes have the classes' weights
+  // Region terms are means over the images that have a label, each with sums of its own, instead of
+  // functions of the batch's sums.
+  bool per_image = false;
   int ignore = 255;
   /// In device memory, on the gradient alone; null: 1. Powers of two change no bit of it but the
   /// exponent.
@@ -119,12 +123,15 @@ class LossSums {
         ++(term.kind < kPixel + scalar::RegionTerms::kCount ? region_terms_ : rank_terms_);
       }
     }
+    images_ = desc.per_image && region_terms_ > 0 ? 1 : 0;
   }
 
   MACADAM_HD int pixel_terms() const { return pixel_terms_; }
   MACADAM_HD int region_terms() const { return region_terms_; }
   /// The number of the pixel term that wants the hardest pixels, or -1.
   MACADAM_HD int hard_term() const { return hard_term_; }
+  /// Whether region terms have sums of each image.
+  MACADAM_HD bool has_images() const { return images_ > 0; }
   /// Whether pixel terms are functions of a pixel's probabilities and labels alone.
   MACADAM_HD bool has_plain_terms() const { return !has_hard() && !has_edges() && class_term_ < 0; }
   /// Whether a pixel term wants to know of edges, and whether this one does.
@@ -140,8 +147,10 @@ class LossSums {
 
   /// Of the labelled pixels' weights, and how many they are.
   static constexpr int kWeights = 0, kPixels = 1;
-  /// With class sums, each of all classes, behind the weights of terms that have their own.
-  MACADAM_HD int labeled() const { return 2 + own_weights_; }
+  /// With images, how many have a labelled pixel. Behind the weights of terms that have their own.
+  MACADAM_HD int images() const { return 2 + own_weights_; }
+  /// With class sums, each of all classes and of the whole batch.
+  MACADAM_HD int labeled() const { return images() + images_; }
   MACADAM_HD int intersection() const { return labeled() + classes_; }
   MACADAM_HD int predicted() const { return labeled() + 2 * classes_; }
   /// Numbers of pixels: with errors of those at scalar::error_place, with hard pixels of those at
@@ -175,7 +184,7 @@ class LossSums {
   int pixel_terms_ = 0, region_terms_ = 0, rank_terms_ = 0;
   int hard_term_ = -1, class_term_ = -1;
   int edge_terms_ = 0;  // bits
-  int own_weights_ = 0;
+  int own_weights_ = 0, images_ = 0;
 };
 
 /// How far from an edge a pixel term looks; 0: not at all.
@@ -203,7 +212,7 @@ class LossOps {
   /// gradient_scale, dtype of logits, or null data for the values alone; it may be the same view as
   /// logits, whose spare channels then stay as they are. After sums() with the same arguments;
   /// where sums of other parts were added to its own, the values of pixel terms are shares, which
-  /// add up.
+  /// add up, and so are those of region terms with sums of each image.
   virtual void gradient(const LossDesc& desc, const Tensor& logits, const Tensor& labels,
                         const Tensor& class_weights, const Tensor& d_logits, LossValues* values,
                         void* workspace) = 0;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <span>
 #include <string>
 
 #include "base/error.h"
@@ -45,8 +46,14 @@ std::vector<float> by_rule(const Config& config, const TrainingData& data, Obser
 std::vector<float> resolve_class_weights(const Config& config, const TrainingData& data,
                                          const std::vector<float>& begun, Observer& observer) {
   const LabelSet& labels = data.train_labels;
-  const bool weighted = std::ranges::any_of(config.loss.used(), is_pixel_term);
+  const std::span<const LossTerm> terms = config.loss.used();
+  const bool regions = config.loss.weigh_regions && std::ranges::any_of(terms, is_region_term);
+  const bool weighted = regions || std::ranges::any_of(terms, is_pixel_term);
   if (!weighted) return {};
+  if (regions && config.class_weights.empty() && !config.class_weighting) {
+    throw InputError("the classes have no weights", "region_weights",
+                     "give class_weights, or leave it out");
+  }
   if (!config.class_weighting) {
     if (!config.class_weights.empty() && config.class_weights.size() != to_size(labels.classes())) {
       throw InputError(fmt::format("{} class weights for {} classes", config.class_weights.size(),

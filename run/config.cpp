@@ -81,7 +81,7 @@ void describe_data(Fields& f, Config& c) {
 struct LossTexts {
   std::string terms = "the sum of terms with weights: ";     // and what they are
   std::string pixel_weights = "weights of the classes in ";  // and how they come about
-  std::string pixel, region;                                 // "ce or focal in the loss"
+  std::string pixel, region, weighted;                       // "ce or focal in the loss"
   std::vector<std::string> wanted;                           // "ce in the loss"
 };
 
@@ -110,6 +110,7 @@ const LossTexts& loss_texts() {
                          "share)), or the fixed ones of cityscapes for trainids19";
     all.pixel = joined(pixel, " or ") + " in the loss";
     all.region = joined(region, " or ") + " in the loss";
+    all.weighted = joined(pixel, " or ") + " in the loss, or region_weights = true";
     return all;
   }();
   return texts;
@@ -147,10 +148,21 @@ void describe_loss(Fields& f, Config& c) {
   }
   const bool pixel = std::ranges::any_of(c.loss.used(), is_pixel_term);
   const bool region = std::ranges::any_of(c.loss.used(), is_region_term);
-  f.visit({"class_weights", texts.pixel_weights, {.effect = {pixel, "loss", texts.pixel}}},
+  f.boolean({"region_weights",
+             "the class weights count in the means of terms over classes too",
+             {.effect = {region, "loss", texts.region}}},
+            c.loss.weigh_regions);
+  auto reduction = static_cast<size_t>(c.loss.per_image);
+  f.word({kReductionKey,
+          "terms over classes are of the sums of the whole batch, or means over its images",
+          {.effect = {region, "loss", texts.region}}},
+         reduction, Words{"batch", "image"});
+  c.loss.per_image = reduction == 1;
+  const bool weighted = pixel || (region && c.loss.weigh_regions);
+  f.visit({"class_weights", texts.pixel_weights, {.effect = {weighted, "loss", texts.weighted}}},
           class_weights_kind(c.class_weights, c.class_weighting));
   const auto by_rule = [&](ClassWeighting rule, std::string_view wanted) {
-    return Effect{pixel && c.class_weighting == rule, "class_weights", wanted};
+    return Effect{weighted && c.class_weighting == rule, "class_weights", wanted};
   };
   f.number({"class_weights_beta",
             "what images of a class that has many add to it in effective_number: the closer to 1, "
@@ -162,6 +174,7 @@ void describe_loss(Fields& f, Config& c) {
             "the most that a class weighs in balanced",
             {.effect = by_rule(ClassWeighting::balanced, "class_weights = \"balanced\"")}},
            c.class_weighting_options.cap, 1, 1e6);
+
   describe_parameters(f, c.loss, true);
   f.choice({kAbsentKey,
             "a class without a pixel in the batch, in the mean of a term over classes: is left "

@@ -164,6 +164,7 @@ class Reader {
     }
     loss_.absent = preset.absent;
     loss_.given[kAbsentKey] = preset.name;
+    loss_.given[kReductionKey] = preset.name;  // all are of the batch
   }
 
   static const LossTermInfo& infos_of(const LossPreset& preset) {

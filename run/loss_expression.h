@@ -22,6 +22,8 @@ struct ParsedLoss {
 
 /// The key of LossDesc::absent.
 inline constexpr const char* kAbsentKey = "dice_absent";
+/// That of LossDesc::per_image.
+inline constexpr const char* kReductionKey = "region_reduction";
 
 /// Terms `NAME`, `WEIGHT*NAME` or `NAME*WEIGHT` joined by `+`; each at most once, weights positive
 /// numbers, or such `/classes`: over the number of classes. A NAME is that of a term, whose

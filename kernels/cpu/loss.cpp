@@ -141,8 +141,9 @@ void run_chunk(const Problem& problem, Pass pass, const Partials& partials, int6
   Block block;
   alignas(64) ClassRow values[kMaxLossTerms] = {};
   ProbabilitySums sums(pass.class_sums ? problem.classes : 0);
-  const int64_t end = std::min(problem.pixels(), (k + 1) * kChunkPixels);
-  for (int64_t first = k * kChunkPixels; first < end; first += kBlockPixels) {
+  block.part = k / problem.chunks_of_part();
+  const int64_t end = problem.end_of(k);
+  for (int64_t first = problem.begin_of(k); first < end; first += kBlockPixels) {
     const auto pixels = static_cast<int>(std::min<int64_t>(kBlockPixels, end - first));
     to_class_major(at<const T>(problem.logits, first), problem.logits.pixel_stride, pixels,
                    problem.classes, block.rows);
@@ -180,6 +181,13 @@ double sum_chunks(int64_t chunks, const Value& value) {
   return sum;
 }
 
+/// The same of the chunks of one part.
+template <typename Value>
+double sum_of_part(const Problem& problem, int64_t part, const Value& value) {
+  const int64_t first = part * problem.chunks_of_part();
+  return sum_chunks(problem.chunks_of_part(), [&](int64_t k) { return value(first + k); });
+}
+
 /// One pass over the logits, and its sums to their places. Where pixels are counted, the chunks of
 /// a table follow each other.
 template <typename T>
@@ -214,8 +222,9 @@ void run_pass(const Problem& problem, Pass pass, const Partials& partials) {
 
 /// The labels' sums.
 void count(const Problem& problem, const Partials& partials) {
-  parallel_chunks(problem.pixels(), kChunkPixels, [&](int64_t k, int64_t begin, int64_t end) {
-    count_labels(problem.labels + begin, end - begin, problem.desc, problem.classes,
+  parallel_chunks(problem.chunks(), 1, [&](int64_t k, int64_t, int64_t) {
+    const int64_t begin = problem.begin_of(k);
+    count_labels(problem.labels + begin, problem.end_of(k) - begin, problem.desc, problem.classes,
                  partials.labeled(k));
   });
   double valid = 0, weight_sum = 0;
@@ -228,6 +237,16 @@ void count(const Problem& problem, const Partials& partials) {
   }
   problem.sums[LossSums::kWeights] = weight_sum;
   problem.sums[LossSums::kPixels] = valid;
+  if (!problem.layout.has_images()) return;
+  double images = 0;
+  for (int64_t part = 0; part < problem.parts(); ++part) {
+    double labeled = 0;
+    for (int c = 0; c < problem.classes; ++c) {
+      labeled += sum_of_part(problem, part, [&](int64_t k) { return partials.labeled(k)[c]; });
+    }
+    images += labeled > 0 ? 1 : 0;
+  }
+  problem.sums[problem.layout.images()] = images;
 }
 
 /// The sums of the weights of the terms that have their own near edges.
@@ -235,10 +254,11 @@ void weigh_edges(const Problem& problem, const Partials& partials) {
   for (int k = 0; k < problem.layout.pixel_terms(); ++k) {
     if (!problem.layout.is_edge_term(k)) continue;
     // Of each class the pixels there, and of all.
-    parallel_chunks(problem.pixels(), kChunkPixels, [&](int64_t i, int64_t begin, int64_t end) {
+    parallel_chunks(problem.chunks(), 1, [&](int64_t i, int64_t, int64_t) {
       float* const near = partials.intersection(i);
       std::fill_n(near, problem.classes, 0.0f);
-      for (int64_t p = begin; p < end; ++p) {
+      const int64_t end = problem.end_of(i);
+      for (int64_t p = problem.begin_of(i); p < end; ++p) {
         const int label = problem.labels[p];
         const bool counts = label < problem.classes && label != problem.desc.ignore;
         if (counts && (problem.edges[p] >> k & 1) != 0) near[label] += 1;
@@ -259,24 +279,54 @@ void weigh_edges(const Problem& problem, const Partials& partials) {
   }
 }
 
-/// The value of a region term; adds its gradient by the probabilities to `problem`.
-double finish_region_term(const LossTerm& term, Problem& problem) {
+/// The sums of the classes in a part.
+using ClassSums = std::array<scalar::RegionSums, kMaxLossClasses>;
+
+ClassSums class_sums_of(const Problem& problem, const Partials& partials, int64_t part) {
+  const LossSums& at = problem.layout;
+  ClassSums sums;
+  for (int c = 0; c < problem.classes; ++c) {
+    if (!at.has_images()) {
+      sums[to_size(c)] = {problem.sums[at.intersection() + c], problem.sums[at.predicted() + c],
+                          problem.sums[at.labeled() + c]};
+      continue;
+    }
+    sums[to_size(c)] = {
+        sum_of_part(problem, part, [&](int64_t k) { return partials.intersection(k)[c]; }),
+        sum_of_part(problem, part, [&](int64_t k) { return partials.predicted(k)[c]; }),
+        sum_of_part(problem, part, [&](int64_t k) { return partials.labeled(k)[c]; })};
+  }
+  return sums;
+}
+
+/// What a part adds to the value of a region term; adds its gradient by the probabilities.
+double finish_region_term(const LossTerm& term, const Problem& problem, const ClassSums& sums,
+                          int64_t part) {
   const LossSums& at = problem.layout;
   const AbsentClass absent = problem.desc.absent;
-  const double* const labeled = problem.sums + at.labeled();
-  int mean_over = 0;
-  for (int c = 0; c < problem.classes; ++c) mean_over += is_in_mean(absent, labeled[c]) ? 1 : 0;
+  const auto labeled = [&](int c) { return sums[to_size(c)].labeled; };
+  double valid = 0;
+  for (int c = 0; c < problem.classes; ++c) valid += labeled(c);
+  if (valid <= 0) return 0;
+  const auto class_weight = [&](int c) {
+    return problem.desc.weigh_regions ? problem.weights[to_size(c)] : 1.0f;
+  };
+  double mean_over = 0;
+  for (int c = 0; c < problem.classes; ++c) {
+    mean_over += is_in_mean(absent, labeled(c)) ? class_weight(c) : 0.0f;
+  }
+  if (mean_over <= 0) return 0;
+  if (at.has_images()) mean_over *= problem.sums[at.images()];
   const float scale = term.weight / static_cast<float>(mean_over) * problem.gradient_scale();
   double loss = 0;
   scalar::visit_region_term(term, [&](const auto& of) {
     for (int c = 0; c < problem.classes; ++c) {
-      if (!has_loss(absent, labeled[c])) continue;
-      const auto i = to_size(c);
-      const scalar::RegionLoss result =
-          of({problem.sums[at.intersection() + c], problem.sums[at.predicted() + c], labeled[c]});
-      loss += static_cast<double>(static_cast<float>(result.loss));
-      problem.hit[i] += scale * static_cast<float>(result.hit);
-      problem.miss[i] += scale * static_cast<float>(result.miss);
+      if (!has_loss(absent, labeled(c))) continue;
+      const scalar::RegionLoss result = of(sums[to_size(c)]);
+      const float weight = class_weight(c);
+      loss += static_cast<double>(weight * static_cast<float>(result.loss));
+      problem.hit(part)[c] += scale * weight * static_cast<float>(result.hit);
+      problem.miss(part)[c] += scale * weight * static_cast<float>(result.miss);
     }
   });
   return loss / mean_over;
@@ -348,10 +398,17 @@ void finish(Problem& problem, const Partials& partials, LossValues* values) {
   double total = 0;
   const std::span<const LossTerm> pixel_terms = problem.pixel_terms();
   const std::span<const LossTerm> region_terms = problem.region_terms();
-  for (size_t k = 0; k < region_terms.size() && valid > 0; ++k) {
-    const double value = finish_region_term(region_terms[k], problem);
-    total += static_cast<double>(region_terms[k].weight) * value;
-    result.terms[pixel_terms.size() + k] = static_cast<float>(value);
+  std::fill_n(problem.by_probability, problem.parts() * 2 * problem.classes, 0.0f);
+  std::array<double, kMaxLossTerms> region_values{};
+  for (int64_t part = 0; part < problem.parts() && !region_terms.empty(); ++part) {
+    const ClassSums sums = class_sums_of(problem, partials, part);
+    for (size_t k = 0; k < region_terms.size(); ++k) {
+      region_values[k] += finish_region_term(region_terms[k], problem, sums, part);
+    }
+  }
+  for (size_t k = 0; k < region_terms.size(); ++k) {
+    total += static_cast<double>(region_terms[k].weight) * region_values[k];
+    result.terms[pixel_terms.size() + k] = static_cast<float>(region_values[k]);
   }
   std::fill_n(problem.tables.slopes, problem.tables.errors, 0.0f);
   const std::span<const LossTerm> rank_terms = problem.rank_terms();
@@ -383,9 +440,11 @@ void finish(Problem& problem, const Partials& partials, LossValues* values) {
 class CpuLossOps final : public LossOps {
  public:
   size_t workspace_bytes(const LossDesc& desc, Shape logits) const override {
-    const int64_t chunks = ceil_div(logits.pixels(), kChunkPixels);
     const LossSums layout(desc, logits.c);
-    return layout.bytes() + CountTables::bytes(layout, std::min(chunks, kMaxCountTables)) +
+    const int64_t parts = parts_of(layout, logits);
+    const int64_t chunks = parts * ceil_div(logits.pixels() / parts, kChunkPixels);
+    return layout.bytes() + to_size(parts * 2 * logits.c) * sizeof(float) +
+           CountTables::bytes(layout, std::min(chunks, kMaxCountTables)) +
            to_size(chunks) * Partials::floats(logits.c) * sizeof(float) +
            (layout.has_edges() ? to_size(logits.pixels()) * kEdgeBytes : 0);
   }
@@ -419,7 +478,8 @@ class CpuLossOps final : public LossOps {
   }
 
  private:
-  // Behind the sums there are the tables, then the chunks' sums, then the plane of edges.
+  // Behind the sums there are the gradients by the probabilities, the tables, the chunks' sums, and
+  // the plane of edges.
   static Partials partials_of(const Problem& problem) {
     return {reinterpret_cast<float*>(problem.tables.table(problem.count_tables())),
             problem.classes};
@@ -436,6 +496,7 @@ class CpuLossOps final : public LossOps {
     require(labels.dense(), "loss: labels are dense");
     const LossSums layout(desc, classes);
     auto* const sums = static_cast<double*>(workspace);
+    auto* const by_probability = reinterpret_cast<float*>(sums + layout.count());
     Problem problem{.desc = desc,
                     .layout = layout,
                     .logits = logits,
@@ -443,13 +504,15 @@ class CpuLossOps final : public LossOps {
                     .labels = labels.as<uint8_t>(),
                     .classes = classes,
                     .sums = sums,
-                    .tables = CountTables(layout, sums + layout.count()),
+                    .tables = CountTables(
+                        layout, by_probability + parts_of(layout, logits.shape) * 2 * classes),
                     .weights = {}};
     if (class_weights.data != nullptr) {
       std::copy_n(class_weights.as<float>(), classes, problem.weights.begin());
     } else {
       problem.weights.fill(1.0f);
     }
+    problem.by_probability = by_probability;
     if (layout.has_edges()) problem.edges = plane_of(partials_of(problem), problem.chunks());
     return problem;
   }

@@ -58,6 +58,11 @@ struct CountTables {
   uint32_t* table(int64_t k) const { return counts + k * size; }
 };
 
+/// Parts of a batch that have sums of their own: images, or the whole.
+inline int64_t parts_of(const LossSums& layout, Shape logits) {
+  return layout.has_images() ? logits.n : 1;
+}
+
 /// What the blocks of a call share.
 struct Problem {
   LossDesc desc;
@@ -69,11 +74,11 @@ struct Problem {
   double* sums;
   CountTables tables;
   alignas(64) std::array<float, kMaxLossClasses> weights;
-  // Set before a pass for the gradient: what a pixel's slope of each pixel term is multiplied by,
-  // and the gradient of `total` by a pixel's probability, where the label is another class and
-  // where it is this one.
+  // Set before a pass for the gradient: what a pixel's slope of each pixel term is multiplied by.
   std::array<float, kMaxLossTerms> scales{};
-  std::array<float, kMaxLossClasses> hit{}, miss{};
+  // The same: the gradient of `total` by a pixel's probability of each class, where it is the label
+  // and, behind all classes, where it is not; of each part.
+  float* by_probability = nullptr;
   scalar::HardPixels hard{};       // set before a pass for values
   const uint8_t* edges = nullptr;  // a bit an edge term, a byte a pixel; null without such a term
 
@@ -90,7 +95,20 @@ struct Problem {
     return desc.gradient_scale == nullptr ? 1.0f : *desc.gradient_scale;
   }
   int64_t pixels() const { return logits.shape.pixels(); }
-  int64_t chunks() const { return ceil_div(pixels(), kChunkPixels); }
+  /// Chunks lie in one part each.
+  int64_t parts() const { return parts_of(layout, logits.shape); }
+  int64_t chunks_of_part() const { return ceil_div(pixels() / parts(), kChunkPixels); }
+  int64_t chunks() const { return parts() * chunks_of_part(); }
+  int64_t begin_of(int64_t chunk) const {
+    return chunk / chunks_of_part() * (pixels() / parts()) +
+           chunk % chunks_of_part() * kChunkPixels;
+  }
+  int64_t end_of(int64_t chunk) const {
+    const int64_t end_of_part = (chunk / chunks_of_part() + 1) * (pixels() / parts());
+    return std::min(begin_of(chunk) + kChunkPixels, end_of_part);
+  }
+  float* hit(int64_t part) const { return by_probability + part * 2 * classes; }
+  float* miss(int64_t part) const { return hit(part) + classes; }
   int64_t count_tables() const { return std::min(chunks(), kMaxCountTables); }
   ///
 };
@@ -104,6 +122,7 @@ struct Block {
   alignas(64) ClassRow weight;   // of the pixel's label
   alignas(64) ClassRow inverse;  // 1 / sum of exponentials
   alignas(64) ClassRow max, sum, label_score, score_sum;
+  int64_t part = 0;  // where they lie
   // Only where terms read them: what the labels' edges are, and the sum of a term of classes.
   alignas(64) int edges[kBlockPixels];
   alignas(64) ClassRow class_sum;

@@ -21,10 +21,10 @@ struct Slopes {
 template <bool kRanks>
 class ProbabilityGradient {
  public:
-  ProbabilityGradient(const Problem& problem, int c)
+  ProbabilityGradient(const Problem& problem, int64_t part, int c)
       : class_(c),
-        hit_(problem.hit[to_size(c)]),
-        miss_(problem.miss[to_size(c)]),
+        hit_(problem.hit(part)[c]),
+        miss_(problem.miss(part)[c]),
         slopes_(problem.tables.slopes) {}
 
   float operator()(float probability, bool is_label) const {
@@ -44,7 +44,7 @@ template <bool kRanks>
 static void add_to_dot(const Problem& problem, const Block& block, ClassRow& dot) {
   for (int c = 0; c < problem.classes; ++c) {
     const float* e = block.rows[c];
-    const ProbabilityGradient<kRanks> gradient(problem, c);
+    const ProbabilityGradient<kRanks> gradient(problem, block.part, c);
 #pragma omp simd
     for (int p = 0; p < kBlockPixels; ++p) {
       const float probability = e[p] * block.inverse[p];
@@ -58,7 +58,7 @@ template <int kPixelTerms, bool kRanks>
 static void apply(const Problem& problem, const Slopes& slopes, Block& block) {
   for (int c = 0; c < problem.classes; ++c) {
     float* e = block.rows[c];
-    const ProbabilityGradient<kRanks> by_probability(problem, c);
+    const ProbabilityGradient<kRanks> by_probability(problem, block.part, c);
 #pragma omp simd
     for (int p = 0; p < kBlockPixels; ++p) {
       const bool is_label = block.label[p] == c;

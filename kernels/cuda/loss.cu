@@ -124,31 +124,40 @@ struct Finished {
   float loss[kMaxLossTerms][kMaxLossClasses];  // of region and rank terms, its share of the mean
 };
 
-/// The terms from the sums over the batch. Call with all threads of a block, and wait; values: or
-/// null.
+/// The terms from the sums over the batch; of region terms what one image adds, where these have
+/// sums of their own. region_sums: from LossSums::labeled() on. Call with all threads of a block,
+/// and wait.
 __device__ void finish_terms(const LossDesc& desc, const LossSums& at, int classes,
-                             const double* __restrict__ sums, const double* rank_losses,
-                             Finished& to, LossValues* values) {
+                             const float* class_weights, const double* __restrict__ sums,
+                             const double* __restrict__ region_sums, const double* rank_losses,
+                             Finished& to) {
   const int thread = static_cast<int>(threadIdx.x);
-  const double valid = sums[LossSums::kPixels];
   const float gradient_scale = desc.gradient_scale == nullptr ? 1.0f : *desc.gradient_scale;
   if (at.has_class_sums() && thread < classes) {
     const double* const labeled = sums + at.labeled();
-    int over = 0, present = 0;  // classes of the mean of region terms, and of rank terms
+    const auto class_weight = [&](int c) {
+      return desc.weigh_regions && class_weights != nullptr ? class_weights[c] : 1.0f;
+    };
+    float over = 0;   // weights of the mean of region terms
+    int present = 0;  // classes of that of rank terms
+    bool valid = false;
     for (int c = 0; c < classes; ++c) {
-      over += is_in_mean(desc.absent, labeled[c]) ? 1 : 0;
+      over += is_in_mean(desc.absent, region_sums[c]) ? class_weight(c) : 0.0f;
       present += labeled[c] > 0 ? 1 : 0;
+      valid = valid || region_sums[c] > 0;
     }
-    const bool counts = valid > 0 && has_loss(desc.absent, labeled[thread]);
-    const float share_of_mean = 1.0f / static_cast<float>(over);
+    if (at.has_images()) over *= static_cast<float>(sums[at.images()]);
+    const bool counts = valid && has_loss(desc.absent, region_sums[thread]);
+    const float share_of_mean = over > 0 ? class_weight(thread) / over : 0.0f;
     float hit = 0, miss = 0;
 #pragma unroll
     for (int k = 0; k < kMaxLossTerms; ++k) {
       float loss = 0;
       if (counts) {
         scalar::visit_region_term(desc.terms[k], [&](const auto& term) {
-          const scalar::RegionLoss result = term(
-              {sums[at.intersection() + thread], sums[at.predicted() + thread], labeled[thread]});
+          const scalar::RegionLoss result =
+              term({region_sums[classes + thread], region_sums[2 * classes + thread],
+                    region_sums[thread]});
           const float share = share_of_mean * desc.terms[k].weight;
           loss = static_cast<float>(result.loss) * share_of_mean;
           hit += static_cast<float>(result.hit) * share;
@@ -175,9 +184,12 @@ __device__ void finish_terms(const LossDesc& desc, const LossSums& at, int class
           weight_sum > 0 ? static_cast<float>(weight / weight_sum) * gradient_scale : 0.0f;
     }
   }
-  if (values == nullptr) return;
-  __syncthreads();
-  if (thread != 0) return;
+}
+
+/// The values from finished terms, by one thread.
+__device__ void write_values(const LossDesc& desc, const LossSums& at, int classes,
+                             const double* __restrict__ sums, const Finished& from,
+                             LossValues* values) {
   LossValues result;
 #pragma unroll
   for (int k = 0; k < kMaxLossTerms; ++k) {
@@ -185,11 +197,11 @@ __device__ void finish_terms(const LossDesc& desc, const LossSums& at, int class
       const double weight_sum = sums[at.weights(k)];
       if (weight_sum > 0) result.terms[k] = static_cast<float>(sums[at.pixel_term(k)] / weight_sum);
     } else if (desc.terms[k].weight != 0) {
-      for (int c = 0; c < classes; ++c) result.terms[k] += to.loss[k][c];
+      for (int c = 0; c < classes; ++c) result.terms[k] += from.loss[k][c];
     }
     result.total += desc.terms[k].weight * result.terms[k];
   }
-  result.valid_pixels = static_cast<float>(valid);
+  result.valid_pixels = static_cast<float>(sums[LossSums::kPixels]);
   *values = result;
 }
 
@@ -197,6 +209,14 @@ __device__ void finish_terms(const LossDesc& desc, const LossSums& at, int class
 __host__ __device__ inline int row_width(const LossSums& at) {
   return at.counts() + at.pixel_terms();
 }
+
+/// Where sums_kernel leaves its sums.
+struct SumsTarget {
+  double* counts;     // at LossSums::counts(), all 0 before
+  double* sums;       // before it
+  double* values;     // of pixel terms
+  int first_row = 0;  // sums before that number are left as they are
+};
 
 /// What sums_kernel takes besides pixel terms.
 enum class ClassSums : uint8_t { none, sums, counts };  // counts: and the sums
@@ -215,13 +235,12 @@ __device__ inline void count_hard(const LossDesc& desc, const LossSums& at,
 
 /// First each thread takes the softmax of a pixel of the tile; then, for sums of classes, each
 /// takes a class, and adds up its probabilities over a share of the tile's pixels. rows: one a
-/// block, in the order of LossSums without the counts, which are taken in `sums` itself, from 0 on:
+/// block, in /// the order of LossSums without the counts, which are taken in their place itself:
 /// whole numbers, of which every order of adding gives the same. kPixelTerms: the most there may
-/// be. Sums before row number `first` are left as they are.
+/// be.
 template <typename T, int kPixelTerms, ClassSums kClassSums>
 __global__ void __launch_bounds__(kTileThreads, kBlocksThatFit)
-    sums_kernel(Batch<T> batch, LossDesc desc, LossSums at, RowSums rows, int first_row,
-                double* sums) {
+    sums_kernel(Batch<T> batch, LossDesc desc, LossSums at, RowSums rows, SumsTarget to) {
   constexpr int kOwn = kAllTerms<kPixelTerms> ? kPixelTerms : 0;  // sums of weights
   constexpr int kRows = 2 + kPixelTerms + kOwn;
   constexpr bool kRegions = kClassSums != ClassSums::none;
@@ -236,7 +255,7 @@ __global__ void __launch_bounds__(kTileThreads, kBlocksThatFit)
   float weight_sum = 0, valid = 0;
   float values[kPixelTerms] = {}, own[kPixelTerms] = {};
   float intersection = 0, predicted = 0, labeled = 0;
-  double* const errors = sums + at.errors();
+
   for (int64_t first = static_cast<int64_t>(blockIdx.x) * layout.tile; first < layout.pixels;
        first += static_cast<int64_t>(gridDim.x) * layout.tile) {
     const int64_t left = layout.pixels - first;
@@ -268,7 +287,7 @@ __global__ void __launch_bounds__(kTileThreads, kBlocksThatFit)
           });
         }
         if constexpr (kClassSums == ClassSums::counts) {
-          if (at.has_hard()) count_hard(desc, at, pixel, label, sums + at.hardness());
+          if (at.has_hard()) count_hard(desc, at, pixel, label, to.counts + at.error_counts());
         }
       }
     }
@@ -286,7 +305,7 @@ __global__ void __launch_bounds__(kTileThreads, kBlocksThatFit)
           if constexpr (kClassSums == ClassSums::counts) {
             const bool counts = at.has_errors() && memory.label[pixel] >= 0;
             const int bin = counts ? scalar::error_bin(p, here) : 0;
-            if (bin > 0) atomicAdd(errors + scalar::error_place(mine, bin, here), 1.0);
+            if (bin > 0) atomicAdd(to.counts + scalar::error_place(mine, bin, here), 1.0);
           }
         }
       }
@@ -329,32 +348,79 @@ __global__ void __launch_bounds__(kTileThreads, kBlocksThatFit)
   }
 
   rows.finish<1>(
-      blockIdx.x, 0, row_width(at) - first_row,
-      [first_row](int i, int) { return int64_t{first_row + i}; },
+      blockIdx.x, 0, row_width(at) - to.first_row,
+      [&](int i, int) { return int64_t{to.first_row + i}; },
       [&](int i, const double(&total)[1]) {
-        const int row = first_row + i;
-        sums[row < at.counts() ? row : row - at.counts() + at.shared()] = total[0];
+        const int row = to.first_row + i;
+        (row < at.counts() ? to.sums[row] : to.values[row - at.counts()]) = total[0];
       });
 }
 
 /// The values alone, in one block.
 __global__ void __launch_bounds__(kTileThreads)
-    values_kernel(LossDesc desc, LossSums at, int classes, const double* __restrict__ sums,
-                  const double* rank_losses, LossValues* values) {
-  finish_terms(desc, at, classes, sums, rank_losses, shared<Finished>(), values);
+    values_kernel(LossDesc desc, LossSums at, int classes, const float* class_weights,
+                  const double* __restrict__ sums, const double* rank_losses, LossValues* values) {
+  auto& terms = shared<Finished>();
+  finish_terms(desc, at, classes, class_weights, sums, sums + at.labeled(), rank_losses, terms);
+  __syncthreads();
+  if (threadIdx.x == 0) write_values(desc, at, classes, sums, terms, values);
+}
+
+/// The sums of the batch from those of its images, which are in the order of rows.
+__global__ void __launch_bounds__(kTileThreads)
+    add_images_kernel(LossSums at, const double* __restrict__ image_sums, int images,
+                      double* sums) {
+  const int width = row_width(at);
+  for (int row = static_cast<int>(threadIdx.x); row < width; row += kTileThreads) {
+    double total = 0;
+    for (int n = 0; n < images; ++n) {
+      const double* const of_image = image_sums + static_cast<int64_t>(n) * width;
+      const double counts = of_image[LossSums::kPixels] > 0 ? 1 : 0;
+      total += row == at.images() ? counts : of_image[row];
+    }
+    sums[row < at.counts() ? row : row - at.counts() + at.shared()] = total;
+  }
+}
+
+/// The values alone, of region terms from the sums of images, in one block.
+__global__ void __launch_bounds__(kTileThreads)
+    image_values_kernel(LossDesc desc, LossSums at, int classes, const float* class_weights,
+                        const double* __restrict__ sums, const double* __restrict__ image_sums,
+                        int images, const double* rank_losses, LossValues* values) {
+  auto& terms = shared<Finished>();
+  const int thread = static_cast<int>(threadIdx.x);
+  float losses[kMaxLossTerms] = {};
+  for (int n = 0; n < images; ++n) {
+    finish_terms(desc, at, classes, class_weights, sums,
+                 image_sums + static_cast<int64_t>(n) * row_width(at) + at.labeled(), rank_losses,
+                 terms);
+    if (thread >= classes) continue;
+    const int end_of_regions = at.pixel_terms() + at.region_terms();
+    for (int k = 0; k < kMaxLossTerms; ++k) {
+      losses[k] = (k < end_of_regions ? losses[k] : 0.0f) + terms.loss[k][thread];
+    }
+  }
+  for (int k = 0; k < kMaxLossTerms && thread < classes; ++k) terms.loss[k][thread] = losses[k];
+  __syncthreads();
+  if (thread == 0) write_values(desc, at, classes, sums, terms, values);
 }
 
 /// A thread turns its pixel's logits into their gradient, in place in the tile.
 template <typename T, int kPixelTerms, bool kRanks>
 __global__ void __launch_bounds__(kTileThreads, kBlocksThatFit)
     gradient_kernel(Batch<T> batch, LossDesc desc, LossSums at, const double* __restrict__ sums,
-                    RankTables ranks, View<T> d_logits, bool contiguous_out, LossValues* values) {
+                    const double* __restrict__ region_sums, RankTables ranks, View<T> d_logits,
+                    bool contiguous_out, LossValues* values) {
   auto& terms = shared<Finished>();
   T* tile = dynamic_shared<T>();
   const TileLayout& layout = batch.layout;
   const int thread = static_cast<int>(threadIdx.x);
   const int classes = layout.channels;
-  finish_terms(desc, at, classes, sums, ranks.losses, terms, blockIdx.x == 0 ? values : nullptr);
+  finish_terms(desc, at, classes, batch.weights, sums, region_sums, ranks.losses, terms);
+  if (blockIdx.x == 0 && values != nullptr) {
+    __syncthreads();
+    if (thread == 0) write_values(desc, at, classes, sums, terms, values);
+  }
   for (int64_t first = static_cast<int64_t>(blockIdx.x) * layout.tile; first < layout.pixels;
        first += static_cast<int64_t>(gridDim.x) * layout.tile) {
     const int64_t left = layout.pixels - first;
@@ -466,7 +532,7 @@ class CudaLossOps final : public LossOps {
   size_t workspace_bytes(const LossDesc& desc, Shape logits) const override {
     const LossSums at(desc, logits.c);
     return at.bytes() + RankTables::bytes(at, logits.c) + sizeof(scalar::HardPixels) +
-           RowSums::bytes(kBlocks, row_width(at)) +
+           Parts::image_sums_bytes(at, logits.n) + RowSums::bytes(kBlocks, row_width(at)) +
            (at.has_edges() ? to_size(logits.pixels()) * kEdgeBytes : 0);
   }
 
@@ -474,46 +540,56 @@ class CudaLossOps final : public LossOps {
             const Tensor& class_weights, void* workspace) override {
     check_loss(desc, logits, labels);
     const LossSums at(desc, logits.shape.c);
-    const Parts parts(at, logits.shape.c, workspace);
+    const Parts parts(at, logits.shape, workspace);
     if (at.has_counts()) {
       zero_bytes(stream_, parts.sums + at.counts(),
                  to_size(at.shared() - at.counts()) * sizeof(double));
     }
-    if (at.has_edges()) {
-      find_edges(stream_, desc, at, logits.shape.c, labels, parts.edges);
+    if (at.has_edges()) find_edges(stream_, desc, at, logits.shape.c, labels, parts.edges);
+    if (!at.has_images()) {
+      launch_sums(desc, at, {logits, labels, class_weights, parts.edges}, parts, parts.target(at));
+      return;
     }
-    launch_sums(desc, at, logits, labels, class_weights, parts, false);
+    for (int n = 0; n < logits.shape.n; ++n) {
+      launch_sums(desc, at, image_of({logits, labels, class_weights, parts.edges}, n), parts,
+                  parts.target_of_image(at, n));
+    }
+    launch(stream_, add_images_kernel, 1, kTileThreads, 0, at, parts.image_sums, logits.shape.n,
+           parts.sums);
   }
 
   void gradient(const LossDesc& desc, const Tensor& logits, const Tensor& labels,
                 const Tensor& class_weights, const Tensor& d_logits, LossValues* values,
                 void* workspace) override {
     check_loss(desc, logits, labels);
+    require(d_logits.data == nullptr || d_logits.shape == logits.shape,
+            "the gradient has the logits' shape");
     const int classes = logits.shape.c;
     const LossSums at(desc, classes);
-    const Parts parts(at, classes, workspace);
+    const Parts parts(at, logits.shape, workspace);
+    const Inputs inputs{logits, labels, class_weights, parts.edges};
     if (at.has_errors()) finish_ranks(stream_, desc, at, classes, parts.sums, parts.ranks);
     if (at.has_hard()) {
       find_hardest(stream_, desc, at, classes, pointer_to(class_weights), parts.sums, parts.hard);
-      launch_sums(desc, at, logits, labels, class_weights, parts, true);
+      SumsTarget values_alone = parts.target(at);
+      values_alone.first_row = at.counts();
+      launch_sums(desc, at, inputs, parts, values_alone);
     }
-    if (d_logits.data == nullptr) {
-      launch(stream_, values_kernel, 1, kTileThreads, 0, desc, at, classes, parts.sums,
+    if (at.has_images()) {
+      launch(stream_, image_values_kernel, 1, kTileThreads, 0, desc, at, classes,
+             pointer_to(class_weights), parts.sums, parts.image_sums, logits.shape.n,
              parts.ranks.losses, values);
-      return;
+      for (int n = 0; n < logits.shape.n && d_logits.data != nullptr; ++n) {
+        launch_gradient(desc, at, image_of(inputs, n), parts,
+                        parts.target_of_image(at, n).sums + at.labeled(), image_of(d_logits, n),
+                        nullptr);
+      }
+    } else if (d_logits.data == nullptr) {
+      launch(stream_, values_kernel, 1, kTileThreads, 0, desc, at, classes,
+             pointer_to(class_weights), parts.sums, parts.ranks.losses, values);
+    } else {
+      launch_gradient(desc, at, inputs, parts, parts.sums + at.labeled(), d_logits, values);
     }
-    require(d_logits.shape == logits.shape, "the gradient has the logits' shape");
-    const TileLayout layout = tile_layout(logits);
-    visit_float(logits.dtype, [&](auto type) {
-      using T = decltype(type);
-
-      Batch<T> batch = batch_of<T>(desc, logits, labels, class_weights, layout);
-      if (at.has_hard()) batch.hard = parts.hard;
-      if (at.has_edges()) batch.edges = parts.edges;
-      launch(stream_, gradient_kernel_of<T>(at), blocks_of(layout), kTileThreads,
-             tile_bytes(layout, logits.dtype), batch, desc, at, parts.sums, parts.ranks,
-             view<T>(d_logits), contiguous_tiles(d_logits, layout), values);
-    });
   }
 
  private:
@@ -522,58 +598,107 @@ class CudaLossOps final : public LossOps {
     double* sums;
     RankTables ranks;
     scalar::HardPixels* hard;
+    double* image_sums;  // rows of sums, one an image
     void* rows;
     uint8_t* edges;
 
-    Parts(const LossSums& at, int classes, void* workspace)
-        : sums(static_cast<double*>(workspace)), ranks(at, classes, sums + at.count()) {
+    Parts(const LossSums& at, Shape logits, void* workspace)
+        : sums(static_cast<double*>(workspace)), ranks(at, logits.c, sums + at.count()) {
       std::byte* const behind_ranks =
-          reinterpret_cast<std::byte*>(sums + at.count()) + RankTables::bytes(at, classes);
+          reinterpret_cast<std::byte*>(sums + at.count()) + RankTables::bytes(at, logits.c);
       hard = reinterpret_cast<scalar::HardPixels*>(behind_ranks);
-      rows = hard + 1;
-      edges = static_cast<uint8_t*>(rows) + RowSums::bytes(kBlocks, row_width(at));
+      image_sums = reinterpret_cast<double*>(hard + 1);
+      std::byte* const behind_images =
+          reinterpret_cast<std::byte*>(image_sums) + image_sums_bytes(at, logits.n);
+      rows = behind_images;
+      edges = reinterpret_cast<uint8_t*>(behind_images + RowSums::bytes(kBlocks, row_width(at)));
+    }
+    static size_t image_sums_bytes(const LossSums& at, int images) {
+      return at.has_images() ? to_size(int64_t{images} * row_width(at)) * sizeof(double) : 0;
+    }
+
+    SumsTarget target(const LossSums& at) const {
+      return {sums + at.counts(), sums, sums + at.shared()};
+    }
+    SumsTarget target_of_image(const LossSums& at, int n) const {
+      double* const of_image = image_sums + int64_t{n} * row_width(at);
+      return {sums + at.counts(), of_image, of_image + at.counts()};
     }
   };
 
-  /// All sums, or, when it is known which pixels the hardest are, those of the pixel terms' values.
-  void launch_sums(const LossDesc& desc, const LossSums& at, const Tensor& logits,
-                   const Tensor& labels, const Tensor& class_weights, const Parts& parts,
-                   bool values_alone) {
-    const TileLayout layout = tile_layout(logits);
+  /// What a call reads.
+  struct Inputs {
+    Tensor logits, labels, class_weights;
+    const uint8_t* edges;
+  };
+
+  static Tensor image_of(const Tensor& batch, int n) {
+    Tensor image = batch;
+    image.shape.n = 1;
+    image.data =
+        static_cast<std::byte*>(batch.data) +
+        n * image.shape.pixels() * batch.pixel_stride * static_cast<int64_t>(size_of(batch.dtype));
+    return image;
+  }
+  static Inputs image_of(const Inputs& batch, int n) {
+    const Tensor logits = image_of(batch.logits, n);
+    return {logits, image_of(batch.labels, n), batch.class_weights,
+            batch.edges + n * logits.shape.pixels()};
+  }
+
+  /// All sums, or, of those of pixel terms alone, when it is known which pixels the hardest are.
+  void launch_sums(const LossDesc& desc, const LossSums& at, const Inputs& inputs,
+                   const Parts& parts, const SumsTarget& to) {
+    const DType dtype = inputs.logits.dtype;
+    const TileLayout layout = tile_layout(inputs.logits);
     const unsigned blocks = blocks_of(layout);
     const RowSums rows(stream_, parts.rows, static_cast<int>(blocks), row_width(at));
-    visit_float(logits.dtype, [&](auto type) {
+    const bool values_alone = to.first_row > 0;
+    visit_float(dtype, [&](auto type) {
       using T = decltype(type);
-      Batch<T> batch = batch_of<T>(desc, logits, labels, class_weights, layout);
-      if (values_alone) batch.hard = parts.hard;
-      if (at.has_edges()) batch.edges = parts.edges;
       launch(stream_,
              values_alone ? sums_kernel<T, kMaxPixelTerms, ClassSums::none> : sums_kernel_of<T>(at),
-             blocks, kTileThreads, tile_bytes(layout, logits.dtype), batch, desc, at, rows,
-             values_alone ? at.counts() : 0, parts.sums);
+             blocks, kTileThreads, tile_bytes(layout, dtype),
+             batch_of<T>(desc, at, inputs, layout, values_alone ? parts.hard : nullptr), desc, at,
+             rows, to);
     });
   }
 
-  static const float* pointer_to(const Tensor& class_weights) {
-    return class_weights.data ? class_weights.as<float>() : nullptr;
+  void launch_gradient(const LossDesc& desc, const LossSums& at, const Inputs& inputs,
+                       const Parts& parts, const double* region_sums, const Tensor& d_logits,
+                       LossValues* values) {
+    const DType dtype = inputs.logits.dtype;
+    const TileLayout layout = tile_layout(inputs.logits);
+    visit_float(dtype, [&](auto type) {
+      using T = decltype(type);
+      launch(stream_, gradient_kernel_of<T>(at), blocks_of(layout), kTileThreads,
+             tile_bytes(layout, dtype),
+             batch_of<T>(desc, at, inputs, layout, at.has_hard() ? parts.hard : nullptr), desc, at,
+             parts.sums, region_sums, parts.ranks, view<T>(d_logits),
+             contiguous_tiles(d_logits, layout), values);
+    });
   }
 
   static unsigned blocks_of(const TileLayout& layout) {
     return std::min(blocks_for(layout.pixels, layout.tile), static_cast<unsigned>(kBlocks));
   }
 
+  static const float* pointer_to(const Tensor& class_weights) {
+    return class_weights.data ? class_weights.as<float>() : nullptr;
+  }
+
   template <typename T>
-  static Batch<T> batch_of(const LossDesc& desc, const Tensor& logits, const Tensor& labels,
-                           const Tensor& class_weights, const TileLayout& layout) {
-    return {view<const T>(logits),
-            view<const uint8_t>(labels),
-            pointer_to(class_weights),
+  static Batch<T> batch_of(const LossDesc& desc, const LossSums& at, const Inputs& inputs,
+                           const TileLayout& layout, const scalar::HardPixels* hard) {
+    return {view<const T>(inputs.logits),
+            view<const uint8_t>(inputs.labels),
+            pointer_to(inputs.class_weights),
             layout,
-            contiguous_tiles(logits, layout),
+            contiguous_tiles(inputs.logits, layout),
             desc.ignore,
             reads_score_sum(desc),
-            nullptr,
-            nullptr};
+            hard,
+            at.has_edges() ? inputs.edges : nullptr};
   }
 
   Stream& stream_;

@@ -36,11 +36,13 @@ class ReferenceLossOps : public LossOps {
     const LossSums& at = problem.at;
     auto* const sums = static_cast<double*>(workspace);
     std::fill_n(sums, at.count(), 0.0);
+    std::set<size_t> images;
     problem.for_each_valid([&](std::span<const double> z, size_t label) {
       const double weight = problem.weights[label];
       sums[LossSums::kWeights] += weight;
       sums[LossSums::kPixels] += 1;
       const Scores scores = scores_of(z, label);
+      images.insert(problem.image_of(z));
       if (!at.has_class_sums()) return;
       sums[at.labeled() + static_cast<int>(label)] += 1;
       sums[at.intersection() + static_cast<int>(label)] += std::exp(z[label] - scores.log_sum_exp);
@@ -48,6 +50,7 @@ class ReferenceLossOps : public LossOps {
         sums[at.predicted() + static_cast<int>(c)] += std::exp(z[c] - scores.log_sum_exp);
       }
     });
+    if (at.has_images()) sums[at.images()] = static_cast<double>(images.size());
   }
 
   void gradient(const LossDesc& desc, const Tensor& logits, const Tensor& labels,
@@ -60,8 +63,10 @@ class ReferenceLossOps : public LossOps {
     const auto classes = to_size(logits.shape.c);
     LossValues result;
     double total = 0;
-    std::vector<double> hit(classes), miss(classes);  // of `total` by a probability
-    Array by_rank(logits.shape);                      // the same of rank terms, of each
+    // Of `total` by a probability, a class each, of every image or of the whole batch.
+    const size_t parts = at.has_images() ? to_size(logits.shape.n) : 1;
+    std::vector<double> hit(parts * classes), miss(parts * classes);
+    Array by_rank(logits.shape);  // the same of rank terms, of each
     const std::span<const LossTerm> terms = desc.used();
     const PixelTermSums pixel_sums = sums_of_pixel_terms(problem);
     for (size_t k = 0; k < terms.size() && valid > 0; ++k) {
@@ -70,7 +75,11 @@ class ReferenceLossOps : public LossOps {
         const double weights = pixel_sums.weights[k];
         if (weights > 0) value = pixel_sums.values[k] / weights;
       } else if (is_region_term(terms[k])) {
-        value = mean_over_classes(problem, terms[k], sums, hit, miss);
+        for (size_t part = 0; part < parts; ++part) {
+          const size_t first = part * classes;
+          value += mean_over_classes(problem, terms[k], sums, part, std::span(hit).subspan(first),
+                                     std::span(miss).subspan(first));
+        }
       } else {
         value = mean_of_ranked(problem, terms[k], by_rank.values());
       }
@@ -87,11 +96,12 @@ class ReferenceLossOps : public LossOps {
     problem.for_each_valid([&](std::span<const double> z, size_t label) {
       const Scores scores = scores_of(z, label);
       std::vector<double> p(classes), q(classes);  // q: of `total` by p
+      const size_t first = at.has_images() ? problem.image_of(z) * classes : 0;
       double dot = 0;
       const size_t at_pixel = to_size(z.data() - problem.z.values().data());
       for (size_t c = 0; c < classes; ++c) {
         p[c] = std::exp(z[c] - scores.log_sum_exp);
-        q[c] = (c == label ? hit : miss)[c] + by_rank.values()[at_pixel + c];
+        q[c] = (c == label ? hit : miss)[first + c] + by_rank.values()[at_pixel + c];
         dot += p[c] * q[c];
       }
       double* const d = &gradient.values()[at_pixel];
@@ -148,6 +158,9 @@ class ReferenceLossOps : public LossOps {
     }
 
     bool counts(double l) const { return l != desc.ignore && l < static_cast<double>(classes); }
+    size_t image_of(std::span<const double> of) const {
+      return pixel_of(of) / to_size(label.shape().h * label.shape().w);
+    }
     /// The place among pixels of its scores.
     size_t pixel_of(std::span<const double> of) const {
       return to_size(of.data() - z.values().data()) / classes;
@@ -232,24 +245,57 @@ class ReferenceLossOps : public LossOps {
   }
 
   /// The value of a region term; adds its weighted gradient by the probabilities to hit and miss.
-  static double mean_over_classes(const Problem& problem, const LossTerm& term, const double* sums,
-                                  std::vector<double>& hit, std::vector<double>& miss) {
+  /// With images, its share of one.
+  static double mean_over_classes(const Problem& problem, const LossTerm& term,
+                                  const double* batch_sums, size_t part, std::span<double> hit,
+                                  std::span<double> miss) {
     const AbsentClass absent = problem.desc.absent;
-    const auto labeled = [&](size_t c) { return sums[problem.at.labeled() + static_cast<int>(c)]; };
+    const bool images = problem.at.has_images();
+    const std::vector<scalar::RegionSums> sums =
+        images ? sums_of_image(problem, part) : sums_of_batch(problem, batch_sums);
+    const double parts = images ? batch_sums[problem.at.images()] : 1;
+    double valid = 0;
+    for (const scalar::RegionSums& one : sums) valid += one.labeled;
+    if (valid == 0) return 0;
+    const auto labeled = [&](size_t c) { return sums[c].labeled; };
     double over = 0, sum = 0;
-    for (size_t c = 0; c < problem.classes; ++c) over += is_in_mean(absent, labeled(c)) ? 1 : 0;
+    const auto weight = [&](size_t c) {
+      return problem.desc.weigh_regions ? problem.weights[c] : 1;
+    };
+    for (size_t c = 0; c < problem.classes; ++c) {
+      over += is_in_mean(absent, labeled(c)) ? weight(c) : 0;
+    }
+    if (over <= 0) return 0;
     scalar::visit_region_term(term, [&](const auto& of) {
       for (size_t c = 0; c < problem.classes; ++c) {
         if (!has_loss(absent, labeled(c))) continue;
-        const auto i = static_cast<int>(c);
-        const scalar::RegionLoss loss =
-            of({sums[problem.at.intersection() + i], sums[problem.at.predicted() + i], labeled(c)});
-        sum += loss.loss;
-        hit[c] += double{term.weight} * loss.hit / over;
-        miss[c] += double{term.weight} * loss.miss / over;
+        const scalar::RegionLoss loss = of(sums[c]);
+        sum += weight(c) * loss.loss;
+        hit[c] += double{term.weight} * weight(c) * loss.hit / over / parts;
+        miss[c] += double{term.weight} * weight(c) * loss.miss / over / parts;
       }
     });
-    return sum / over;
+    return sum / over / parts;
+  }
+
+  static std::vector<scalar::RegionSums> sums_of_batch(const Problem& problem, const double* sums) {
+    std::vector<scalar::RegionSums> all;
+    for (int c = 0; c < static_cast<int>(problem.classes); ++c) {
+      all.push_back({sums[problem.at.intersection() + c], sums[problem.at.predicted() + c],
+                     sums[problem.at.labeled() + c]});
+    }
+    return all;
+  }
+  static std::vector<scalar::RegionSums> sums_of_image(const Problem& problem, size_t image) {
+    std::vector<scalar::RegionSums> all(problem.classes, scalar::RegionSums{});
+    problem.for_each_valid([&](std::span<const double> z, size_t label) {
+      if (problem.image_of(z) != image) return;
+      const Scores scores = scores_of(z, label);
+      all[label].labeled += 1;
+      all[label].intersection += std::exp(z[label] - scores.log_sum_exp);
+      for (size_t c = 0; c < z.size(); ++c) all[c].predicted += std::exp(z[c] - scores.log_sum_exp);
+    });
+    return all;
   }
 
   /// The value of a rank term, whose errors are sorted; adds its weighted gradient by the

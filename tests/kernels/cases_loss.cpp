@@ -24,6 +24,18 @@ std::vector<LossCase> losses() {
   dice_zero.absent = AbsentClass::zero;
   LossDesc dice_suppress = dice;
   dice_suppress.absent = AbsentClass::suppress;
+  LossDesc weighted = make_loss({loss_term("ce"), loss_term("dice"), loss_term("jaccard", 2)});
+  weighted.weigh_regions = true;
+  LossDesc weighted_suppress = dice;
+  weighted_suppress.weigh_regions = true;
+  weighted_suppress.absent = AbsentClass::suppress;
+  LossDesc images = make_loss({loss_term("ce"), loss_term("dice"), loss_term("tversky", 2)});
+  images.per_image = true;
+  LossDesc images_and_others =
+      make_loss({loss_term("edge"), loss_term("ohem"), loss_term("jaccard"), loss_term("lovasz")});
+  images_and_others.per_image = true;
+  images_and_others.weigh_regions = true;
+  images_and_others.absent = AbsentClass::zero;
   LossDesc ignore_class = make_loss({loss_term("ce"), loss_term("dice")});
   ignore_class.ignore = 2;
   return {
@@ -40,6 +52,26 @@ std::vector<LossCase> losses() {
       {.name = "dice_absent_skip", .logits = {2, 5, 9, 8}, .desc = dice, .labeled = 4},
       {.name = "dice_absent_zero", .logits = {2, 5, 9, 8}, .desc = dice_zero, .labeled = 4},
       {.name = "dice_absent_suppress", .logits = {2, 5, 9, 8}, .desc = dice_suppress, .labeled = 4},
+      {.name = "images", .logits = {3, 5, 9, 8}, .desc = images, .labeled = 6},
+      {.name = "images_many_pixels", .logits = {3, 67, 129, 5}, .desc = images, .labeled = 4},
+      {.name = "lovasz_images_and_others",
+       .logits = {3, 61, 71, 5},
+       .desc = images_and_others,
+       .class_weights = true,
+       .labeled = 4,
+       .slack = kRankSlack,
+       .patch = 9},
+      {.name = "regions_weighted",
+       .logits = {2, 5, 9, 8},
+       .desc = weighted,
+       .class_weights = true,
+       .labeled = 6},
+      {.name = "regions_weighted_suppress",
+       .logits = {2, 5, 9, 8},
+       .desc = weighted_suppress,
+       .class_weights = true,
+       .labeled = 4},
+      {.name = "regions_without_weights", .logits = {2, 5, 9, 8}, .desc = weighted, .labeled = 6},
       {.name = "both", .logits = {1, 17, 23, 12}, .desc = both, .labeled = 12},
       {.name = "both_two_classes", .logits = {3, 5, 9, 2}, .desc = both, .labeled = 2},
       {.name = "smoothed_weighted",

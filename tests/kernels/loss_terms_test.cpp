@@ -43,7 +43,7 @@ bool near_another(const std::vector<double>& labels, size_t at, int reach) {
 }
 
 /// The mean over the pixels, or over the classes that occur, of the case's own formula.
-double in_other_words(const LossTermCase& one, const Values& inputs) {
+double in_other_words(const LossTermCase& one, const Values& inputs, bool weigh_regions = false) {
   const std::vector<double>& logits = inputs.at("logits");
   const std::vector<double>& labels = inputs.at("labels");
   const std::vector<double>& weights = inputs.at("weights");
@@ -91,8 +91,10 @@ double in_other_words(const LossTermCase& one, const Values& inputs) {
   for (size_t c = 0; c < kClasses; ++c) {
     if (labeled[c] == 0) continue;
     std::ranges::sort(errors[c], std::ranges::greater(), &RankedError::error);
-    sum += one.region ? one.region(intersection[c], predicted[c], labeled[c]) : one.rank(errors[c]);
-    present += 1;
+    const double weight = weigh_regions ? weights[c] : 1;
+    sum += weight * (one.region ? one.region(intersection[c], predicted[c], labeled[c])
+                                : one.rank(errors[c]));
+    present += weight;
   }
   return sum / present;
 }
@@ -112,6 +114,57 @@ TEST(LossTerms, AreWhatTheirCasesSay) {
     EXPECT_NEAR(got[2], wanted, 1e-6 * wanted) << one.term;
     EXPECT_NEAR(got[0], 3 * wanted, 3e-6 * wanted) << one.term;
   }
+}
+
+TEST(LossTerms, OfRegionsMayHaveTheClassesWeights) {
+  for (const LossTermCase& one : loss_term_cases()) {
+    if (!one.region) continue;
+    LossCase loss{.name = one.term,
+                  .logits = kShape,
+                  .desc = make_loss({one.with_weight(3)}),
+                  .class_weights = true,
+                  .labeled = 6};
+    loss.desc.weigh_regions = true;
+    const OpCase op = segmentation_loss(loss, DType::f32, false);
+    Values inputs = make_inputs(op);
+    const double wanted = in_other_words(one, inputs, true);
+    EXPECT_NEAR(reference_results(op, inputs).at("values")[2], wanted, 1e-6 * wanted) << one.term;
+    inputs["weights"].assign(kShape.c, 0);
+    EXPECT_EQ(reference_results(op, inputs).at("values")[2], 0) << "no class counts";
+  }
+}
+
+// The mean of what each image has alone, but for one without a label.
+TEST(LossTerms, OfRegionsMayBeOfImages) {
+  LossCase all{.name = "images",
+               .logits = {3, 5, 9, 4},
+               .desc = make_loss({loss_term("dice"), loss_term("jaccard", 2)}),
+               .labeled = 4};
+  all.desc.per_image = true;
+  LossCase one = all;
+  one.logits.n = 1;
+  const OpCase op = segmentation_loss(all, DType::f32, true);
+  Values inputs = make_inputs(op);
+  const size_t pixels = inputs["labels"].size() / 3, scores = 4 * pixels;
+  std::fill_n(inputs["labels"].begin() + static_cast<ptrdiff_t>(pixels), pixels, 255);
+  const Values whole = reference_results(op, inputs);
+  double sum = 0;
+  for (const size_t image : {size_t{0}, size_t{2}}) {
+    const OpCase op_of_one = segmentation_loss(one, DType::f32, true);
+    Values of_one = inputs;
+    const auto cut = [&](const char* name, size_t count) {
+      const auto first = inputs[name].begin() + static_cast<ptrdiff_t>(image * count);
+      of_one[name].assign(first, first + static_cast<ptrdiff_t>(count));
+    };
+    cut("logits", scores);
+    cut("labels", pixels);
+    const Values alone = reference_results(op_of_one, of_one);
+    sum += alone.at("values")[0];
+    for (size_t i = 0; i < scores; ++i) {
+      ASSERT_NEAR(whole.at("dlogits")[image * scores + i], alone.at("dlogits")[i] / 2, 1e-9);
+    }
+  }
+  EXPECT_NEAR(whole.at("values")[0], sum / 2, 1e-6);
 }
 
 // Whatever is kept: as if the others had no label.
@@ -209,7 +262,7 @@ INSTANTIATE_TEST_SUITE_P(Cuda, LossParts, ::testing::Values("Cuda"));
 TEST_P(LossParts, AddUpToTheWhole) {
   Stream& stream = backend_->stream;
   LossOps& ops = *backend_->ops.loss;
-  const std::array desc{
+  const std::array of_batch{
       make_loss({loss_term("ce")}),
       make_loss({loss_term("dice")}),
       make_loss({loss_term("focal"), loss_term("jaccard")}),
@@ -218,6 +271,13 @@ TEST_P(LossParts, AddUpToTheWhole) {
       make_loss({loss_term("focal"), loss_term("ohem"), loss_term("lovasz")}),
       make_loss(
           {loss_term("edge"), loss_term("boundary"), loss_term("focal_ovr"), loss_term("dice")})};
+  LossDesc per_image = make_loss({loss_term("ce"), loss_term("dice"), loss_term("tversky")});
+  per_image.per_image = true;
+  const auto desc = [&] {
+    std::vector<LossDesc> all(of_batch.begin(), of_batch.end());
+    all.push_back(per_image);
+    return all;
+  }();
   constexpr int kImages = 3;
   constexpr Shape kAll{kImages, 7, 11, 5}, kOne{1, 7, 11, 5};
   std::mt19937 random(3);
@@ -248,6 +308,9 @@ TEST_P(LossParts, AddUpToTheWhole) {
     part.workspace = Buffer(stream.device(), ops.workspace_bytes(loss, shape));
     part.values = Buffer(stream.device(), sizeof(LossValues));
     return part;
+  };
+  const auto is_share = [](const LossDesc& loss, size_t k) {
+    return is_pixel_term(loss.terms[k]) || (loss.per_image && is_region_term(loss.terms[k]));
   };
   const auto values_of = [&](Part& part) {
     LossValues values;
@@ -287,7 +350,7 @@ TEST_P(LossParts, AddUpToTheWhole) {
                    reinterpret_cast<LossValues*>(part.values.data()), part.workspace.data());
       const LossValues share = values_of(part);
       for (size_t k = 0; k < loss.used().size(); ++k) {
-        if (is_pixel_term(loss.terms[k])) {
+        if (is_share(loss, k)) {
           got.terms[k] += share.terms[k];
         } else {
           EXPECT_FLOAT_EQ(share.terms[k], wanted.terms[k]);
@@ -301,7 +364,7 @@ TEST_P(LossParts, AddUpToTheWhole) {
       }
     }
     for (size_t k = 0; k < loss.used().size(); ++k) {
-      if (is_pixel_term(loss.terms[k])) {
+      if (is_share(loss, k)) {
         EXPECT_NEAR(got.terms[k], wanted.terms[k], 1e-6f);
       }
     }

@@ -575,6 +575,31 @@ TEST(Config, ClassWeightsMayBeARule) {
   expect_complaint("loss = \"dice\"\nclass_weights = \"enet\"", {"'class_weights' has no effect"});
 }
 
+TEST(Config, ClassWeightsMayCountInTermsOverClasses) {
+  const std::string weights = "loss = \"dice\"\nclass_weights = [1, 2]\n";
+  expect_complaint(weights, {"'class_weights' has no effect", "region_weights = true"});
+  const Config c = parse(kMinimal + weights + "region_weights = true\n");
+  EXPECT_TRUE(c.loss.weigh_regions);
+  EXPECT_EQ(to_toml(parse(to_toml(c))), to_toml(c));
+  EXPECT_NE(to_toml(c).find("region_weights = true\n"), std::string::npos);
+  expect_complaint("loss = \"ce\"\nregion_weights = true", {"'region_weights' has no effect"});
+
+  EXPECT_FALSE(parse(kMinimal).loss.weigh_regions);
+}
+
+TEST(Config, TermsOverClassesMayBeOfImages) {
+  const Config c = parse(kMinimal + "region_reduction = \"image\"\n");
+  EXPECT_TRUE(c.loss.per_image);
+  EXPECT_EQ(to_toml(parse(to_toml(c))), to_toml(c));
+  EXPECT_FALSE(parse(kMinimal).loss.per_image);
+  EXPECT_FALSE(parse(to_toml(c), {"region_reduction=batch"}).loss.per_image);
+  expect_complaint("loss = \"ce\"\nregion_reduction = \"image\"",
+                   {"'region_reduction' has no effect", "dice"});
+  expect_complaint("region_reduction = \"images\"", {"did you mean \"image\""});
+  expect_complaint("loss = \"dice:smp\"\nregion_reduction = \"image\"",
+                   {"'region_reduction' is set by dice:smp in the loss"});
+}
+
 TEST(Config, MissingKeysAreNamed) {
   EXPECT_NE(complaint("dataset = \"d\"").find("'network' is missing"), std::string::npos);
   EXPECT_NE(complaint("network = \"n\"").find("'dataset' is missing"), std::string::npos);

@@ -222,6 +222,7 @@ TEST_F(TrainingRuns, RefuseBeforeTheyWrite) {
   Recorder recorder;
   EXPECT_THROW(TrainingRun(config("refused", "class_weights = [1, 2]\n"), {}, recorder),
                InputError);
+  EXPECT_THROW(TrainingRun(config("refused", "region_weights = true\n"), {}, recorder), InputError);
   EXPECT_THROW(TrainingRun(config("refused", "accumulate = 4\n"), {}, recorder), InputError);
   EXPECT_THROW(TrainingRun(config("refused"), {.resume = true}, recorder), InputError);
   EXPECT_FALSE(std::filesystem::exists(folder_.path() / "runs"));
