@@ -57,15 +57,15 @@ LossTerm loss_term(int kind, float weight);
 LossTerm loss_term(std::string_view name, float weight = 1, std::span<const float> parameters = {});
 
 /// With m = label != ignore, and sums over the whole batch:
-///   ///   pixel term  = sum m * v * f(scores) / sum m * v, v = w[label], times a weight of the
-///   pixel's
-///                 where a term has such
+///   pixel term  = sum m * v * f(scores) / sum m * v, v = w[label], times a weight of the pixel's
+///                 own where the term has such
 ///   region term = mean over classes, weighted if desired, of g(I_c, P_c, G_c),
 ///                 I_c = sum m p_c [label = c], P_c = sum m p_c, G_c = sum m [label = c],
 ///                 p = softmax(logits)
-///   rank term   = mean over classes with G_c > 0 of sum m g_c,i |[label = c] - p_c|, the slope g
-///   of
-///                 the errors' order (kernels/scalar/error_bins.h: errors are rounded for it)
+///   rank term   = mean over classes with G_c > 0 of sum m g_c,i |[label = c] - p_c|,
+///                 where the slope g is of the errors' order
+///                 (kernels/scalar/error_bins.h: errors are rounded for it)
+///
 ///   total       = sum of weight * term
 /// Without a term no sum is taken that it alone needs. All sums are in fp32 or wider. No valid
 /// pixel gives losses and gradients of 0.
