@@ -234,7 +234,7 @@ Graph pad_channels(const Graph& graph, int multiple) {
 }
 
 Graph without_last_upsampling(const Graph& trained) {
-  const Graph graph = remove_auxiliary_outputs(trained);
+  Graph graph = remove_auxiliary_outputs(trained);
   std::vector<Node> nodes = graph.nodes();
   if (nodes.empty() || nodes.back().output != graph.output()) return graph;
   const auto* upsample = std::get_if<UpsampleLayer>(&nodes.back().layer);

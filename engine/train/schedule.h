@@ -57,9 +57,10 @@ inline double learning_rate(const Schedule& schedule, int64_t step) {
     case ScheduleKind::cosine:
     case ScheduleKind::one_cycle: return half_cosine(schedule.lr, schedule.min_lr, t);
     case ScheduleKind::poly: return schedule.min_lr + range * std::pow(1 - t, schedule.power);
-    case ScheduleKind::step:
-      return schedule.lr *
-             std::pow(schedule.factor, static_cast<double>(step / schedule.step_steps));
+    case ScheduleKind::step: {
+      const int64_t times = step / schedule.step_steps;
+      return schedule.lr * std::pow(schedule.factor, static_cast<double>(times));
+    }
   }
   throw std::logic_error("requirement violated: a known schedule");
 }

@@ -159,13 +159,13 @@ class Mlflow final : public Tracker {
 
   /// The experiment's number.
   std::string experiment() {
-    HttpAnswer answer = client_.ask(question(
+    const HttpAnswer answer = client_.ask(question(
         "GET", "experiments/get-by-name?experiment_name=" + url_escaped(options_.experiment), {}));
     if (answer.outcome == HttpAnswer::Outcome::answered && answer.status == 404) {
       return text_at(ask("POST", "experiments/create", {{"name", options_.experiment}}),
                      {"experiment_id"});
     }
-    return text_at(checked(std::move(answer)), {"experiment", "experiment_id"});
+    return text_at(checked(answer), {"experiment", "experiment_id"});
   }
 
   void read_state() {
@@ -196,7 +196,7 @@ class Mlflow final : public Tracker {
     return asked;
   }
 
-  Json checked(HttpAnswer answer) const {
+  Json checked(const HttpAnswer& answer) const {
     const std::string wrong = complaint(answer);
     if (!wrong.empty()) throw MlflowError("MLflow: " + wrong, options_.address);
     return Json::parse(answer.body, nullptr, false);

@@ -144,6 +144,7 @@ class Gallery(Browser):
     def test_splits_are_filtered_and_the_address_keeps_it(self):
         page = self.page
         page.open()
+        page.wait(lambda: page.js("return document.querySelector('.tools select option[value=val]') !== null"), "the splits")
         page.js("""const select = document.querySelectorAll('.tools select')[0];
                 select.value = 'val'; select.dispatchEvent(new Event('change'));""")
         val = self.gallery_ids(split="val")
