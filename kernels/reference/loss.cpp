@@ -280,6 +280,7 @@ class ReferenceLossOps : public LossOps {
 
   static std::vector<scalar::RegionSums> sums_of_batch(const Problem& problem, const double* sums) {
     std::vector<scalar::RegionSums> all;
+    all.reserve(problem.classes);
     for (int c = 0; c < static_cast<int>(problem.classes); ++c) {
       all.push_back({sums[problem.at.intersection() + c], sums[problem.at.predicted() + c],
                      sums[problem.at.labeled() + c]});
