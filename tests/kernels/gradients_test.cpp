@@ -116,14 +116,15 @@ TEST_P(Gradient, MatchesFiniteDifferences) {
 
   int checked = 0;
   std::mt19937 random(7);
-  for (const auto& [name, elements] : point) {
+  for (const auto& value : point) {
+    const auto& [name, elements] = value;
     const auto gradient = gradients.find("d" + name);
     if (gradient == gradients.end()) continue;
     for (int trial = 0; trial < kDirections; ++trial) {
       const std::vector<double> d = direction(elements.size(), random);
       const auto at = [&](double t) {
         Values moved = point;
-        for (size_t i = 0; i < d.size(); ++i) moved[name][i] += t * d[i];
+        for (size_t i = 0; i < d.size(); ++i) moved[value.first][i] += t * d[i];
         return scalar(moved);
       };
       // Fourth-order central difference.

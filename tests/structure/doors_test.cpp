@@ -185,9 +185,8 @@ TEST(Doors, OfTestsAreThoseOfTheirRooms) {
 TEST(Doors, BetweenTheEnginesWingsOpenOneWay) {
   for (const auto& [file, includes] : sources()) {
     if (room_of(file) != "engine") continue;
-    const auto wing = std::find_if(kWings.begin(), kWings.end(), [&](const auto& candidate) {
-      return file.rfind(candidate.first, 0) == 0;
-    });
+    const auto holds = [&path = file](const auto& wing) { return path.starts_with(wing.first); };
+    const auto wing = std::find_if(kWings.begin(), kWings.end(), holds);
     ASSERT_NE(wing, kWings.end()) << file << " is in no wing";
     for (const Include& include : includes) {
       if (room_of(include.path) != "engine" || include.path.rfind(wing->first, 0) == 0) continue;
