@@ -236,9 +236,10 @@ class TrainingRun::Impl {
     if (!run_.folder) {
       run_.folder = std::make_unique<RunFolder>(run_folder(config), resume, observer_);
     }
-    trainer_options_.evaluated = [this](int64_t epoch, const Evaluation& evaluation) {
-      write_epoch_samples(run_.folder->path(), val_.dataset(), val_.labels(), epoch, evaluation);
-      tracking_.evaluated(evaluation, val_);
+    trainer_options_.evaluated = [this](const EpochRecord& record, const Evaluation& evaluation) {
+      write_epoch_samples(run_.folder->path(), val_.dataset(), val_.labels(), record.epoch,
+                          evaluation);
+      tracking_.evaluated(record, evaluation, val_);
     };
     trainer_.emplace(graph_, graph_, parameters_, context_, train_, val_, trainer_options_,
                      tracking_);

@@ -1,7 +1,10 @@
 #include "engine/infer/evaluator.h"
 
 #include <algorithm>
+#include <cmath>
+#include <functional>
 #include <limits>
+#include <utility>
 
 #include "base/to_size.h"
 
@@ -118,22 +121,14 @@ EvaluatedSample sample_of(const Batch& batch, const uint8_t* predictions, int k)
 /// Mean IoU of one image over the classes that it has, in the labels or in what was predicted.
 double mean_iou(std::span<const uint8_t> labels, std::span<const uint8_t> predictions,
                 int classes) {
-  constexpr size_t kByte = 256;
-  std::array<uint64_t, kByte> hits{}, labeled{}, predicted{};
+  const size_t row = to_size(classes);
+  std::vector<uint64_t> counts(row * row);
   for (size_t i = 0; i < labels.size(); ++i) {
-    if (labels[i] >= classes) continue;
-    ++labeled[labels[i]];
-    ++predicted[predictions[i]];
-    hits[labels[i]] += labels[i] == predictions[i] ? 1 : 0;
+    if (labels[i] < row) ++counts[labels[i] * row + predictions[i]];
   }
-  double sum = 0, count = 0;
-  for (size_t c = 0; c < kByte; ++c) {
-    const uint64_t all = labeled[c] + predicted[c] - hits[c];
-    if (all == 0) continue;
-    sum += static_cast<double>(hits[c]) / static_cast<double>(all);
-    ++count;
-  }
-  return count > 0 ? sum / count : std::numeric_limits<double>::quiet_NaN();
+  return compute_metrics(ConfusionMatrix(classes, std::move(counts)), AbsentRule::drop)
+      .mean_iou()
+      .value;
 }
 
 /// The samples of the lowest and of the highest score so far.
@@ -194,11 +189,13 @@ std::optional<Evaluation> evaluate(Evaluator& evaluator, BatchSource& source, Ke
   for (int64_t i = 0; i < batches; ++i) {
     const Batch& batch = source.next();
     evaluator.add(batch);
-    if (i % every == 0 && static_cast<int64_t>(kept.size()) < keep.spread) {
-      kept.push_back(sample_of(batch, evaluator.predictions(), 0));
-    }
-    if (keep.extremes > 0) {
-      extremes.add(batch, evaluator.predictions(), evaluator.plan().output().shape.c);
+    const bool keeps = i % every == 0 && static_cast<int64_t>(kept.size()) < keep.spread;
+    if (keeps || keep.extremes > 0) {
+      const uint8_t* const predictions = evaluator.predictions();
+      if (keeps) kept.push_back(sample_of(batch, predictions, 0));
+      if (keep.extremes > 0) {
+        extremes.add(batch, predictions, evaluator.plan().output().shape.c);
+      }
     }
     if (!go_on(i + 1, batches) && i + 1 < batches) return std::nullopt;
   }

@@ -282,6 +282,7 @@ void Trainer::keep(EpochRecord& record, Evaluation validation) {
     state_.waited_merit = merit;
     state_.waited_epoch = record.epoch;
   }
+  if (options_.evaluated) options_.evaluated(record, validation);
   const bool kept = options_.keep_every > 0 && record.epoch % options_.keep_every == 0;
   if (!record.best && !kept && options_.average == 0) return;
   const Snapshot model = Snapshot::of_model(model_parameters());
@@ -360,7 +361,6 @@ TrainingEnd Trainer::train(const std::function<bool()>& stop_requested) {
       return TrainingEnd::interrupted;
     }
     EpochRecord record = finish_epoch(*validation, validation_start);
-    if (options_.evaluated) options_.evaluated(record.epoch, *validation);
     keep(record, std::move(*validation));
     files_.log().epoch(record);
     checkpoint();

@@ -88,7 +88,7 @@ struct TrainerOptions {
   double checkpoint_seconds = 300;  // between checkpoints within an epoch
   KeptSamples samples;              // of the validation split
   /// Told of every epoch's evaluation, before it counts as done; may be empty.
-  std::function<void(int64_t epoch, const Evaluation&)> evaluated;
+  std::function<void(const EpochRecord&, const Evaluation&)> evaluated;
   ModelInfo info;  // of the model files; epoch, step, metrics are filled in
 };
 

@@ -52,7 +52,8 @@ void RunTracking::begin(const Config& config, const std::filesystem::path& folde
   }
 }
 
-void RunTracking::evaluated(const Evaluation& evaluation, const Loader& val) {
+void RunTracking::evaluated(const EpochRecord& record, const Evaluation& evaluation,
+                            const Loader& val) {
   if (trackers_.empty()) return;
   const LabelSet& labels = val.labels();
   const SegmentationMetrics metrics = compute_metrics(evaluation.confusion, AbsentRule::drop);
@@ -60,8 +61,9 @@ void RunTracking::evaluated(const Evaluation& evaluation, const Loader& val) {
   for (size_t c = 0; c < metrics.classes.size(); ++c) {
     ious_.push_back({labels.class_names[c], metrics.classes[c].iou});
   }
-  const std::vector<ClassScore> classes = class_scores(labels, metrics);
   pictures_.clear();
+  if (!record.best) return;
+  const std::vector<ClassScore> classes = class_scores(labels, metrics);
   for (const EvaluatedSample& sample : evaluation.samples) {
     const std::string& name = val.dataset().samples[to_size(sample.sample)].id;
     pictures_.push_back({name, sample_sheet(report_sample(sample, name), classes)});

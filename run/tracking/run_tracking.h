@@ -26,7 +26,7 @@ class RunTracking final : public TrainingObserver {
              int64_t steps, Observer& notices);
 
   /// What an epoch made of the validation split of `val`, before on_epoch() is told of it.
-  void evaluated(const Evaluation& evaluation, const Loader& val);
+  void evaluated(const EpochRecord& record, const Evaluation& evaluation, const Loader& val);
   void end(TrainingEnd end);
 
   void on_phase(const Phase& phase) override { next_.on_phase(phase); }
@@ -44,7 +44,7 @@ class RunTracking final : public TrainingObserver {
   std::vector<std::unique_ptr<Tracker>> trackers_;
   // Of the last evaluation.
   std::vector<Score> ious_;
-  std::vector<TrackedPicture> pictures_;
+  std::vector<TrackedPicture> pictures_;  // where it is the best so far
 };
 
 }  // namespace macadam
