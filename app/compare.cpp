@@ -1,6 +1,6 @@
 // macadam compare: runs beside each other.
 
-#include <filesystem>
+#include <array>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -22,23 +22,9 @@ struct CompareOptions {
   bool time = false, json = false;
 };
 
-/// What the ending of the file's name asks for.
-std::string file_text(const std::filesystem::path& file, std::span<const Table> tables) {
-  const std::string ending = file.extension().string();
-  if (ending == ".html") return tables_html("Runs", tables);
-  if (ending == ".csv") return table_csv(tables.front());
-  if (ending == ".md") {
-    std::string text;
-    for (const Table& table : tables) text += (text.empty() ? "" : "\n") + table_markdown(table);
-    return text;
-  }
-  throw InputError("a comparison is Markdown, HTML or CSV", file.string(),
-                   "name it *.md, *.html or *.csv");
-}
-
 void compare(const CompareOptions& options) {
   if (!options.output.empty()) {
-    file_text(options.output, std::array{Table{}});  // its ending, before anything is measured
+    tables_as(options.output, "", std::array{Table{}});  // its ending, before anything is measured
     check_place(options.output);
   }
   std::vector<ComparedRun> runs;
@@ -50,7 +36,7 @@ void compare(const CompareOptions& options) {
   sort_by_score(runs);
   const std::vector<Table> tables = comparison_tables(runs);
   if (!options.output.empty()) {
-    write_file_atomically(options.output, file_text(options.output, tables));
+    write_file_atomically(options.output, tables_as(options.output, "Runs", tables));
   }
   if (options.json) return print("{}\n", Lines{json_text(comparison_json(runs))});
   for (size_t i = 0; i < tables.size(); ++i) {

@@ -11,6 +11,7 @@
 #include "app/console.h"
 #include "base/cache_file.h"
 #include "base/cores.h"
+#include "base/json_text.h"
 #include "base/text.h"
 #include "base/to_size.h"
 #include "base/version.h"
@@ -27,6 +28,7 @@
 #include "loader/split_file.h"
 #include "models/conversion.h"
 #include "models/loaded_model.h"
+#include "run/network_costs.h"
 
 namespace macadam {
 
@@ -36,6 +38,7 @@ using Json = nlohmann::json;
 
 struct InfoOptions {
   std::string subject;
+  std::vector<std::string> compared;
   std::string size = "512x256", device = "auto", precision = "auto";
   int classes = 8, batch = 1;
   bool train = false, json = false, self_test = false;
@@ -251,9 +254,31 @@ void print_weights(const Json& info) {
   }
 }
 
+void compare_networks(const InfoOptions& options) {
+  constexpr int kRounds = 15;
+  std::vector<NetworkSpec> specs;
+  for (const std::string& name : options.compared) specs.push_back({name, options.classes, {}});
+  const auto [width, height] = parse_size(options.size, "--size");
+  const DeviceInfo device = device_info(parse_device(options.device));
+  const DType dtype = resolve_precision(options.precision, device);
+  const std::vector<NetworkCost> costs =
+      network_costs(specs, height, width, device.device, dtype, kRounds);
+  if (options.json) return print("{}\n", Lines{json_text(costs_json(costs))});
+  print(
+      "a photo of {}x{} (width x height) from bytes to mask, {} classes, {} on {} ({}); medians of "
+      "{} in turns\n\n{}",
+      width, height, options.classes, precision_name(dtype), device.device.name(), device.name,
+      kRounds, Lines{table_text(costs_table(costs))});
+}
+
 void info(const InfoOptions& options, const Command& command) {
   if (options.self_test) {
     check_convolutions(options.json);
+    return;
+  }
+  if (!options.compared.empty()) {
+    command.refuse({"subject", "--batch", "--train"}, "a comparison of networks");
+    compare_networks(options);
     return;
   }
   const std::initializer_list<const char*> of_a_plan{"--classes", "--size",   "--batch",
@@ -312,6 +337,8 @@ void add_info(CommandLine& line) {
   command.flag("--train", options->train, "The training plan instead of inference");
   command.option("--device", &options->device, "auto, cpu, cuda or cuda:N").show_default();
   command.option("--precision", &options->precision, "auto, fp32, bf16 or fp16").show_default();
+  command.option("--compare", &options->compared,
+                 "Networks: what each costs on a device, measured in turns");
   command.flag("--json", options->json, "One JSON object on stdout");
   Option self_test =
       command.flag("--self-test", options->self_test,

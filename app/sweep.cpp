@@ -4,7 +4,7 @@
 
 #include <fmt/format.h>
 
-#include <filesystem>
+#include <array>
 #include <memory>
 #include <optional>
 
@@ -57,10 +57,7 @@ std::vector<SweepPoint> points_of(const SweepCommand& command) {
 
 void sweep(const SweepCommand& command) {
   if (!command.output.empty()) {
-    if (std::filesystem::path(command.output).extension() != ".md") {
-      throw InputError("a sweep's comparison is Markdown", command.output,
-                       "name it *.md; macadam compare writes other forms");
-    }
+    tables_as(command.output, "", std::array{Table{}});  // its ending, before anything is trained
     check_place(command.output);
   }
   const std::vector<SweepPoint> points = points_of(command);
@@ -80,12 +77,12 @@ void sweep(const SweepCommand& command) {
     std::vector<ComparedRun> runs;
     for (const auto& folder : result.runs) runs.push_back(read_compared_run(folder));
     sort_by_score(runs);
-    std::string text, markdown;
-    for (const Table& table : comparison_tables(runs)) {
-      text += (text.empty() ? "" : "\n") + table_text(table);
-      markdown += (markdown.empty() ? "" : "\n") + table_markdown(table);
+    const std::vector<Table> tables = comparison_tables(runs);
+    if (!command.output.empty()) {
+      write_file_atomically(command.output, tables_as(command.output, "Runs", tables));
     }
-    if (!command.output.empty()) write_file_atomically(command.output, markdown);
+    std::string text;
+    for (const Table& table : tables) text += (text.empty() ? "" : "\n") + table_text(table);
     print("{}", Lines{text});
   }
   if (!result.failed.empty()) {
@@ -118,7 +115,8 @@ void add_sweep(CommandLine& line) {
       .range(2, 100)
       .show_default()
       .needs(halving);
-  command.option("-o,--output", &options->output, "Also write the comparison: FILE.md");
+  command.option("-o,--output", &options->output,
+                 "Also write the comparison: FILE.md, FILE.html or FILE.csv");
   command.flag("--list", options->list, "Name the runs that there would be, and train none");
   command.run([options] { sweep(*options); });
 }

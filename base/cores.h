@@ -1,16 +1,11 @@
 #pragma once
 // How many cores this process may keep busy: what "all cores" means, everywhere.
 
-#include <filesystem>
 #include <optional>
 
-namespace macadam {
+#include "base/cgroup.h"
 
-/// Where the system says what a process may use.
-struct CgroupFiles {
-  std::filesystem::path membership = "/proc/self/cgroup";
-  std::filesystem::path root = "/sys/fs/cgroup";
-};
+namespace macadam {
 
 /// The CPU time that control groups (v1 or v2) leave this process, in cores: 1.5 is three seconds
 /// in two. The least of its own group's quota and those around it; nothing without a quota, or

@@ -137,4 +137,18 @@ std::string tables_html(std::string_view title, std::span<const Table> tables) {
   return text + "</body>\n</html>\n";
 }
 
+std::string tables_as(const std::filesystem::path& file, std::string_view title,
+                      std::span<const Table> tables) {
+  const std::string ending = file.extension().string();
+  if (ending == ".html") return tables_html(title, tables);
+  if (ending == ".csv") return table_csv(tables.front());
+  if (ending == ".md") {
+    std::string text;
+    for (const Table& table : tables) text += (text.empty() ? "" : "\n") + table_markdown(table);
+    return text;
+  }
+  throw InputError("a comparison is Markdown, HTML or CSV", file.string(),
+                   "name it *.md, *.html or *.csv");
+}
+
 }  // namespace macadam

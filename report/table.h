@@ -1,6 +1,7 @@
 #pragma once
 // A table of text, in the forms that people take it in.
 
+#include <filesystem>
 #include <span>
 #include <string>
 #include <string_view>
@@ -30,5 +31,9 @@ std::string table_markdown(const Table& table);
 std::string table_csv(const Table& table);
 /// A self-contained page of tables, for light and dark, without scripts.
 std::string tables_html(std::string_view title, std::span<const Table> tables);
+/// What the ending of the file's name asks for: Markdown, HTML, or the first table as CSV. Throws
+/// InputError for another ending.
+std::string tables_as(const std::filesystem::path& file, std::string_view title,
+                      std::span<const Table> tables);
 
 }  // namespace macadam

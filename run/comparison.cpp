@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
+#include <functional>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -17,6 +17,7 @@
 #include "engine/plan/precision.h"
 #include "models/loaded_model.h"
 #include "report/markup.h"
+#include "run/timing.h"
 
 namespace macadam {
 
@@ -25,7 +26,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::string_view kDash = "–";
-constexpr int kWarmUp = 3;
 
 double score_of(const ComparedRun& run) { return run.results.best_score("miou_"); }
 
@@ -53,13 +53,10 @@ class TimedModel {
     });
   }
 
-  double run() {
+  void run() {
     const ModelInfo& info = model_.info();
     const PhotoView view{photo_, info.height, info.width};
-    const auto begun = std::chrono::steady_clock::now();
     predictor_->run({&view, 1}, info.height, info.width, false, prediction_);
-    return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begun)
-        .count();
   }
 
  private:
@@ -75,12 +72,6 @@ class TimedModel {
   std::unique_ptr<Predictor> predictor_;
   Prediction prediction_;
 };
-
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<ptrdiff_t>(values.size() / 2);
-  std::ranges::nth_element(values, middle);
-  return *middle;
-}
 
 Table runs_table(std::span<const ComparedRun> runs) {
   Table table;
@@ -236,20 +227,17 @@ ComparedRun read_compared_run(const fs::path& folder) {
 
 void time_models(std::span<ComparedRun> runs, Device device, std::string_view precision,
                  int rounds) {
-  require(rounds > 0, "at least one round");
-  std::vector<std::pair<ComparedRun*, std::unique_ptr<TimedModel>>> models;
+  std::vector<std::unique_ptr<TimedModel>> models;
+  std::vector<std::function<void()>> calls;
+  std::vector<ComparedRun*> timed;
   for (ComparedRun& run : runs) {
     if (run.model_bytes == 0) continue;
-    models.emplace_back(&run, std::make_unique<TimedModel>(run.results.model(), device, precision));
+    models.push_back(std::make_unique<TimedModel>(run.results.model(), device, precision));
+    calls.emplace_back([model = models.back().get()] { model->run(); });
+    timed.push_back(&run);
   }
-  std::vector<std::vector<double>> times(models.size());
-  for (int round = -kWarmUp; round < rounds; ++round) {
-    for (size_t m = 0; m < models.size(); ++m) {
-      const double time = models[m].second->run();
-      if (round >= 0) times[m].push_back(time);
-    }
-  }
-  for (size_t m = 0; m < models.size(); ++m) models[m].first->milliseconds = median(times[m]);
+  const std::vector<double> times = time_in_turns(calls, rounds);
+  for (size_t i = 0; i < timed.size(); ++i) timed[i]->milliseconds = times[i];
 }
 
 void sort_by_score(std::vector<ComparedRun>& runs) {

@@ -70,7 +70,10 @@ void describe_data(Fields& f, Config& c) {
           "holds a fraction", "write [height, width] in pixels");
   c.height = static_cast<int>(size[0]);
   c.width = static_cast<int>(size[1]);
-  f.integer({"batch", "photos in a batch"}, c.batch, 1, 1 << 16);
+  f.visit({"batch",
+           "photos in a batch; auto: the largest power of two that fits the device's memory, at "
+           "most 64 and an eighth of the training photos"},
+          batch_kind(c.batch, c.auto_batch));
   f.integer({"epochs",
              "passes over the training photos; the schedule is stretched over them",
              {.on_resume = OnResume::free}},

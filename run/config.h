@@ -53,6 +53,7 @@ struct Config {
   VoidPolicy void_policy = VoidPolicy::standard;
   int height = 256, width = 512;
   int batch = 4;
+  bool auto_batch = false;  // a run chooses it (run/auto_batch.h)
   int64_t epochs = 30;
 
   LossDesc loss = make_loss({loss_term("ce"), loss_term("dice")});

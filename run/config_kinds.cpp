@@ -104,6 +104,22 @@ FieldKind dataset_kind(DatasetPaths& paths) {
           .below = {"train", "val", "test"}};
 }
 
+FieldKind batch_kind(int& batch, bool& automatic) {
+  constexpr int kMost = 1 << 16;
+  const auto read = [&](const GivenValue& given) {
+    const auto* word = std::get_if<std::string>(&given.value().value);
+    automatic = word != nullptr && *word == "auto";
+    if (!automatic) batch = static_cast<int>(given.integer(1, kMost));
+  };
+  const auto write = [&]() -> ParameterValue {
+    if (automatic) return {std::string("auto")};
+    return {int64_t{batch}};
+  };
+  return {.type = fmt::format("an integer from 1 to {}, or \"auto\"", kMost),
+          .read = read,
+          .write = write};
+}
+
 FieldKind loss_kind(LossDesc& loss, std::map<std::string, std::string>& given) {
   return {.type = "terms, for example \"ce + dice\" or \"0.5*ce + dice\"",
           .read =

@@ -16,6 +16,9 @@ FieldKind network_kind(std::string& name, std::map<std::string, std::string>& op
 /// A path, or a table {train = PATH, val = PATH, test = PATH}, of which test may be left out.
 FieldKind dataset_kind(DatasetPaths& paths);
 
+/// A number, or "auto".
+FieldKind batch_kind(int& batch, bool& automatic);
+
 /// See parse_loss. `given`: ParsedLoss::given of what is read.
 FieldKind loss_kind(LossDesc& loss, std::map<std::string, std::string>& given);
 

@@ -232,6 +232,10 @@ std::vector<std::string> overrides_of_run_file(const fs::path& file) {
 void keep_begun_defaults(Config& config, const BegunRun& begun) {
   KeptFields kept(config, begun);
   describe(kept, config);
+  if (config.auto_batch) {
+    config.batch = begun.config.batch;
+    config.auto_batch = false;
+  }
   if (begun.config.weights.empty()) return;
   // Options that came from the weights are not told from given ones.
   config.network_options.insert(begun.config.network_options.begin(),

@@ -11,6 +11,7 @@
 #include "kernels/self_test.h"
 #include "models/conversion.h"
 #include "models/loaded_model.h"
+#include "run/auto_batch.h"
 #include "run/class_weights.h"
 #include "run/epoch_samples.h"
 #include "run/loader_options.h"
@@ -90,6 +91,11 @@ CheckedRun check_run(Config given, const TrainingRunOptions& options, Observer& 
       observer);
   if (config.class_weighting) run.run_data.class_weights = run.class_weights;
   check_fill_labels(config.augment, labels.classes());
+  if (config.auto_batch) {
+    config.batch = choose_batch(config, labels.classes(), run.data.train.samples.size(),
+                                run.device.device, run.dtype, observer);
+    config.auto_batch = false;
+  }
   return run;
 }
 

@@ -28,6 +28,7 @@ std::unique_ptr<Convolution> make_depthwise(Stream& stream, const ConvDesc& desc
 
 // runtime.cpp: what kernels/device.cpp needs of the CUDA runtime. All throw RunError on failure.
 std::vector<DeviceInfo> list_devices();  // empty without a driver or a GPU
+size_t free_memory(int device);
 void* allocate(int device, size_t bytes);
 void* allocate_pinned(size_t bytes);
 void release(void* data) noexcept;

@@ -81,6 +81,13 @@ void select(int device) {
   if (status != cudaSuccess) check(status, fmt::format("cudaSetDevice({})", device));
 }
 
+size_t free_memory(int device) {
+  select(device);
+  size_t free = 0, total = 0;
+  check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
+  return free;
+}
+
 void* allocate(int device, size_t bytes) {
   select(device);
   void* data = nullptr;

@@ -62,7 +62,7 @@ TEST_F(Compare, RefusesWhatItCannotDo) {
         {"sweep", "sweep.toml", "rl=1,2"},
         {"sweep", "sweep.toml", "name=a,b"},
         {"sweep", "sweep.toml", "lr=1,2", "--keep", "3"},
-        {"sweep", "sweep.toml", "lr=1,2", "-o", "s.csv"},
+        {"sweep", "sweep.toml", "lr=1,2", "-o", "s.txt"},
         {"sweep", "none.toml", "lr=1,2"}}) {
     const auto result = run(arguments);
     EXPECT_EQ(result.exit_code, 2) << arguments.back() << "\n" << result.out << result.err;

@@ -374,7 +374,7 @@ TEST(Config, KeysOfOtherToolsAreTranslated) {
 }
 
 TEST(Config, WrongTypesNameTheExpectedOne) {
-  expect_complaint("batch = \"four\"", {"'batch' is a string", ":3", "an integer from 1"});
+  expect_complaint("batch = \"four\"", {"'batch' is a string", ":3", "an integer from 1", "auto"});
   expect_complaint("batch = 4.0", {"'batch' is a number", "an integer"});
   expect_complaint("accumulate = 2.5", {"'accumulate' is a number", "an integer"});
   expect_complaint("ema = true", {"'ema' is true or false", "a number"});

@@ -1,0 +1,85 @@
+#include "run/auto_batch.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+
+#include "base/error.h"
+#include "base/to_size.h"
+#include "engine/train/training_step.h"
+#include "kernels/free_memory.h"
+#include "models/network.h"
+
+namespace macadam {
+
+namespace {
+
+constexpr double kShare = 0.7;  // the rest: what libraries take, and other batches in flight
+constexpr int kMost = 64;
+constexpr size_t kLeastSteps = 8;
+
+/// Of a step of training and one of validation with so many photos.
+size_t bytes_of_run(const Config& config, const NetworkSpec& spec, DeviceContext& context,
+                    DType dtype, int batch) {
+  const Graph graph = build_network(spec, {batch, config.height, config.width, 3});
+  Parameters parameters(graph.parameters(), context.stream, true);
+  TrainingStepOptions options;
+  options.dtype = dtype;
+  options.loss = with_classes(config.loss, spec.classes);
+  options.optimizer = config.optimizer;
+  TrainingStep step(graph, parameters, context, options);
+  PlanOptions validating;
+  validating.dtype = dtype;
+  validating.loss = options.loss;
+  const Plan validation(graph, parameters, context, validating);
+  size_t bytes = step.optimizer().bytes();
+  for (const PlanMemory& memory : {step.plan().memory(), validation.memory()}) {
+    bytes += memory.arena + memory.packed;
+  }
+  return bytes;
+}
+
+}  // namespace
+
+int largest_batch(size_t budget, int most, const std::function<size_t(int batch)>& bytes_of) {
+  const size_t one = bytes_of(1);
+  if (one > budget) return 0;
+  if (most < 2) return 1;
+  const size_t two = bytes_of(2);
+  if (two > budget) return 1;
+  const size_t slope = std::max<size_t>(two - std::min(one, two), 1);
+  const size_t fitting = 2 + (budget - two) / slope;
+  auto batch = static_cast<int>(std::bit_floor(std::min(fitting, to_size(most))));
+  while (batch > 2 && bytes_of(batch) > budget) batch /= 2;
+  return batch;
+}
+
+int choose_batch(const Config& config, int classes, size_t training_photos, Device device,
+                 DType dtype, Observer& observer) {
+  const size_t free = free_memory(device);
+  const auto budget = static_cast<size_t>(kShare * static_cast<double>(free));
+  const auto most =
+      static_cast<int>(std::clamp<size_t>(training_photos / kLeastSteps, 1, to_size(kMost)));
+  DeviceContext context(device);
+  const NetworkSpec spec{config.network, classes, config.network_options};
+  size_t needed = 0;
+  const int batch = largest_batch(budget, most, [&](int photos) {
+    const size_t bytes = bytes_of_run(config, spec, context, dtype, photos);
+    if (photos == 1 || bytes <= budget) needed = bytes;
+    return bytes;
+  });
+  const auto mebibytes = [](size_t bytes) { return bytes >> 20; };
+  if (batch == 0) {
+    throw RunError(fmt::format("a photo of {}x{} takes {} MiB in training, and {} of the {} MiB "
+                               "that are free may be taken",
+                               config.height, config.width, mebibytes(needed), mebibytes(budget),
+                               mebibytes(free)),
+                   "batch = \"auto\"", "train with a smaller size or network");
+  }
+  observer.on_notice(fmt::format("a batch is of {} photos: {} MiB of the {} MiB that are free",
+                                 batch, mebibytes(needed), mebibytes(free)));
+  return batch;
+}
+
+}  // namespace macadam

@@ -1,0 +1,25 @@
+#pragma once
+// batch = "auto": as many photos as the device's memory holds.
+
+#include <cstddef>
+#include <functional>
+
+#include "kernels/tensor.h"
+#include "run/config.h"
+#include "run/observer.h"
+
+namespace macadam {
+
+/// The largest power of two up to `most` (at least 1) for which bytes_of() is at most `budget`; 0
+/// where not even one is. Those between 2 and the answer are not asked for where bytes grow
+/// linearly, as those of activations do.
+int largest_batch(size_t budget, int most, const std::function<size_t(int batch)>& bytes_of);
+
+/// For a run of the configuration: what a training step, its validation and the optimiser take is
+/// at most 0.7 of the memory that is free now, and a batch has at most 64 photos and an eighth of
+/// the training photos, so that an epoch is several steps. Says what it has chosen. Throws RunError
+/// when one photo does not fit.
+int choose_batch(const Config& config, int classes, size_t training_photos, Device device,
+                 DType dtype, Observer& observer);
+
+}  // namespace macadam
