@@ -84,8 +84,12 @@ bool is_split_file(const fs::path& path) {
 }
 
 SplitFile read_split_file(const fs::path& path) {
+  return parse_split_file(read_file(path, kMostBytes), path);
+}
+
+SplitFile parse_split_file(std::string_view toml, const fs::path& path) {
   static const std::vector<std::string> kKeys{"dataset", "by", "seed", "splits"};
-  const ParameterTable table = parse_toml(read_file(path, kMostBytes), path.string());
+  const ParameterTable table = parse_toml(toml, path.string());
   for (const auto& [name, value] : table) {
     if (std::ranges::find(kKeys, name) != kKeys.end()) continue;
     fail(value, path, fmt::format("unknown key {} of a data set's division", quote(name)),

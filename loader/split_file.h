@@ -32,6 +32,8 @@ bool is_split_file(const std::filesystem::path& path);
 /// Throws InputError naming the file, and the line of a photo that stands twice, of an unknown key
 /// and of a value that is none of its kind.
 SplitFile read_split_file(const std::filesystem::path& path);
+/// The same of a text that stands for the file.
+SplitFile parse_split_file(std::string_view toml, const std::filesystem::path& path);
 
 /// Writes it completely or not at all, with the data set's path relative to the file's folder.
 void write_split_file(const std::filesystem::path& path, const SplitFile& file);

@@ -15,8 +15,8 @@
 // clang-format never comes to rest on this.
 // clang-format off
 #define MACADAM_FUZZ_TARGETS(X) \
-  X(exif) X(http_request) X(image) X(image_header) X(infer_request) X(model_file) X(multipart) \
-  X(pack) X(plan_cache) X(png) X(weights)
+  X(event_file) X(exif) X(http_request) X(image) X(image_header) X(infer_request) X(model_file) \
+  X(multipart) X(pack) X(plan_cache) X(png) X(split_file) X(weights)
 // clang-format on
 
 // CMakeLists.txt names them so: LLVMFuzzerTestOneInput of fuzz_NAME.cpp.
