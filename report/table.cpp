@@ -70,10 +70,15 @@ std::string html_cell(const TableColumn& column, std::string_view tag, std::stri
 
 std::string table_text(const Table& table) {
   check(table);
+  constexpr size_t kWidest = 60;  // characters of a cell
+  const auto fits = [](const std::vector<std::string>& row) {
+    return std::ranges::all_of(row,
+                               [](const std::string& cell) { return text_width(cell) <= kWidest; });
+  };
   std::vector<size_t> widths;
   for (size_t i = 0; i < table.columns.size(); ++i) {
     size_t width = text_width(table.columns[i].title);
-    for (const auto& row : table.rows) width = std::max(width, text_width(row[i]));
+    for (const auto& row : table.rows) width = std::max(width, fits(row) ? text_width(row[i]) : 0);
     widths.push_back(width);
   }
   std::string text = table.title.empty() ? "" : table.title + "\n";
@@ -88,7 +93,16 @@ std::string table_text(const Table& table) {
     text += line + "\n";
   };
   add_line([&](size_t i) { return table.columns[i].title; });
-  for (const auto& row : table.rows) add_line([&](size_t i) { return row[i]; });
+  for (const auto& row : table.rows) {
+    if (fits(row)) add_line([&](size_t i) { return row[i]; });
+  }
+  for (const auto& row : table.rows) {
+    if (fits(row)) continue;
+    text += row.front() + "\n";
+    for (size_t i = 1; i < row.size(); ++i) {
+      text += fmt::format("  {}: {}\n", table.columns[i].title, row[i]);
+    }
+  }
   return text;
 }
 

@@ -22,7 +22,8 @@ struct Table {
 
 // Each requires rows of as many cells as there are columns. Texts may be any UTF-8.
 
-/// Columns aligned with spaces, the title above.
+/// Columns aligned with spaces, the title above. Rows with a cell of more than 60 characters follow
+/// behind, a line a cell.
 std::string table_text(const Table& table);
 /// GitHub's tables, the title as a heading.
 std::string table_markdown(const Table& table);

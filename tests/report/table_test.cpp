@@ -24,6 +24,17 @@ TEST(Table, TextIsAligned) {
             "=1+1         22.25\n");
 }
 
+TEST(Table, RowsThatAreTooWideFollowBehind) {
+  Table table = sample();
+  const std::string wide(61, 'w');
+  table.rows.insert(table.rows.begin() + 1, {"wide", wide});
+  table.rows.push_back({std::string(60, 'f'), "1"});
+  const std::string text = table_text(table);
+  EXPECT_NE(text.find("wide\n  score: " + wide + "\n"), std::string::npos) << text;
+  EXPECT_GT(text.find("wide\n"), text.find("=1+1")) << "behind the others";
+  EXPECT_NE(text.find("plain" + std::string(60 - 5 + 4, ' ') + "1.5\n"), std::string::npos) << text;
+}
+
 TEST(Table, MarkdownKeepsItsColumns) {
   EXPECT_EQ(table_markdown(sample()),
             "## A <title>\n\n"
