@@ -60,7 +60,10 @@ Json devices() {
     out["devices"].back()["compiled_level"] = compiled_level();
   }
   for (const NetworkEntry& entry : networks()) {
-    out["networks"].push_back({{"name", entry.name}, {"summary", entry.summary}});
+    out["networks"].push_back(
+        {{"name", entry.name},
+         {"summary", entry.summary},
+         {"task", entry.task == Task::segmentation ? "segmentation" : "classification"}});
   }
   return out;
 }

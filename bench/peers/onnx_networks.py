@@ -87,7 +87,8 @@ def main():
     parser.add_argument("--size", default="224x160", help="width x height")
     parser.add_argument("--only", default=".*", help="regular expression for names of networks")
     options = parser.parse_args()
-    names = [entry["name"] for entry in ask(options.program)["networks"]]
+    names = [entry["name"] for entry in ask(options.program)["networks"]
+             if entry["task"] == "segmentation"]
 
     print("| network | largest score | largest difference, relative | pixels of another class | "
           f"of those ties within {TIE:.0e} |\n|---|--:|--:|--:|--:|")
@@ -95,8 +96,8 @@ def main():
         photos = sorted(options.photos.glob("*.png"))[:options.count]
         photos = resized(photos, options.size, Path(scratch))
         for name in names:
-            if "unet" not in name or not re.fullmatch(options.only, name):
-                continue  # the others are classifiers
+            if not re.fullmatch(options.only, name):
+                continue
             with tempfile.TemporaryDirectory() as folder:
                 model = make_model(options.program, name, options.size, Path(folder))
                 found = compare(options.program, model, photos)
