@@ -101,9 +101,7 @@ const EfficientNetVariant& efficientnet_variant(std::string_view name) {
 }
 
 int round_channels(const EfficientNetVariant& variant, int channels) {
-  const double wanted = channels * variant.width;
-  const int rounded = std::max(8, static_cast<int>(wanted + 4) / 8 * 8);
-  return rounded < 0.9 * wanted ? rounded + 8 : rounded;
+  return multiple_of_eight(channels * variant.width);
 }
 
 std::vector<EfficientNetStage> efficientnet_stages(const EfficientNetVariant& variant) {

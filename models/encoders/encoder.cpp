@@ -4,6 +4,11 @@
 
 namespace macadam {
 
+int multiple_of_eight(double channels) {
+  const int rounded = std::max(8, static_cast<int>(channels + 4) / 8 * 8);
+  return rounded < 0.9 * channels ? rounded + 8 : rounded;
+}
+
 ConvLayer plain_conv(int channels, int kernel, int stride) {
   ConvLayer conv;
   conv.out_channels = channels;
@@ -29,9 +34,10 @@ Value pooled_scores(Graph& g, Value x, const std::string& name, float dropout, i
   return g.conv(x, name, full);
 }
 
-EncoderNames own_names(std::string tool) {
-  return {.tool = std::move(tool),
-          .layer = [](std::string_view layer) { return std::optional<std::string>(layer); }};
+EncoderNames own_names(std::string tool, std::string_view beginning) {
+  return {.tool = std::move(tool), .layer = [begins = beginning.size()](std::string_view layer) {
+            return std::optional<std::string>(layer.substr(begins));
+          }};
 }
 
 std::optional<std::string> look_up(std::span<const LayerName> table, std::string_view layer) {

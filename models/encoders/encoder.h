@@ -30,7 +30,7 @@ struct Encoder {
   /// The class scores of the classifier NAME, {N, 1, 1, classes}; null where none is offered.
   std::function<Value(Graph& g, const Features& features, const NetworkSpec& spec)> classify{};
   std::string_view classifier_summary = "classifier";
-  /// Of its parameters; the first names are those that features() gives.
+  /// Of its parameters; with a classifier the first names are those that features() gives.
   std::vector<EncoderNames> names;
 };
 
@@ -38,12 +38,16 @@ struct Encoder {
 /// folder.
 std::vector<Encoder> all_encoders();
 
-/// A tool whose names are Macadam's own.
-EncoderNames own_names(std::string tool);
+/// A tool whose names are Macadam's own, or those without what Macadam's begin with: "model." of
+/// timm's encoders within segmentation_models.pytorch.
+EncoderNames own_names(std::string tool, std::string_view beginning = {});
 
 /// Of a table of layers {ours, the tool's}; nothing for a layer that it lacks.
 using LayerName = std::pair<std::string_view, std::string_view>;
 std::optional<std::string> look_up(std::span<const LayerName> table, std::string_view layer);
+
+/// The nearest multiple of 8 that is no less than 90% of `channels`: widths of mobile networks.
+int multiple_of_eight(double channels);
 
 /// Bias-free convolution as classification networks have it before a batch norm.
 ConvLayer plain_conv(int channels, int kernel, int stride = 1);

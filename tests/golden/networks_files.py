@@ -15,7 +15,7 @@ import torchvision
 from torch import nn
 
 import networks_rule as rule
-from networks_registry import NETWORKS
+from networks_registry import NETWORKS, TIMM_ENCODERS
 
 # Of a classifier: a segmentation network has no such tensors.
 CLASSIFIER = ("fc.", "_fc.", "classifier.")
@@ -125,11 +125,19 @@ def write_names(folder):
     def write_module(name, module):
         write(name, tensors_of(module).items())
 
+    def write_smp_unet(encoder):
+        write_module(f"smp_{encoder}_unet", NETWORKS[f"{encoder}_unet"].build())
+
+    for encoder in ("mobilenet_v3_large", "mobilenet_v3_small"):
+        write_module(f"torchvision_{encoder}", getattr(torchvision.models, encoder)())
     encoders = ("resnet18", "resnet34", "resnet50", "vgg16", "vgg16_bn", "mobilenet_v2",
                 "efficientnet_b0", "efficientnet_b3")
     for encoder in encoders:
         write_module(f"torchvision_{encoder}", getattr(torchvision.models, encoder)())
-        write_module(f"smp_{encoder}_unet", NETWORKS[f"{encoder}_unet"].build())
+        write_smp_unet(encoder)
+    for encoder, port in TIMM_ENCODERS.items():
+        write_module(f"timm_{port}", timm.create_model(port))
+        write_smp_unet(encoder)
     for number in ("b0", "b3", "lite0"):
         package = efficientnet_lite_pytorch if number == "lite0" else efficientnet_pytorch
         reference = package.EfficientNet.from_name(f"efficientnet-{number}")

@@ -16,6 +16,11 @@ from networks_unet import UNet
 
 CLASSES = 8
 SIZE = (256, 512)  # height, width
+# Encoders that smp takes from timm: the name here -> there.
+TIMM_ENCODERS = {
+    "mobilenet_v3_large": "mobilenetv3_large_100",
+    "mobilenet_v3_small": "mobilenetv3_small_100",
+}
 
 
 class EfficientNetLite0(nn.Module):
@@ -83,6 +88,12 @@ def make_registry():
     encoders += [f"efficientnet-b{number}" for number in range(8)]
     for encoder in encoders:
         networks[encoder.replace("-", "_") + "_unet"] = Network(smp_unet(encoder))
+    for name, encoder in TIMM_ENCODERS.items():
+        networks[name + "_unet"] = Network(smp_unet("tu-" + encoder))
+    # timm's tf_ model: TensorFlow's padding, at sizes where that is another on either axis.
+    networks["tf_mobilenet_v3_small_unet"] = Network(
+        smp_unet("tu-tf_mobilenetv3_small_100"), ((64, 96), (75, 99)), "mobilenet_v3_small_unet",
+        {"padding": "same", "norm_eps": "1e-3"})
     networks["efficientnet_lite0_unet"] = Network(lambda: EfficientNetLite0Unet(CLASSES))
 
     def keras_unet(encoder):
@@ -115,9 +126,9 @@ def make_registry():
 
     for name, network in networks.items():
         network.name = network.name or name
-        if re.search("mobilenet|lite0|resnet", name):
+        if re.search("mobilenet_v2|lite0|resnet", name):
             network.weight_gain = 0.8
-        elif re.search("efficientnet_b[4-7]|keras_efficientnet_b[23]", name):
+        elif re.search("efficientnet_b[4-7]|keras_efficientnet_b[23]|v3_large", name):
             network.weight_gain = 0.9
     return networks
 

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 
@@ -176,26 +177,42 @@ TEST_F(WeightImports, AFullyConnectedLayerIsAConvolution) {
   EXPECT_TRUE(load(tensors, classifier).report().missing.empty());
 }
 
+/// A network's encoder as a tool writes it.
+Tensors encoder_of(const std::string& tool, const NetworkSpec& spec) {
+  const auto schemes = weight_schemes(find_network(spec.name), build_network(spec, kImage), {});
+  const auto scheme = std::ranges::find(schemes, tool, &WeightScheme::name);
+  if (scheme == schemes.end()) throw std::logic_error("no " + tool);
+  return tensors_of(spec, [&](const std::string& name) {
+    const auto source = scheme->source.find(name);
+    return source == scheme->source.end() ? "" : source->second;
+  });
+}
+
 TEST_F(WeightImports, TheToolsOptionsComeWithTheWeights) {
   const NetworkSpec spec{"efficientnet_b0_unet", 8, {}};
-  const Graph graph = build_network(spec, kImage);
-  const auto schemes = weight_schemes(find_network(spec.name), graph, {});
-  const auto torchvision = std::find_if(schemes.begin(), schemes.end(), [](const WeightScheme& s) {
-    return s.name == "torchvision";
-  });
-  ASSERT_NE(torchvision, schemes.end());
-  const WeightImport weights =
-      load(tensors_of(spec,
-                      [&](const std::string& name) {
-                        const auto source = torchvision->source.find(name);
-                        return source == torchvision->source.end() ? "" : source->second;
-                      }),
-           spec);
+  const WeightImport weights = load(encoder_of("torchvision", spec), spec);
   EXPECT_EQ(weights.report().scheme, "torchvision");
   EXPECT_EQ(needs_of(weights, spec).options.at("padding"), "symmetric");
   NetworkSpec own = spec;
   own.options["padding"] = "same";
   EXPECT_EQ(needs_of(weights, own).options.count("padding"), 0u) << "the user's choice stands";
+}
+
+TEST_F(WeightImports, MobileNetV3IsToldByItsToolsNames) {
+  for (const std::string network : {"mobilenet_v3_large_unet", "mobilenet_v3_small_unet"}) {
+    const NetworkSpec spec{network, 8, {}};
+    for (const std::string tool : {"timm", "torchvision"}) {
+      Tensors tensors = encoder_of(tool, spec);
+      tensors.content["classifier.bias"] = {{1000}, std::vector<float>(1000)};
+      const WeightImport weights = load(tensors, spec);
+      EXPECT_EQ(weights.report().scheme, tool);
+      EXPECT_EQ(weights.report().encoder_loaded, tensors.content.size() - 1);
+      EXPECT_EQ(network_of(*open_weights(file_)), network);
+      const auto options = needs_of(weights, spec).options;
+      EXPECT_EQ(options.count("norm_eps") > 0 ? options.at("norm_eps") : "",
+                tool == "torchvision" ? "1e-3" : "");
+    }
+  }
 }
 
 // Lightning, DataParallel, torch.compile and attributes of people's own put something before all

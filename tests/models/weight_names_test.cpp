@@ -75,8 +75,8 @@ TEST_P(WeightNames, CoverTheToolsOwnList) {
   }
   for (const WeightTensor& tensor : list.tensors) {
     const std::string& name = tensor.name;
-    const bool classifier =
-        name.starts_with("fc.") || name.starts_with("_fc.") || name.starts_with("classifier.");
+    const bool classifier = name.starts_with("fc.") || name.starts_with("_fc.") ||
+                            name.starts_with("classifier.") || name.starts_with("conv_head.");
     EXPECT_TRUE(used.count(name) == 1 || classifier) << name << " is not used";
   }
 }
@@ -94,17 +94,23 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"smp_mobilenet_v2_unet", "mobilenet_v2_unet", kSmp},        //
         Case{"smp_efficientnet_b0_unet", "efficientnet_b0_unet", kSmp},  //
         Case{"smp_efficientnet_b3_unet", "efficientnet_b3_unet", kSmp},  //
-        Case{"torchvision_vgg16", "vgg16_unet", "torchvision"},          //
-        Case{"torchvision_vgg16_bn", "vgg16_bn_unet", "torchvision"},    //
-        Case{"torchvision_resnet18", "resnet18_unet", "torchvision"},    //
-        Case{"torchvision_resnet34", "resnet34_unet", "torchvision"},    //
-        Case{"torchvision_resnet50", "resnet50_unet", "torchvision"},    //
+        Case{"smp_mobilenet_v3_large_unet", "mobilenet_v3_large_unet", kSmp},
+        Case{"smp_mobilenet_v3_small_unet", "mobilenet_v3_small_unet", kSmp},
+        Case{"torchvision_vgg16", "vgg16_unet", "torchvision"},        //
+        Case{"torchvision_vgg16_bn", "vgg16_bn_unet", "torchvision"},  //
+        Case{"torchvision_resnet18", "resnet18_unet", "torchvision"},  //
+        Case{"torchvision_resnet34", "resnet34_unet", "torchvision"},  //
+        Case{"torchvision_resnet50", "resnet50_unet", "torchvision"},  //
         Case{"torchvision_mobilenet_v2", "mobilenet_v2_unet", "torchvision"},
+        Case{"torchvision_mobilenet_v3_large", "mobilenet_v3_large_unet", "torchvision"},
+        Case{"torchvision_mobilenet_v3_small", "mobilenet_v3_small_unet", "torchvision"},
         Case{"torchvision_efficientnet_b0", "efficientnet_b0_unet", "torchvision"},
         Case{"torchvision_efficientnet_b3", "efficientnet_b3_unet", "torchvision"},
         Case{"efficientnet_pytorch_b0", "efficientnet_b0_unet", "efficientnet_pytorch"},
         Case{"efficientnet_pytorch_b3", "efficientnet_b3_unet", "efficientnet_pytorch"},
         Case{"efficientnet_pytorch_lite0", "efficientnet_lite0_unet", "efficientnet_pytorch"},
+        Case{"timm_mobilenetv3_large_100", "mobilenet_v3_large_unet", "timm"},
+        Case{"timm_mobilenetv3_small_100", "mobilenet_v3_small_unet", "timm"},
         Case{"timm_tf_efficientnet_b0", "efficientnet_b0_unet", "timm"},
         Case{"timm_tf_efficientnet_b3", "efficientnet_b3_unet", "timm"},
         Case{"timm_tf_efficientnet_lite0", "efficientnet_lite0_unet", "timm"},

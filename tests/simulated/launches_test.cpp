@@ -32,7 +32,8 @@ TEST_P(StepLaunches, AreFew) {
 INSTANTIATE_TEST_SUITE_P(, StepLaunches,
                          ::testing::Values(Limit{"unet_mini", 71}, Limit{"vgg16_unet", 173},
                                            Limit{"resnet34_unet", 419},
-                                           Limit{"efficientnet_b0_unet", 629}),
+                                           Limit{"efficientnet_b0_unet", 629},
+                                           Limit{"mobilenet_v3_large_unet", 538}),
                          [](const auto& tested) { return std::string(tested.param.network); });
 
 }  // namespace

@@ -180,7 +180,8 @@ INSTANTIATE_TEST_SUITE_P(
                            .tolerance = 0.2},
                       Case{.name = "EfficientNet",
                            .network = {"efficientnet", small_efficientnet},
-                           .programs = true}),
+                           .programs = true},
+                      Case{.name = "Inception", .network = {"inception", small_inception}}),
     [](const auto& tested) { return std::string(tested.param.name); });
 
 }  // namespace
