@@ -23,6 +23,7 @@ NetworkEntry unet_upon(const Encoder& encoder) {
                 return g;
               },
           .family = NetworkFamily::smp,
+          .normalization = encoder.normalization,
           .encoder_names = encoder.names};
 }
 

@@ -215,7 +215,7 @@ TEST_F(Convert, WrongNetworksAndOptions) {
     more.insert(more.begin(), {"encoder.safetensors", "made/x.safetensors"});
     expect_refused(more, words);
   };
-  refused({"--network", "mobilenet_v3_unet"}, {"mobilenet_v3_unet", "mobilenet_v2_unet"});
+  refused({"--network", "mobilenet_v2_net"}, {"mobilenet_v2_net", "mobilenet_v2_unet"});
   refused({"--network", "resnet34"}, {"resnet34", "_unet"});
   refused({"--network", "resnet34_unet"}, {"encoder.safetensors", "\"mobilenet_v2_unet\""});
   refused({"--option", "padding"}, {"padding", "KEY=VALUE"});

@@ -15,7 +15,7 @@ import torchvision
 from torch import nn
 
 import networks_rule as rule
-from networks_registry import NETWORKS, TIMM_ENCODERS
+from networks_registry import NETWORKS, SMP_ENCODERS, TIMM_ENCODERS
 
 # Of a classifier: a segmentation network has no such tensors.
 CLASSIFIER = ("fc.", "_fc.", "classifier.")
@@ -135,8 +135,10 @@ def write_names(folder):
     for encoder in encoders:
         write_module(f"torchvision_{encoder}", getattr(torchvision.models, encoder)())
         write_smp_unet(encoder)
-    for encoder, port in TIMM_ENCODERS.items():
+    # timm's Cadene networks have his names, and a classifier of another one.
+    for port in (*TIMM_ENCODERS.values(), "legacy_xception", "inception_v4", "inception_resnet_v2"):
         write_module(f"timm_{port}", timm.create_model(port))
+    for encoder in (*TIMM_ENCODERS, *SMP_ENCODERS, "xception"):
         write_smp_unet(encoder)
     for number in ("b0", "b3", "lite0"):
         package = efficientnet_lite_pytorch if number == "lite0" else efficientnet_pytorch

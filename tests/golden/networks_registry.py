@@ -16,8 +16,14 @@ from networks_unet import UNet
 
 CLASSES = 8
 SIZE = (256, 512)  # height, width
-# Encoders that smp takes from timm: the name here -> there.
+# Encoders that smp calls otherwise: the name here -> there.
+SMP_ENCODERS = {
+    "inception_v4": "inceptionv4",
+    "inception_resnet_v2": "inceptionresnetv2",
+}
+# Those that it takes from timm.
 TIMM_ENCODERS = {
+    "mobilenet_v1": "mobilenetv1_100",
     "mobilenet_v3_large": "mobilenetv3_large_100",
     "mobilenet_v3_small": "mobilenetv3_small_100",
 }
@@ -84,10 +90,13 @@ def make_registry():
         "unet_no_batch_norm": Network(
             lambda: UNet(CLASSES, batch_norm=False), sixteenths, "unet", {"batch_norm": False}),
     }
-    encoders = ["vgg16", "vgg16_bn", "resnet18", "resnet34", "resnet50", "mobilenet_v2"]
+    encoders = ["vgg16", "vgg16_bn", "resnet18", "resnet34", "resnet50", "mobilenet_v2",
+                "xception"]
     encoders += [f"efficientnet-b{number}" for number in range(8)]
     for encoder in encoders:
         networks[encoder.replace("-", "_") + "_unet"] = Network(smp_unet(encoder))
+    for name, encoder in SMP_ENCODERS.items():
+        networks[name + "_unet"] = Network(smp_unet(encoder))
     for name, encoder in TIMM_ENCODERS.items():
         networks[name + "_unet"] = Network(smp_unet("tu-" + encoder))
     # timm's tf_ model: TensorFlow's padding, at sizes where that is another on either axis.
@@ -126,8 +135,12 @@ def make_registry():
 
     for name, network in networks.items():
         network.name = network.name or name
-        if re.search("mobilenet_v2|lite0|resnet", name):
+        if re.search("mobilenet_v2|lite0|resnet(?!_v2)", name):
             network.weight_gain = 0.8
+        elif "v1" in name:
+            network.weight_gain = 1.1  # every activation meets its bound of 6
+        elif "xception" in name:
+            network.weight_gain = 0.75
         elif re.search("efficientnet_b[4-7]|keras_efficientnet_b[23]|v3_large", name):
             network.weight_gain = 0.9
     return networks

@@ -54,8 +54,12 @@ INSTANTIATE_TEST_SUITE_P(
                       Row{"resnet50_unet", 32'522'120, 55'104, 85.59, 145},                //
                       Row{"efficientnet_b0_unet", 6'252'484, 44'000, 24.19, 145},          //
                       Row{"efficientnet_b7_unet", 67'096'344, 312'704, 77.50, 145},        //
+                      Row{"mobilenet_v1_unet", 8'313'480, 23'872, 36.74, 145},             //
                       Row{"mobilenet_v3_large_unet", 6'686'840, 26'384, 25.02, 145},       //
                       Row{"mobilenet_v3_small_unet", 3'586'664, 14'096, 20.95, 145},       //
+                      Row{"xception_unet", 28'770'416, 56'512, 84.65, 145},                //
+                      Row{"inception_v4_unet", 48'792'936, 65'152, 123.12, 145},           //
+                      Row{"inception_resnet_v2_unet", 62'030'312, 62'528, 130.36, 145},    //
                       Row{"keras_unet", 4'471'880, 3'328, 71.57, 577},                     //
                       Row{"keras_vgg_unet", 12'324'488, 1'920, 194.78, 577},               //
                       Row{"keras_resnet34_unet", 24'439'819, 17'350, 63.18, 145},          //

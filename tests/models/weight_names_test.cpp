@@ -75,8 +75,9 @@ TEST_P(WeightNames, CoverTheToolsOwnList) {
   }
   for (const WeightTensor& tensor : list.tensors) {
     const std::string& name = tensor.name;
-    const bool classifier = name.starts_with("fc.") || name.starts_with("_fc.") ||
-                            name.starts_with("classifier.") || name.starts_with("conv_head.");
+    const bool classifier =
+        std::ranges::any_of(std::array{"fc.", "_fc.", "classif", "conv_head.", "last_linear."},
+                            [&](const char* start) { return name.starts_with(start); });
     EXPECT_TRUE(used.count(name) == 1 || classifier) << name << " is not used";
   }
 }
@@ -94,6 +95,10 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"smp_mobilenet_v2_unet", "mobilenet_v2_unet", kSmp},        //
         Case{"smp_efficientnet_b0_unet", "efficientnet_b0_unet", kSmp},  //
         Case{"smp_efficientnet_b3_unet", "efficientnet_b3_unet", kSmp},  //
+        Case{"smp_mobilenet_v1_unet", "mobilenet_v1_unet", kSmp},
+        Case{"smp_xception_unet", "xception_unet", kSmp},
+        Case{"smp_inception_v4_unet", "inception_v4_unet", kSmp},
+        Case{"smp_inception_resnet_v2_unet", "inception_resnet_v2_unet", kSmp},
         Case{"smp_mobilenet_v3_large_unet", "mobilenet_v3_large_unet", kSmp},
         Case{"smp_mobilenet_v3_small_unet", "mobilenet_v3_small_unet", kSmp},
         Case{"torchvision_vgg16", "vgg16_unet", "torchvision"},        //
@@ -109,6 +114,10 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"efficientnet_pytorch_b0", "efficientnet_b0_unet", "efficientnet_pytorch"},
         Case{"efficientnet_pytorch_b3", "efficientnet_b3_unet", "efficientnet_pytorch"},
         Case{"efficientnet_pytorch_lite0", "efficientnet_lite0_unet", "efficientnet_pytorch"},
+        Case{"timm_mobilenetv1_100", "mobilenet_v1_unet", "timm"},
+        Case{"timm_legacy_xception", "xception_unet", "Cadene"},
+        Case{"timm_inception_v4", "inception_v4_unet", "Cadene"},
+        Case{"timm_inception_resnet_v2", "inception_resnet_v2_unet", "Cadene"},
         Case{"timm_mobilenetv3_large_100", "mobilenet_v3_large_unet", "timm"},
         Case{"timm_mobilenetv3_small_100", "mobilenet_v3_small_unet", "timm"},
         Case{"timm_tf_efficientnet_b0", "efficientnet_b0_unet", "timm"},
