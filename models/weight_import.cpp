@@ -112,6 +112,20 @@ std::string some(const std::vector<std::string>& names) {
          (names.size() > kShown ? fmt::format(" and {} more", names.size() - kShown) : "");
 }
 
+/// The tensor of the file that is called as a decoder's parameter of the network, with something or
+/// nothing before it, if any is among `unused`.
+const std::string* decoder_among(const std::vector<std::string>& unused,
+                                 std::span<const ParameterSpec> parameters) {
+  for (const ParameterSpec& p : parameters) {
+    if (part_of(p.name) != WeightPart::decoder) continue;
+    const auto found = std::ranges::find_if(unused, [&](std::string_view name) {
+      return name == p.name || name.ends_with("." + p.name);
+    });
+    if (found != unused.end()) return &*found;
+  }
+  return nullptr;
+}
+
 /// The network as other tools know it.
 Graph without_auxiliary_head(NetworkSpec spec, const Graph& graph) {
   spec.options.erase(std::string(kAuxiliaryOption.key));
@@ -243,6 +257,18 @@ WeightImport::WeightImport(const std::filesystem::path& path, const NetworkSpec&
     throw InputError(fmt::format("the encoder is incomplete: {} missing", some(missing_encoder)),
                      file_->name(),
                      looks_like() + ", or load what fits by macadam convert --partial");
+  }
+  // A whole network whose encoder alone has the names of a tool. That its sizes are the same says
+  // nothing of its paddings and taps: tu-legacy_xception's are others than xception's.
+  if (report_.decoder_loaded == 0) {
+    if (const std::string* decoder = decoder_among(report_.unused, parameters_)) {
+      throw InputError(
+          fmt::format("the decoder ({}) is of another network than {}: the encoder's "
+                      "names begin with {} here",
+                      quote(*decoder), spec.name, quote(match.prefix)),
+          file_->name(),
+          "take the encoder alone by macadam convert --partial, or give weights of " + spec.name);
+    }
   }
   const bool whole_network = report_.encoder_loaded == 0;
   if (!missing_decoder.empty() && (report_.decoder_loaded > 0 || whole_network)) {

@@ -215,6 +215,42 @@ TEST_F(WeightImports, MobileNetV3IsToldByItsToolsNames) {
   }
 }
 
+// segmentation_models.pytorch's Unets upon timm's encoders, whose tensors have the same shapes:
+// they have other paddings and taps than those upon its own.
+TEST_F(WeightImports, ATwinWithOtherPaddingsAndTapsIsRefused) {
+  const std::map<std::string, std::string> beginnings{
+      {"xception_unet", "encoder.model.body."}, {"inception_resnet_v2_unet", "encoder.model."}};
+  for (const auto& twins : beginnings) {
+    const NetworkSpec spec{twins.first, 8, {}};
+    const std::string& beginning = twins.second;
+    const Tensors twin = tensors_of(spec, [&](const std::string& name) {
+      const std::string inside = encoder_alone(name);
+      return inside.empty() ? name : beginning + inside;
+    });
+    const std::string message = complaint(twin, spec);
+    EXPECT_TRUE(contains(message, "decoder") && contains(message, "another network") &&
+                contains(message, beginning) && contains(message, "--partial"))
+        << message;
+    const ImportReport alone = load(twin, spec, true).report();
+    EXPECT_GT(alone.encoder_loaded, 200u);
+    EXPECT_EQ(alone.decoder_loaded + alone.head_loaded, 0u);
+  }
+}
+
+TEST_F(WeightImports, NetworksFromTensorFlowTakeImagesFromMinusOneToOne) {
+  for (const char* network :
+       {"mobilenet_v1_unet", "xception_unet", "inception_v4_unet", "inception_resnet_v2_unet"}) {
+    const NetworkSpec spec{network, 8, {}};
+    for (const bool alone : {true, false}) {
+      const WeightImport weights = load(tensors_of(spec, alone ? encoder_alone : as_it_is), spec);
+      EXPECT_EQ(weights.report().decoder_loaded > 0, !alone);
+      EXPECT_EQ(needs_of(weights, spec).normalization,
+                (Normalization{{0.5f, 0.5f, 0.5f}, {0.5f, 0.5f, 0.5f}}))
+          << network;
+    }
+  }
+}
+
 // Lightning, DataParallel, torch.compile and attributes of people's own put something before all
 // names, and losses and metrics beside them.
 TEST_F(WeightImports, WhateverStandsBeforeTheNames) {
