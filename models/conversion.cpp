@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
+#include <charconv>
 #include <list>
 
 #include "engine/model/safetensors.h"
@@ -20,6 +22,44 @@ bool looks_like_safetensors(const std::filesystem::path& path) {
   if (!std::filesystem::is_regular_file(path)) return false;
   const MappedFile file(path);
   return file.bytes().size() >= kMagicBytes && file.bytes()[kMagicBytes - 1] == std::byte{'{'};
+}
+
+bool same_value(std::string_view a, std::string_view b) {
+  double x = 0, y = 1;
+  const auto read = [](std::string_view text, double& number) {
+    return std::from_chars(text.data(), text.data() + text.size(), number).ec == std::errc();
+  };
+  return a == b || (read(a, x) && read(b, y) && x == y);
+}
+
+/// What segmentation_models.pytorch calls the parameters of the network that a model names: of its
+/// Unet that computes the same. Of the options, those tell Unets apart that come with some tool's
+/// weights.
+std::map<std::string, std::string> unet_names(const ModelInfo& info, std::string_view file) {
+  const NetworkEntry& entry = find_network(info.network);
+  const Graph graph = build_network(network_spec(info), {1, info.height, info.width, 3});
+  const std::vector<WeightScheme> schemes = weight_schemes(entry, graph, {});
+  std::string differing;
+  for (const WeightScheme& scheme : schemes) {
+    if (scheme.source.size() != graph.parameters().size()) continue;  // an encoder's
+    differing.clear();
+    for (const NetworkOption& option : entry.options) {
+      const std::string key(option.key);
+      const auto value = [&](const std::map<std::string, std::string>& options) {
+        const auto found = options.find(key);
+        return found == options.end() ? std::string(option.default_value) : found->second;
+      };
+      const bool decides = std::ranges::any_of(
+          schemes, [&](const WeightScheme& other) { return other.options.count(key) > 0; });
+      if (decides && !same_value(value(scheme.options), value(info.network_options))) {
+        differing = fmt::format("{} = {}", key, value(info.network_options));
+      }
+    }
+    if (differing.empty()) return scheme.source;
+  }
+  throw InputError(fmt::format("{} with {} is no network of segmentation_models.pytorch",
+                               info.network, differing),
+                   file, "convert it to .onnx instead");
 }
 
 }  // namespace
@@ -79,10 +119,12 @@ void export_pytorch(const std::filesystem::path& destination, const Model& model
         fmt::format("{} is no network of segmentation_models.pytorch", model.info.network), file,
         "convert it to .onnx instead");
   }
+  const std::map<std::string, std::string> names = unet_names(model.info, file);
   constexpr std::string_view kStatistic = ".running_mean";
   const int64_t batches = model.info.step;  // what PyTorch would have counted
   std::map<std::string, StoredTensor> stored;
-  for (const auto& [name, tensor] : model.parameters) {
+  for (const auto& [own, tensor] : model.parameters) {
+    const std::string& name = names.at(own);
     stored[name] = {StoredType::f32, tensor.shape, std::as_bytes(std::span(tensor.values))};
     if (name.ends_with(kStatistic)) {
       const std::string layer = name.substr(0, name.size() - kStatistic.size());

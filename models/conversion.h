@@ -22,8 +22,8 @@ ImportReport convert_weights(const std::filesystem::path& source,
                              bool partial);
 
 /// Writes the model's weights as segmentation_models.pytorch's Unet loads them with strict=True:
-/// its names, and a batch counter for every batch norm. Throws InputError when the network has no
-/// counterpart there.
+/// its names, and a batch counter for every batch norm. Throws InputError when the network, with
+/// the model's options, has no counterpart there.
 void export_pytorch(const std::filesystem::path& destination, const Model& model,
                     std::string_view file);
 

@@ -46,6 +46,9 @@ struct EncoderNames {
   /// Network options that make the network compute what the tool computes.
   std::map<std::string, std::string> options{};
   Normalization normalization{};  // that the tool's pretrained weights expect
+  /// Where these are timm's, what stands before them in segmentation_models.pytorch's Unet upon its
+  /// encoder ("tu-seresnet50").
+  std::string unet_prefix{};
 };
 
 struct NetworkEntry {

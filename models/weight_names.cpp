@@ -60,21 +60,41 @@ std::string_view keras_kind(const ParameterSpec& p) {
   throw std::logic_error("requirement violated: a parameter that files hold");
 }
 
+/// The tool's name of `p`, which an encoder calls `name`.
+std::optional<std::string> name_in_tool(const EncoderNames& names, const ParameterSpec& p,
+                                        std::string_view name) {
+  const Parts parts = split_name(name);
+  const auto layer = names.layer(parts.layer);
+  if (!layer) return std::nullopt;
+  return names.keras ? fmt::format("{}/{}", *layer, keras_kind(p))
+                     : fmt::format("{}.{}", *layer, parts.kind);
+}
+
 WeightScheme encoder_scheme(const EncoderNames& names, const Graph& graph,
                             std::string_view prefix) {
   WeightScheme made = scheme(
       names.tool, graph,
-      [&](const ParameterSpec& p) -> std::optional<std::string> {
+      [&](const ParameterSpec& p) {
         const auto inside = after(p.name, prefix);
-        if (!inside) return std::nullopt;
-        const Parts parts = split_name(*inside);
-        const auto layer = names.layer(parts.layer);
-        if (!layer) return std::nullopt;
-        return names.keras ? fmt::format("{}/{}", *layer, keras_kind(p))
-                           : fmt::format("{}.{}", *layer, parts.kind);
+        return inside ? name_in_tool(names, p, *inside) : std::nullopt;
       },
       names.normalization);
   made.keras = names.keras;
+  made.options = names.options;
+  return made;
+}
+
+/// segmentation_models.pytorch's Unet upon an encoder of timm.
+WeightScheme unet_scheme(const EncoderNames& names, const Graph& graph) {
+  WeightScheme made = scheme(
+      "segmentation_models.pytorch (tu-)", graph,
+      [&](const ParameterSpec& p) -> std::optional<std::string> {
+        const auto inside = after(p.name, kEncoder);
+        if (!inside) return p.name;
+        const auto name = name_in_tool(names, p, *inside);
+        return name ? std::optional(names.unet_prefix + *name) : std::nullopt;
+      },
+      names.normalization);
   made.options = names.options;
   return made;
 }
@@ -221,10 +241,12 @@ std::vector<WeightScheme> weight_schemes(const NetworkEntry& entry, const Graph&
 
   const bool segments = entry.task == Task::segmentation;
   for (size_t i = 0; i < entry.encoder_names.size(); ++i) {
+    const EncoderNames& names = entry.encoder_names[i];
     // A classifier's own names have been there.
     if (i > 0 || segments) {
-      schemes.push_back(encoder_scheme(entry.encoder_names[i], graph, segments ? kEncoder : ""));
+      schemes.push_back(encoder_scheme(names, graph, segments ? kEncoder : ""));
     }
+    if (segments && !names.unet_prefix.empty()) schemes.push_back(unet_scheme(names, graph));
   }
   if (entry.family == NetworkFamily::keras_sm) {
     schemes.push_back(keras_scheme(graph, entry.normalization));

@@ -30,7 +30,7 @@ SAMPLES = 96  # logits kept of each case
 GRADIENT_SAMPLES = 4  # gradient entries kept of each parameter
 ROUNDING = 1e-12  # the norm of a gradient that is none
 GRADIENT_NETWORKS = ("vgg16_unet", "resnet34_unet", "mobilenet_v3_small_unet", "xception_unet",
-                     "inception_resnet_v2_unet")
+                     "inception_resnet_v2_unet", "se_resnet50_unet")
 
 
 def rounded(value):

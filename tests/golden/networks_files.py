@@ -140,6 +140,10 @@ def write_names(folder):
         write_module(f"timm_{port}", timm.create_model(port))
     for encoder in (*TIMM_ENCODERS, *SMP_ENCODERS, "xception"):
         write_smp_unet(encoder)
+    for encoder in ("se_resnet50", "tu_seresnet50"):
+        write_smp_unet(encoder)
+    for name in ("legacy_seresnet50", "seresnet50"):
+        write_module(f"timm_{name}", timm.create_model(name))
     for number in ("b0", "b3", "lite0"):
         package = efficientnet_lite_pytorch if number == "lite0" else efficientnet_pytorch
         reference = package.EfficientNet.from_name(f"efficientnet-{number}")

@@ -91,7 +91,7 @@ def make_registry():
             lambda: UNet(CLASSES, batch_norm=False), sixteenths, "unet", {"batch_norm": False}),
     }
     encoders = ["vgg16", "vgg16_bn", "resnet18", "resnet34", "resnet50", "mobilenet_v2",
-                "xception"]
+                "xception", "se_resnet50"]
     encoders += [f"efficientnet-b{number}" for number in range(8)]
     for encoder in encoders:
         networks[encoder.replace("-", "_") + "_unet"] = Network(smp_unet(encoder))
@@ -103,6 +103,10 @@ def make_registry():
     networks["tf_mobilenet_v3_small_unet"] = Network(
         smp_unet("tu-tf_mobilenetv3_small_100"), ((64, 96), (75, 99)), "mobilenet_v3_small_unet",
         {"padding": "same", "norm_eps": "1e-3"})
+    # timm's twins: tensors of the same shapes in the same order, another network.
+    networks["tu_seresnet50_unet"] = Network(
+        smp_unet("tu-seresnet50"), name="se_resnet50_unet", options={"layout": "torch"},
+        reference=smp_unet("se_resnet50"))
     networks["efficientnet_lite0_unet"] = Network(lambda: EfficientNetLite0Unet(CLASSES))
 
     def keras_unet(encoder):

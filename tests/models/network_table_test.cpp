@@ -42,6 +42,8 @@ TEST_P(NetworkTable, CountsAreThePublishedOnes) {
   EXPECT_EQ(more.parameter_count() - graph.parameter_count(), row.a_class);
 }
 
+const std::map<std::string, std::string> kTorch{{"layout", "torch"}};
+
 INSTANTIATE_TEST_SUITE_P(
     Networks, NetworkTable,
     ::testing::Values(Row{"unet_mini", 471'784, 0, 58.57, 33},                             //
@@ -52,6 +54,8 @@ INSTANTIATE_TEST_SUITE_P(
                       Row{"resnet18_unet", 14'329'224, 11'584, 43.71, 145},                //
                       Row{"resnet34_unet", 24'437'384, 19'008, 63.04, 145},                //
                       Row{"resnet50_unet", 32'522'120, 55'104, 85.59, 145},                //
+                      Row{"se_resnet50_unet", 35'053'112, 55'104, 83.18, 145},             //
+                      Row{"se_resnet50_unet", 35'053'112, 55'104, 85.59, 145, kTorch},     //
                       Row{"efficientnet_b0_unet", 6'252'484, 44'000, 24.19, 145},          //
                       Row{"efficientnet_b7_unet", 67'096'344, 312'704, 77.50, 145},        //
                       Row{"mobilenet_v1_unet", 8'313'480, 23'872, 36.74, 145},             //

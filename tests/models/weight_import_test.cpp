@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <set>
+#include <stdexcept>
 
 #include "models/conversion.h"
 #include "models/weights/hdf5_file.h"
@@ -177,7 +179,7 @@ TEST_F(WeightImports, AFullyConnectedLayerIsAConvolution) {
   EXPECT_TRUE(load(tensors, classifier).report().missing.empty());
 }
 
-/// A network's encoder as a tool writes it.
+/// A network's parameters as a tool writes them, mostly those of the encoder.
 Tensors encoder_of(const std::string& tool, const NetworkSpec& spec) {
   const auto schemes = weight_schemes(find_network(spec.name), build_network(spec, kImage), {});
   const auto scheme = std::ranges::find(schemes, tool, &WeightScheme::name);
@@ -249,6 +251,33 @@ TEST_F(WeightImports, NetworksFromTensorFlowTakeImagesFromMinusOneToOne) {
           << network;
     }
   }
+}
+
+// timm's seresnet50 has the shapes of Cadene's se_resnet50, and is another network.
+TEST_F(WeightImports, TwinsAreToldApartByTheirNames) {
+  const NetworkSpec spec{"se_resnet50_unet", 8, {}};
+  const auto layout = [&](const WeightImport& weights) {
+    const auto options = needs_of(weights, spec).options;
+    return options.count("layout") > 0 ? options.at("layout") : "";
+  };
+  const WeightImport cadene = load(encoder_of("Cadene (timm legacy_)", spec), spec);
+  EXPECT_EQ(cadene.report().unused.size() + cadene.report().decoder_loaded, 0u);
+  EXPECT_EQ(layout(cadene), "");
+  const WeightImport timm = load(encoder_of("timm", spec), spec);
+  EXPECT_EQ(timm.report().unused.size() + timm.report().decoder_loaded, 0u);
+  EXPECT_EQ(timm.report().encoder_loaded, cadene.report().encoder_loaded);
+  EXPECT_EQ(layout(timm), "torch");
+  const WeightImport whole = load(encoder_of("segmentation_models.pytorch (tu-)", spec), spec);
+  EXPECT_EQ(whole.report().unused.size() + whole.report().missing.size(), 0u);
+  EXPECT_EQ(layout(whole), "torch");
+}
+
+TEST_F(WeightImports, GatesMakeAnotherNetwork) {
+  const NetworkSpec with{"se_resnet50_unet", 8, {}}, without{"resnet50_unet", 8, {}};
+  const std::string more = complaint(encoder_of("timm", with), without);
+  EXPECT_TRUE(contains(more, "look like se_resnet50_unet")) << more;
+  const std::string less = complaint(encoder_of("torchvision", without), with);
+  EXPECT_TRUE(contains(less, "look like resnet50_unet")) << less;
 }
 
 // Lightning, DataParallel, torch.compile and attributes of people's own put something before all
@@ -428,6 +457,41 @@ TEST_F(Conversions, PyTorchGetsItsNamesAndCounters) {
   Model own = load_model(model_file);
   own.info.network = "unet_mini";
   EXPECT_THROW(export_pytorch(torch_file, own, "x"), InputError);
+}
+
+TEST_F(Conversions, PyTorchGetsTheUnetThatComputesTheSame) {
+  const auto model_file = folder_ / "model.safetensors", torch_file = folder_ / "smp.safetensors";
+  const auto exported = [&](const NetworkSpec& spec) {
+    tensors_of({spec.name, 8, {}}, as_it_is).write(file_);
+    ModelInfo info = Conversions::info();
+    info.network = spec.name;
+    info.network_options = spec.options;
+    convert_weights(file_, model_file, info, false);
+    export_pytorch(torch_file, load_model(model_file), "mine.safetensors");
+    std::set<std::string> names;
+    const SafetensorsFile written(torch_file);
+    for (const auto& [name, tensor] : written.tensors()) names.insert(name);
+    return names;
+  };
+  const auto cadene = exported({"se_resnet50_unet", 8, {}});
+  EXPECT_EQ(cadene.count("encoder.layer4.2.se_module.fc2.bias"), 1u);
+  const auto timm = exported({"se_resnet50_unet", 8, {{"layout", "torch"}}});
+  EXPECT_EQ(timm.size(), cadene.size());
+  EXPECT_EQ(timm.count("encoder.model.layer4.2.se.fc2.bias"), 1u);
+  EXPECT_EQ(timm.count("encoder.model.bn1.num_batches_tracked"), 1u);
+  EXPECT_EQ(timm.count("segmentation_head.0.weight"), 1u);
+
+  const std::string network = "efficientnet_b0_unet";
+  EXPECT_NO_THROW(exported({network, 8, {{"norm_eps", "0.001"}, {"drop_connect", "0"}}}));
+  try {
+    exported({network, 8, {{"padding", "symmetric"}}});
+    ADD_FAILURE() << "exported what smp computes otherwise";
+  } catch (const InputError& error) {
+    const std::string message = error.what();
+    EXPECT_TRUE(contains(message, "padding = symmetric") && contains(message, ".onnx") &&
+                contains(message, "mine.safetensors"))
+        << message;
+  }
 }
 
 }  // namespace

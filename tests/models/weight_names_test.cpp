@@ -83,6 +83,7 @@ TEST_P(WeightNames, CoverTheToolsOwnList) {
 }
 
 constexpr const char* kSmp = "segmentation_models.pytorch";
+constexpr const char* kSmpTimm = "segmentation_models.pytorch (tu-)";
 
 INSTANTIATE_TEST_SUITE_P(
     Tools, WeightNames,
@@ -92,6 +93,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"smp_resnet18_unet", "resnet18_unet", kSmp},                //
         Case{"smp_resnet34_unet", "resnet34_unet", kSmp},                //
         Case{"smp_resnet50_unet", "resnet50_unet", kSmp},                //
+        Case{"smp_se_resnet50_unet", "se_resnet50_unet", kSmp},          //
         Case{"smp_mobilenet_v2_unet", "mobilenet_v2_unet", kSmp},        //
         Case{"smp_efficientnet_b0_unet", "efficientnet_b0_unet", kSmp},  //
         Case{"smp_efficientnet_b3_unet", "efficientnet_b3_unet", kSmp},  //
@@ -123,6 +125,9 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"timm_tf_efficientnet_b0", "efficientnet_b0_unet", "timm"},
         Case{"timm_tf_efficientnet_b3", "efficientnet_b3_unet", "timm"},
         Case{"timm_tf_efficientnet_lite0", "efficientnet_lite0_unet", "timm"},
+        Case{"timm_legacy_seresnet50", "se_resnet50_unet", "Cadene"},
+        Case{"timm_seresnet50", "se_resnet50_unet", "timm"},
+        Case{"smp_tu_seresnet50_unet", "se_resnet50_unet", kSmpTimm},
         Case{"keras_resnet34_unet", "keras_resnet34_unet", "Keras"},
         Case{"keras_efficientnet_b0_unet", "keras_efficientnet_b0_unet", "Keras"}),
     [](const auto& tested) { return tested.param.list; });
