@@ -1,55 +1,52 @@
 #include "models/keras_unets.h"
 
-#include "models/keras/image_segmentation_keras.h"
-#include "models/keras/segmentation_models.h"
+#include "models/image_segmentation_keras.h"
+#include "models/keras/backbone.h"
+#include "models/unet_decoder.h"
 
 namespace macadam {
 
-std::vector<NetworkEntry> keras_unets() {
-  constexpr Normalization kImageNet{};
-  constexpr Normalization kRawBytes{{0, 0, 0}, {1, 1, 1}, 255, false};
+namespace {
 
-  const auto by_order = [&](std::string_view name, std::string_view summary, auto build) {
-    return NetworkEntry{.name = std::string(name),
-                        .summary = summary,
-                        .size_multiple = 16,
-                        .build = build,
-                        .family = NetworkFamily::keras_by_order,
-                        .normalization = kImageSegmentationKeras};
-  };
-  const auto sm = [&](std::string_view name, std::string_view summary, auto build,
-                      const Normalization& normalization,
-                      std::span<const NetworkOption> options = {}) {
-    return NetworkEntry{.name = std::string(name),
-                        .summary = summary,
-                        .size_multiple = 32,
-                        .options = options,
-                        .build = build,
-                        .family = NetworkFamily::keras_sm,
-                        .normalization = normalization};
-  };
-  constexpr std::string_view kEfficientNet =
-      "segmentation_models (Keras), EfficientNet tapped at its expansions";
-  const auto efficientnet = [&](std::string_view name) {
-    return sm(name, kEfficientNet, keras_efficientnet_unet, kImageNet,
-              keras_efficientnet_options());
-  };
-  return {
+NetworkEntry by_order(std::string name, std::string_view summary,
+                      Graph (*build)(const NetworkSpec&, Shape)) {
+  return {.name = std::move(name),
+          .summary = summary,
+          .size_multiple = 16,
+          .build = build,
+          .family = NetworkFamily::keras_by_order,
+          .normalization = kImageSegmentationKeras};
+}
+
+NetworkEntry unet_upon(const Backbone& backbone) {
+  return {.name = "keras_" + backbone.name + "_unet",
+          .summary = backbone.summary,
+          .size_multiple = 32,
+          .options = backbone.options,
+          .build =
+              [backbone](const NetworkSpec& spec, Shape input) {
+                Graph g(input);
+                Features features = backbone.features(g, spec);
+                if (backbone.ends_in_pooling) {
+                  features.back() = unet_center(g, features.back(), keras_decoder());
+                }
+                g.set_output(unet_decoder(g, features, keras_decoder(), spec.classes));
+                return g;
+              },
+          .family = NetworkFamily::keras_sm,
+          .normalization = backbone.normalization};
+}
+
+}  // namespace
+
+std::vector<NetworkEntry> keras_unets() {
+  std::vector<NetworkEntry> made{
       by_order("keras_unet", "image-segmentation-keras, plain encoder, half-size scores",
                keras_unet),
       by_order("keras_vgg_unet", "image-segmentation-keras, VGG16 encoder, half-size scores",
-               keras_vgg_unet),
-      sm("keras_resnet34_unet", "segmentation_models (Keras), pre-activation ResNet34",
-         keras_resnet34_unet, kRawBytes),
-      efficientnet("keras_efficientnet_b0_unet"),
-      efficientnet("keras_efficientnet_b1_unet"),
-      efficientnet("keras_efficientnet_b2_unet"),
-      efficientnet("keras_efficientnet_b3_unet"),
-      efficientnet("keras_efficientnet_b4_unet"),
-      efficientnet("keras_efficientnet_b5_unet"),
-      efficientnet("keras_efficientnet_b6_unet"),
-      efficientnet("keras_efficientnet_b7_unet"),
-  };
+               keras_vgg_unet)};
+  for (const Backbone& backbone : all_keras_backbones()) made.push_back(unet_upon(backbone));
+  return made;
 }
 
 }  // namespace macadam

@@ -15,15 +15,24 @@ Value conv_norm_relu(Graph& g, Value x, const std::string& name, const UnetDecod
 }  // namespace
 
 const UnetDecoderStyle& smp_decoder() {
-  static const UnetDecoderStyle style{
-      "decoder.blocks.", {".conv1", ".conv2"}, ".0", ".1", "segmentation_head.0", {}};
+  static const UnetDecoderStyle style{.centers = {"decoder.center.0", "decoder.center.1"},
+                                      .block = "decoder.blocks.",
+                                      .convs = {".conv1", ".conv2"},
+                                      .conv_suffix = ".0",
+                                      .norm_suffix = ".1",
+                                      .head = "segmentation_head.0",
+                                      .norm = {}};
   return style;
 }
 
 const UnetDecoderStyle& keras_decoder() {
-  static const UnetDecoderStyle style{
-      "decoder.decoder_stage",          {"a", "b"}, "_conv", "_bn", "head.final_conv",
-      {.eps = 1e-3f, .momentum = 0.01f}};
+  static const UnetDecoderStyle style{.centers = {"decoder.center_block1", "decoder.center_block2"},
+                                      .block = "decoder.decoder_stage",
+                                      .convs = {"a", "b"},
+                                      .conv_suffix = "_conv",
+                                      .norm_suffix = "_bn",
+                                      .head = "head.final_conv",
+                                      .norm = {.eps = 1e-3f, .momentum = 0.01f}};
   return style;
 }
 
@@ -42,10 +51,10 @@ Value unet_decoder(Graph& g, const Features& features, const UnetDecoderStyle& s
   return g.conv(x, style.head, score_conv(classes, 3));
 }
 
-Value unet_center(Graph& g, Value x) {
+Value unet_center(Graph& g, Value x, const UnetDecoderStyle& style) {
   const int channels = g.shape(x).c;
-  x = conv_norm_relu(g, x, "decoder.center.0", smp_decoder(), channels);
-  return conv_norm_relu(g, x, "decoder.center.1", smp_decoder(), channels);
+  for (const std::string& conv : style.centers) x = conv_norm_relu(g, x, conv, style, channels);
+  return x;
 }
 
 }  // namespace macadam

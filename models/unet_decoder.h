@@ -10,8 +10,10 @@
 namespace macadam {
 
 /// What the two libraries do differently. A block is called `block` + its number; its
-/// convolutions add theirs, and the layers of those their suffix.
+/// convolutions add theirs, and the layers of those their suffix. `centers` are those of the
+/// center.
 struct UnetDecoderStyle {
+  std::array<std::string, 2> centers;
   std::string block;
   std::array<std::string, 2> convs;
   std::string conv_suffix, norm_suffix, head;
@@ -26,7 +28,7 @@ const UnetDecoderStyle& keras_decoder();  // "decoder.decoder_stage0a_conv", "he
 /// size of the image (features[0]).
 Value unet_decoder(Graph& g, const Features& features, const UnetDecoderStyle& style, int classes);
 
-/// Two more such convolutions upon the deepest feature, which smp puts before the decoder of VGG.
-Value unet_center(Graph& g, Value x);
+/// Two more such convolutions upon the deepest feature, which both put before the decoder of VGG.
+Value unet_center(Graph& g, Value x, const UnetDecoderStyle& style = smp_decoder());
 
 }  // namespace macadam

@@ -6,9 +6,12 @@
 #include <array>
 #include <functional>
 #include <optional>
+#include <set>
 
+#include "base/to_size.h"
 #include "models/auxiliary_head.h"
 #include "models/encoders/vgg.h"
+#include "models/keras_layer_order.h"
 #include "models/keras_unets.h"
 
 namespace macadam {
@@ -46,10 +49,11 @@ Parts split_name(std::string_view name) {
   return {name.substr(0, dot), name.substr(dot + 1)};
 }
 
+constexpr std::string_view kDepthwise = "depthwise_kernel";
+
 std::string_view keras_kind(const ParameterSpec& p) {
   switch (p.role) {
-    case ParameterRole::conv_weight:
-      return p.shape.c == 1 && p.shape.n > 1 ? "depthwise_kernel" : "kernel";
+    case ParameterRole::conv_weight: return p.shape.c == 1 && p.shape.n > 1 ? kDepthwise : "kernel";
     case ParameterRole::bias: return "bias";
     case ParameterRole::norm_scale: return "gamma";
     case ParameterRole::norm_shift: return "beta";
@@ -101,81 +105,156 @@ WeightScheme unet_scheme(const EncoderNames& names, const Graph& graph) {
 
 // Keras ------------------------------------------------------------------------------------------
 
-/// Layers named in Keras: our name is a part of the network, a dot, and the layer.
-WeightScheme keras_scheme(const Graph& graph, const Normalization& normalization) {
+/// Keras' name of a layer: ours is a part of the network, a dot, and that.
+std::string keras_layer(std::string_view ours) {
+  return std::string(ours.substr(ours.find('.') + 1));
+}
+
+using TensorNames = std::set<std::string_view>;
+
+TensorNames names_of(std::span<const WeightTensor> tensors) {
+  TensorNames names;
+  for (const WeightTensor& tensor : tensors) names.insert(tensor.name);
+  return names;
+}
+
+/// Keras' name of a layer's parameter. Keras 3 calls a depthwise kernel a kernel.
+std::string keras_tensor(std::string_view layer, const ParameterSpec& p, const TensorNames& file) {
+  std::string name = fmt::format("{}/{}", layer, keras_kind(p));
+  std::string plain = fmt::format("{}/kernel", layer);
+  return keras_kind(p) == kDepthwise && file.count(name) == 0 && file.count(plain) > 0 ? plain
+                                                                                       : name;
+}
+
+WeightScheme keras_scheme(const Graph& graph, std::span<const WeightTensor> tensors,
+                          const Normalization& normalization) {
+  const TensorNames file = names_of(tensors);
   WeightScheme made = scheme(
       "Keras", graph,
-      [](const ParameterSpec& p) -> std::optional<std::string> {
-        const Parts parts = split_name(p.name);
-        return fmt::format("{}/{}", parts.layer.substr(parts.layer.find('.') + 1), keras_kind(p));
+      [&](const ParameterSpec& p) {
+        return std::optional(keras_tensor(keras_layer(split_name(p.name).layer), p, file));
       },
       normalization);
   made.keras = true;
   return made;
 }
 
-/// The layer of a file's tensor that Keras named itself: "conv2d_7" of "conv2d_7/kernel".
-std::optional<std::string_view> auto_named(const WeightTensor& tensor, std::string_view kind) {
+/// A layer of a file that Keras named itself, "conv2d_7", told by one of its tensors.
+struct UnnamedLayer {
+  std::string_view name, number;
+  std::string_view kind;
+  const TensorShape* shape = nullptr;
+
+  /// Whether it was made before `other`, a layer of the same kind: "conv2d" is the first.
+  bool made_before(const UnnamedLayer& other) const {
+    return std::pair(number.size(), number) < std::pair(other.number.size(), other.number);
+  }
+};
+
+std::optional<UnnamedLayer> unnamed_layer(const WeightTensor& tensor) {
   const std::string_view name = tensor.name;
   const size_t slash = name.rfind('/');
-  if (slash == name.npos || name.substr(slash + 1) != kind) return std::nullopt;
-  const std::string_view layer = name.substr(0, slash);
+  if (slash == name.npos) return std::nullopt;
+  const std::string_view layer = name.substr(0, slash), kind = name.substr(slash + 1);
+  if (kind != "kernel" && kind != kDepthwise && kind != "moving_mean") return std::nullopt;
   for (const std::string_view base : {"conv2d", "depthwise_conv2d", "batch_normalization"}) {
     const auto rest = after(layer, base);
     if (!rest) continue;
     const bool number = rest->size() > 1 && rest->front() == '_' &&
                         rest->find_first_not_of("0123456789", 1) == rest->npos;
-    if (rest->empty() || number) return layer;
+    if (!rest->empty() && !number) continue;
+    return UnnamedLayer{layer, *rest, base.starts_with("depth") ? kDepthwise : kind, &tensor.shape};
   }
   return std::nullopt;
 }
 
-/// A named network's layers in a file where Keras named all of them: .weights.h5 forgets names that
-/// were given. The n-th layer of a kind and shape in the file is the n-th of that kind and shape in
-/// the network, whatever lies between them; nothing when one of them is not there, or one is left.
+/// Convolutions and batch norms of a network: its parameters that tell them from others.
+std::vector<const ParameterSpec*> telling_parameters(const Graph& graph, bool as_saved) {
+  std::vector<const ParameterSpec*> telling;
+  const auto append = [&](const ParameterSpec& p) {
+    if (p.role == ParameterRole::conv_weight || p.role == ParameterRole::running_mean) {
+      telling.push_back(&p);
+    }
+  };
+  if (as_saved) {
+    for (const size_t node : keras_layer_order(graph)) {
+      for (const int p : graph.nodes()[node].parameters) append(graph.parameters()[to_size(p)]);
+    }
+  } else {
+    for (const ParameterSpec& p : graph.parameters()) append(p);
+  }
+  return telling;
+}
+
+/// A network of which Keras named some layers itself, because the library does not, or all, because
+/// a .weights.h5 forgets names that were given. The n-th layer of a kind and shape in the file is
+/// the n-th of that kind and shape in the network, whatever lies between them: n-th as Keras
+/// counted them, when it made them; a .weights.h5 counts as it saves. Nothing when a layer of the
+/// encoder is not there, or some of the decoder's, or one is left.
 std::optional<WeightScheme> keras_auto_scheme(const Graph& graph,
                                               std::span<const WeightTensor> tensors,
                                               const Normalization& normalization) {
-  std::map<std::pair<std::string, TensorShape>, std::vector<std::string>> queues;
-  size_t left = 0;
-  for (auto tensor = tensors.rbegin(); tensor != tensors.rend(); ++tensor) {
-    for (const std::string_view kind : {"kernel", "depthwise_kernel", "moving_mean"}) {
-      if (const auto layer = auto_named(*tensor, kind)) {
-        queues[{std::string(kind), tensor->shape}].emplace_back(*layer);
-        ++left;
-      }
-    }
+  const TensorNames names = names_of(tensors);
+  std::vector<UnnamedLayer> unnamed;
+  std::map<std::string_view, UnnamedLayer> last;  // by kind
+  bool counted_as_saved = true;
+  for (const WeightTensor& tensor : tensors) {
+    const auto layer = unnamed_layer(tensor);
+    if (!layer) continue;
+    const auto [before, first] = last.try_emplace(layer->kind, *layer);
+    counted_as_saved = counted_as_saved && (first || before->second.made_before(*layer));
+    before->second = *layer;
+    unnamed.push_back(*layer);
   }
+  if (unnamed.empty()) return std::nullopt;
+  std::ranges::stable_sort(unnamed, &UnnamedLayer::made_before);
+  std::map<std::pair<std::string_view, TensorShape>, std::vector<std::string_view>> queues;
+  for (auto layer = unnamed.rbegin(); layer != unnamed.rend(); ++layer) {
+    queues[{layer->kind, *layer->shape}].push_back(layer->name);
+  }
+
+  size_t left = unnamed.size(), decoder = 0, missing_decoder = 0;
   std::map<std::string, std::string, std::less<>> layers;  // ours -> the file's
   std::string head;                                        // may be one for other classes
-  for (const ParameterSpec& p : graph.parameters()) {
-    const bool conv = p.role == ParameterRole::conv_weight;
-    if (!conv && p.role != ParameterRole::running_mean) continue;
-    const std::string ours(split_name(p.name).layer);
-    const TensorShape own = p.file_shape();
-    TensorShape shape = own;
-    if (conv) shape = {own[2], own[3], own[1], own[0]};
-    if (keras_kind(p) == "depthwise_kernel") shape = {own[2], own[3], own[0], 1};
-    auto& queue = queues[{std::string(keras_kind(p)), shape}];
-    if (queue.empty()) {
-      if (part_of(p.name) != WeightPart::head) return std::nullopt;
-      head = ours;
+  for (const ParameterSpec* p : telling_parameters(graph, counted_as_saved)) {
+    const std::string ours(split_name(p->name).layer);
+    const std::string named = keras_layer(ours);
+    const std::string_view kind = keras_kind(*p);
+    const WeightPart part = part_of(p->name);
+    decoder += part == WeightPart::decoder ? 1 : 0;
+    if (names.count(keras_tensor(named, *p, names)) > 0) {
+      layers[ours] = named;
       continue;
     }
-    layers[ours] = queue.back();
-    queue.pop_back();
-    --left;
+    const TensorShape own = p->file_shape();
+    TensorShape shape = own;
+    if (kind == "kernel") shape = {own[2], own[3], own[1], own[0]};
+    if (kind == kDepthwise) shape = {own[2], own[3], own[0], 1};
+    auto& queue = queues[{kind, shape}];
+    if (!queue.empty()) {
+      layers[ours] = queue.back();
+      queue.pop_back();
+      --left;
+    } else if (part == WeightPart::head) {
+      head = ours;
+    } else if (part == WeightPart::decoder) {
+      ++missing_decoder;
+    } else {
+      return std::nullopt;
+    }
   }
-  if (left != (head.empty() ? 0 : 1)) return std::nullopt;
+  const bool encoder_alone = missing_decoder == decoder;
+  if (missing_decoder > 0 && !encoder_alone) return std::nullopt;
+  if (left != (head.empty() || encoder_alone ? 0 : 1)) return std::nullopt;
   for (const auto& [key, queue] : queues) {
     if (!queue.empty()) layers[head] = queue.front();
   }
   WeightScheme made = scheme(
-      "Keras, which named the layers itself", graph,
+      "Keras, which named layers itself", graph,
       [&](const ParameterSpec& p) -> std::optional<std::string> {
         const auto found = layers.find(split_name(p.name).layer);
         if (found == layers.end()) return std::nullopt;
-        return fmt::format("{}/{}", found->second, keras_kind(p));
+        return keras_tensor(found->second, p, names);
       },
       normalization);
   made.keras = true;
@@ -206,7 +285,7 @@ WeightScheme keras_order_scheme(const Graph& graph, std::span<const WeightTensor
   };
   for (const ParameterSpec& p : graph.parameters()) {
     const std::string ours(split_name(p.name).layer);
-    const std::string own = ours.substr(ours.find('.') + 1);
+    const std::string own = keras_layer(ours);
     const TensorShape shape = p.file_shape();
     if (own.starts_with("block")) {
       layers[ours] = own;
@@ -249,7 +328,7 @@ std::vector<WeightScheme> weight_schemes(const NetworkEntry& entry, const Graph&
     if (segments && !names.unet_prefix.empty()) schemes.push_back(unet_scheme(names, graph));
   }
   if (entry.family == NetworkFamily::keras_sm) {
-    schemes.push_back(keras_scheme(graph, entry.normalization));
+    schemes.push_back(keras_scheme(graph, tensors, entry.normalization));
     if (auto unnamed = keras_auto_scheme(graph, tensors, entry.normalization)) {
       schemes.push_back(std::move(*unnamed));
     }

@@ -66,7 +66,9 @@ std::vector<std::string> keras_names(std::string_view group,
   std::vector<std::string> names;
   for (const std::string_view name : weight_names) {
     const std::string_view layer = nested ? last_component(parent(name)) : group;
-    names.push_back(fmt::format("{}/{}", layer.empty() ? group : layer, kind_of(layer, name)));
+    std::string shown(layer.empty() ? group : layer);
+    std::ranges::replace(shown, '/', '_');
+    names.push_back(fmt::format("{}/{}", shown, kind_of(layer, name)));
   }
   return names;
 }

@@ -15,7 +15,7 @@ namespace macadam {
 /// beta, moving_mean, moving_variance, depthwise_kernel, ... as Keras 2 calls them. `weight_names`
 /// are those of the group's attribute: "conv/kernel:0", "conv_W_1:0" (Keras 1), "conv/kernel"
 /// (Keras 3). LAYER is the group's name; in the group of a nested model, the name of the layer in
-/// it.
+/// it. "conv1/conv" of old versions becomes "conv1_conv", as Keras 3 calls it.
 std::vector<std::string> keras_names(std::string_view group,
                                      std::span<const std::string> weight_names);
 

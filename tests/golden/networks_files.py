@@ -4,6 +4,9 @@ Every tensor has the rule's values for its canonical name, so that a network whi
 by name, and has the rule's values elsewhere, must give the golden's logits.
 """
 
+import collections
+import re
+
 import efficientnet_lite_pytorch
 import efficientnet_pytorch
 import h5py
@@ -11,6 +14,7 @@ import numpy as np
 import safetensors.torch
 import timm
 import torch
+import torch.fx
 import torchvision
 from torch import nn
 
@@ -56,31 +60,83 @@ def fill(module, names=None, gain=1.0):
     return state
 
 
-def keras_tensors(module, prefix, gain=1.0):
-    """(layer, kind, values) of a twin's part as Keras stores it, layer by layer."""
-    for layer_name, layer in module.named_modules():
-        for name, values in [*layer.named_parameters(recurse=False),
+class LayerTracer(torch.fx.Tracer):
+    """Sees a twin as the graph of its layers."""
+
+    def is_leaf_module(self, module, name):
+        return not list(module.children())
+
+
+def saved_order(unet):
+    """The layers of a twin in the order in which Keras saves them: those farther from the output
+    first; of those equally far the ones that a walk from the output to the inputs meets first."""
+    nodes = list(LayerTracer().trace(unet).nodes)
+    distance = dict.fromkeys(nodes, 0)
+    for node in reversed(nodes):
+        for source in node.all_input_nodes:
+            distance[source] = max(distance[source], distance[node] + 1)
+    met, walk = {}, [nodes[-1]]
+    while walk:
+        node = walk.pop()
+        if node not in met:
+            met[node] = len(met)
+            walk += reversed(node.all_input_nodes)
+    nodes.sort(key=lambda node: (-distance[node], met[node]))
+    layers = [node.target for node in nodes if node.op == "call_module"]
+    return {name: unet.get_submodule(name) for name in layers}
+
+
+def automatic_names(unet):
+    """Keras' names of the encoder's layers that the library leaves unnamed: each kind is numbered in
+    the order in which the layers are made."""
+    names, numbers = {}, collections.Counter()
+    named = getattr(unet.encoder, "KERAS_NAMES", ".*")
+    for name, layer in unet.encoder.named_children():
+        if isinstance(layer, nn.BatchNorm2d):
+            base = "batch_normalization"
+        elif isinstance(layer, nn.Conv2d):
+            base = "conv2d" if layer.groups == 1 else "depthwise_conv2d"
+        else:
+            continue
+        if not re.fullmatch(named, name):
+            numbers[base] += 1
+            names[f"encoder.{name}"] = f"{base}_{numbers[base]}"
+    return names
+
+
+def keras_tensors(unet, parts=("encoder", "decoder", "head")):
+    """(Keras' layer, kind, Keras' shape, canonical name, axes of PyTorch's) of a twin's tensors."""
+    automatic = automatic_names(unet)
+    for path, layer in saved_order(unet).items():
+        part, name = path.split(".", 1)
+        if part not in parts:
+            continue
+        for kind, values in [*layer.named_parameters(recurse=False),
                              *layer.named_buffers(recurse=False)]:
-            if name == "num_batches_tracked":
+            if kind == "num_batches_tracked":
                 continue
-            kind = KERAS_KINDS.get(name, "kernel")
-            array = rule.tensor(f"{prefix}{layer_name}.{name}", tuple(values.shape), gain)
+            keras_kind, axes = KERAS_KINDS.get(kind, "kernel"), (0,)
             if isinstance(layer, nn.BatchNorm2d):
-                kind = {"weight": "gamma", "bias": "beta"}.get(name, kind)
-            elif name == "weight" and layer.groups > 1:
-                kind, array = "depthwise_kernel", array.transpose(2, 3, 0, 1)
-            elif name == "weight":
-                array = array.transpose(2, 3, 1, 0)
-            yield layer_name, kind, np.ascontiguousarray(array)
+                keras_kind = {"weight": "gamma", "bias": "beta"}.get(kind, keras_kind)
+            elif kind == "weight" and layer.groups > 1:
+                keras_kind, axes = "depthwise_kernel", (2, 3, 0, 1)
+            elif kind == "weight":
+                axes = (2, 3, 1, 0)
+            shape = tuple(values.shape[axis] for axis in axes)
+            yield automatic.get(path, name), keras_kind, shape, f"{path}.{kind}", axes
 
 
-def write_keras(path, module, prefix, gain):
-    """As Model.save_weights writes, with some layers that have no weights."""
+def write_keras(path, unet, gain, parts=("encoder", "decoder", "head"), rename=None):
+    """As Model.save_weights writes, with some layers that have no weights. `rename` gives layers
+    names that other versions have."""
     layers = {"data": {}}
-    for layer, kind, values in keras_tensors(module, prefix, gain):
+    for layer, kind, shape, name, axes in keras_tensors(unet, parts):
+        layer = (rename or {}).get(layer, layer)
         if "conv" in layer and layer not in layers:
             layers[f"zero_padding2d_{len(layers)}"] = {}
-        layers.setdefault(layer, {})[kind] = values
+        own_shape = tuple(shape[axes.index(axis)] for axis in range(len(axes)))
+        values = rule.tensor(name, own_shape, gain).transpose(axes)
+        layers.setdefault(layer, {})[kind] = np.ascontiguousarray(values)
     with h5py.File(path, "w") as file:
         file.attrs["layer_names"] = [name.encode() for name in layers]
         file.attrs["backend"] = b"tensorflow"
@@ -109,18 +165,33 @@ def write_files(folder):
     unet = NETWORKS["resnet34_unet"].build()
     torch.save(fill(unet, {name: name for name in unet.state_dict()}, gain),
                folder / "smp_resnet34_unet.pth")
-    keras = NETWORKS["keras_resnet34_unet"]
-    write_keras(folder / "keras_resnet34.h5", keras.build().encoder, "encoder.", keras.weight_gain)
+
+    def write_keras_of(name, file, parts, rename=None):
+        network = NETWORKS[f"keras_{name}_unet"]
+        write_keras(folder / file, network.build(), network.weight_gain, parts, rename)
+
+    encoder, whole = ("encoder",), ("encoder", "decoder", "head")
+    write_keras_of("resnet34", "keras_resnet34.h5", encoder)
+    write_keras_of("vgg16", "keras_vgg16_unet.h5", whole)
+    write_keras_of("mobilenet", "keras_mobilenet.h5", encoder)
+    write_keras_of("mobilenetv2", "keras_mobilenetv2_unet.h5", whole)
+    write_keras_of("densenet121", "keras_densenet121.h5", encoder)
+    write_keras_of("densenet121", "keras_densenet121_legacy_unet.h5", whole,
+                   {"conv1_conv": "conv1/conv", "conv1_bn": "conv1/bn"})
+    write_keras_of("seresnet50", "keras_seresnet50.h5", encoder)
+    write_keras_of("inceptionv3", "keras_inceptionv3.h5", encoder)
+    write_keras_of("inceptionv3", "keras_inceptionv3_unet.h5", whole)
+    write_keras_of("inceptionresnetv2", "keras_inceptionresnetv2_unet.h5", whole)
 
 
 def write_names(folder):
-    """One list for each network of each tool: "name<TAB>shape". Those of one EfficientNet agree
-    line by line."""
+    """One list for each network of each tool: "name<TAB>shape", and for Keras "<TAB>our name". Those
+    of one EfficientNet agree line by line."""
     folder.mkdir(exist_ok=True)
 
     def write(name, rows):
-        text = "".join(f"{row}\t{'x'.join(map(str, shape))}\n" for row, shape in rows)
-        (folder / f"{name}.txt").write_text(text)
+        lines = ["\t".join([row, "x".join(map(str, shape)), *own]) for row, shape, *own in rows]
+        (folder / f"{name}.txt").write_text("".join(f"{line}\n" for line in lines))
 
     def write_module(name, module):
         write(name, tensors_of(module).items())
@@ -152,10 +223,8 @@ def write_names(folder):
         write_module(f"timm_tf_efficientnet_{number}", port)
         write_module(f"efficientnet_pytorch_{number}", reference)
 
-    for network in ("keras_resnet34_unet", "keras_efficientnet_b0_unet"):
-        unet = NETWORKS[network].build()
-        rows = []
-        for part in ("encoder", "decoder", "head"):
-            tensors = keras_tensors(getattr(unet, part), part + ".")
-            rows += [(f"{layer}/{kind}", values.shape) for layer, kind, values in tensors]
-        write(network, rows)
+    for backbone in ("resnet34", "efficientnet_b0", "vgg16", "mobilenet", "mobilenetv2",
+                     "densenet121", "seresnet50", "inceptionv3", "inceptionresnetv2"):
+        network = f"keras_{backbone}_unet"
+        write(network, [(f"{layer}/{kind}", shape, name) for layer, kind, shape, name, _
+                        in keras_tensors(NETWORKS[network].build())])

@@ -1,8 +1,10 @@
 """PyTorch twins of networks that exist as Keras models, for weight files made with Keras.
 
-segmentation_models: Unet with pre-activation ResNet-34 or with EfficientNet. image-segmentation-
-keras: unet and vgg_unet. Layers have their Keras names, after "encoder.", "decoder." or "head.".
-The outputs are logits; Keras applies a softmax to them.
+segmentation_models: Unet with pre-activation ResNet-34, EfficientNet or VGG16; its other encoders
+are in networks_keras_*.py. image-segmentation-keras: unet and vgg_unet. Layers have their Keras
+names, after "encoder.", "decoder." or "head.". An encoder some of whose layers the library leaves
+unnamed says which it names, KERAS_NAMES; it makes its layers in the library's order. The outputs are
+logits; Keras applies a softmax to them.
 """
 
 import math
@@ -174,27 +176,65 @@ class EfficientNet(NamedLayers):
         return features[::-1]
 
 
+class Vgg16(nn.Module):
+    """keras-applications' VGG16, whose last layer is a pooling."""
+
+    channels = (512, 512, 512, 256, 128)
+    ends_in_pooling = True
+    BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # channels, convolutions
+
+    def __init__(self):
+        super().__init__()
+        channels_in = 3
+        for block, (channels, convs) in enumerate(self.BLOCKS, 1):
+            for conv in range(1, convs + 1):
+                self.add_module(
+                    f"block{block}_conv{conv}", nn.Conv2d(channels_in, channels, 3, padding=1))
+                channels_in = channels
+
+    def forward(self, x):
+        """Features from /32 to /2. The taps are the last activations of blocks 2 to 5."""
+        features = []
+        for block, (_, convs) in enumerate(self.BLOCKS, 1):
+            for conv in range(1, convs + 1):
+                x = torch.relu(getattr(self, f"block{block}_conv{conv}")(x))
+            if block > 1:
+                features.append(x)
+            x = F.max_pool2d(x, 2)
+        return [x, *features[::-1]]
+
+
 class UnetDecoder(NamedLayers):
     """segmentation_models' Unet decoder: five times up, concat [up, skip], two convolutions."""
 
-    def __init__(self, encoder_channels):
+    def __init__(self, encoder_channels, center):
         super().__init__()
         channels_in, *skips = encoder_channels
+        self.centers = ("center_block1", "center_block2") if center else ()
+        for name in self.centers:
+            self.add_convolution(name, channels_in, channels_in)
         for stage, (skip, channels) in enumerate(zip([*skips, 0], (256, 128, 64, 32, 16))):
-            for part, c in (("a", channels_in + skip), ("b", channels)):
-                name = f"decoder_stage{stage}{part}"
-                self.add_module(f"{name}_conv", nn.Conv2d(c, channels, 3, padding=1, bias=False))
-                self.add_module(f"{name}_bn", keras_batch_norm(channels))
+            self.add_convolution(f"decoder_stage{stage}a", channels_in + skip, channels)
+            self.add_convolution(f"decoder_stage{stage}b", channels, channels)
             channels_in = channels
 
+    def add_convolution(self, name, channels_in, channels):
+        conv = nn.Conv2d(channels_in, channels, 3, padding=1, bias=False)
+        self.add_module(f"{name}_conv", conv)
+        self.add_module(f"{name}_bn", keras_batch_norm(channels))
+
+    def convolve(self, name, x):
+        return torch.relu(self.layer(name, "bn")(self.layer(name, "conv")(x)))
+
     def forward(self, x, skips):
+        for name in self.centers:
+            x = self.convolve(name, x)
         for stage in range(5):
             x = F.interpolate(x, scale_factor=2, mode="nearest")
             if stage < len(skips):
                 x = torch.cat([x, skips[stage]], dim=1)
             for part in "ab":
-                name = f"decoder_stage{stage}{part}"
-                x = torch.relu(self.layer(name, "bn")(self.layer(name, "conv")(x)))
+                x = self.convolve(f"decoder_stage{stage}{part}", x)
         return x
 
 
@@ -204,7 +244,8 @@ class SegmentationModelsUnet(nn.Module):
     def __init__(self, encoder, classes):
         super().__init__()
         self.encoder = encoder
-        self.decoder = UnetDecoder(encoder.channels)
+        center = getattr(encoder, "ends_in_pooling", False)
+        self.decoder = UnetDecoder(encoder.channels, center)
         self.head = nn.ModuleDict({"final_conv": nn.Conv2d(16, classes, 3, padding=1)})
 
     def forward(self, x):

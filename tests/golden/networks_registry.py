@@ -12,6 +12,9 @@ from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
 from torch import nn
 
 import networks_keras as keras
+import networks_keras_inception as keras_inception
+import networks_keras_mobile as keras_mobile
+import networks_keras_residual as keras_residual
 from networks_unet import UNet
 
 CLASSES = 8
@@ -112,7 +115,19 @@ def make_registry():
     def keras_unet(encoder):
         return lambda: keras.SegmentationModelsUnet(encoder(), CLASSES)
 
-    networks["keras_resnet34_unet"] = Network(keras_unet(keras.ResNet34), thirty_seconds)
+    backbones = {  # encoder, weight_gain
+        "resnet34": (keras.ResNet34, 0.8),
+        "vgg16": (keras.Vgg16, 0.9),
+        "mobilenet": (keras_mobile.MobileNet, 0.8),
+        "mobilenetv2": (keras_mobile.MobileNetV2, 0.8),
+        "densenet121": (keras_residual.DenseNet121, 0.9),
+        "seresnet50": (keras_residual.SEResNet50, 0.8),
+        "inceptionv3": (keras_inception.InceptionV3, 0.9),
+        "inceptionresnetv2": (keras_inception.InceptionResNetV2, 0.8),
+    }
+    for name, (backbone, gain) in backbones.items():
+        networks[f"keras_{name}_unet"] = Network(
+            keras_unet(backbone), thirty_seconds, weight_gain=gain)
     for number in range(8):
         networks[f"keras_efficientnet_b{number}_unet"] = Network(
             keras_unet(lambda number=number: keras.EfficientNet(number)), thirty_seconds)

@@ -71,6 +71,17 @@ INSTANTIATE_TEST_SUITE_P(
                       Row{"keras_efficientnet_b7_unet", 74'736'408, 312'704, 105.82, 145}  //
                       ));
 
+INSTANTIATE_TEST_SUITE_P(
+    SegmentationModelsKeras, NetworkTable,
+    ::testing::Values(Row{"keras_vgg16_unet", 23'749'256, 4'032, 198.41, 145},              //
+                      Row{"keras_mobilenet_unet", 8'313'480, 23'872, 36.74, 145},           //
+                      Row{"keras_mobilenetv2_unet", 8'012'360, 36'096, 36.35, 145},         //
+                      Row{"keras_densenet121_unet", 12'060'360, 85'632, 60.41, 145},        //
+                      Row{"keras_seresnet50_unet", 35'053'112, 55'104, 83.18, 145},         //
+                      Row{"keras_inceptionv3_unet", 29'897'704, 36'416, 78.03, 145},        //
+                      Row{"keras_inceptionresnetv2_unet", 62'000'040, 62'528, 130.36, 145}  //
+                      ));
+
 TEST(Classifiers, CountsAreThePublishedOnes) {
   const Shape image{1, 224, 224, 3};
   EXPECT_EQ(build_network({"vgg16", 1000, {}}, image).parameter_count(), 138'357'544);

@@ -70,14 +70,25 @@ TEST_P(WeightFiles, LoadByNameAndGiveTheGoldensScores) {
   EXPECT_LT(error, 1e-5);
 }
 
+constexpr const char* kUnnamed = "Keras, which named layers itself";
+
 INSTANTIATE_TEST_SUITE_P(
     Tools, WeightFiles,
-    ::testing::Values(Case{"torchvision_resnet34.pth", "resnet34_unet", "torchvision"},
-                      Case{"torchvision_vgg16_legacy.pth", "vgg16_unet", "torchvision"},
-                      Case{"torchvision_efficientnet_b0.pth", "efficientnet_b0_unet",
-                           "torchvision"},
-                      Case{"timm_efficientnet_b0.safetensors", "efficientnet_b0_unet", "timm"},
-                      Case{"smp_resnet34_unet.pth", "resnet34_unet", "segmentation_models.pytorch"},
-                      Case{"keras_resnet34.h5", "keras_resnet34_unet", "Keras"}));
+    ::testing::Values(
+        Case{"torchvision_resnet34.pth", "resnet34_unet", "torchvision"},
+        Case{"torchvision_vgg16_legacy.pth", "vgg16_unet", "torchvision"},
+        Case{"torchvision_efficientnet_b0.pth", "efficientnet_b0_unet", "torchvision"},
+        Case{"timm_efficientnet_b0.safetensors", "efficientnet_b0_unet", "timm"},
+        Case{"smp_resnet34_unet.pth", "resnet34_unet", "segmentation_models.pytorch"},
+        Case{"keras_resnet34.h5", "keras_resnet34_unet", "Keras"},
+        Case{"keras_vgg16_unet.h5", "keras_vgg16_unet", "Keras"},
+        Case{"keras_mobilenet.h5", "keras_mobilenet_unet", "Keras"},
+        Case{"keras_mobilenetv2_unet.h5", "keras_mobilenetv2_unet", "Keras"},
+        Case{"keras_densenet121.h5", "keras_densenet121_unet", "Keras"},
+        Case{"keras_densenet121_legacy_unet.h5", "keras_densenet121_unet", "Keras"},
+        Case{"keras_seresnet50.h5", "keras_seresnet50_unet", kUnnamed},
+        Case{"keras_inceptionv3.h5", "keras_inceptionv3_unet", kUnnamed},
+        Case{"keras_inceptionv3_unet.h5", "keras_inceptionv3_unet", kUnnamed},
+        Case{"keras_inceptionresnetv2_unet.h5", "keras_inceptionresnetv2_unet", kUnnamed}));
 
 }  // namespace

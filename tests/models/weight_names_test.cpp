@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <array>
 #include <fstream>
+#include <functional>
+#include <optional>
 #include <set>
 #include <sstream>
 
@@ -15,10 +17,12 @@ using namespace macadam;
 
 namespace {
 
-/// A list of "name<TAB>extents" lines: tensors with their number of elements, in order.
+/// A list of "name<TAB>extents" lines, of Keras' "name<TAB>extents<TAB>our name": tensors with
+/// their number of elements, in order.
 struct TensorList {
   std::vector<WeightTensor> tensors;
   std::map<std::string, int64_t> elements;
+  std::map<std::string, std::string> ours;
 };
 
 TensorList read_list(const std::string& list) {
@@ -26,8 +30,10 @@ TensorList read_list(const std::string& list) {
   TensorList out;
   for (std::string line; std::getline(file, line);) {
     const size_t tab = line.find('\t');
-    std::istringstream extents(line.substr(tab + 1));
+    const size_t second_tab = std::min(line.find('\t', tab + 1), line.size());
+    std::istringstream extents(line.substr(tab + 1, second_tab - tab - 1));
     WeightTensor tensor{line.substr(0, tab), {}};
+    if (second_tab < line.size()) out.ours[tensor.name] = line.substr(second_tab + 1);
     for (std::string extent; std::getline(extents, extent, 'x');) {
       tensor.shape.push_back(std::stoll(extent));
     }
@@ -71,6 +77,9 @@ TEST_P(WeightNames, CoverTheToolsOwnList) {
       continue;
     }
     EXPECT_EQ(found->second, p.shape.elements()) << p.name;
+    if (!list.ours.empty()) {
+      EXPECT_EQ(list.ours.at(source->second), p.name);
+    }
     EXPECT_TRUE(used.insert(source->second).second) << source->second << " serves twice";
   }
   for (const WeightTensor& tensor : list.tensors) {
@@ -84,6 +93,7 @@ TEST_P(WeightNames, CoverTheToolsOwnList) {
 
 constexpr const char* kSmp = "segmentation_models.pytorch";
 constexpr const char* kSmpTimm = "segmentation_models.pytorch (tu-)";
+constexpr const char* kUnnamed = "Keras, which named layers itself";
 
 INSTANTIATE_TEST_SUITE_P(
     Tools, WeightNames,
@@ -129,7 +139,14 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"timm_seresnet50", "se_resnet50_unet", "timm"},
         Case{"smp_tu_seresnet50_unet", "se_resnet50_unet", kSmpTimm},
         Case{"keras_resnet34_unet", "keras_resnet34_unet", "Keras"},
-        Case{"keras_efficientnet_b0_unet", "keras_efficientnet_b0_unet", "Keras"}),
+        Case{"keras_efficientnet_b0_unet", "keras_efficientnet_b0_unet", "Keras"},
+        Case{"keras_vgg16_unet", "keras_vgg16_unet", "Keras"},
+        Case{"keras_mobilenet_unet", "keras_mobilenet_unet", "Keras"},
+        Case{"keras_mobilenetv2_unet", "keras_mobilenetv2_unet", "Keras"},
+        Case{"keras_densenet121_unet", "keras_densenet121_unet", "Keras"},
+        Case{"keras_seresnet50_unet", "keras_seresnet50_unet", kUnnamed},
+        Case{"keras_inceptionv3_unet", "keras_inceptionv3_unet", kUnnamed},
+        Case{"keras_inceptionresnetv2_unet", "keras_inceptionresnetv2_unet", kUnnamed}),
     [](const auto& tested) { return tested.param.list; });
 
 TEST(WeightNamesByOrder, FollowTheFileWhateverTheNumbers) {
@@ -160,52 +177,126 @@ TEST(WeightNamesByOrder, FollowTheFileWhateverTheNumbers) {
   EXPECT_EQ(source.at("head.conv.weight"), "conv2d_39/kernel");
 }
 
-/// The list as a .weights.h5 gives it that knows no names: "conv2d", "conv2d_1", ... in the order
-/// of the layers. `renamed` says what became of each layer.
-std::vector<WeightTensor> without_names(std::span<const WeightTensor> tensors,
-                                        std::map<std::string, std::string>& renamed) {
-  std::map<std::string, int> numbers;
-  std::vector<WeightTensor> unnamed;
-  for (const WeightTensor& tensor : tensors) {
+/// The scheme of that name, if there is one.
+std::optional<WeightScheme> scheme_of(const std::string& network, const std::string& name,
+                                      std::span<const WeightTensor> tensors) {
+  const Graph graph = build_network({network, 8, {}}, {1, 64, 64, 3});
+  for (const WeightScheme& scheme : weight_schemes(find_network(network), graph, tensors)) {
+    if (scheme.name == name) return scheme;
+  }
+  return std::nullopt;
+}
+
+/// The list with other layers' names. `ours` are the parameters by these.
+TensorList renamed(
+    const TensorList& list,
+    const std::function<std::string(const std::string& layer, const std::string& kind)>& rename) {
+  TensorList out;
+  for (const WeightTensor& tensor : list.tensors) {
     const size_t slash = tensor.name.rfind('/');
     const std::string layer = tensor.name.substr(0, slash), kind = tensor.name.substr(slash + 1);
-    if (renamed.count(layer) == 0) {
+    const std::string name = rename(layer, kind);
+    out.tensors.push_back({name, tensor.shape});
+    out.ours[name] = list.ours.at(tensor.name);
+  }
+  return out;
+}
+
+/// As a .weights.h5 gives it that knows no names: "conv2d", "conv2d_1", ... in the order of the
+/// layers.
+TensorList without_names(const TensorList& list) {
+  std::map<std::string, int> numbers;
+  std::map<std::string, std::string> layers;
+  return renamed(list, [&](const std::string& layer, const std::string& kind) {
+    if (layers.count(layer) == 0) {
       const std::string base = kind == "kernel"             ? "conv2d"
                                : kind == "depthwise_kernel" ? "depthwise_conv2d"
                                                             : "batch_normalization";
       const int number = numbers[base]++;
-      renamed[layer] = number == 0 ? base : base + "_" + std::to_string(number);
+      layers[layer] = number == 0 ? base : base + "_" + std::to_string(number);
     }
-    unnamed.push_back({renamed[layer] + "/" + kind, tensor.shape});
-  }
-  return unnamed;
+    return layers[layer] + "/" + kind;
+  });
 }
 
-TEST(WeightNamesByShape, FindLayersThatKerasNamedItself) {
-  for (const std::string network : {"keras_resnet34_unet", "keras_efficientnet_b0_unet"}) {
-    const TensorList list = read_list(network);
-    const NetworkEntry& entry = find_network(network);
-    const Graph graph = build_network({network, 8, {}}, {1, 64, 64, 3});
-    std::map<std::string, std::string> renamed;
-    const std::vector<WeightTensor> unnamed = without_names(list.tensors, renamed);
-    const std::vector<WeightScheme> named = weight_schemes(entry, graph, list.tensors);
-    const std::vector<WeightScheme> found = weight_schemes(entry, graph, unnamed);
-    ASSERT_EQ(found.size(), named.size() + 1) << network;
-    EXPECT_EQ(found.back().normalization, named.back().normalization);
-    for (const auto& [parameter, source] : named.back().source) {
-      const size_t slash = source.rfind('/');
-      EXPECT_EQ(found.back().source.at(parameter),
-                renamed.at(source.substr(0, slash)) + source.substr(slash))
-          << parameter;
-    }
-    // One layer less, or more, is another network.
-    const auto less = std::span(unnamed).first(unnamed.size() - 12);
-    EXPECT_EQ(weight_schemes(entry, graph, less).size(), named.size());
-    std::vector<WeightTensor> more = unnamed;
-    more.push_back({"conv2d_900/kernel", {5, 5, 7, 7}});
-    more.push_back({"conv2d_901/kernel", {5, 5, 7, 7}});
-    EXPECT_EQ(weight_schemes(entry, graph, more).size(), named.size());
+void expect_found(const TensorList& list, const std::optional<WeightScheme>& scheme) {
+  ASSERT_TRUE(scheme);
+  for (const auto& [name, parameter] : list.ours) {
+    const auto found = scheme->source.find(parameter);
+    ASSERT_NE(found, scheme->source.end()) << parameter;
+    EXPECT_EQ(found->second, name) << parameter;
   }
+}
+
+class KerasLists : public ::testing::TestWithParam<std::string> {
+ protected:
+  std::string network_ = "keras_" + GetParam() + "_unet";
+  TensorList list_ = read_list(network_);
+};
+
+TEST_P(KerasLists, AreFoundWhereKerasNamedAllLayersItself) {
+  const TensorList unnamed = without_names(list_);
+  const auto scheme = scheme_of(network_, kUnnamed, unnamed.tensors);
+  expect_found(unnamed, scheme);
+  EXPECT_EQ(scheme->normalization, find_network(network_).normalization);
+  // One layer less, or more, is another network.
+  const auto less = std::span(unnamed.tensors).first(unnamed.tensors.size() - 12);
+  EXPECT_FALSE(scheme_of(network_, kUnnamed, less));
+  const auto later = std::span(unnamed.tensors).last(unnamed.tensors.size() - 2);
+  EXPECT_FALSE(scheme_of(network_, kUnnamed, later));
+  std::vector<WeightTensor> more = unnamed.tensors;
+  more.push_back({"conv2d_900/kernel", {5, 5, 7, 7}});
+  more.push_back({"conv2d_901/kernel", {5, 5, 7, 7}});
+  EXPECT_FALSE(scheme_of(network_, kUnnamed, more));
+}
+
+TEST_P(KerasLists, AreFoundWhereTheFileHasTheEncoderAlone) {
+  TensorList encoder;
+  const TensorList unnamed = without_names(list_);
+  for (const WeightTensor& tensor : unnamed.tensors) {
+    const std::string& ours = unnamed.ours.at(tensor.name);
+    if (part_of(ours) != WeightPart::encoder) continue;
+    encoder.tensors.push_back(tensor);
+    encoder.ours[tensor.name] = ours;
+  }
+  expect_found(encoder, scheme_of(network_, kUnnamed, encoder.tensors));
+}
+
+INSTANTIATE_TEST_SUITE_P(Keras, KerasLists,
+                         ::testing::Values("resnet34", "efficientnet_b0", "vgg16", "mobilenet",
+                                           "mobilenetv2", "densenet121", "seresnet50",
+                                           "inceptionv3", "inceptionresnetv2"),
+                         [](const auto& tested) { return tested.param; });
+
+// Of a process that had made other networks before, or of a Keras that begins with "conv2d".
+TEST(WeightNamesByOrder, FollowTheNumbersAndNotTheFileWhereKerasCounted) {
+  for (const int first : {0, 95}) {
+    const TensorList list = read_list("keras_inceptionresnetv2_unet");
+    const TensorList counted =
+        renamed(list, [&](const std::string& layer, const std::string& kind) {
+          const size_t digits = layer.rfind('_') + 1;
+          const bool automatic =
+              layer.starts_with("conv2d_") || layer.starts_with("batch_normalization_");
+          if (!automatic) return layer + "/" + kind;
+          const int number = std::stoi(layer.substr(digits)) - 1 + first;
+          const std::string base = layer.substr(0, digits - 1);
+          return base + (number == 0 ? "" : "_" + std::to_string(number)) + "/" + kind;
+        });
+    expect_found(counted, scheme_of("keras_inceptionresnetv2_unet", kUnnamed, counted.tensors));
+  }
+}
+
+// Keras 3 calls the kernel of a depthwise convolution "kernel" in an .h5.
+TEST(WeightNames, OfDepthwiseKernelsInKeras3) {
+  const auto as_keras3 = [](const TensorList& list) {
+    return renamed(list, [](const std::string& layer, const std::string& kind) {
+      return layer + "/" + (kind == "depthwise_kernel" ? "kernel" : kind);
+    });
+  };
+  const TensorList list = read_list("keras_mobilenet_unet");
+  const TensorList named = as_keras3(list), unnamed = as_keras3(without_names(list));
+  expect_found(named, scheme_of("keras_mobilenet_unet", "Keras", named.tensors));
+  expect_found(unnamed, scheme_of("keras_mobilenet_unet", kUnnamed, unnamed.tensors));
 }
 
 TEST(WeightNamesByOrder, KeepLayersWithNamesOfTheirOwn) {

@@ -341,6 +341,8 @@ TEST(KerasNames, OfEveryVersion) {
             (Names{"bn/moving_mean", "bn/moving_variance"}));
   EXPECT_EQ(keras_names("conv", Names{"conv/kernel", "conv/bias"}),
             (Names{"conv/kernel", "conv/bias"}));
+  EXPECT_EQ(keras_names("conv1/bn", Names{"conv1/bn/gamma:0", "conv1/bn/beta:0"}),
+            (Names{"conv1_bn/gamma", "conv1_bn/beta"}));
   EXPECT_EQ(keras_names("conv2d_3", Names{"conv2d_3_1/kernel_1:0"}), (Names{"conv2d_3/kernel"}));
   EXPECT_EQ(keras_names("vgg", Names{"vgg/a/kernel:0", "vgg/b_1/kernel:0"}),
             (Names{"a/kernel", "b_1/kernel"}));

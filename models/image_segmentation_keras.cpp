@@ -1,4 +1,4 @@
-#include "models/keras/image_segmentation_keras.h"
+#include "models/image_segmentation_keras.h"
 
 #include <fmt/format.h>
 
