@@ -78,7 +78,7 @@ void export_model(const ConvertOptions& options) {
   const std::string extension = fs::path(options.destination).extension().string();
   if (extension == ".safetensors") {
     export_pytorch(options.destination, model, options.source);
-    print_summary("wrote {}, for segmentation_models.pytorch's Unet\n", options.destination);
+    print_summary("wrote {}, {} as PyTorch has it\n", options.destination, model.info.network);
     return;
   }
   if (!options.size.empty()) {

@@ -23,6 +23,10 @@ Value deep_features(const Graph& g) {
 
 }  // namespace
 
+float auxiliary_weight(const NetworkSpec& spec) {
+  return float_option(spec, kAuxiliaryOption, 0, 10);
+}
+
 void add_auxiliary_head(Graph& g, int classes, float weight) {
   const Value features = deep_features(g);
   const Shape scores = g.shape(g.output());

@@ -9,6 +9,7 @@
 
 #include "engine/model/safetensors.h"
 #include "engine/plan/parameters.h"
+#include "models/auxiliary_head.h"
 #include "models/loaded_model.h"
 
 namespace macadam {
@@ -114,16 +115,17 @@ ImportReport convert_weights(const std::filesystem::path& source,
 
 void export_pytorch(const std::filesystem::path& destination, const Model& model,
                     std::string_view file) {
-  if (find_network(model.info.network).family != NetworkFamily::smp) {
-    throw InputError(
-        fmt::format("{} is no network of segmentation_models.pytorch", model.info.network), file,
-        "convert it to .onnx instead");
+  const NetworkFamily family = find_network(model.info.network).family;
+  if (family != NetworkFamily::smp && family != NetworkFamily::authors) {
+    throw InputError(fmt::format("{} has no counterpart in PyTorch", model.info.network), file,
+                     "convert it to .onnx instead");
   }
   const std::map<std::string, std::string> names = unet_names(model.info, file);
   constexpr std::string_view kStatistic = ".running_mean";
   const int64_t batches = model.info.step;  // what PyTorch would have counted
   std::map<std::string, StoredTensor> stored;
   for (const auto& [own, tensor] : model.parameters) {
+    if (own.starts_with(kAuxiliaryPrefix)) continue;  // a head of our own
     const std::string& name = names.at(own);
     stored[name] = {StoredType::f32, tensor.shape, std::as_bytes(std::span(tensor.values))};
     if (name.ends_with(kStatistic)) {

@@ -21,9 +21,9 @@ ImportReport convert_weights(const std::filesystem::path& source,
                              const std::filesystem::path& destination, ModelInfo info,
                              bool partial);
 
-/// Writes the model's weights as segmentation_models.pytorch's Unet loads them with strict=True:
-/// its names, and a batch counter for every batch norm. Throws InputError when the network, with
-/// the model's options, has no counterpart there.
+/// Writes the model's weights as segmentation_models.pytorch's Unet, or the network of its authors,
+/// loads them with strict=True: the names there, and a batch counter for every batch norm. Throws
+/// InputError when the network, with the model's options, has no counterpart in PyTorch.
 void export_pytorch(const std::filesystem::path& destination, const Model& model,
                     std::string_view file);
 

@@ -14,6 +14,7 @@
 #include "models/auxiliary_head.h"
 #include "models/encoder_unets.h"
 #include "models/keras_unets.h"
+#include "models/realtime/realtime.h"
 #include "models/unet.h"
 #include "models/unet_mini.h"
 
@@ -26,7 +27,8 @@ constexpr int kMaxLabels = 65536;
 
 std::vector<NetworkEntry> all_networks() {
   std::vector<NetworkEntry> all{unet_mini(), unet()};
-  for (const auto& family : {encoder_unets(), keras_unets(), classifiers()}) {
+  for (const auto& family :
+       {encoder_unets(), keras_unets(), all_realtime_networks(), classifiers()}) {
     all.insert(all.end(), family.begin(), family.end());
   }
   return all;
@@ -52,7 +54,9 @@ std::span<const NetworkEntry> networks() {
 
 std::vector<NetworkOption> options_of(const NetworkEntry& entry) {
   std::vector<NetworkOption> options(entry.options.begin(), entry.options.end());
-  if (entry.task == Task::segmentation) options.push_back(kAuxiliaryOption);
+  if (entry.task == Task::segmentation) {
+    options.push_back(entry.parts.auxiliary.empty() ? kAuxiliaryOption : kOwnAuxiliaryOption);
+  }
   return options;
 }
 
@@ -131,10 +135,11 @@ Graph build_network(const NetworkSpec& spec, Shape input) {
                            : fmt::format("use at least {} pixels a side", least));
   }
   Graph graph = entry.build(spec, input);
-  if (entry.task == Task::segmentation) {
-    const float auxiliary = float_option(spec, kAuxiliaryOption, 0, 10);
+  if (entry.task == Task::segmentation && entry.parts.auxiliary.empty()) {
+    const float auxiliary = auxiliary_weight(spec);
     if (auxiliary > 0) add_auxiliary_head(graph, spec.classes, auxiliary);
   }
+  graph.mark_encoder(entry.parts.encoder);
   return graph;
 }
 

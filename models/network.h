@@ -34,13 +34,14 @@ enum class NetworkFamily : uint8_t {
   smp,             // torchvision, timm and segmentation_models.pytorch
   keras_sm,        // segmentation_models (Keras)
   keras_by_order,  // image-segmentation-keras, which leaves layers unnamed
+  authors,         // their own, in PyTorch
 };
 
-/// How a tool calls the layers of a network's encoder.
+/// How a tool calls the layers of a network's encoder, or of a whole network.
 struct EncoderNames {
   std::string tool;  // "torchvision", for people
-  /// The tool's layer for Macadam's ("layer1.0.conv1", without a prefix); nothing where it has
-  /// none.
+  /// The tool's layer for Macadam's ("layer1.0.conv1", of an encoder without its prefix); nothing
+  /// where it has none.
   std::function<std::optional<std::string>(std::string_view layer)> layer;
   bool keras = false;  // "LAYER/kernel" for "LAYER.weight"
   /// Network options that make the network compute what the tool computes.
@@ -49,6 +50,18 @@ struct EncoderNames {
   /// Where these are timm's, what stands before them in segmentation_models.pytorch's Unet upon its
   /// encoder ("tu-seresnet50").
   std::string unet_prefix{};
+  /// Parameters that the tool's network has not: as if they were 0.
+  std::vector<std::string_view> zeros{};
+};
+
+/// Which part of a network its parameters are of, by the beginnings of their names; the rest is the
+/// decoder.
+struct NetworkParts {
+  std::vector<std::string_view> encoder{"encoder."};
+  std::vector<std::string_view> head{"segmentation_head.", "head.", "fc.", "_fc.", "classifier.6."};
+  /// An auxiliary head of its authors', which takes the place of the general one
+  /// (models/auxiliary_head.h): build() makes it where `network.auxiliary` is positive.
+  std::vector<std::string_view> auxiliary{};
 };
 
 struct NetworkEntry {
@@ -67,6 +80,9 @@ struct NetworkEntry {
   Normalization normalization{};  // of the images, as pretrained weights of the family expect it
   /// How tools call the encoder of a network of family smp, those first whose names it has.
   std::vector<EncoderNames> encoder_names{};
+  /// How other tools call all of its layers.
+  std::vector<EncoderNames> layer_names{};
+  NetworkParts parts{};
 };
 
 /// All networks.

@@ -114,10 +114,11 @@ std::string some(const std::vector<std::string>& names) {
 
 /// The tensor of the file that is called as a decoder's parameter of the network, with something or
 /// nothing before it, if any is among `unused`.
-const std::string* decoder_among(const std::vector<std::string>& unused,
+const std::string* decoder_among(const NetworkEntry& entry,
+                                 const std::vector<std::string>& unused,
                                  std::span<const ParameterSpec> parameters) {
   for (const ParameterSpec& p : parameters) {
-    if (part_of(p.name) != WeightPart::decoder) continue;
+    if (part_of(entry, p) != WeightPart::decoder) continue;
     const auto found = std::ranges::find_if(unused, [&](std::string_view name) {
       return name == p.name || name.ends_with("." + p.name);
     });
@@ -127,7 +128,8 @@ const std::string* decoder_among(const std::vector<std::string>& unused,
 }
 
 /// The network as other tools know it.
-Graph without_auxiliary_head(NetworkSpec spec, const Graph& graph) {
+Graph without_our_auxiliary_head(NetworkSpec spec, const Graph& graph) {
+  if (!find_network(spec.name).parts.auxiliary.empty()) return graph;
   spec.options.erase(std::string(kAuxiliaryOption.key));
   return build_network(spec, graph.shape(graph.input()));
 }
@@ -161,7 +163,7 @@ std::string network_of(const WeightFile& file, Task task) {
     int64_t wanted = 0, encoder = 0;
     for (const ParameterSpec& p : graph.parameters()) {
       wanted += p.shape.elements();
-      encoder += part_of(p.name) == WeightPart::encoder && !p.unused ? p.shape.elements() : 0;
+      encoder += p.encoder && !p.unused ? p.shape.elements() : 0;
     }
     if (encoder > 0) wanted = encoder;
     const Match match = best_match(file, schemes, graph);
@@ -178,7 +180,7 @@ WeightImport::WeightImport(const std::filesystem::path& path, const NetworkSpec&
                            const Graph& graph, bool partial)
     : file_(open_weights(path)), parameters_(graph.parameters()) {
   const NetworkEntry& entry = find_network(spec.name);
-  const Graph plain = without_auxiliary_head(spec, graph);
+  const Graph plain = without_our_auxiliary_head(spec, graph);
   const std::vector<WeightScheme> schemes = weight_schemes(entry, plain, file_->tensors());
   const Match match = best_match(*file_, schemes, plain);
   // A search through all networks: made only where something does not fit.
@@ -209,9 +211,10 @@ WeightImport::WeightImport(const std::filesystem::path& path, const NetworkSpec&
     } else if (p.name.starts_with(kAuxiliaryPrefix)) {  // in a file of our own
       tensor = file_->find(p.name);
     }
-    const WeightPart part = part_of(p.name);
+    const WeightPart part = part_of(entry, p);
     if (!tensor) {
-      if (p.unused) continue;  // nothing would come of it
+      // Nothing would come of it, or it is what it should be: biases are 0 as initialised.
+      if (p.unused || scheme_.zeros.contains(p.name)) continue;
       report_.missing.push_back(p.name);
       if (part == WeightPart::encoder) missing_encoder.push_back(p.name);
       if (part == WeightPart::decoder) missing_decoder.push_back(p.name);
@@ -261,7 +264,7 @@ WeightImport::WeightImport(const std::filesystem::path& path, const NetworkSpec&
   // A whole network whose encoder alone has the names of a tool. That its sizes are the same says
   // nothing of its paddings and taps: tu-legacy_xception's are others than xception's.
   if (report_.decoder_loaded == 0) {
-    if (const std::string* decoder = decoder_among(report_.unused, parameters_)) {
+    if (const std::string* decoder = decoder_among(entry, report_.unused, parameters_)) {
       throw InputError(
           fmt::format("the decoder ({}) is of another network than {}: the encoder's "
                       "names begin with {} here",

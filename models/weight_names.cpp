@@ -85,6 +85,7 @@ WeightScheme encoder_scheme(const EncoderNames& names, const Graph& graph,
       names.normalization);
   made.keras = names.keras;
   made.options = names.options;
+  made.zeros = {names.zeros.begin(), names.zeros.end()};
   return made;
 }
 
@@ -191,9 +192,8 @@ std::vector<const ParameterSpec*> telling_parameters(const Graph& graph, bool as
 /// the n-th of that kind and shape in the network, whatever lies between them: n-th as Keras
 /// counted them, when it made them; a .weights.h5 counts as it saves. Nothing when a layer of the
 /// encoder is not there, or some of the decoder's, or one is left.
-std::optional<WeightScheme> keras_auto_scheme(const Graph& graph,
-                                              std::span<const WeightTensor> tensors,
-                                              const Normalization& normalization) {
+std::optional<WeightScheme> keras_auto_scheme(const NetworkEntry& entry, const Graph& graph,
+                                              std::span<const WeightTensor> tensors) {
   const TensorNames names = names_of(tensors);
   std::vector<UnnamedLayer> unnamed;
   std::map<std::string_view, UnnamedLayer> last;  // by kind
@@ -220,7 +220,7 @@ std::optional<WeightScheme> keras_auto_scheme(const Graph& graph,
     const std::string ours(split_name(p->name).layer);
     const std::string named = keras_layer(ours);
     const std::string_view kind = keras_kind(*p);
-    const WeightPart part = part_of(p->name);
+    const WeightPart part = part_of(entry, *p);
     decoder += part == WeightPart::decoder ? 1 : 0;
     if (names.count(keras_tensor(named, *p, names)) > 0) {
       layers[ours] = named;
@@ -256,7 +256,7 @@ std::optional<WeightScheme> keras_auto_scheme(const Graph& graph,
         if (found == layers.end()) return std::nullopt;
         return keras_tensor(found->second, p, names);
       },
-      normalization);
+      entry.normalization);
   made.keras = true;
   return made;
 }
@@ -266,7 +266,8 @@ std::optional<WeightScheme> keras_auto_scheme(const Graph& graph,
 /// head "seg_feats"; VGG's layers keep names of their own. The order means nothing when a layer
 /// does not fit: then the file holds another network, and none is taken by its order. Where VGG's
 /// layers alone are taken they are keras-applications', whose images are other than the tool's.
-WeightScheme keras_order_scheme(const Graph& graph, std::span<const WeightTensor> tensors) {
+WeightScheme keras_order_scheme(const NetworkEntry& entry, const Graph& graph,
+                                std::span<const WeightTensor> tensors) {
   std::vector<const WeightTensor*> convs, norms;
   for (const WeightTensor& tensor : tensors) {
     const std::string_view name = tensor.name;
@@ -281,7 +282,7 @@ WeightScheme keras_order_scheme(const Graph& graph, std::span<const WeightTensor
                         const TensorShape& shape) {
     ordered[std::string(split_name(p.name).layer)] = tensor.name.substr(0, tensor.name.find('/'));
     // A head may be one for other classes.
-    all_fit = all_fit && (tensor.shape == shape || part_of(p.name) == WeightPart::head);
+    all_fit = all_fit && (tensor.shape == shape || part_of(entry, p) == WeightPart::head);
   };
   for (const ParameterSpec& p : graph.parameters()) {
     const std::string ours(split_name(p.name).layer);
@@ -313,9 +314,11 @@ WeightScheme keras_order_scheme(const Graph& graph, std::span<const WeightTensor
 std::vector<WeightScheme> weight_schemes(const NetworkEntry& entry, const Graph& graph,
                                          std::span<const WeightTensor> tensors) {
   std::vector<WeightScheme> schemes;
-  schemes.push_back(scheme(
-      entry.family == NetworkFamily::smp ? "segmentation_models.pytorch (as Macadam)" : "Macadam",
-      graph, [](const ParameterSpec& p) { return p.name; }));
+  const std::string own = entry.family == NetworkFamily::smp       ? "segmentation_models.pytorch"
+                          : entry.family == NetworkFamily::authors ? "its authors"
+                                                                   : "";
+  schemes.push_back(scheme(own.empty() ? "Macadam" : own + " (as Macadam)", graph,
+                           [](const ParameterSpec& p) { return p.name; }));
   schemes.back().normalization = entry.normalization;
 
   const bool segments = entry.task == Task::segmentation;
@@ -327,25 +330,30 @@ std::vector<WeightScheme> weight_schemes(const NetworkEntry& entry, const Graph&
     }
     if (segments && !names.unet_prefix.empty()) schemes.push_back(unet_scheme(names, graph));
   }
+  for (const EncoderNames& names : entry.layer_names) {
+    schemes.push_back(encoder_scheme(names, graph, ""));
+  }
   if (entry.family == NetworkFamily::keras_sm) {
     schemes.push_back(keras_scheme(graph, tensors, entry.normalization));
-    if (auto unnamed = keras_auto_scheme(graph, tensors, entry.normalization)) {
+    if (auto unnamed = keras_auto_scheme(entry, graph, tensors)) {
       schemes.push_back(std::move(*unnamed));
     }
   }
   if (entry.family == NetworkFamily::keras_by_order || entry.name == "unet_mini") {
-    schemes.push_back(keras_order_scheme(graph, tensors));
+    schemes.push_back(keras_order_scheme(entry, graph, tensors));
   }
   return schemes;
 }
 
-WeightPart part_of(std::string_view parameter) {
-  if (parameter.starts_with(kEncoder)) return WeightPart::encoder;
-  for (std::string_view head : std::initializer_list<std::string_view>{
-           "segmentation_head.", "head.", "fc.", "_fc.", "classifier.6.", kAuxiliaryPrefix}) {
-    if (parameter.starts_with(head)) return WeightPart::head;
-  }
-  return WeightPart::decoder;
+WeightPart part_of(const NetworkEntry& entry, const ParameterSpec& parameter) {
+  const auto begins = [&](std::span<const std::string_view> prefixes) {
+    return std::ranges::any_of(
+        prefixes, [&](std::string_view prefix) { return parameter.name.starts_with(prefix); });
+  };
+  if (begins(entry.parts.encoder)) return WeightPart::encoder;
+  const bool head = begins(entry.parts.head) || begins(entry.parts.auxiliary) ||
+                    parameter.name.starts_with(kAuxiliaryPrefix);
+  return head ? WeightPart::head : WeightPart::decoder;
 }
 
 }  // namespace macadam

@@ -1,7 +1,9 @@
 #pragma once
 // How other tools name the tensors of Macadam's networks.
 
+#include <functional>
 #include <map>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -18,7 +20,8 @@ struct WeightScheme {
   std::map<std::string, std::string> source;  // parameter -> name in the file, without a prefix
   /// Network options that make the network compute what the tool computes.
   std::map<std::string, std::string> options;
-  Normalization normalization;  // that the tool's pretrained weights expect
+  Normalization normalization;               // that the tool's pretrained weights expect
+  std::set<std::string, std::less<>> zeros;  // parameters that the tool lacks: as if they were 0
 };
 
 /// Every way in which weights for `entry` may be written, its own first. `graph` is a network of
@@ -29,7 +32,7 @@ std::vector<WeightScheme> weight_schemes(const NetworkEntry& entry, const Graph&
 
 /// The parts of a network that files hold or lack as a whole.
 enum class WeightPart : uint8_t { encoder, decoder, head };
-/// Networks without an encoder are all decoder but for the head.
-WeightPart part_of(std::string_view parameter);
+/// An auxiliary head is of the head.
+WeightPart part_of(const NetworkEntry& entry, const ParameterSpec& parameter);
 
 }  // namespace macadam

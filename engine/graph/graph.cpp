@@ -223,6 +223,13 @@ void Graph::carry_parameter(std::string name, Shape shape, ParameterRole role) {
   parameters_[to_size(index)].unused = true;
 }
 
+void Graph::mark_encoder(std::span<const std::string_view> prefixes) {
+  for (ParameterSpec& p : parameters_) {
+    p.encoder = std::ranges::any_of(
+        prefixes, [&](std::string_view prefix) { return p.name.starts_with(prefix); });
+  }
+}
+
 int64_t Graph::parameter_count() const {
   int64_t count = 0;
   for (const ParameterSpec& p : parameters_) count += p.learnt() ? p.shape.elements() : 0;

@@ -48,6 +48,8 @@ struct ParameterSpec {
   Init init = Init::he_normal;
   /// No layer reads it: it is carried along so that files hold all that other tools expect.
   bool unused = false;
+  /// Of the network's encoder (Graph::mark_encoder).
+  bool encoder = false;
 
   /// Whether the optimiser changes it.
   bool trainable() const { return !unused && learnt(); }
@@ -193,6 +195,9 @@ class Graph {
   Value add(Value a, Value b, float factor = 1);
   /// Adds a parameter that no layer reads (ParameterSpec::unused).
   void carry_parameter(std::string name, Shape shape, ParameterRole role);
+  /// Says which parameters are of the encoder, the part that is pretrained on other images and
+  /// fine-tuned apart: those whose names begin with one of `prefixes`.
+  void mark_encoder(std::span<const std::string_view> prefixes);
   /// Declares the class scores.
   void set_output(Value v) { output_ = v; }
   /// Declares more of them. Requires that the output is declared, another value of its shape, and a

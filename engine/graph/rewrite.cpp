@@ -244,11 +244,12 @@ Graph without_last_upsampling(const Graph& trained) {
   return graph.with_nodes(std::move(nodes), scores);
 }
 
-Graph freeze_batch_norms(const Graph& graph, std::string_view prefix) {
+Graph freeze_batch_norms(const Graph& graph, bool encoder_alone) {
   std::vector<Node> nodes = graph.nodes();
   for (Node& node : nodes) {
     auto* norm = std::get_if<BatchNormLayer>(&node.layer);
-    if (norm != nullptr && node.name.starts_with(prefix)) norm->desc.frozen = true;
+    if (norm == nullptr) continue;
+    norm->desc.frozen = !encoder_alone || graph.parameters()[to_size(node.parameters[0])].encoder;
   }
   return graph.with_nodes(std::move(nodes), graph.output());
 }

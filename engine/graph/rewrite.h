@@ -49,8 +49,8 @@ Graph pad_channels(const Graph& graph, int multiple = 8);
 /// graph.
 Graph without_last_upsampling(const Graph& graph);
 
-/// Batch norms of the layers whose names begin with `prefix` use their running statistics in
-/// training (BatchNormDesc::frozen). Not an equivalent graph: a choice of how to train.
-Graph freeze_batch_norms(const Graph& graph, std::string_view prefix);
+/// Batch norms, those of the encoder or all, use their running statistics in training
+/// (BatchNormDesc::frozen). Not an equivalent graph: a choice of how to train.
+Graph freeze_batch_norms(const Graph& graph, bool encoder_alone);
 
 }  // namespace macadam

@@ -15,11 +15,10 @@ namespace {
 
 constexpr std::string_view kEncoder = "encoder.";
 
-bool in_encoder(std::string_view name) { return name.starts_with(kEncoder); }
-
-/// The prefix of the layers whose batch norms are frozen.
-std::string_view frozen_prefix(FrozenBatchNorms which) {
-  return which == FrozenBatchNorms::encoder ? kEncoder : std::string_view();
+bool matches(const FreezeRule& rule, const ParameterSpec& spec) {
+  return matches_pattern(rule.pattern, spec.name) ||
+         (spec.encoder && !spec.name.starts_with(kEncoder) &&
+          matches_pattern(rule.pattern, std::string(kEncoder) + spec.name));
 }
 
 /// The pattern that is written most like `pattern` among those that match something: a parameter's
@@ -30,6 +29,7 @@ std::string nearest_pattern(std::string_view pattern, std::span<const ParameterS
   for (const ParameterSpec& spec : specs) {
     if (!spec.trainable()) continue;
     whole.insert(spec.name);
+    if (spec.encoder) parts.insert("encoder");
     for (size_t dot = spec.name.find('.'); dot != std::string::npos;
          dot = spec.name.find('.', dot + 1)) {
       parts.insert(spec.name.substr(0, dot));
@@ -43,8 +43,8 @@ std::string nearest_pattern(std::string_view pattern, std::span<const ParameterS
 }
 
 [[noreturn]] void fail_unmatched(const FreezeRule& rule, std::span<const ParameterSpec> specs) {
-  const bool untrained = std::ranges::any_of(
-      specs, [&](const ParameterSpec& spec) { return matches_pattern(rule.pattern, spec.name); });
+  const bool untrained =
+      std::ranges::any_of(specs, [&](const ParameterSpec& spec) { return matches(rule, spec); });
   if (untrained) {
     throw InputError(fmt::format("{} matches no trained parameter", quote(rule.pattern)), "freeze",
                      "remove it (freeze_batch_norm keeps running statistics)");
@@ -78,20 +78,20 @@ bool matches_pattern(std::string_view pattern, std::string_view name) {
 void check_fine_tuning(const FineTuning& options, const Graph& graph) {
   const std::vector<ParameterSpec>& specs = graph.parameters();
   for (const FreezeRule& rule : options.freeze) {
-    const bool matched = std::ranges::any_of(specs, [&](const ParameterSpec& spec) {
-      return spec.trainable() && matches_pattern(rule.pattern, spec.name);
-    });
+    const bool matched = std::ranges::any_of(
+        specs, [&](const ParameterSpec& spec) { return spec.trainable() && matches(rule, spec); });
     if (!matched) fail_unmatched(rule, specs);
   }
   const bool has_encoder = std::ranges::any_of(
-      specs, [](const ParameterSpec& spec) { return spec.trainable() && in_encoder(spec.name); });
+      specs, [](const ParameterSpec& spec) { return spec.trainable() && spec.encoder; });
   if (options.encoder_lr != 1 && !has_encoder) {
     throw InputError("the network has no encoder", "encoder_lr", "remove the key");
   }
   if (options.batch_norms != FrozenBatchNorms::none) {
-    const std::string_view prefix = frozen_prefix(options.batch_norms);
-    const bool has_norm = std::ranges::any_of(graph.nodes(), [&](const Node& node) {
-      return std::holds_alternative<BatchNormLayer>(node.layer) && node.name.starts_with(prefix);
+    const Graph frozen = with_frozen_batch_norms(options, graph);
+    const bool has_norm = std::ranges::any_of(frozen.nodes(), [](const Node& node) {
+      const auto* norm = std::get_if<BatchNormLayer>(&node.layer);
+      return norm != nullptr && norm->desc.frozen;
     });
     if (!has_norm) {
       throw InputError("there is no batch norm to freeze", "freeze_batch_norm",
@@ -113,9 +113,9 @@ std::vector<float> learning_rate_scales(const FineTuning& options,
   scales.reserve(specs.size());
   for (const ParameterSpec& spec : specs) {
     const bool frozen = std::ranges::any_of(options.freeze, [&](const FreezeRule& rule) {
-      return epoch < rule.epochs && matches_pattern(rule.pattern, spec.name);
+      return epoch < rule.epochs && matches(rule, spec);
     });
-    scales.push_back(frozen ? 0.0f : in_encoder(spec.name) ? options.encoder_lr : 1.0f);
+    scales.push_back(frozen ? 0.0f : spec.encoder ? options.encoder_lr : 1.0f);
   }
   return scales;
 }
@@ -137,7 +137,7 @@ int64_t end_of_phase(const FineTuning& options, int64_t epoch) {
 Graph with_frozen_batch_norms(const FineTuning& options, const Graph& graph) {
   return options.batch_norms == FrozenBatchNorms::none
              ? graph
-             : freeze_batch_norms(graph, frozen_prefix(options.batch_norms));
+             : freeze_batch_norms(graph, options.batch_norms == FrozenBatchNorms::encoder);
 }
 
 }  // namespace macadam

@@ -17,7 +17,9 @@ namespace macadam {
 struct FreezeRule {
   static constexpr int64_t kWholeRun = std::numeric_limits<int64_t>::max();
 
-  std::string pattern;         // of parameter names; * stands for any characters, ? for one
+  /// Of parameter names; * stands for any characters, ? for one. A parameter of the encoder is also
+  /// known as "encoder." + its name.
+  std::string pattern;
   int64_t epochs = kWholeRun;  // the first epochs of the run, in which it holds
 
   bool operator==(const FreezeRule&) const = default;
@@ -29,7 +31,7 @@ enum class FrozenBatchNorms : uint8_t { none, encoder, all };
 
 struct FineTuning {
   std::vector<FreezeRule> freeze;
-  float encoder_lr = 1;  // factor on the learning rate of the parameters "encoder.*"
+  float encoder_lr = 1;  // factor on the learning rate of the encoder's parameters
   FrozenBatchNorms batch_norms = FrozenBatchNorms::none;
 
   bool operator==(const FineTuning&) const = default;

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <set>
 
 #include "base/error.h"
@@ -26,18 +27,22 @@ ConvLayer conv(int channels, int kernel, bool bias) {
   return layer;
 }
 
-/// Two scales with batch norms, named as the networks with encoders name theirs.
-Graph encoder_network(Shape input, int classes) {
+/// Two scales with batch norms, whose encoder's names begin with `prefix`.
+Graph network_with(const std::string& prefix, Shape input, int classes) {
   Graph g(input);
   const Value skip =
-      g.relu(g.batch_norm(g.conv(g.input(), "encoder.conv1", conv(8, 3, false)), "encoder.bn1"));
-  Value x = g.conv(g.max_pool(skip), "encoder.layer1.0.conv1", conv(8, 3, false));
-  x = g.relu(g.batch_norm(x, "encoder.layer1.0.bn1"));
+      g.relu(g.batch_norm(g.conv(g.input(), prefix + "conv1", conv(8, 3, false)), prefix + "bn1"));
+  Value x = g.conv(g.max_pool(skip), prefix + "layer1.0.conv1", conv(8, 3, false));
+  x = g.relu(g.batch_norm(x, prefix + "layer1.0.bn1"));
   x = g.concat({g.upsample(x, skip), skip});
   x = g.relu(g.batch_norm(g.conv(x, "decoder.conv1", conv(8, 3, false)), "decoder.bn1"));
   g.set_output(g.conv(x, "segmentation_head.0", conv(classes, 1, true)));
+  g.mark_encoder(std::array<std::string_view, 1>{prefix});
   return g;
 }
+
+/// Named as the networks with encoders name theirs.
+Graph encoder_network(Shape input, int classes) { return network_with("encoder.", input, classes); }
 
 FineTuning freezing(std::vector<FreezeRule> rules) {
   FineTuning tuning;
@@ -123,6 +128,31 @@ TEST(FineTuning, APatternWithoutAMatchNamesTheNearestPart) {
             std::string::npos)
       << "running statistics are not trained anyway";
   EXPECT_EQ(complaint(freezing({{"encoder.*", 2}, {"*.bias"}}), graph), "accepted");
+}
+
+// Its parameters keep their authors' names.
+TEST(FineTuning, AnEncoderOfAnyNameAnswersToEncoder) {
+  const Graph graph = network_with("stem_", kTrainInput, kClasses);
+  FineTuning tuning = freezing({{"encoder.*"}});
+  tuning.batch_norms = FrozenBatchNorms::encoder;
+  EXPECT_EQ(complaint(tuning, graph), "accepted");
+  const std::vector<float> scales = learning_rate_scales(tuning, graph.parameters(), 0);
+  for (size_t i = 0; i < scales.size(); ++i) {
+    const bool encoder = graph.parameters()[i].name.starts_with("stem_");
+    EXPECT_EQ(scales[i], encoder ? 0.0f : 1.0f) << graph.parameters()[i].name;
+  }
+  const Graph frozen = with_frozen_batch_norms(tuning, graph);
+  for (const Node& node : frozen.nodes()) {
+    const auto* norm = std::get_if<BatchNormLayer>(&node.layer);
+    if (norm != nullptr) {
+      EXPECT_EQ(norm->desc.frozen, node.name.starts_with("stem_")) << node.name;
+    }
+  }
+  EXPECT_EQ(complaint(freezing({{"encoder.stem_conv1.*"}}), graph), "accepted");
+  EXPECT_EQ(complaint(freezing({{"encoder.decoder.*"}}), graph),
+            "no parameter matches 'encoder.decoder.*': freeze: did you mean \"decoder.conv1.*\"?");
+  EXPECT_EQ(complaint(freezing({{"encodr.*"}}), graph),
+            "no parameter matches 'encodr.*': freeze: did you mean \"encoder.*\"?");
 }
 
 TEST(FineTuning, OptionsWithoutEffectAreRefused) {

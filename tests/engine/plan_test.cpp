@@ -543,7 +543,7 @@ TEST(Plan, CountsThePassesOfABatchNorm) {
   };
   EXPECT_EQ(tensors(g, Pass::forward), 3);
   EXPECT_EQ(tensors(g, Pass::backward), 5);
-  const Graph frozen = freeze_batch_norms(g, "");
+  const Graph frozen = freeze_batch_norms(g, false);
   EXPECT_EQ(tensors(frozen, Pass::forward), 2);
   EXPECT_EQ(tensors(frozen, Pass::backward), 5);
 }

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+
 #include "base/to_size.h"
 
 using namespace macadam;
@@ -305,17 +307,18 @@ TEST(PadChannels, LeavesWhatOthersTouch) {
   }
 }
 
-TEST(FreezeBatchNorms, ThoseOfThePrefixAlone) {
+TEST(FreezeBatchNorms, ThoseOfTheEncoderAlone) {
   Graph g(kInput);
   const Value a = g.relu(g.batch_norm(g.conv(g.input(), "part.a", conv()), "part.a_norm"));
   g.set_output(g.batch_norm(g.conv(a, "rest.b", conv()), "rest.b_norm"));
-  const Graph frozen = fuse_activations(freeze_batch_norms(g, "part."), true);
+  g.mark_encoder(std::array<std::string_view, 2>{"none.", "part."});
+  const Graph frozen = fuse_activations(freeze_batch_norms(g, true), true);
   ASSERT_EQ(kinds(frozen), "conv batch_norm conv batch_norm");
   const auto& first = std::get<BatchNormLayer>(frozen.nodes()[1].layer).desc;
   EXPECT_TRUE(first.frozen);
   EXPECT_EQ(first.activation, Activation::relu);
   EXPECT_FALSE(std::get<BatchNormLayer>(frozen.nodes()[3].layer).desc.frozen);
-  const Graph all = freeze_batch_norms(g, "");
+  const Graph all = freeze_batch_norms(g, false);
   EXPECT_TRUE(std::get<BatchNormLayer>(all.nodes()[4].layer).desc.frozen);
   EXPECT_FALSE(std::get<BatchNormLayer>(g.nodes()[1].layer).desc.frozen);
 }

@@ -30,7 +30,8 @@ SAMPLES = 96  # logits kept of each case
 GRADIENT_SAMPLES = 4  # gradient entries kept of each parameter
 ROUNDING = 1e-12  # the norm of a gradient that is none
 GRADIENT_NETWORKS = ("vgg16_unet", "resnet34_unet", "mobilenet_v3_small_unet", "xception_unet",
-                     "inception_resnet_v2_unet", "se_resnet50_unet")
+                     "inception_resnet_v2_unet", "se_resnet50_unet", "ddrnet23_slim")
+AUXILIARY = 0.4  # weight of the loss of an auxiliary head
 
 
 def rounded(value):
@@ -38,11 +39,11 @@ def rounded(value):
     return float(f"{float(value):.9g}")
 
 
-def with_rule_weights(network):
+def with_rule_weights(network, build=None):
     """The network in float64 with the weights of the rule."""
-    module = network.build()
+    module = (build or network.build)()
     state = module.state_dict()
-    names = (network.reference or network.build)().state_dict()
+    names = network.reference().state_dict() if network.reference else state
     with torch.no_grad():
         for name, values in zip(names, state.values(), strict=True):
             assert values.shape == names[name].shape, name
@@ -89,12 +90,16 @@ def make_golden(network):
 
 
 def gradients_of(network, dtype, batch, height, width):
-    """The loss (mean cross-entropy over the valid pixels, with the batch's own statistics) and the
-    gradient of each parameter, flat."""
-    module = with_rule_weights(network).train().to(dtype)
+    """The loss (mean cross-entropy over the valid pixels, with the batch's own statistics; that of
+    an auxiliary head too) and the gradient of each parameter, flat."""
+    module = with_rule_weights(network, network.with_auxiliary).train().to(dtype)
     image = torch.from_numpy(rule.image(batch, height, width)).to(dtype)
     labels = torch.from_numpy(rule.labels(batch, height, width, CLASSES))
-    loss = F.cross_entropy(module(image), labels, ignore_index=255)
+    scores = module(image)
+    scores, auxiliary = scores if network.with_auxiliary else (scores, None)
+    loss = F.cross_entropy(scores, labels, ignore_index=255)
+    if auxiliary is not None:
+        loss = loss + AUXILIARY * F.cross_entropy(auxiliary, labels, ignore_index=255)
     loss.backward()
     return loss.item(), {n: p.grad.double().numpy().ravel() for n, p in module.named_parameters()}
 
@@ -104,7 +109,7 @@ def make_gradient_golden(network):
     far float32 gradients lie from these is a property of the network, and kept as "fp32_rms", the
     error of PyTorch's own samples in units of a parameter's typical gradient. A shift that all its
     readers normalise away has no gradient: what is computed is rounding, and the norm kept 0."""
-    batch, height, width = 2, 64, 96
+    batch, height, width = network.gradient_batch
     loss, exact = gradients_of(network, torch.float64, batch, height, width)
     _, single = gradients_of(network, torch.float32, batch, height, width)
     gradients, errors = {}, []
@@ -116,9 +121,10 @@ def make_gradient_golden(network):
             continue
         gradients[name] = {"norm": rounded(norm), "samples": [rounded(v) for v in flat[indices]]}
         errors.extend((single[name][indices] - flat[indices]) * np.sqrt(flat.size) / norm)
+    auxiliary = {"auxiliary": str(AUXILIARY)} if network.with_auxiliary else {}
     return {
         "network": network.name,
-        "options": network.options,
+        "options": network.options | auxiliary,
         "classes": network.classes,
         "weight_gain": network.weight_gain,
         "batch": batch,

@@ -184,6 +184,21 @@ def write_files(folder):
     write_keras_of("inceptionresnetv2", "keras_inceptionresnetv2_unet.h5", whole)
 
 
+def mmsegmentation(backbone, head):
+    """A network of mmsegmentation (which needs mmcv and mmengine)."""
+    module = nn.Module()
+    module.backbone, module.decode_head = backbone, head
+    return module
+
+
+def write_mmsegmentation_names(write_module):
+    from mmseg.models.backbones import DDRNet
+    from mmseg.models.decode_heads import DDRHead
+
+    write_module("mmsegmentation_ddrnet23_slim",
+                 mmsegmentation(DDRNet(3, 32), DDRHead(128, 64, num_classes=8)))
+
+
 def write_names(folder):
     """One list for each network of each tool: "name<TAB>shape", and for Keras "<TAB>our name". Those
     of one EfficientNet agree line by line."""
@@ -222,6 +237,13 @@ def write_names(folder):
         by_order(port, reference)
         write_module(f"timm_tf_efficientnet_{number}", port)
         write_module(f"efficientnet_pytorch_{number}", reference)
+
+    for name in ("ddrnet23_slim", "ddrnet39"):
+        write_module(f"authors_{name}", NETWORKS[name].with_auxiliary())
+    try:
+        write_mmsegmentation_names(write_module)
+    except ImportError as error:
+        print(f"left as they were: the names of mmsegmentation ({error})")
 
     for backbone in ("resnet34", "efficientnet_b0", "vgg16", "mobilenet", "mobilenetv2",
                      "densenet121", "seresnet50", "inceptionv3", "inceptionresnetv2"):

@@ -15,6 +15,7 @@ import networks_keras as keras
 import networks_keras_inception as keras_inception
 import networks_keras_mobile as keras_mobile
 import networks_keras_residual as keras_residual
+import networks_realtime as realtime
 from networks_unet import UNet
 
 CLASSES = 8
@@ -76,6 +77,9 @@ class Network:
     weight_gain: float = 1.0  # of networks_rule.tensor
     # A module with the registry's names for the same tensors in the same order, if they differ.
     reference: typing.Callable[[], nn.Module] | None = None
+    # For gradients: the same with an auxiliary head, and how many images of which height and width.
+    with_auxiliary: typing.Callable[[], nn.Module] | None = None
+    gradient_batch: tuple = (2, 64, 96)
 
 
 def smp_unet(encoder):
@@ -136,6 +140,15 @@ def make_registry():
         networks[name] = Network(
             lambda encoder=encoder: keras.ImageSegmentationKerasUnet(encoder(), CLASSES),
             sixteenths)
+
+    # Multiples of 8 as the authors' code wants them, and what that refuses.
+    for name in ("ddrnet23_slim", "ddrnet23", "ddrnet39"):
+        build = getattr(realtime, name)
+        networks[name] = Network(
+            lambda build=build: build(CLASSES),
+            with_auxiliary=lambda build=build: build(CLASSES, auxiliary=True),
+            # Batch norms see a value an image: of two images they leave no gradient.
+            gradient_batch=(4, 128, 192), weight_gain=0.8)
 
     def efficientnet_b0():
         return efficientnet_pytorch.EfficientNet.from_name("efficientnet-b0")

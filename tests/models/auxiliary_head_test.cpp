@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "base/to_size.h"
@@ -25,6 +26,13 @@ NetworkSpec with_head(std::string_view name) {
 
 bool is_auxiliary(std::string_view name) { return name.starts_with(kAuxiliaryPrefix); }
 
+/// The same of a network that may have a head of its authors'.
+bool is_auxiliary(const NetworkEntry& entry, std::string_view name) {
+  if (entry.parts.auxiliary.empty()) return is_auxiliary(name);
+  return std::ranges::any_of(entry.parts.auxiliary,
+                             [&](std::string_view prefix) { return name.starts_with(prefix); });
+}
+
 TEST(AuxiliaryHead, EverySegmentationNetworkTakesOne) {
   for (const NetworkEntry& entry : networks()) {
     SCOPED_TRACE(entry.name);
@@ -43,7 +51,7 @@ TEST(AuxiliaryHead, EverySegmentationNetworkTakesOne) {
     ASSERT_GT(graph.parameters().size(), plain.parameters().size());
     for (size_t p = 0; p < graph.parameters().size(); ++p) {
       const bool own = p < plain.parameters().size();
-      EXPECT_EQ(is_auxiliary(graph.parameters()[p].name), !own);
+      EXPECT_EQ(is_auxiliary(entry, graph.parameters()[p].name), !own);
       if (own) {
         EXPECT_EQ(graph.parameters()[p].name, plain.parameters()[p].name);
       }
@@ -70,6 +78,21 @@ TEST(AuxiliaryHead, SitsOnAnEighthOfTheSize) {
   EXPECT_EQ(features_of("resnet34_unet", {1, 90, 61, 3}), (Shape{1, 12, 8, 128}));
   // UNet-mini's deepest features are of a quarter.
   EXPECT_EQ(features_of("unet_mini", {1, 96, 64, 3}), (Shape{1, 24, 16, 128}));
+}
+
+TEST(AuxiliaryHead, IsTheAuthorsWhereTheyHaveOne) {
+  const auto parameters = [](const char* name) {
+    return build_network({name, 8, {{"auxiliary", "0.4"}}}, kImage).parameter_count();
+  };
+  EXPECT_EQ(parameters("ddrnet23_slim"), 5'732'912);
+  EXPECT_EQ(parameters("ddrnet23"), 20'296'528);
+  EXPECT_EQ(parameters("ddrnet39"), 32'655'184);
+  for (const NetworkEntry& entry : networks()) {
+    if (entry.task != Task::segmentation) continue;
+    const std::string about(options_of(entry).back().description);
+    EXPECT_EQ(about.find("authors") != about.npos, !entry.parts.auxiliary.empty()) << entry.name;
+  }
+  EXPECT_THROW(build_network({"ddrnet23_slim", 5, {{"auxiliary", "11"}}}, kImage), InputError);
 }
 
 TEST(AuxiliaryHead, ItsWeightIsANumberFromZeroToTen) {
@@ -115,6 +138,24 @@ TEST(AuxiliaryHead, StartsAnewWithOtherWeightsAndGoesOnWithItsOwn) {
   // A network without the head takes the rest.
   const WeightImport rest(folder / "whole.safetensors", {"unet_mini", 5, {}}, plain);
   EXPECT_TRUE(rest.report().missing.empty());
+}
+
+TEST(AuxiliaryHead, OfTheAuthorsIsInTheirFiles) {
+  const TemporaryFolder folder;
+  const Graph plain = build_network({"ddrnet23_slim", 5, {}}, kImage);
+  const Graph graph = build_network(with_head("ddrnet23_slim"), kImage);
+  write_weights(folder / "plain.safetensors", plain);
+  write_weights(folder / "whole.safetensors", graph);
+  const size_t head = graph.parameters().size() - plain.parameters().size();
+  // {missing, unused}
+  const auto report = [&](const char* file, const NetworkSpec& spec, const Graph& network) {
+    const ImportReport found = WeightImport(folder / file, spec, network).report();
+    return std::pair(found.missing.size(), found.unused.size());
+  };
+  const NetworkSpec without{"ddrnet23_slim", 5, {}};
+  EXPECT_EQ(report("whole.safetensors", with_head("ddrnet23_slim"), graph), std::pair(0ul, 0ul));
+  EXPECT_EQ(report("plain.safetensors", with_head("ddrnet23_slim"), graph), std::pair(head, 0ul));
+  EXPECT_EQ(report("whole.safetensors", without, plain), std::pair(0ul, head));
 }
 
 }  // namespace

@@ -25,12 +25,13 @@ std::ostream& operator<<(std::ostream& out, const Row& row) { return out << row.
 class KerasBackbones : public ::testing::TestWithParam<Row> {};
 
 TEST_P(KerasBackbones, HaveTheParametersThatKerasCounts) {
-  const Graph graph =
-      build_network({"keras_" + GetParam().backbone + "_unet", 8, {}}, {1, 64, 64, 3});
+  const std::string name = "keras_" + GetParam().backbone + "_unet";
+  const NetworkEntry& entry = find_network(name);
+  const Graph graph = build_network({name, 8, {}}, {1, 64, 64, 3});
   int64_t total = 0;
   for (const ParameterSpec& p : graph.parameters()) {
     const bool counts =
-        part_of(p.name) == WeightPart::encoder && p.role != ParameterRole::fixed_scale;
+        part_of(entry, p) == WeightPart::encoder && p.role != ParameterRole::fixed_scale;
     total += counts ? p.shape.elements() : 0;
   }
   EXPECT_EQ(total, GetParam().total);

@@ -160,7 +160,8 @@ void expect_gradients_of_pytorch(DeviceContext& place, const std::string& name) 
   options.loss = LossDesc{};
   // Of the plan, in the device's memory.
   const Buffer state(stream.device(), sizeof(StepState));
-  const Buffer losses(stream.device(), sizeof(LossValues));
+  std::vector<LossValues> loss(1 + graph.auxiliary_outputs().size());
+  const Buffer losses(stream.device(), loss.size() * sizeof(LossValues));
   zero_bytes(stream, state.data(), state.bytes());
   options.state = reinterpret_cast<const StepState*>(state.data());
   Plan plan(graph, parameters, place, options);
@@ -171,15 +172,19 @@ void expect_gradients_of_pytorch(DeviceContext& place, const std::string& name) 
   plan.forward();
   plan.loss(Tensor(), reinterpret_cast<LossValues*>(losses.data()));
   plan.backward();
-  LossValues loss{};
-  copy_bytes(stream, &loss, losses.data(), sizeof loss);
+  copy_bytes(stream, loss.data(), losses.data(), losses.bytes());
   stream.synchronize();
-  EXPECT_NEAR(loss.total, json["loss"].get<double>(), 1e-5 * json["loss"].get<double>());
+  double total = 0;
+  for (const LossValues& values : loss) total += static_cast<double>(values.total);
+  EXPECT_NEAR(total, json["loss"].get<double>(), 1e-5 * json["loss"].get<double>());
 
   // Errors in units of a parameter's typical gradient. They are those of fp32 itself, where a ReLU
   // or a pooling decides otherwise than in double: PyTorch's own are in the golden.
-  double squared_errors = 0, worst_norm = 0;
+  double squared_errors = 0, worst_norm = 0, largest_norm = 0;
   size_t samples = 0, compared = 0;
+  for (const auto& [parameter, expected] : json["gradients"].items()) {
+    largest_norm = std::max(largest_norm, expected["norm"].get<double>());
+  }
   for (size_t i = 0; i < parameters.size(); ++i) {
     const ParameterSpec& p = parameters.specs()[i];
     if (!p.trainable()) continue;
@@ -190,8 +195,8 @@ void expect_gradients_of_pytorch(DeviceContext& place, const std::string& name) 
     for (float v : found) squares += static_cast<double>(v) * v;
     const double norm = expected["norm"].get<double>();
     ++compared;
-    if (norm == 0) {  // normalised away
-      EXPECT_LT(std::sqrt(squares), 1e-6) << p.name;
+    if (norm == 0) {  // normalised away, but for rounding
+      EXPECT_LT(std::sqrt(squares), 1e-5 * largest_norm) << p.name;
       continue;
     }
     const double typical = norm / std::sqrt(static_cast<double>(found.size()));
@@ -215,7 +220,7 @@ void expect_gradients_of_pytorch(DeviceContext& place, const std::string& name) 
   std::printf(
       "%s: loss %.7f, error of sampled gradients %.2e rms (PyTorch fp32 %.2e), of norms at "
       "most %.2e\n",
-      name.c_str(), loss.total, rms, fp32_rms, worst_norm);
+      name.c_str(), total, rms, fp32_rms, worst_norm);
 }
 
 class GradientGoldens : public ::testing::TestWithParam<std::string> {};

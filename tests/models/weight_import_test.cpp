@@ -299,6 +299,60 @@ TEST_F(WeightImports, WhateverStandsBeforeTheNames) {
   }
 }
 
+// DDRNet's authors publish what they trained on ImageNet, and on Cityscapes with its loss.
+TEST_F(WeightImports, AuthorsFilesHoldAPartOrMore) {
+  const NetworkSpec spec{"ddrnet23_slim", 8, {}};
+  const auto in_encoder = [graph = build_network(spec, kImage)](const std::string& name) {
+    return std::ranges::find(graph.parameters(), name, &ParameterSpec::name)->encoder;
+  };
+  Tensors imagenet = tensors_of(
+      spec, [&](const std::string& name) { return in_encoder(name) ? "module." + name : ""; });
+  const size_t encoder = imagenet.content.size();
+  imagenet.content["module.linear.weight"] = {{1000, 1}, std::vector<float>(1000)};
+  const ImportReport part = load(imagenet, spec).report();
+  EXPECT_EQ(part.encoder_loaded, encoder);
+  EXPECT_EQ(part.decoder_loaded + part.head_loaded, 0u);
+  EXPECT_EQ(part.unused, std::vector<std::string>{"linear.weight"});
+  EXPECT_EQ(network_of(*open_weights(file_)), "ddrnet23_slim");
+
+  Tensors cityscapes = tensors_of({"ddrnet23_slim", 19, {{"auxiliary", "0.4"}}},
+                                  [](const std::string& name) { return "model." + name; });
+  cityscapes.content["loss.criterion.weight"] = {{19}, std::vector<float>(19, 1)};
+  const ImportReport whole = load(cityscapes, spec).report();
+  EXPECT_TRUE(whole.missing.empty());
+  EXPECT_EQ(whole.scheme, "its authors (as Macadam)");
+  EXPECT_EQ(whole.reinitialized,
+            (std::vector<std::string>{"final_layer.conv2.weight", "final_layer.conv2.bias"}));
+  EXPECT_EQ(whole.unused.back(), "model.seghead_extra.conv2.weight");
+  EXPECT_TRUE(contains(complaint(cityscapes, {"ddrnet23", 8, {}}), "look like ddrnet23_slim"));
+}
+
+// mmsegmentation's stem has no biases: they are 0, and nothing is missing.
+TEST_F(WeightImports, OpenMmlabsFilesLackBiasesThatAreZero) {
+  const NetworkSpec spec{"ddrnet23_slim", 8, {}};
+  const Graph graph = build_network(spec, kImage);
+  for (const char* tool : {"mmsegmentation", "OpenMMLab's backbone"}) {
+    const auto schemes = weight_schemes(find_network(spec.name), graph, {});
+    const auto scheme = std::ranges::find(schemes, tool, &WeightScheme::name);
+    ASSERT_NE(scheme, schemes.end());
+    ASSERT_EQ(scheme->zeros.size(), 2u);
+    const WeightImport weights =
+        load(tensors_of(spec,
+                        [&](const std::string& name) {
+                          const auto source = scheme->source.find(name);
+                          const bool there =
+                              source != scheme->source.end() && !scheme->zeros.contains(name);
+                          return there ? source->second : "";
+                        }),
+             spec);
+    EXPECT_EQ(weights.report().scheme, tool);
+    for (const std::string& name : weights.report().missing) {
+      EXPECT_TRUE(name.starts_with("final_layer.")) << name;
+    }
+    EXPECT_TRUE(weights.report().unused.empty());
+  }
+}
+
 TEST_F(WeightImports, WeightsOfNothingAreSummedUp) {
   Tensors tensors;
   for (const char* name : {"a", "b", "c", "d"}) tensors.content[name] = {{2}, {1, 2}};
@@ -348,7 +402,7 @@ TEST_F(KerasVgg16, GivesKerasVggUnetFourOfItsFiveBlocks) {
                                                      "block5_conv2/kernel", "block5_conv2/bias",
                                                      "block5_conv3/kernel", "block5_conv3/bias"}));
   for (const std::string& name : report.missing) {
-    EXPECT_NE(part_of(name), WeightPart::encoder) << name;
+    EXPECT_FALSE(name.starts_with("encoder.")) << name;
   }
 
   const auto loaded = values(weights, "keras_vgg_unet");
@@ -421,7 +475,7 @@ TEST_F(Conversions, AModelHoldsTheWeightsAndInitialValues) {
   const Graph graph = build_network(kMobileNet, kImage);
   ASSERT_EQ(model.parameters.size(), graph.parameters().size());
   for (const ParameterSpec& p : graph.parameters()) {
-    const bool loaded = part_of(p.name) == WeightPart::encoder;
+    const bool loaded = p.encoder;
     EXPECT_EQ(model.parameters.at(p.name).values, loaded ? rule_values(p) : initial_values(p, 7))
         << p.name;
   }

@@ -45,6 +45,7 @@ TensorList read_list(const std::string& list) {
 
 struct Case {
   std::string list, network, scheme;
+  std::map<std::string, std::string> options{};
 };
 
 std::ostream& operator<<(std::ostream& out, const Case& c) { return out << c.list; }
@@ -56,7 +57,7 @@ TEST_P(WeightNames, CoverTheToolsOwnList) {
   const TensorList list = read_list(c.list);
   ASSERT_GT(list.tensors.size(), 20u);
   const NetworkEntry& entry = find_network(c.network);
-  const Graph graph = build_network({c.network, 8, {}}, {1, 64, 64, 3});
+  const Graph graph = build_network({c.network, 8, c.options}, {1, 64, 64, 3});
   const std::vector<WeightScheme> schemes = weight_schemes(entry, graph, list.tensors);
   const auto scheme = std::find_if(schemes.begin(), schemes.end(), [&](const WeightScheme& s) {
     return s.name.starts_with(c.scheme);
@@ -67,11 +68,12 @@ TEST_P(WeightNames, CoverTheToolsOwnList) {
   for (const ParameterSpec& p : graph.parameters()) {
     const auto source = scheme->source.find(p.name);
     if (source == scheme->source.end()) {
-      EXPECT_TRUE(part_of(p.name) != WeightPart::encoder || p.role == ParameterRole::fixed_scale)
+      EXPECT_TRUE(part_of(entry, p) != WeightPart::encoder || p.role == ParameterRole::fixed_scale)
           << p.name << " has no name in this scheme";
       continue;
     }
     const auto found = list.elements.find(source->second);
+    if (found == list.elements.end() && scheme->zeros.contains(p.name)) continue;
     if (found == list.elements.end()) {
       ADD_FAILURE() << p.name << ": no " << source->second << " in the list";
       continue;
@@ -94,6 +96,7 @@ TEST_P(WeightNames, CoverTheToolsOwnList) {
 constexpr const char* kSmp = "segmentation_models.pytorch";
 constexpr const char* kSmpTimm = "segmentation_models.pytorch (tu-)";
 constexpr const char* kUnnamed = "Keras, which named layers itself";
+const std::map<std::string, std::string> kAuxiliary{{"auxiliary", "0.4"}};
 
 INSTANTIATE_TEST_SUITE_P(
     Tools, WeightNames,
@@ -138,6 +141,9 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"timm_legacy_seresnet50", "se_resnet50_unet", "Cadene"},
         Case{"timm_seresnet50", "se_resnet50_unet", "timm"},
         Case{"smp_tu_seresnet50_unet", "se_resnet50_unet", kSmpTimm},
+        Case{"authors_ddrnet23_slim", "ddrnet23_slim", "its authors", kAuxiliary},
+        Case{"authors_ddrnet39", "ddrnet39", "its authors", kAuxiliary},
+        Case{"mmsegmentation_ddrnet23_slim", "ddrnet23_slim", "mmsegmentation", kAuxiliary},
         Case{"keras_resnet34_unet", "keras_resnet34_unet", "Keras"},
         Case{"keras_efficientnet_b0_unet", "keras_efficientnet_b0_unet", "Keras"},
         Case{"keras_vgg16_unet", "keras_vgg16_unet", "Keras"},
@@ -255,7 +261,7 @@ TEST_P(KerasLists, AreFoundWhereTheFileHasTheEncoderAlone) {
   const TensorList unnamed = without_names(list_);
   for (const WeightTensor& tensor : unnamed.tensors) {
     const std::string& ours = unnamed.ours.at(tensor.name);
-    if (part_of(ours) != WeightPart::encoder) continue;
+    if (part_of(find_network(network_), {.name = ours, .shape = {}}) != WeightPart::encoder) continue;
     encoder.tensors.push_back(tensor);
     encoder.ours[tensor.name] = ours;
   }
@@ -331,11 +337,20 @@ TEST(WeightNamesByOrder, TakeNoLayersOfAnotherNetwork) {
 }
 
 TEST(WeightParts, AreToldByTheName) {
-  EXPECT_EQ(part_of("encoder.conv1.weight"), WeightPart::encoder);
-  EXPECT_EQ(part_of("decoder.blocks.0.conv1.0.weight"), WeightPart::decoder);
-  EXPECT_EQ(part_of("segmentation_head.0.bias"), WeightPart::head);
-  EXPECT_EQ(part_of("head.weight"), WeightPart::head);
-  EXPECT_EQ(part_of("down1.conv1.weight"), WeightPart::decoder);
+  const auto part = [](const char* network, const char* parameter) {
+    return part_of(find_network(network), {.name = parameter, .shape = {}});
+  };
+  EXPECT_EQ(part("resnet18_unet", "encoder.conv1.weight"), WeightPart::encoder);
+  EXPECT_EQ(part("resnet18_unet", "decoder.blocks.0.conv1.0.weight"), WeightPart::decoder);
+  EXPECT_EQ(part("resnet18_unet", "segmentation_head.0.bias"), WeightPart::head);
+  EXPECT_EQ(part("resnet18_unet", "auxiliary.head.weight"), WeightPart::head);
+  EXPECT_EQ(part("unet", "head.weight"), WeightPart::head);
+  EXPECT_EQ(part("unet", "down1.conv1.weight"), WeightPart::decoder);
+  EXPECT_EQ(part("ddrnet23", "down4.0.weight"), WeightPart::encoder);
+  EXPECT_EQ(part("ddrnet23", "layer3_.0.bn1.running_mean"), WeightPart::encoder);
+  EXPECT_EQ(part("ddrnet23", "spp.shortcut.2.weight"), WeightPart::decoder);
+  EXPECT_EQ(part("ddrnet23", "final_layer.conv1.weight"), WeightPart::head);
+  EXPECT_EQ(part("ddrnet23", "seghead_extra.bn1.weight"), WeightPart::head);
 }
 
 }  // namespace
