@@ -3,28 +3,18 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <initializer_list>
 #include <memory>
 #include <utility>
 
 #include "base/to_size.h"
 #include "bench/augment_programs.h"
 #include "bench/convolution_call.h"
+#include "bench/loss_cases.h"
+#include "bench/stored_channels.h"
 
 namespace macadam::bench {
 
 namespace {
-
-/// How many channels a tensor has, and in the memory of how many it lies.
-struct Channels {
-  int count, stored;
-
-  /// What the names of the cases end in.
-  std::string suffix() const { return stored == count ? "" : fmt::format("/in:{}", stored); }
-};
-
-// Of a plan in 16 bits with 19 classes.
-constexpr Channels kPaddedImages{3, 8}, kPaddedScores{19, 24};
 
 /// Makes the cases of one table: sizes, dtype and the list that they are added to.
 class Table {
@@ -44,8 +34,7 @@ class Table {
     add_pool();
     add_upsample();
     add_depthwise();
-    add_loss();
-    add_loss_terms();
+    add_loss_cases(extents_, dtype_, cases_);
     add_confusion();
     add_optim();
     add_augment();
@@ -66,14 +55,6 @@ class Table {
   /// A map as wide as the one in which an up-sampled map and a skip connection lie side by side.
   Shape joined() const { return image(96); }
 
-  /// Those of `counts`, and `padded` where training pads channels: in 16 bits.
-  std::vector<Channels> stored_channels(std::initializer_list<int> counts, Channels padded) const {
-    std::vector<Channels> all;
-    for (const int count : counts) all.push_back({count, count});
-    if (size_of(dtype_) == 2) all.push_back(padded);
-    return all;
-  }
-
   void add_elementwise();
   void add_activations();
   void add_epilogue();
@@ -83,8 +64,6 @@ class Table {
   void add_pool();
   void add_upsample();
   void add_depthwise();
-  void add_loss();
-  void add_loss_terms();
   void add_confusion();
   void add_optim();
   void add_augment();
@@ -360,7 +339,7 @@ void Table::add_upsample() {
                   dx.bytes() + dy.bytes()};
     });
   }
-  for (const Channels channels : stored_channels({8, 19, 64}, kPaddedScores)) {
+  for (const Channels channels : stored_channels({8, 19, 64}, kPaddedScores, dtype_)) {
     const Shape big = image(channels.count), small{big.n, big.h / 2, big.w / 2, big.c};
     const std::string suffix = fmt::format("{}{}", channels.count, channels.suffix());
     add(fmt::format("bilinear/channels:{}", suffix), [=](Workbench& w) {
@@ -406,55 +385,9 @@ void Table::add_depthwise() {
   }
 }
 
-void Table::add_loss() {
-  const DType dtype = dtype_;
-  for (const Channels classes : stored_channels({8, 11, 19}, kPaddedScores)) {
-    for (const bool dice : {false, true}) {
-      add(fmt::format("loss/classes:{}{}/dice:{:d}", classes.count, classes.suffix(), dice),
-          [=, shape = image(classes.count), mask = image(1)](Workbench& w) {
-            const Tensor logits = w.padded(shape, dtype, classes.stored);
-            const Tensor gradient = w.padded(shape, dtype, classes.stored);
-            const Tensor labels = w.integers(mask, classes.count);
-            const LossDesc desc = dice ? make_loss({loss_term("ce"), loss_term("dice")})
-                                       : make_loss({loss_term("ce")});
-            std::byte* workspace = w.memory(w.ops().loss->workspace_bytes(desc, shape));
-            auto* values = reinterpret_cast<LossValues*>(w.memory(sizeof(LossValues)));
-            // Dice's gradient needs the sums over the batch, cross-entropy's the number of pixels.
-            return Call{[=, &ops = w.ops()] {
-                          ops.loss->run(desc, logits, labels, {}, gradient, values, workspace);
-                        },
-                        (dice ? 2 : 1) * logits.whole().bytes() + 2 * labels.bytes() +
-                            gradient.whole().bytes()};
-          });
-    }
-  }
-}
-
-/// Each term alone.
-void Table::add_loss_terms() {
-  constexpr int kClasses = 19;
-  for (const LossTermInfo& info : loss_term_infos()) {
-    add(fmt::format("loss/classes:{}/term:{}", kClasses, info.name),
-        [=, shape = image(kClasses), mask = image(1), dtype = dtype_,
-         desc = make_loss({loss_term(info.name)})](Workbench& w) {
-          const Tensor logits = w.padded(shape, dtype, kClasses);
-          const Tensor gradient = w.padded(shape, dtype, kClasses);
-          const Tensor labels = w.integers(mask, kClasses);
-          std::byte* workspace = w.memory(w.ops().loss->workspace_bytes(desc, shape));
-          auto* values = reinterpret_cast<LossValues*>(w.memory(sizeof(LossValues)));
-          const bool two_passes = LossSums(desc, kClasses).has_class_sums();
-          return Call{
-              [=, &ops = w.ops()] {
-                ops.loss->run(desc, logits, labels, {}, gradient, values, workspace);
-              },
-              (two_passes ? 2 : 1) * logits.bytes() + 2 * labels.bytes() + gradient.bytes()};
-        });
-  }
-}
-
 void Table::add_confusion() {
   const Shape mask = image(1);
-  for (const Channels classes : stored_channels({8, 19}, kPaddedScores)) {
+  for (const Channels classes : stored_channels({8, 19}, kPaddedScores, dtype_)) {
     add(fmt::format("argmax/classes:{}{}", classes.count, classes.suffix()),
         [=, shape = image(classes.count), dtype = dtype_](Workbench& w) {
           const Tensor scores = w.padded(shape, dtype, classes.stored);
@@ -526,7 +459,7 @@ void Table::add_optim() {
 }
 
 void Table::add_augment() {
-  const std::vector<Channels> inputs = stored_channels({3}, kPaddedImages);
+  const std::vector<Channels> inputs = stored_channels({3}, kPaddedImages, dtype_);
   for (const Channels channels : inputs) {
     for (const bool flip : {false, true}) {
       add_pointwise(fmt::format("prepare_images{}/flip:{:d}", channels.suffix(), flip),

@@ -9,6 +9,7 @@
 #include "kernels/confusion.h"
 #include "kernels/conv.h"
 #include "kernels/device.h"
+#include "kernels/distill.h"
 #include "kernels/elementwise.h"
 #include "kernels/epilogue.h"
 #include "kernels/loss.h"
@@ -34,6 +35,7 @@ namespace macadam {
   FAMILY(UpsampleOps, upsample)            \
   FAMILY(ElementwiseOps, elementwise)      \
   FAMILY(LossOps, loss)                    \
+  FAMILY(DistillOps, distill)              \
   FAMILY(ConfusionOps, confusion)          \
   FAMILY(OptimOps, optim)                  \
   FAMILY(AugmentOps, augment)

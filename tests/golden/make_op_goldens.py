@@ -185,6 +185,18 @@ def focal(gamma):
     return loss_of
 
 
+def distill(name, n, h, w, c, weight, temperature):
+    """Of channels: a softmax over the pixels of each."""
+    student = (normal(n, c, h, w) * 2).requires_grad_()
+    teacher = normal(n, c, h, w) * 3
+    over_pixels = [(x / temperature).flatten(2) for x in (student, teacher)]
+    q, p = (F.log_softmax(x, dim=2) for x in over_pixels)
+    loss = weight * temperature ** 2 / (n * c) * F.kl_div(q, p, reduction="sum", log_target=True)
+    loss.backward()
+    save(f"distill_{name}", np.array([n, h, w, c]), np.array([weight, temperature]),
+         nhwc(student), nhwc(teacher), loss.reshape(1), nhwc(student.grad))
+
+
 def optimizer(name, make, settings):
     """Three steps on two parameters; the second has no weight decay."""
     start = [normal(70), normal(5)]
@@ -257,6 +269,9 @@ def main():
     loss_term("focal_ovr", [1.5], FocalLoss("multiclass", gamma=1.5, ignore_index=255))
     lovasz = LovaszLoss("multiclass", ignore_index=255)
     loss_term("lovasz", [0], lambda logits, labels: lovasz(logits.float(), labels).double())
+
+    distill("soft", 2, 4, 5, 6, 3.0, 4.0)
+    distill("hard", 1, 5, 3, 4, 0.5, 1.0)
 
 
 if __name__ == "__main__":

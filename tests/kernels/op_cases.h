@@ -145,6 +145,20 @@ struct LossCase {
 };
 OpCase segmentation_loss(const LossCase& loss, DType dtype, bool gradient, Variant variant = {});
 
+/// Of DistillOps.
+struct DistillCase {
+  std::string name;
+  Shape scores;
+  float weight = 3, temperature = 4;
+  double deviation = 2;  // of the scores
+  float gradient_scale = 1;
+  int images = -1;  // that count; -1: all
+  bool student_nan = false, teacher_nan = false;
+};
+/// The value alone, the gradient alone, or added to what is there.
+enum class Direction : uint8_t { value, gradient, added };
+OpCase distill(const DistillCase& distill, DType dtype, Direction direction, Variant variant = {});
+
 OpCase argmax(Shape scores, DType dtype, Variant variant = {}, bool confident = false);
 OpCase confusion_count(Shape labels, int classes);
 

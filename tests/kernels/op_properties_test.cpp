@@ -1,6 +1,7 @@
 // What must hold of an op whatever the reference says, on every backend.
 
 #include <gtest/gtest.h>
+#include <omp.h>
 
 #include <algorithm>
 #include <array>
@@ -226,6 +227,19 @@ TEST_P(OpProperty, LossOfNanIsNan) {
   }
 }
 
+TEST_P(OpProperty, AStudentWithItsTeachersScoresHasNothingToLearn) {
+  const OpCase op =
+      distill({.name = "same", .scores = {2, 17, 23, 5}}, DType::f32, Direction::gradient);
+  Values inputs = make_inputs(op);
+  inputs["teacher"] = inputs["student"];
+  const Values same = run(op, inputs);
+  EXPECT_NEAR(same.at("value")[0], 0, 1e-5);
+  for (const double slope : same.at("dstudent")) ASSERT_NEAR(slope, 0, 1e-9);
+  // What is added to all scores of an image changes no softmax.
+  for (double& score : inputs["teacher"]) score += 2;
+  EXPECT_NEAR(run(op, inputs).at("value")[0], 0, 1e-4);
+}
+
 TEST_P(OpProperty, GatheredAndSummedGradientsRepeatBitForBit) {
   const Shape shape{2, 17, 23, 19};
   const PoolDesc pool{
@@ -237,10 +251,29 @@ TEST_P(OpProperty, GatheredAndSummedGradientsRepeatBitForBit) {
         epilogue_backward({.activation = Activation::relu, .shape = shape}, DType::f32),
         channel_mean({1, 61, 67, 40}, DType::f32),
         channel_scale_backward({2, 61, 67, 40}, DType::f32, Wanted::all),
-        squeeze_excite_backward({.images = 5, .channels = 96, .hidden = 4})}) {
+        squeeze_excite_backward({.images = 5, .channels = 96, .hidden = 4}),
+        distill({.name = "many", .scores = {2, 61, 67, 19}}, DType::f32, Direction::gradient)}) {
     const Values inputs = make_inputs(op);
     EXPECT_EQ(run(op, inputs), run(op, inputs)) << op.full_name();
   }
+}
+
+TEST(Distillation, ThreadsChangeNoBit) {
+  Backend& cpu = *find_backend("Cpu");
+  const OpCase op =
+      distill({.name = "threads", .scores = {3, 61, 67, 19}}, DType::f32, Direction::gradient);
+  const Values inputs = make_inputs(op);
+  const int threads = omp_get_max_threads();
+  std::vector<Values> found;
+  for (const int count : {1, 2, 5}) {
+    omp_set_num_threads(count);
+    BoundOp bound(op, cpu.ops, cpu.stream, inputs);
+    bound.run();
+    found.push_back(bound.results());
+  }
+  omp_set_num_threads(threads);
+  EXPECT_EQ(found[1], found[0]);
+  EXPECT_EQ(found[2], found[0]);
 }
 
 TEST(Dropout, LayersAndSeedsDiffer) {

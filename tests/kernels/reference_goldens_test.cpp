@@ -243,6 +243,24 @@ INSTANTIATE_TEST_SUITE_P(Reference, GoldenLossTerm,
                          ::testing::Values("focal", "jaccard", "tversky", "focal_ovr", "lovasz"),
                          name_of_file);
 
+class GoldenDistill : public GoldenTest {};
+
+TEST_P(GoldenDistill, ReferenceAgreesWithPyTorch) {
+  Golden golden(std::string("distill_") + GetParam());
+  const std::vector<int> a = golden.integers();
+  const std::vector<double> parameters = golden.next().values;
+  const DistillCase of{.name = GetParam(),
+                       .scores = {a[0], a[1], a[2], a[3]},
+                       .weight = static_cast<float>(parameters[0]),
+                       .temperature = static_cast<float>(parameters[1])};
+  const Values given = golden.read({"student", "teacher"});
+  const Values value = golden.read({"value"});
+  check(distill(of, DType::f32, Direction::gradient), given,
+        merged(value, golden.read({"dstudent"})));
+}
+
+INSTANTIATE_TEST_SUITE_P(Reference, GoldenDistill, ::testing::Values("soft", "hard"), name_of_file);
+
 /// The two parameters of the optimiser's goldens, in one buffer with a gap.
 constexpr int kFirst = 70, kSecond = 5, kSecondOffset = 128;
 const std::vector<ParameterSegment> kSegments{

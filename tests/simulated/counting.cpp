@@ -467,6 +467,25 @@ class CountedLoss final : public LossOps {
   std::unique_ptr<LossOps> inner_;
 };
 
+class CountedDistill final : public DistillOps {
+ public:
+  CountedDistill(const Book& book, std::unique_ptr<DistillOps> inner)
+      : book_(book), inner_(std::move(inner)) {}
+
+  size_t workspace_bytes(Shape scores) const override { return inner_->workspace_bytes(scores); }
+  void run(const DistillDesc& desc, const Tensor& student, const Tensor& teacher,
+           const Tensor& d_student, float* value, void* workspace) override {
+    const int passes = d_student.data == nullptr ? 1 : 2;
+    book_.note("distillation",
+               passes * bytes_of({&student, &teacher}) + result_bytes(d_student, true),
+               [&] { inner_->run(desc, student, teacher, d_student, value, workspace); });
+  }
+
+ private:
+  Book book_;
+  std::unique_ptr<DistillOps> inner_;
+};
+
 /// The segments lie in the device's memory: their elements together are given.
 class CountedOptim final : public OptimOps {
  public:
@@ -543,6 +562,7 @@ Ops counted_ops(Stream& stream, Tallies& tallies, int64_t parameters) {
   ops.upsample = std::make_unique<CountedUpsample>(book, std::move(ops.upsample));
   ops.elementwise = std::make_unique<CountedElementwise>(book, std::move(ops.elementwise));
   ops.loss = std::make_unique<CountedLoss>(book, std::move(ops.loss));
+  ops.distill = std::make_unique<CountedDistill>(book, std::move(ops.distill));
   ops.optim = std::make_unique<CountedOptim>(book, std::move(ops.optim), parameters);
   return ops;
 }
