@@ -17,6 +17,7 @@
 
 #include "base/descriptor.h"
 #include "base/error.h"
+#include "base/fnv.h"
 #include "base/to_size.h"
 
 namespace macadam {
@@ -112,12 +113,9 @@ constexpr std::string_view kTemporaryPrefix = ".macadam-", kTemporarySuffix = ".
 constexpr size_t kTemporaryBytes = 64;  // more than such a name has
 
 fs::path temporary_for(const fs::path& target, int attempt) {
-  uint64_t hash = 0xCBF29CE484222325ull;  // FNV-1a
-  for (const char c : target.filename().string()) {
-    hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001B3ull;
-  }
-  return folder_of(target) /
-         fmt::format("{}{:016x}-{}{}", kTemporaryPrefix, hash, attempt, kTemporarySuffix);
+  return folder_of(target) / fmt::format("{}{:016x}-{}{}", kTemporaryPrefix,
+                                         fnv1a(target.filename().string()), attempt,
+                                         kTemporarySuffix);
 }
 
 /// Who writes a temporary file holds a lock on it, which the kernel drops when the process ends in

@@ -12,6 +12,7 @@ struct StepState {
   uint64_t update = 0;        // optimiser steps before this one, skipped ones among them
   float lr = 0;               // learning rate of this step
   float gradient_factor = 1;  // 1 / batches whose gradients were summed
+  uint64_t images = 0;        // of this batch, from its first; the others are padding
 };
 
 /// What is known of the gradients of a step, and the loss scale. Written by OptimOps::examine, so

@@ -40,6 +40,8 @@ class LoadedModel {
   /// Reads, checks and uploads. `stream` outlives it. Throws InputError naming the file when it is
   /// not a model, or its tensors are not those of the network it names.
   LoadedModel(const std::filesystem::path& file, Stream& stream);
+  /// The same of what was read from `file`.
+  LoadedModel(const Model& model, const std::filesystem::path& file, Stream& stream);
 
   const ModelInfo& info() const { return info_; }
   const std::filesystem::path& file() const { return file_; }
@@ -51,8 +53,6 @@ class LoadedModel {
   Shape fitting(int height, int width) const;
 
  private:
-  LoadedModel(const Model& model, const std::filesystem::path& file, Stream& stream);
-
   ModelInfo info_;
   std::filesystem::path file_;
   Parameters parameters_;

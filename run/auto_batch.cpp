@@ -4,12 +4,14 @@
 
 #include <algorithm>
 #include <bit>
+#include <optional>
 
 #include "base/error.h"
 #include "base/to_size.h"
 #include "engine/train/training_step.h"
 #include "kernels/free_memory.h"
 #include "models/network.h"
+#include "run/teacher.h"
 
 namespace macadam {
 
@@ -20,24 +22,27 @@ constexpr int kMost = 64;
 constexpr size_t kLeastSteps = 8;
 
 /// Of a step of training and one of validation with so many photos.
-size_t bytes_of_run(const Config& config, const NetworkSpec& spec, DeviceContext& context,
-                    DType dtype, int batch) {
+size_t bytes_of_run(const Config& config, const NetworkSpec& spec, const ModelInfo* teacher,
+                    DeviceContext& context, DType dtype, int batch) {
   const Graph graph = build_network(spec, {batch, config.height, config.width, 3});
   Parameters parameters(graph.parameters(), context.stream, true);
   TrainingStepOptions options;
   options.dtype = dtype;
   options.loss = with_classes(config.loss, spec.classes);
   options.optimizer = config.optimizer;
+  std::optional<Parameters> of_teacher;
+  if (teacher != nullptr) {
+    options.teacher = teacher_options(*teacher, config, batch);
+    of_teacher.emplace(options.teacher->graph.parameters(), context.stream, false);
+    options.teacher->parameters = &*of_teacher;
+  }
   TrainingStep step(graph, parameters, context, options);
   PlanOptions validating;
   validating.dtype = dtype;
   validating.loss = options.loss;
   const Plan validation(graph, parameters, context, validating);
-  size_t bytes = step.optimizer().bytes();
-  for (const PlanMemory& memory : {step.plan().memory(), validation.memory()}) {
-    bytes += memory.arena + memory.packed;
-  }
-  return bytes;
+  return step.optimizer().bytes() + step.bytes() + (of_teacher ? of_teacher->bytes() : 0) +
+         validation.memory().arena + validation.memory().packed;
 }
 
 }  // namespace
@@ -55,8 +60,8 @@ int largest_batch(size_t budget, int most, const std::function<size_t(int batch)
   return batch;
 }
 
-int choose_batch(const Config& config, int classes, size_t training_photos, Device device,
-                 DType dtype, Observer& observer) {
+int choose_batch(const Config& config, int classes, const ModelInfo* teacher,
+                 size_t training_photos, Device device, DType dtype, Observer& observer) {
   const size_t free = free_memory(device);
   const auto budget = static_cast<size_t>(kShare * static_cast<double>(free));
   const auto most =
@@ -65,7 +70,7 @@ int choose_batch(const Config& config, int classes, size_t training_photos, Devi
   const NetworkSpec spec{config.network, classes, config.network_options};
   size_t needed = 0;
   const int batch = largest_batch(budget, most, [&](int photos) {
-    const size_t bytes = bytes_of_run(config, spec, context, dtype, photos);
+    const size_t bytes = bytes_of_run(config, spec, teacher, context, dtype, photos);
     if (photos == 1 || bytes <= budget) needed = bytes;
     return bytes;
   });

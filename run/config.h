@@ -19,6 +19,7 @@
 #include "engine/train/optimizer.h"
 #include "engine/train/schedule.h"
 #include "kernels/augment.h"
+#include "kernels/distill.h"
 #include "kernels/loss.h"
 #include "loader/augment/list.h"
 #include "loader/class_weights.h"
@@ -60,6 +61,8 @@ struct Config {
   std::vector<float> class_weights;               // one a class; empty: "none", or by the rule
   std::optional<ClassWeighting> class_weighting;  // the rule; none with given weights
   ClassWeightingOptions class_weighting_options;
+  std::string teacher;  // a model file; none when empty
+  DistillDesc distill;  // from it
 
   OptimizerOptions optimizer;
   double lr = 1e-3;

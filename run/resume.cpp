@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/fnv.h"
 #include "base/json_text.h"
 #include "base/text.h"
 #include "base/toml.h"
@@ -113,13 +114,9 @@ class KeptFields final : public Fields {
 };
 
 RunData::Split split_of(const Dataset& dataset) {
-  uint64_t hash = 0xCBF29CE484222325ull;  // FNV-1a
-  for (const Sample& sample : dataset.samples) {
-    for (const char c : sample.id + '\n') {
-      hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001B3ull;
-    }
-  }
-  return {static_cast<int64_t>(dataset.samples.size()), fmt::format("{:016x}", hash)};
+  std::string names;
+  for (const Sample& sample : dataset.samples) names += sample.id + '\n';
+  return {static_cast<int64_t>(dataset.samples.size()), fmt::format("{:016x}", fnv1a(names))};
 }
 
 bool same_place(const std::string& a, const std::string& b) {
@@ -145,6 +142,20 @@ void check_same_classes(const std::vector<RunData::Class>& now,
                                  before.size()),
                      root, kRemedyForClasses);
   }
+}
+
+/// Of an older version's run there is no hash, as there was no teacher; of one whose description
+/// was removed there is none either.
+void check_same_teacher(const Config& config, const RunData& data, const BegunRun& begun) {
+  const std::string before = begun.data ? begun.data->teacher : std::string();
+  if (begun.data ? data.teacher == before : same_place(config.teacher, begun.config.teacher))
+    return;
+  const auto text = [](const std::string& file, const std::string& hash) {
+    if (file.empty()) return std::string("none");
+    return quote(file, 1000) + (hash.empty() ? "" : fmt::format(" (content {})", hash));
+  };
+  throw_other("teacher", text(config.teacher, data.teacher), text(begun.config.teacher, before),
+              begun.folder);
 }
 
 /// How a split differs; empty when it does not.
@@ -179,6 +190,7 @@ std::string to_json(const RunData& data) {
   Json json{
       {"train", split(data.train)}, {"val", split(data.val)}, {"classes", std::move(classes)}};
   for (const float weight : data.class_weights) json["class_weights"].push_back(shortest(weight));
+  if (!data.teacher.empty()) json["teacher"] = data.teacher;
   return exact_json_text(json, "a class's name is not UTF-8", "label_set", "rename the class") +
          '\n';
 }
@@ -203,6 +215,7 @@ std::optional<RunData> read_run_data(const fs::path& file) {
     if (json.contains("class_weights")) {
       data.class_weights = json.at("class_weights").get<std::vector<float>>();
     }
+    if (json.contains("teacher")) data.teacher = json.at("teacher").get<std::string>();
   } catch (const Json::exception&) {
     fail();
   }
@@ -256,6 +269,7 @@ void check_same_configuration(const Config& config, const BegunRun& begun) {
 
 void check_same_data(const Config& config, const RunData& data, const BegunRun& begun,
                      bool may_have_moved) {
+  check_same_teacher(config, data, begun);
   const DatasetPaths &now = config.dataset, &before = begun.config.dataset;
   const bool moved = !same_place(now.train, before.train) || !same_place(now.val, before.val);
   const auto moved_text = [&] {

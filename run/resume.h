@@ -13,8 +13,9 @@
 
 namespace macadam {
 
-/// A run's samples by their names, what the ids in their masks mean, and what was counted in them.
-/// Kept in the run's folder, so that another data set is told from the same one at another place.
+/// A run's samples by their names, what the ids in their masks mean, what was counted in them, and
+/// its teacher. Kept in the run's folder, so that another data set or teacher is told from the same
+/// one at another place.
 struct RunData {
   struct Split {
     int64_t samples = 0;
@@ -31,6 +32,7 @@ struct RunData {
   Split train, val;
   std::vector<Class> classes;
   std::vector<float> class_weights = {};  // of a rule for them; one a class, or none
+  std::string teacher = {};               // a hash of its file; empty: none
 };
 
 RunData run_data_of(const Dataset& train, const Dataset& val, const LabelSet& labels);
@@ -63,8 +65,8 @@ void keep_begun_defaults(Config& config, const BegunRun& begun);
 /// Trainer, data set and classes in check_same_data.
 void check_same_configuration(const Config& config, const BegunRun& begun);
 
-/// Throws InputError when the classes, their ids or the samples are not those that the run was
-/// begun with, and when the same samples lie elsewhere and `may_have_moved` is false.
+/// Throws InputError when the classes, their ids, the samples or the teacher are not those that the
+/// run was begun with, and when the same samples lie elsewhere and `may_have_moved` is false.
 void check_same_data(const Config& config, const RunData& data, const BegunRun& begun,
                      bool may_have_moved);
 

@@ -20,6 +20,7 @@
 #include "run/run_folder.h"
 #include "run/run_report.h"
 #include "run/scoring.h"
+#include "run/teacher.h"
 #include "run/tracking/mlflow.h"
 #include "run/tracking/run_tracking.h"
 #include "run/training_data.h"
@@ -63,6 +64,7 @@ struct CheckedRun {
   TrainingData data;
   RunData run_data;
   std::vector<float> class_weights;  // in the loss
+  std::optional<TeacherFile> teacher;
 };
 
 CheckedRun check_run(Config given, const TrainingRunOptions& options, Observer& observer) {
@@ -84,7 +86,9 @@ CheckedRun check_run(Config given, const TrainingRunOptions& options, Observer& 
   if (begun) check_same_configuration(config, *begun);
   run.data = open_training_data(config, observer);
   const LabelSet& labels = run.data.train_labels;
+  run.teacher = open_teacher(config, labels);
   run.run_data = run_data_of(run.data.train, run.data.val, labels);
+  if (run.teacher) run.run_data.teacher = run.teacher->hash;
   if (begun) check_same_data(config, run.run_data, *begun, options.dataset_moved);
   run.class_weights = resolve_class_weights(
       config, run.data, begun && begun->data ? begun->data->class_weights : std::vector<float>(),
@@ -92,8 +96,9 @@ CheckedRun check_run(Config given, const TrainingRunOptions& options, Observer& 
   if (config.class_weighting) run.run_data.class_weights = run.class_weights;
   check_fill_labels(config.augment, labels.classes());
   if (config.auto_batch) {
-    config.batch = choose_batch(config, labels.classes(), run.data.train.samples.size(),
-                                run.device.device, run.dtype, observer);
+    config.batch =
+        choose_batch(config, labels.classes(), run.teacher ? &run.teacher->model.info : nullptr,
+                     run.data.train.samples.size(), run.device.device, run.dtype, observer);
     config.auto_batch = false;
   }
   return run;
@@ -194,6 +199,7 @@ class TrainingRun::Impl {
         tracking_(observer) {
     parameters_.initialize(run_.config.seed);
     if (weights_) load_weights();
+    if (run_.teacher) load_teacher();
     if (!options.profile) prepare_trainer(options.resume);
   }
 
@@ -237,6 +243,18 @@ class TrainingRun::Impl {
     weights_.reset();  // gives the mapped file back
   }
 
+  void load_teacher() {
+    const Config& config = run_.config;
+    TeacherFile& file = *run_.teacher;
+    teacher_.emplace(file.model, file.path, context_.stream);
+    file.model.parameters.clear();  // which are on the device
+    TeacherOptions teacher = teacher_options(teacher_->info(), config, config.batch);
+    teacher.parameters = &teacher_->parameters();
+    observer_.on_notice(fmt::format("taught by {} with {} parameters, {}", teacher_->info().network,
+                                    teacher.graph.parameter_count(), file.path.string()));
+    trainer_options_.step.teacher = std::move(teacher);
+  }
+
   void prepare_trainer(bool resume) {
     const Config& config = run_.config;
     if (!run_.folder) {
@@ -269,13 +287,12 @@ class TrainingRun::Impl {
       again = score(model, val_, context_, run_.dtype, kReportSamples, "scoring the best epoch",
                     observer_);
     }
-    const PlanMemory& memory = trainer_->step().plan().memory();
     const RunSummary summary{.device = run_.device,
                              .dtype = run_.dtype,
                              .parameters = static_cast<uint64_t>(graph_.parameter_count()),
                              .best_epoch = trainer_->best_epoch(),
                              .class_weights = run_.run_data.class_weights,
-                             .step_bytes = memory.arena + memory.packed,
+                             .step_bytes = trainer_->step().bytes(),
                              .parameter_bytes = trainer_->step().optimizer().bytes()};
     write_run_report(run_.config, val_, summary, again ? *again : *trainer_->best_evaluation());
   }
@@ -304,6 +321,7 @@ class TrainingRun::Impl {
   TrainerOptions trainer_options_;
   DeviceContext context_;
   Parameters parameters_;
+  std::optional<LoadedModel> teacher_;
   RunTracking tracking_;
   std::optional<Trainer> trainer_;  // but for a profile
 };

@@ -47,10 +47,11 @@ struct RunResult {
 class TrainingRun {
  public:
   /// Finds everything in order before anything is written: configuration, device, data sets,
-  /// pretrained weights; with `resume` also that it is the same run. Then holds the run's folder,
-  /// and has brought the network to the device. `observer` outlives it. Throws InputError as
-  /// open_training_data, check_same_configuration, check_same_data, WeightImport, RunFolder and
-  /// Trainer::resume do, and when `profile` is asked for with more than a batch a step.
+  /// pretrained weights, a teacher; with `resume` also that it is the same run. Then holds the
+  /// run's folder, and has brought the network to the device. `observer` outlives it. Throws
+  /// InputError as open_training_data, open_teacher, check_same_configuration, check_same_data,
+  /// WeightImport, RunFolder and Trainer::resume do, and when `profile` is asked for with more than
+  /// a batch a step.
   TrainingRun(Config config, const TrainingRunOptions& options, RunObserver& observer);
   ~TrainingRun();
   TrainingRun(const TrainingRun&) = delete;

@@ -58,6 +58,14 @@ BatchUpload::BatchUpload(Plan& plan, Stream& stream, const Normalization& normal
   labels_ = Buffer(device, to_size(images.pixels()));
 }
 
+void BatchUpload::also_fill(Plan& plan, const Normalization& normalization) {
+  require(plan.input().shape == plan_.input().shape && plan.inputs() == plan_.inputs(),
+          "plans with inputs of one shape");
+  for (Event& read : read_) read.record(stream_);  // as in the constructor
+  other_ = &plan;
+  other_normalization_ = normalization;
+}
+
 void BatchUpload::upload_samples(const Batch& batch) {
   require(batch.labels.data != nullptr, "samples are cached with their labels");
   const Shape& shape = batch.images.shape;
@@ -113,6 +121,13 @@ void BatchUpload::run(const Batch& batch) {
   own_stream_.wait(read_[to_size(input_)]);
   prepare_batch(own_stream_, *augment_, here, normalization_, scratch_, plan_.input(input_),
                 plan_.labels(input_));
+  if (other_ != nullptr) {
+    // A program moves the labels once more, to the same places.
+    prepare_batch(own_stream_, *augment_, here, other_normalization_, scratch_,
+                  other_->input(input_),
+                  here.programs.data != nullptr ? plan_.labels(input_) : Tensor{});
+    other_->use_input(input_);
+  }
   prepared_.record(own_stream_);
   stream_.wait(prepared_);
   plan_.use_input(input_);

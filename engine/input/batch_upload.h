@@ -26,6 +26,10 @@ class BatchUpload {
   BatchUpload(Plan& plan, Stream& stream, const Normalization& normalization,
               DeviceCache* cache = nullptr);
 
+  /// From now on fills the inputs of this plan too, with the same images. It has the other's shape
+  /// and number of inputs, is read on the same stream, and outlives this.
+  void also_fill(Plan& plan, const Normalization& normalization);
+
   /// Fills the plan's next input and, where the batch has them, its labels, after what was queued
   /// on `stream` when that input was last read; makes the plan read it, and `stream` wait for it.
   /// Returns when `batch` may be reused. Requires images of the plan's shape, labels beside
@@ -40,6 +44,8 @@ class BatchUpload {
   Plan& plan_;
   Stream& stream_;
   Normalization normalization_;
+  Plan* other_ = nullptr;  // see also_fill
+  Normalization other_normalization_;
   DeviceCache* cache_;
   const bool copies_;
   Stream own_stream_;

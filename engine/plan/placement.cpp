@@ -161,9 +161,9 @@ class LayoutBuilder {
   }
 
   void place_gradients() {
-    place_output_gradient(graph_.output());
+    place_output_gradient(graph_.output(), options_.keeps_scores);
     for (const AuxiliaryOutput& output : graph_.auxiliary_outputs()) {
-      place_output_gradient(output.value);
+      place_output_gradient(output.value, false);
     }
     for (size_t i = nodes_; i-- > 0;) {
       const Node& node = graph_.nodes()[i];
@@ -215,10 +215,10 @@ class LayoutBuilder {
     layout_.only_pooled[i] = true;
   }
 
-  /// The loss writes its gradient over the scores, unless some layer still reads what lies there:
-  /// the scores, or a part of them where they are a concatenation.
-  void place_output_gradient(Value out) {
-    bool scores_needed = readers_[index(out)] > 0;
+  /// The loss writes its gradient over the scores, unless these are kept, or some layer still reads
+  /// what lies there: the scores, or a part of them where they are a concatenation.
+  void place_output_gradient(Value out, bool kept) {
+    bool scores_needed = kept || readers_[index(out)] > 0;
     for (size_t i = 0; i < nodes_; ++i) {
       const Place& place = layout_.values[index(graph_.nodes()[i].output)];
       if (place.block == layout_.values[index(out)].block) {

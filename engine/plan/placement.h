@@ -43,6 +43,7 @@ struct LayoutOptions {
   size_t labels_bytes = 0;  // 0: no loss
   size_t loss_workspace_bytes = 0;
   size_t pack_workspace_bytes = 0;
+  bool keeps_scores = false;  // the gradient of the output has memory of its own; training only
 };
 
 /// Which parameters get a gradient: the trained ones that are not `frozen` (by parameter; empty:

@@ -97,6 +97,7 @@ PlanLayout Plan::place(const std::vector<bool>& gradients, Device device) {
   options.requires_gradient = gradients;
   options.element_bytes = size_of(options_.dtype);
   options.pack_workspace_bytes = weights_->workspace_bytes();
+  options.keeps_scores = options_.keeps_scores;
   if (options_.loss) {
     const Shape scores = graph_.shape(graph_.output());
     options.labels_bytes = to_size(scores.pixels());

@@ -45,6 +45,7 @@ struct PlanOptions {
   /// How many inputs there are, for batches that are prepared while another is read; none: two when
   /// training on CUDA, else one.
   std::optional<int> inputs;
+  bool keeps_scores = false;  // output() stays after loss(), until backward(); train only
 };
 
 /// Bytes, known before anything runs.
@@ -89,8 +90,11 @@ class Plan {
   /// From now on the passes and the loss read that input and its labels; at first the first.
   void use_input(int which);
   int input_in_use() const { return input_in_use_; }
-  /// Class scores NxHxWxC; in train mode they are gone after loss().
+  /// Class scores NxHxWxC; in train mode they are gone after loss(), unless they are kept.
   const Tensor& output() const { return scores_.front().values; }
+  /// In train mode, between loss() and backward(): the gradient of the loss by the scores, to which
+  /// more may be added.
+  const Tensor& output_gradient() const { return scores_.front().gradient; }
   /// How many there are: 1, and in train mode the graph's auxiliary ones.
   int outputs() const { return static_cast<int>(scores_.size()); }
 

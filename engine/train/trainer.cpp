@@ -21,8 +21,8 @@ const Graph& checked(const Graph& graph, const TrainerOptions& options) {
   return graph;
 }
 
-/// The loss of auxiliary outputs, with its weight, among the terms.
-constexpr const char* kAuxiliary = "auxiliary";
+/// Among the terms, with their weights: the loss of auxiliary outputs, and what a teacher adds.
+constexpr const char *kAuxiliary = "auxiliary", *kTeacher = "teacher";
 
 /// A loss or a weight that is not finite, from which a run may recover.
 class NotFinite : public RunError {
@@ -148,6 +148,7 @@ void Trainer::record(const StepResult& result) {
   if (step_.plan().outputs() > 1) {
     state_.term_sums[kAuxiliary] += static_cast<double>(result.auxiliary);
   }
+  if (options_.step.teacher) state_.term_sums[kTeacher] += static_cast<double>(result.teacher);
   ++landed_batches_;
   step_loss_ = result.batch.index == 0 ? loss : step_loss_ + loss;
   if (!result.batch.last()) return;
@@ -254,10 +255,11 @@ EpochRecord Trainer::finish_epoch(const Evaluation& validation,
     record.terms.push_back({"train_" + name, state_.term_sums[name] / batches});
     record.terms.push_back({"val_" + name, validation.mean_terms[k]});
   }
-  if (step_.plan().outputs() > 1) {
-    record.terms.push_back(
-        {fmt::format("train_{}", kAuxiliary), state_.term_sums[kAuxiliary] / batches});
-  }
+  const auto add_training_term = [&](const char* name) {
+    record.terms.push_back({fmt::format("train_{}", name), state_.term_sums[name] / batches});
+  };
+  if (step_.plan().outputs() > 1) add_training_term(kAuxiliary);
+  if (options_.step.teacher) add_training_term(kTeacher);
   record.lr = static_cast<double>(learning_rate(state_.steps - 1));
   const double images = batches * static_cast<double>(step_.plan().input().shape.n);
   record.images_per_second = images / state_.epoch_seconds;

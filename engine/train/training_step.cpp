@@ -30,6 +30,7 @@ PlanOptions plan_options(const TrainingStepOptions& options, const StepState* st
   plan.state = state;
   plan.pad_channels = options.pad_channels;
   plan.inputs = options.inputs;
+  plan.keeps_scores = options.teacher.has_value();
   return plan;
 }
 
@@ -44,6 +45,7 @@ TrainingStep::TrainingStep(const Graph& graph, Parameters& parameters, DeviceCon
       cache_(options.cache),
       accumulates_(options.optimizer.accumulate > 1),
       outputs_(1 + static_cast<int>(graph.auxiliary_outputs().size())),
+      teacher_options_(options.teacher),
       device_state_(context.device(), sizeof(StepState)),
       device_losses_(context.device(), loss_bytes()),
       device_weights_(context.device(), options.class_weights.size() * sizeof(float)),
@@ -69,6 +71,10 @@ void TrainingStep::compile() {
   plan_.reset();  // before the next one asks for memory
   plan_.emplace(graph_, parameters_, context_, plan_options_);
   upload_.emplace(*plan_, context_.stream, normalization_, cache_);
+  if (teacher_options_) {
+    if (!teacher_) teacher_.emplace(*teacher_options_, *plan_, plan_options_, context_);
+    upload_->also_fill(teacher_->plan(), teacher_options_->normalization);
+  }
   plan_->pack_weights();
   whole_step_ = std::vector<Replay>(to_size(plan_->inputs()));
   gradients_ = std::vector<Replay>(to_size(plan_->inputs()));
@@ -95,7 +101,7 @@ void mark(Timeline* timeline) {
 
 }  // namespace
 
-const std::array<TrainingStep::Part, 5> TrainingStep::kParts{{
+const std::array<TrainingStep::Part, 6> TrainingStep::kParts{{
     {"forward", true, [](TrainingStep& s, Timeline* timeline) { s.plan_->forward(timeline); },
      [](const TrainingStep& s) { return s.plan_->calls(Pass::forward); }},
     {"loss", true,
@@ -107,6 +113,15 @@ const std::array<TrainingStep::Part, 5> TrainingStep::kParts{{
        const int64_t bytes =
            s.outputs_ * (2 * bytes_of(s.plan_->output()) + bytes_of(s.plan_->labels()));
        return std::vector<PlanCall>{{"", "loss", -1, 0, bytes}};
+     }},
+    {"teacher", true,
+     [](TrainingStep& s, Timeline* timeline) {
+       if (!s.teacher_) return;
+       s.teacher_->teach(*s.plan_, &as<StepState>(s.device_state_)->images,
+                         &as<LossValues>(s.device_losses_)[s.outputs_].total, timeline);
+     },
+     [](const TrainingStep& s) {
+       return s.teacher_ ? s.teacher_->calls() : std::vector<PlanCall>();
      }},
     {"backward", true, [](TrainingStep& s, Timeline* timeline) { s.plan_->backward(timeline); },
      [](const TrainingStep& s) { return s.plan_->calls(Pass::backward); }},
@@ -131,12 +146,19 @@ void TrainingStep::run_parts(bool of_batch) {
   }
 }
 
+StepState TrainingStep::state_of(const Batch& batch, uint64_t step, float lr,
+                                 BatchOfStep of) const {
+  StepState state = optimizer_.state(step, lr, of.index, of.count);
+  state.images = to_size(batch.n);
+  return state;
+}
+
 std::optional<StepResult> TrainingStep::run(const Batch& batch, uint64_t step, float lr,
                                             BatchOfStep of) {
   const size_t slot = turn_;
   turn_ = 1 - turn_;
   upload_->run(batch);
-  as<StepState>(host_states_)[slot] = optimizer_.state(step, lr, of.index, of.count);
+  as<StepState>(host_states_)[slot] = state_of(batch, step, lr, of);
   copy_bytes(context_.stream, device_state_.data(), as<StepState>(host_states_) + slot,
              sizeof(StepState));
 
@@ -164,9 +186,8 @@ std::optional<StepResult> TrainingStep::run(const Batch& batch, uint64_t step, f
 void TrainingStep::run_marked(const Batch& batch, uint64_t step, float lr, Timeline& timeline) {
   require(!accumulates_ && !in_flight_[0].pending && !in_flight_[1].pending,
           "a step of one batch, and no other");
-  auto* state = as<StepState>(host_states_);
-  *state = optimizer_.state(step, lr, 0, 1);
-  copy_bytes(context_.stream, device_state_.data(), state, sizeof(StepState));
+  *as<StepState>(host_states_) = state_of(batch, step, lr, {});
+  copy_bytes(context_.stream, device_state_.data(), host_states_.data(), sizeof(StepState));
   timeline.clear();
   timeline.mark();
   upload_->run(batch);
@@ -186,6 +207,12 @@ std::vector<StepCall> TrainingStep::calls() const {
   return list;
 }
 
+size_t TrainingStep::bytes() const {
+  size_t bytes = plan_->memory().arena + plan_->memory().packed;
+  if (teacher_) bytes += teacher_->memory().arena + teacher_->memory().packed;
+  return bytes;
+}
+
 std::optional<StepResult> TrainingStep::finish() { return take(1 - turn_); }
 
 std::optional<StepResult> TrainingStep::take(size_t slot) {
@@ -193,10 +220,11 @@ std::optional<StepResult> TrainingStep::take(size_t slot) {
   if (!flight.pending) return std::nullopt;
   flight.done.synchronize();
   flight.pending = false;
-  const LossValues* const losses = as<LossValues>(host_losses_) + slot * to_size(outputs_);
-  StepResult result{flight.step, flight.batch, flight.samples, losses[0], 0};
-  for (int i = 1; i < outputs_; ++i) result.auxiliary += losses[i].total;
-  result.loss.total += result.auxiliary;
+  const LossValues* const values = as<LossValues>(host_losses_) + slot * to_size(losses());
+  StepResult result{flight.step, flight.batch, flight.samples, values[0], 0, 0};
+  for (int i = 1; i < outputs_; ++i) result.auxiliary += values[i].total;
+  if (teacher_) result.teacher = values[outputs_].total;
+  result.loss.total += result.auxiliary + result.teacher;
   return result;
 }
 

@@ -15,6 +15,7 @@
 #include "engine/plan/plan.h"
 #include "engine/plan/replay.h"
 #include "engine/train/optimizer.h"
+#include "engine/train/teacher.h"
 
 namespace macadam {
 
@@ -28,6 +29,7 @@ struct TrainingStepOptions {
   DeviceCache* cache = nullptr;      // of the samples of the batches; outlives the step
   std::optional<bool> pad_channels;  // see PlanOptions
   std::optional<int> inputs;         // as well
+  std::optional<TeacherOptions> teacher;
 };
 
 /// Which batch of a step: number `index` (from 0) of `count`. The step's gradient is the mean of
@@ -44,13 +46,14 @@ struct StepResult {
   BatchOfStep batch;
   std::span<const int>
       samples;          // that it was made of, -1 where it was padded; until the next run()
-  LossValues loss;      // its terms are those of the output; its total has auxiliary ones too
+  LossValues loss;      // its terms are those of the output; its total has all there is
   float auxiliary = 0;  // of the total, that of auxiliary outputs
+  float teacher = 0;    // and of the teacher
 };
 
 /// A part of a step, for profiles.
 struct StepCall {
-  std::string pass;  // "upload", "forward", "loss", "backward", "update", "pack"
+  std::string pass;  // "upload", "forward", "loss", "teacher", "backward", "update", "pack"
   PlanCall call;
 };
 
@@ -71,7 +74,8 @@ class TrainingStep {
   /// The step of one batch, call by call, marked on `timeline`: first a mark, then one after each
   /// of calls(). Waits for it. Requires accumulate = 1 and nothing in flight.
   void run_marked(const Batch& batch, uint64_t step, float lr, Timeline& timeline);
-  /// What run_marked() marks: the plan's calls by pass, "loss", "update" and "upload" between them.
+  /// What run_marked() marks: the plan's calls by pass, "upload", "loss", "teacher" and "update"
+  /// between them.
   std::vector<StepCall> calls() const;
   /// Call after the parameters were changed from outside.
   void pack_weights() { plan_->pack_weights(); }
@@ -81,6 +85,8 @@ class TrainingStep {
 
   Plan& plan() { return *plan_; }
   Optimizer& optimizer() { return optimizer_; }
+  /// Of the plans: activations, gradients, workspaces, packed weights.
+  size_t bytes() const;
 
  private:
   struct InFlight {
@@ -98,14 +104,16 @@ class TrainingStep {
     void (*run)(TrainingStep& step, Timeline* timeline);
     std::vector<PlanCall> (*calls)(const TrainingStep& step);
   };
-  static const std::array<Part, 5> kParts;
+  static const std::array<Part, 6> kParts;
 
   void compile();
+  StepState state_of(const Batch& batch, uint64_t step, float lr, BatchOfStep of) const;
   /// The parts of a batch, or those of a step.
   void run_parts(bool of_batch);
   std::optional<StepResult> take(size_t slot);
-  /// What the losses of a batch take.
-  size_t loss_bytes() const { return to_size(outputs_) * sizeof(LossValues); }
+  /// Of the outputs, and behind them in `total` that of the teacher.
+  int losses() const { return outputs_ + (teacher_options_ ? 1 : 0); }
+  size_t loss_bytes() const { return to_size(losses()) * sizeof(LossValues); }
 
   Graph graph_;
   Parameters& parameters_;
@@ -114,12 +122,14 @@ class TrainingStep {
   DeviceCache* cache_;
   const bool accumulates_;
   const int outputs_;
+  const std::optional<TeacherOptions> teacher_options_;
   Buffer device_state_, device_losses_, device_weights_;
   Buffer host_states_, host_losses_;  // two of each, used in turn; losses of all outputs
   Tensor class_weights_;
   Optimizer optimizer_;
   PlanOptions plan_options_;
   std::optional<Plan> plan_;
+  std::optional<Teacher> teacher_;
   std::optional<BatchUpload> upload_;
   // By input of the plan: whole steps, or with accumulation gradients, and then the update.
   std::vector<Replay> whole_step_, gradients_;

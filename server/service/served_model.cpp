@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/fnv.h"
 #include "base/to_size.h"
 #include "engine/plan/precision.h"
 #include "models/loaded_model.h"
@@ -17,15 +18,10 @@ namespace macadam {
 
 namespace {
 
-/// FNV-1a of the file's bytes: tells files apart, and protects against nothing.
 std::string digest_of(const std::filesystem::path& file) {
   constexpr size_t kMostBytes = size_t{1} << 40;
   const FileBytes content(file, kMostBytes);
-  uint64_t hash = 0xcbf29ce484222325;
-  for (const std::byte byte : content.bytes()) {
-    hash = (hash ^ static_cast<uint64_t>(byte)) * 0x100000001b3;
-  }
-  return fmt::format("{:016x}", hash);
+  return fmt::format("{:016x}", fnv1a(content.bytes()));
 }
 
 /// For one photo, and for 2, 4, ... of them up to `max_batch`.

@@ -141,6 +141,7 @@ std::string another(const DescribedField& f) {
                                                        {"name", "\"other\""},
                                                        {"runs", "\"/elsewhere\""},
                                                        {"weights", "\"/w\""},
+                                                       {"teacher", "\"/t\""},
                                                        {"tracking.mlflow", "\"http://host\""}};
   const auto found = others.find(f.field.key);
   if (found != others.end()) return found->second;

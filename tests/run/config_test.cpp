@@ -66,6 +66,9 @@ class_weights = [1, 0.5, 2.25]
 label_smoothing = 0.1
 dice_absent = "suppress"
 dice_smooth = 1e-5
+teacher = "big.safetensors"
+teacher_weight = 6
+teacher_temperature = 2.5
 optimizer = "sgd"
 lr = 0.02
 weight_decay = 1e-4
@@ -126,6 +129,9 @@ void expect_everything(const Config& c) {
   EXPECT_EQ(c.loss.terms[0].parameters[0], 0.1f);
   EXPECT_EQ(c.loss.absent, AbsentClass::suppress);
   EXPECT_EQ(c.loss.terms[1].parameters[0], 1e-5f);
+  EXPECT_EQ(c.teacher, "/data/runs/big.safetensors");
+  EXPECT_EQ(c.distill.weight, 6.0f);
+  EXPECT_EQ(c.distill.temperature, 2.5f);
   EXPECT_EQ(c.optimizer.kind, OptimizerKind::sgd);
   EXPECT_EQ(c.lr, 0.02);
   EXPECT_EQ(c.optimizer.weight_decay, 1e-4f);
@@ -415,6 +421,11 @@ TEST(Config, ValuesOutOfRangeAreNamed) {
   expect_complaint("betas = [0.9, 1]", {"'betas' holds 1"});
   expect_complaint("accumulate = 0", {"'accumulate' is 0", "from 1 to"});
   expect_complaint("clip_norm = -1", {"'clip_norm' is -1"});
+  const std::string taught = "teacher = \"big.safetensors\"\n";
+  for (const char* value : {"0", "-1", "nan"}) {
+    expect_complaint(taught + "teacher_weight = " + value, {"'teacher_weight' is ", value});
+    expect_complaint(taught + "teacher_temperature = " + value, {"'teacher_temperature' is "});
+  }
   expect_complaint("ema = 1", {"'ema' is 1", "from 0 to 0.999999"});
   expect_complaint("class_weights = [1, -1]", {"'class_weights' holds -1"});
   expect_complaint("class_weights = [0, 0]", {"no positive weight"});
@@ -510,6 +521,7 @@ TEST(Config, KeysWithoutEffectAreRefused) {
                    {"'dice_absent' has no effect", "dice or jaccard", " in the loss"});
   expect_complaint("loss = \"dice\"\nlabel_smoothing = 0.1", {"'label_smoothing'"});
   expect_complaint("schedule = \"constant\"\nmin_lr = 0.0001", {"'min_lr' has no effect"});
+  expect_complaint("teacher_weight = 1", {"'teacher_weight' has no effect", "a teacher"});
   expect_override_complaint("momentum=0.8", {"'momentum' has no effect", "'momentum=0.8'"});
 }
 

@@ -128,6 +128,50 @@ TEST_F(ResumedRun, WhileParametersAreFrozenAndAfter) {
   }
 }
 
+// Whose normalization is its own. It may lie elsewhere then, but it must be the same.
+TEST_F(ResumedRun, WithATeacher) {
+  train("big", {"seed=5", "normalization={mean=[100, 100, 100], std=[60, 50, 40], range=255}"});
+  const fs::path model = folder_ / "runs/big/best.safetensors";
+  const auto taught_by = [](const fs::path& file) {
+    return std::vector<std::string>{"teacher=" + file.string(), "teacher_temperature=2"};
+  };
+  const std::vector<std::string> whole = train("whole", taught_by(model));
+  EXPECT_NE(whole, train("untaught"));
+  for (const int64_t stop : {kBatches, kBatches + 2}) {
+    SCOPED_TRACE(stop);
+    EXPECT_EQ(whole, train_in_two("stopped_" + std::to_string(stop), stop, taught_by(model)));
+  }
+
+  const auto complaint = [&](const std::vector<std::string>& overrides) {
+    RunObserver observer;
+    try {
+      TrainingRun(config(folder_.path(), "whole", overrides), {.resume = true}, observer);
+    } catch (const InputError& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  const fs::path moved = folder_ / "moved.safetensors", other = folder_ / "other.safetensors";
+  fs::copy_file(model, moved);
+  EXPECT_EQ(complaint(taught_by(moved)), "");
+  fs::copy_file(folder_ / "runs/untaught/best.safetensors", other);
+  for (const auto& [overrides, part] :
+       std::vector<std::pair<std::vector<std::string>, std::string>>{
+           {taught_by(other), "'teacher' is '" + other.string() + "' (content "},
+           {{}, "'teacher' is none, but the run was begun with '" + moved.string() + "' (content "},
+           {{"teacher=" + moved.string(), "teacher_temperature=3"},
+            "'teacher_temperature' is 3, but the run was begun with 2"}}) {
+    EXPECT_NE(complaint(overrides).find(part), std::string::npos) << complaint(overrides);
+  }
+  fs::copy_file(other, moved, fs::copy_options::overwrite_existing);
+  EXPECT_NE(complaint(taught_by(moved)).find("' (content "), std::string::npos)
+      << "another model in its place";
+  RunObserver observer;
+  EXPECT_THROW(
+      TrainingRun(config(folder_.path(), "untaught", taught_by(moved)), {.resume = true}, observer),
+      InputError);
+}
+
 // Killed between two checkpoints, in a process of its own: whose folder lies in this one's.
 TEST_F(ResumedRun, AKilledRunGoesOnFromItsLastCheckpoint) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");

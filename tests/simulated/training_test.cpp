@@ -31,6 +31,7 @@ struct Case {
   int accumulate = 1;
   bool freezes = false;  // half of the parameters, after a few steps
   bool marks = false;    // every third step call by call
+  bool teacher = false;  // another network, with a normalization of its own
   double tolerance = 1e-3;
   int schedules = 6;
 };
@@ -114,6 +115,13 @@ Trained train(Device device, const Case& wanted) {
   options.optimizer.accumulate = wanted.accumulate;
   options.optimizer.clip_norm = 1;
   if (wanted.cached > 0) options.cache = &cache;
+  const Graph taught_by = small_resnet(kBatch, kClasses);
+  Parameters teacher(taught_by.parameters(), place.stream, false);
+  if (wanted.teacher) {
+    set_hashed_values(teacher);
+    options.teacher = {
+        taught_by, &teacher, {.mean = {100, 90, 80}, .std = {60, 60, 60}, .range = 255}, {}};
+  }
   TrainingStep step(graph, parameters, place, options);
   Timeline timeline(place.stream);
   Feed feed(wanted, device, options.cache);
@@ -174,6 +182,17 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{.name = "Accumulated", .programs = true, .accumulate = 2},
                       Case{.name = "Frozen", .freezes = true},
                       Case{.name = "Marked", .programs = true, .marks = true},
+                      Case{.name = "Teacher", .teacher = true, .schedules = 12},
+                      Case{.name = "TeacherAndPrograms",
+                           .programs = true,
+                           .accumulate = 2,
+                           .freezes = true,
+                           .teacher = true},
+                      Case{.name = "PaddedTeacher",
+                           .network = {"unet", plain_unet},
+                           .dtype = DType::bf16,
+                           .teacher = true,
+                           .tolerance = 0.2},
                       Case{.name = "PaddedBf16",
                            .network = {"unet", plain_unet},
                            .dtype = DType::bf16,
