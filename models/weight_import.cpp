@@ -114,8 +114,7 @@ std::string some(const std::vector<std::string>& names) {
 
 /// The tensor of the file that is called as a decoder's parameter of the network, with something or
 /// nothing before it, if any is among `unused`.
-const std::string* decoder_among(const NetworkEntry& entry,
-                                 const std::vector<std::string>& unused,
+const std::string* decoder_among(const NetworkEntry& entry, const std::vector<std::string>& unused,
                                  std::span<const ParameterSpec> parameters) {
   for (const ParameterSpec& p : parameters) {
     if (part_of(entry, p) != WeightPart::decoder) continue;

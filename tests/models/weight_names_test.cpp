@@ -261,7 +261,8 @@ TEST_P(KerasLists, AreFoundWhereTheFileHasTheEncoderAlone) {
   const TensorList unnamed = without_names(list_);
   for (const WeightTensor& tensor : unnamed.tensors) {
     const std::string& ours = unnamed.ours.at(tensor.name);
-    if (part_of(find_network(network_), {.name = ours, .shape = {}}) != WeightPart::encoder) continue;
+    if (part_of(find_network(network_), {.name = ours, .shape = {}}) != WeightPart::encoder)
+      continue;
     encoder.tensors.push_back(tensor);
     encoder.ours[tensor.name] = ours;
   }
