@@ -17,7 +17,7 @@ std::string in_block(std::string_view layer, bool downsample_is_a_unit) {
 }
 
 std::optional<std::string> theirs(const OpenMmlabNames& names, std::string_view layer) {
-  if (const auto found = look_up(names.rest, layer)) return found;
+  if (auto found = look_up(names.rest, layer)) return found;
   for (const OpenMmlabNames::Unit& unit : names.units) {
     const int norm = unit.first + (unit.norm_first ? 0 : 1);
     const int conv = unit.first + (unit.norm_first ? 2 : 0);

@@ -307,6 +307,7 @@ Encoder encoder(const EfficientNetVariant& variant) {
 
 std::vector<Encoder> efficientnet_encoders() {
   std::vector<Encoder> made;
+  made.reserve(std::size(kVariants));
   for (const EfficientNetVariant& variant : kVariants) made.push_back(encoder(variant));
   made[0].classify = [](Graph& g, const Features& features, const NetworkSpec& spec) {
     const Value top =
