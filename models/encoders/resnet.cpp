@@ -1,9 +1,11 @@
-// ResNet v1 (He et al., 2016; the stride of a bottleneck lies on its 3x3 convolution), named as
-// torchvision's resnet18, resnet34 and resnet50.
+// ResNet v1 (He et al., 2016; the stride of a bottleneck lies on its 3x3 convolution) and ResNeXt
+// (Xie et al., 2017), named as torchvision's resnet18, resnet34, resnet50, resnet101 and
+// resnext50_32x4d.
 
 #include <fmt/format.h>
 
 #include <array>
+#include <utility>
 
 #include "base/to_size.h"
 #include "models/encoders/encoder.h"
@@ -15,6 +17,7 @@ namespace {
 struct ResNetVariant {
   std::array<int, 4> blocks;
   bool bottleneck;
+  int groups = 1, group_width = 64;  // of a bottleneck's 3x3 convolution, in the first stage
 };
 
 Value conv_norm(Graph& g, Value x, const std::string& conv, const std::string& norm,
@@ -22,19 +25,22 @@ Value conv_norm(Graph& g, Value x, const std::string& conv, const std::string& n
   return g.batch_norm(g.conv(x, conv, layer), norm);
 }
 
-/// Two 3x3 convolutions, or 1x1, 3x3 and a four times wider 1x1; then the shortcut is added.
-Value residual_block(Graph& g, Value x, const std::string& name, int width, int stride,
-                     bool bottleneck) {
-  const int out = bottleneck ? 4 * width : width;
+/// Two 3x3 convolutions, or 1x1, 3x3 and a wider 1x1; then the shortcut is added.
+Value residual_block(Graph& g, Value x, const std::string& name, int stage, int stride,
+                     const ResNetVariant& variant) {
+  const int out = (variant.bottleneck ? 256 : 64) << stage;
   Value shortcut = x;
   Value y = x;
-  if (bottleneck) {
+  if (variant.bottleneck) {
+    const int width = (variant.groups * variant.group_width) << stage;
+    ConvLayer grouped = plain_conv(width, 3, stride);
+    grouped.groups = variant.groups;
     y = g.relu(conv_norm(g, y, name + ".conv1", name + ".bn1", plain_conv(width, 1)));
-    y = g.relu(conv_norm(g, y, name + ".conv2", name + ".bn2", plain_conv(width, 3, stride)));
+    y = g.relu(conv_norm(g, y, name + ".conv2", name + ".bn2", grouped));
     y = conv_norm(g, y, name + ".conv3", name + ".bn3", plain_conv(out, 1));
   } else {
-    y = g.relu(conv_norm(g, y, name + ".conv1", name + ".bn1", plain_conv(width, 3, stride)));
-    y = conv_norm(g, y, name + ".conv2", name + ".bn2", plain_conv(width, 3));
+    y = g.relu(conv_norm(g, y, name + ".conv1", name + ".bn1", plain_conv(out, 3, stride)));
+    y = conv_norm(g, y, name + ".conv2", name + ".bn2", plain_conv(out, 3));
   }
   if (stride != 1 || g.shape(x).c != out) {
     shortcut =
@@ -52,8 +58,8 @@ Features resnet(Graph& g, Value image, const std::string& prefix, const ResNetVa
   x = g.max_pool(x, pool);
   for (int stage = 0; stage < 4; ++stage) {
     for (int block = 0; block < variant.blocks[to_size(stage)]; ++block) {
-      x = residual_block(g, x, fmt::format("{}layer{}.{}", prefix, stage + 1, block), 64 << stage,
-                         stage > 0 && block == 0 ? 2 : 1, variant.bottleneck);
+      x = residual_block(g, x, fmt::format("{}layer{}.{}", prefix, stage + 1, block), stage,
+                         stage > 0 && block == 0 ? 2 : 1, variant);
     }
     features.push_back(x);
   }
@@ -61,11 +67,13 @@ Features resnet(Graph& g, Value image, const std::string& prefix, const ResNetVa
 }
 
 Encoder encoder(std::string name, std::string_view summary, const ResNetVariant& variant) {
+  EncoderNames names = own_names("torchvision");
+  names.unet_prefix = "encoder.model.";  // timm's names are the same
   return {.name = std::move(name),
           .summary = summary,
           .features = [variant](Graph& g, Value image, const std::string& prefix,
                                 const NetworkSpec&) { return resnet(g, image, prefix, variant); },
-          .names = {own_names("torchvision")}};
+          .names = {std::move(names)}};
 }
 
 }  // namespace
@@ -75,6 +83,9 @@ std::vector<Encoder> resnet_encoders() {
       encoder("resnet18", "ResNet18 encoder", {{2, 2, 2, 2}, false}),
       encoder("resnet34", "ResNet34 encoder", {{3, 4, 6, 3}, false}),
       encoder("resnet50", "ResNet50 encoder, bottlenecks", {{3, 4, 6, 3}, true}),
+      encoder("resnet101", "ResNet101 encoder, bottlenecks", {{3, 4, 23, 3}, true}),
+      encoder("resnext50_32x4d", "ResNeXt50 encoder, bottlenecks of 32 groups",
+              {{3, 4, 6, 3}, true, 32, 4}),
   };
   made[1].classify = [](Graph& g, const Features& features, const NetworkSpec& spec) {
     return pooled_scores(g, features.back(), "fc", 0, spec.classes);

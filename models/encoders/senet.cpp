@@ -131,7 +131,10 @@ Encoder encoder(std::string name, std::string_view summary, const SENetVariant& 
 
 std::vector<Encoder> senet_encoders() {
   return {encoder("se_resnet50", "SE-ResNet50 encoder, bottlenecks with squeeze-excite",
-                  {.blocks = {3, 4, 6, 3}, .strides_first = true})};
+                  {.blocks = {3, 4, 6, 3}, .strides_first = true}),
+          encoder("se_resnext50_32x4d",
+                  "SE-ResNeXt50 encoder, bottlenecks of 32 groups with squeeze-excite",
+                  {.blocks = {3, 4, 6, 3}, .groups = 32, .group_width = 4})};
 }
 
 }  // namespace macadam

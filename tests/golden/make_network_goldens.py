@@ -30,7 +30,8 @@ SAMPLES = 96  # logits kept of each case
 GRADIENT_SAMPLES = 4  # gradient entries kept of each parameter
 ROUNDING = 1e-12  # the norm of a gradient that is none
 GRADIENT_NETWORKS = ("vgg16_unet", "resnet34_unet", "mobilenet_v3_small_unet", "xception_unet",
-                     "inception_resnet_v2_unet", "se_resnet50_unet", "ddrnet23_slim")
+                     "inception_resnet_v2_unet", "se_resnet50_unet", "ddrnet23_slim",
+                     "densenet121_unet")
 AUXILIARY = 0.4  # weight of the loss of an auxiliary head
 
 

@@ -19,7 +19,7 @@ import torchvision
 from torch import nn
 
 import networks_rule as rule
-from networks_registry import NETWORKS, SMP_ENCODERS, TIMM_ENCODERS
+from networks_registry import NETWORKS, SMP_ENCODERS, TIMM_ENCODERS, smp_unet
 
 # Of a classifier: a segmentation network has no such tensors.
 CLASSIFIER = ("fc.", "_fc.", "classifier.")
@@ -216,8 +216,9 @@ def write_names(folder):
 
     for encoder in ("mobilenet_v3_large", "mobilenet_v3_small"):
         write_module(f"torchvision_{encoder}", getattr(torchvision.models, encoder)())
-    encoders = ("resnet18", "resnet34", "resnet50", "vgg16", "vgg16_bn", "mobilenet_v2",
-                "efficientnet_b0", "efficientnet_b3")
+    encoders = ("resnet18", "resnet34", "resnet50", "resnet101", "resnext50_32x4d",
+                "vgg16", "vgg16_bn", "mobilenet_v2", "efficientnet_b0", "efficientnet_b3",
+                "densenet121")
     for encoder in encoders:
         write_module(f"torchvision_{encoder}", getattr(torchvision.models, encoder)())
         write_smp_unet(encoder)
@@ -226,10 +227,16 @@ def write_names(folder):
         write_module(f"timm_{port}", timm.create_model(port))
     for encoder in (*TIMM_ENCODERS, *SMP_ENCODERS, "xception"):
         write_smp_unet(encoder)
-    for encoder in ("se_resnet50", "tu_seresnet50"):
+    for encoder in ("se_resnet50", "tu_seresnet50", "se_resnext50_32x4d", "tu_densenet121"):
         write_smp_unet(encoder)
-    for name in ("legacy_seresnet50", "seresnet50"):
+    write_module("smp_tu_resnext50_32x4d_unet", smp_unet("tu-resnext50_32x4d")())
+    for name in ("legacy_seresnet50", "seresnet50", "legacy_seresnext50_32x4d",
+                 "seresnext50_32x4d", "resnext50_32x4d", "densenet121"):
         write_module(f"timm_{name}", timm.create_model(name))
+    # The names in the files that torchvision offers, which it renames when it loads them.
+    dotted = [(re.sub(r"(denselayer\d+\.(?:norm|conv))([12])\.", r"\1.\2.", name), shape)
+              for name, shape in tensors_of(torchvision.models.densenet121()).items()]
+    write("torchvision_densenet121_file", dotted)
     for number in ("b0", "b3", "lite0"):
         package = efficientnet_lite_pytorch if number == "lite0" else efficientnet_pytorch
         reference = package.EfficientNet.from_name(f"efficientnet-{number}")

@@ -98,7 +98,8 @@ def make_registry():
             lambda: UNet(CLASSES, batch_norm=False), sixteenths, "unet", {"batch_norm": False}),
     }
     encoders = ["vgg16", "vgg16_bn", "resnet18", "resnet34", "resnet50", "mobilenet_v2",
-                "xception", "se_resnet50"]
+                "xception", "resnet101", "resnext50_32x4d", "se_resnet50", "se_resnext50_32x4d",
+                "densenet121"]
     encoders += [f"efficientnet-b{number}" for number in range(8)]
     for encoder in encoders:
         networks[encoder.replace("-", "_") + "_unet"] = Network(smp_unet(encoder))
@@ -111,9 +112,15 @@ def make_registry():
         smp_unet("tu-tf_mobilenetv3_small_100"), ((64, 96), (75, 99)), "mobilenet_v3_small_unet",
         {"padding": "same", "norm_eps": "1e-3"})
     # timm's twins: tensors of the same shapes in the same order, another network.
-    networks["tu_seresnet50_unet"] = Network(
-        smp_unet("tu-seresnet50"), name="se_resnet50_unet", options={"layout": "torch"},
-        reference=smp_unet("se_resnet50"))
+    twins = {
+        "seresnet50": ("se_resnet50", {"layout": "torch"}),
+        "seresnext50_32x4d": ("se_resnext50_32x4d", {"layout": "torch"}),
+        "densenet121": ("densenet121", {"taps": "concat"}),
+    }
+    for name, (encoder, options) in twins.items():
+        networks[f"tu_{name}_unet"] = Network(
+            smp_unet(f"tu-{name}"), name=f"{encoder}_unet", options=options,
+            reference=smp_unet(encoder))
     networks["efficientnet_lite0_unet"] = Network(lambda: EfficientNetLite0Unet(CLASSES))
 
     def keras_unet(encoder):
@@ -167,12 +174,12 @@ def make_registry():
 
     for name, network in networks.items():
         network.name = network.name or name
-        if re.search("mobilenet_v2|lite0|resnet(?!_v2)", name):
+        if re.search("xception|resnet101", name):
+            network.weight_gain = 0.75
+        elif re.search("mobilenet_v2|lite0|resne[tx](?!_v2)", name):
             network.weight_gain = 0.8
         elif "v1" in name:
             network.weight_gain = 1.1  # every activation meets its bound of 6
-        elif "xception" in name:
-            network.weight_gain = 0.75
         elif re.search("efficientnet_b[4-7]|keras_efficientnet_b[23]|v3_large", name):
             network.weight_gain = 0.9
     return networks

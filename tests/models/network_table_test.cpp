@@ -56,6 +56,10 @@ INSTANTIATE_TEST_SUITE_P(
                       Row{"resnet50_unet", 32'522'120, 55'104, 85.59, 145},                //
                       Row{"se_resnet50_unet", 35'053'112, 55'104, 83.18, 145},             //
                       Row{"se_resnet50_unet", 35'053'112, 55'104, 85.59, 145, kTorch},     //
+                      Row{"resnet101_unet", 51'514'248, 107'328, 0, 145},                  //
+                      Row{"resnext50_32x4d_unet", 31'993'992, 70'208, 87.07, 145},         //
+                      Row{"se_resnext50_32x4d_unet", 34'524'984, 70'208, 87.07, 145},      //
+                      Row{"densenet121_unet", 13'608'648, 85'632, 67.65, 145},             //
                       Row{"efficientnet_b0_unet", 6'252'484, 44'000, 24.19, 145},          //
                       Row{"efficientnet_b7_unet", 67'096'344, 312'704, 77.50, 145},        //
                       Row{"mobilenet_v1_unet", 8'313'480, 23'872, 36.74, 145},             //

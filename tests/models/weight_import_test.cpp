@@ -272,6 +272,38 @@ TEST_F(WeightImports, TwinsAreToldApartByTheirNames) {
   EXPECT_EQ(layout(whole), "torch");
 }
 
+// torchvision's files and timm's of DenseNet are of the one network; a Unet upon timm's has other
+// taps. timm's resnext50 is torchvision's.
+TEST_F(WeightImports, ATwinThatTapsOtherwiseSetsTheOption) {
+  const NetworkSpec dense{"densenet121_unet", 8, {}};
+  for (const char* tool : {"torchvision and timm", "torchvision (its files)"}) {
+    const WeightImport alone = load(encoder_of(tool, dense), dense);
+    EXPECT_EQ(alone.report().scheme, tool);
+    EXPECT_EQ(alone.report().unused.size() + alone.report().decoder_loaded, 0u);
+    EXPECT_TRUE(needs_of(alone, dense).options.empty()) << tool;
+  }
+  const std::string unet = "segmentation_models.pytorch (tu-)";
+  const WeightImport twin = load(encoder_of(unet, dense), dense);
+  EXPECT_EQ(twin.report().unused.size() + twin.report().missing.size(), 0u);
+  EXPECT_EQ(needs_of(twin, dense).options.at("taps"), "concat");
+
+  const NetworkSpec next{"resnext50_32x4d_unet", 8, {}};
+  const WeightImport same = load(encoder_of(unet, next), next);
+  EXPECT_EQ(same.report().unused.size() + same.report().missing.size(), 0u);
+  EXPECT_TRUE(needs_of(same, next).options.empty());
+}
+
+TEST_F(WeightImports, WiderAndDeeperSistersAreNamed) {
+  const std::vector<std::string> sisters{"resnet50_unet", "resnet101_unet", "resnext50_32x4d_unet",
+                                         "se_resnext50_32x4d_unet", "se_resnet50_unet"};
+  for (size_t i = 0; i < sisters.size(); ++i) {
+    const std::string& other = sisters[(i + 1) % sisters.size()];
+    const std::string message =
+        complaint(tensors_of({sisters[i], 8, {}}, encoder_alone), {other, 8, {}});
+    EXPECT_TRUE(contains(message, "look like " + sisters[i])) << other << ": " << message;
+  }
+}
+
 TEST_F(WeightImports, GatesMakeAnotherNetwork) {
   const NetworkSpec with{"se_resnet50_unet", 8, {}}, without{"resnet50_unet", 8, {}};
   const std::string more = complaint(encoder_of("timm", with), without);
