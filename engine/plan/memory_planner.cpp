@@ -1,8 +1,10 @@
 #include "engine/plan/memory_planner.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <numeric>
+#include <utility>
 
 #include "base/round_up.h"
 #include "kernels/device.h"
@@ -29,18 +31,10 @@ size_t peak_of(std::span<const MemoryBlock> blocks) {
   return peak;
 }
 
-}  // namespace
-
-MemoryPlacement place_blocks(std::span<const MemoryBlock> blocks) {
+/// Places one block after another, each into the tightest gap between those alive with it.
+MemoryPlacement place_in_order(std::span<const MemoryBlock> blocks, std::span<const size_t> order) {
   MemoryPlacement placement;
   placement.offsets.assign(blocks.size(), 0);
-  placement.peak = peak_of(blocks);
-
-  std::vector<size_t> order(blocks.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  std::stable_sort(order.begin(), order.end(),
-                   [&](size_t a, size_t b) { return blocks[a].bytes > blocks[b].bytes; });
-
   std::vector<size_t> placed;  // sorted by offset
   for (const size_t index : order) {
     const size_t bytes = aligned(blocks[index].bytes);
@@ -64,6 +58,29 @@ MemoryPlacement place_blocks(std::span<const MemoryBlock> blocks) {
                   index);
   }
   return placement;
+}
+
+}  // namespace
+
+MemoryPlacement place_blocks(std::span<const MemoryBlock> blocks) {
+  const size_t peak = peak_of(blocks);
+  std::vector<size_t> order(blocks.size());
+  std::vector<double> keys(blocks.size());
+  MemoryPlacement best;
+  for (const double power : {0.0, 0.5, 1.0}) {
+    for (size_t i = 0; i < blocks.size(); ++i) {
+      const double times = blocks[i].last - blocks[i].first + 1;
+      keys[i] = static_cast<double>(blocks[i].bytes) * std::pow(times, power);
+    }
+    std::iota(order.begin(), order.end(), size_t{0});
+    std::stable_sort(order.begin(), order.end(),
+                     [&](size_t a, size_t b) { return keys[a] > keys[b]; });
+    MemoryPlacement placement = place_in_order(blocks, order);
+    if (power == 0 || placement.arena < best.arena) best = std::move(placement);
+    if (best.arena == peak) break;
+  }
+  best.peak = peak;
+  return best;
 }
 
 }  // namespace macadam

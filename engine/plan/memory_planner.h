@@ -21,7 +21,8 @@ struct MemoryPlacement {
 
 /// Blocks whose lifetimes overlap get disjoint places. Greedy by size, best fit: the largest block
 /// first, each into the tightest gap between the blocks alive with it (Pisarchyk and Lee, 2020,
-/// "Efficient Memory Management for Deep Neural Net Inference").
+/// "Efficient Memory Management for Deep Neural Net Inference"). Where that needs more than the
+/// peak, blocks that live long come earlier, and the best placement is taken.
 MemoryPlacement place_blocks(std::span<const MemoryBlock> blocks);
 
 }  // namespace macadam

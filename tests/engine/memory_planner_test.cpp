@@ -72,8 +72,8 @@ TEST(MemoryPlanner, RandomBlocksNeverOverlapWhileAlive) {
     worst = std::max(worst, ratio);
     sum += ratio;
   }
-  EXPECT_LE(sum / kLists, 1.1) << "mean of arena / peak";
-  EXPECT_LE(worst, 1.5);
+  EXPECT_LE(sum / kLists, 1.02) << "mean of arena / peak";
+  EXPECT_LE(worst, 1.3);
 }
 
 TEST(MemoryPlanner, BlocksAliveTogetherStandSideBySide) {

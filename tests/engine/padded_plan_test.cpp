@@ -73,6 +73,7 @@ std::vector<Network> networks() {
           {"resnet", small_resnet(kInput, kClasses)},
           {"efficientnet", small_efficientnet(kInput, kClasses)},
           {"inception", small_inception(kInput, kClasses)},
+          {"densenet", small_densenet(kInput, kClasses)},
           {"nearest", upsampled(false)},
           {"bilinear", upsampled(true)},
           {"chained", chained()}};

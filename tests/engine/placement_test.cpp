@@ -230,6 +230,32 @@ TEST(Placement, ConcatenationsAreWrittenInPlace) {
   EXPECT_EQ(found, 1);
 }
 
+// Each layer of a dense block reads all that was made before it in the block: one tensor holds what
+// they made, and one their gradients.
+TEST(Placement, ConcatenationsInConcatenationsAreOneTensor) {
+  for (const bool training : {true, false}) {
+    const Compiled c(small_densenet(kInput, 4), training);
+    expect_sound(c);
+    std::vector<Value> wholes;
+    for (const Node& node : c.graph.nodes()) {
+      if (std::holds_alternative<ConcatLayer>(node.layer)) wholes.push_back(node.output);
+    }
+    ASSERT_EQ(wholes.size(), 7u);  // three layers and two, then the decoder
+    const auto expect_slices = [&](size_t first, size_t count) {
+      const Value last = wholes[first + count - 1];
+      for (size_t i = first; i < first + count; ++i) {
+        const Place& part = c.layout.values[id(wholes[i])];
+        EXPECT_EQ(part.block, c.layout.values[id(last)].block) << i;
+        EXPECT_EQ(part.first_channel, c.layout.values[id(last)].first_channel) << i;
+        if (!training) continue;
+        EXPECT_EQ(c.layout.gradients[id(wholes[i])].block, c.layout.gradients[id(last)].block) << i;
+      }
+    };
+    expect_slices(0, 3);
+    expect_slices(3, 2);
+  }
+}
+
 TEST(Placement, TransposedConvolutionsWriteIntoTheirConcatenation) {
   Graph g(kInput);
   ConvLayer conv;

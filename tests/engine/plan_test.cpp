@@ -165,6 +165,7 @@ std::vector<Network> networks() {
           {"resnet", small_resnet(kInput, kClasses)},
           {"efficientnet", small_efficientnet(kInput, kClasses)},
           {"inception", small_inception(kInput, kClasses)},
+          {"densenet", small_densenet(kInput, kClasses)},
           {"auxiliary", small_auxiliary(kInput, kClasses)}};
 }
 

@@ -346,6 +346,27 @@ Graph small_inception(Shape input, int classes) {
   return g;
 }
 
+Graph small_densenet(Shape input, int classes) {
+  Graph g(input);
+  const auto norm_silu = [&](Value v, const std::string& name) {
+    return g.activation(g.batch_norm(v, name), Activation::silu);
+  };
+  const auto layer = [&](Value v, const std::string& name) {
+    const Value y = g.conv(norm_silu(v, name + ".norm1"), name + ".conv1", conv1(8, false));
+    return g.concat({v, g.conv(norm_silu(y, name + ".norm2"), name + ".conv2", conv3(4, false))});
+  };
+  const Value stem = norm_silu(g.conv(g.input(), "stem", conv3(8, false)), "stem_norm");
+  Value x = layer(g.max_pool(stem, pool(3, 2, 1)), "block1.layer1");
+  const Value block = x = layer(layer(x, "block1.layer2"), "block1.layer3");
+  const Value tap = norm_silu(x, "transition");
+  x = g.average_pool(g.conv(tap, "transition_conv", conv1(8, false)), pool(2, 2, 0));
+  x = g.batch_norm(layer(layer(x, "block2.layer1"), "block2.layer2"), "last");
+  x = norm_silu(g.conv(g.concat({g.upsample(x, tap), tap, block}), "up1", conv3(8)), "up1_norm");
+  x = g.concat({g.upsample(x, stem), stem});
+  g.set_output(g.conv(x, "head", conv1(classes)));
+  return g;
+}
+
 Graph random_graph(uint32_t seed, Shape input, int classes) {
   return RandomBuilder(seed, input, classes).build();
 }

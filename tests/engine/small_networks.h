@@ -24,6 +24,11 @@ Graph small_efficientnet(Shape input, int classes);
 /// that count the padding, windows beyond the image, scaled additions, hard activations and gates.
 Graph small_inception(Shape input, int classes);
 
+/// Two dense blocks, whose concatenations lie in each other, one of them tapped as it is and behind
+/// a batch norm. Its activations are smooth: behind so many norms the kinks of others are felt in
+/// every difference of the loss.
+Graph small_densenet(Shape input, int classes);
+
 /// small_unet with two auxiliary outputs, of its deepest features and of those of the full size.
 Graph small_auxiliary(Shape input, int classes);
 

@@ -200,7 +200,8 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{.name = "EfficientNet",
                            .network = {"efficientnet", small_efficientnet},
                            .programs = true},
-                      Case{.name = "Inception", .network = {"inception", small_inception}}),
+                      Case{.name = "Inception", .network = {"inception", small_inception}},
+                      Case{.name = "DenseNet", .network = {"densenet", small_densenet}}),
     [](const auto& tested) { return std::string(tested.param.name); });
 
 }  // namespace
