@@ -62,6 +62,7 @@ int largest_batch(size_t budget, int most, const std::function<size_t(int batch)
 
 int choose_batch(const Config& config, int classes, const ModelInfo* teacher,
                  size_t training_photos, Device device, DType dtype, Observer& observer) {
+  find_segmentation_network(config.network);
   const size_t free = free_memory(device);
   const auto budget = static_cast<size_t>(kShare * static_cast<double>(free));
   const auto most =

@@ -40,7 +40,9 @@ std::string number_or_dash(double value, std::string_view format) {
 class TimedModel {
  public:
   TimedModel(const fs::path& file, Device device, std::string_view precision)
-      : context_(device), model_(file, context_.stream), photo_(photo_of(model_.info())) {
+      : context_(device),
+        model_(file, context_.stream),
+        photo_(photo_to_time(model_.info().height, model_.info().width)) {
     const ModelInfo& info = model_.info();
     const DType dtype = resolve_precision(precision, device_info(device));
     predictor_ = at_size_of(info, file, [&] {
@@ -60,12 +62,6 @@ class TimedModel {
   }
 
  private:
-  static std::vector<uint8_t> photo_of(const ModelInfo& info) {
-    std::vector<uint8_t> photo(to_size(info.height) * to_size(info.width) * 3);
-    for (size_t i = 0; i < photo.size(); ++i) photo[i] = static_cast<uint8_t>(i * 37 >> 3);
-    return photo;
-  }
-
   DeviceContext context_;
   LoadedModel model_;
   std::vector<uint8_t> photo_;

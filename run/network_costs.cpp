@@ -20,11 +20,10 @@ class TimedNetwork {
   TimedNetwork(const NetworkSpec& spec, int height, int width, Device device, DType dtype)
       : height_(height),
         width_(width),
-        photo_(to_size(height) * to_size(width) * 3),
+        photo_(photo_to_time(height, width)),
         context_(device),
         graph_(remove_auxiliary_outputs(build_network(spec, {1, height, width, 3}))),
         parameters_(graph_.parameters(), context_.stream, false) {
-    for (size_t i = 0; i < photo_.size(); ++i) photo_[i] = static_cast<uint8_t>(i * 37 >> 3);
     parameters_.initialize(1);
     PredictorOptions options;
     options.dtype = dtype;

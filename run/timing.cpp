@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "base/error.h"
+#include "base/to_size.h"
 
 namespace macadam {
 
@@ -25,6 +26,12 @@ double milliseconds_of(const std::function<void()>& call) {
 }
 
 }  // namespace
+
+std::vector<uint8_t> photo_to_time(int height, int width) {
+  std::vector<uint8_t> photo(to_size(height) * to_size(width) * 3);
+  for (size_t i = 0; i < photo.size(); ++i) photo[i] = static_cast<uint8_t>(i * 37 >> 3);
+  return photo;
+}
 
 std::vector<double> time_in_turns(std::span<const std::function<void()>> calls, int rounds) {
   require(rounds > 0, "at least one round");

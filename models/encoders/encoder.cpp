@@ -19,6 +19,11 @@ ConvLayer plain_conv(int channels, int kernel, int stride) {
   return conv;
 }
 
+Value conv_norm(Graph& g, Value x, const std::string& conv, const std::string& norm,
+                const ConvLayer& layer) {
+  return g.batch_norm(g.conv(x, conv, layer), norm);
+}
+
 ConvLayer score_conv(int classes, int kernel) {
   ConvLayer conv = plain_conv(classes, kernel);
   conv.bias = true;

@@ -56,6 +56,10 @@ int multiple_of_eight(double channels);
 /// Bias-free convolution as classification networks have it before a batch norm.
 ConvLayer plain_conv(int channels, int kernel, int stride = 1);
 
+/// A convolution, and the batch norm behind it.
+Value conv_norm(Graph& g, Value x, const std::string& conv, const std::string& norm,
+                const ConvLayer& layer);
+
 /// The last convolution of a network, with a bias: class scores.
 ConvLayer score_conv(int classes, int kernel);
 

@@ -1,5 +1,7 @@
 // MobileNetV2 (Sandler et al., 2018), named as torchvision's mobilenet_v2.
 
+#include "models/encoders/mobilenet_v2.h"
+
 #include <fmt/format.h>
 
 #include <array>
@@ -38,20 +40,10 @@ Value inverted_residual(Graph& g, Value x, const std::string& name, int out, int
 /// `expand_first` the first block begins with a 1x1 convolution 32 -> 32, which torchvision leaves
 /// out and other implementations keep.
 Features mobilenet_v2(Graph& g, Value image, const std::string& prefix, bool expand_first) {
-  struct Stage {
-    int expansion, channels, blocks, stride;
-  };
-  constexpr std::array<Stage, 7> kStages{{{1, 16, 1, 1},
-                                          {6, 24, 2, 2},
-                                          {6, 32, 3, 2},
-                                          {6, 64, 4, 2},
-                                          {6, 96, 3, 1},
-                                          {6, 160, 3, 2},
-                                          {6, 320, 1, 1}}};
   Features features{image};
   Value x = conv_norm_relu6(g, image, prefix + "features.0", plain_conv(32, 3, 2));
   int index = 1;
-  for (const Stage& stage : kStages) {
+  for (const MobileNetV2Stage& stage : kMobileNetV2Stages) {
     // A tap is the last value before the size halves.
     if (stage.stride == 2) features.push_back(x);
     for (int block = 0; block < stage.blocks; ++block, ++index) {

@@ -20,11 +20,6 @@ struct ResNetVariant {
   int groups = 1, group_width = 64;  // of a bottleneck's 3x3 convolution, in the first stage
 };
 
-Value conv_norm(Graph& g, Value x, const std::string& conv, const std::string& norm,
-                const ConvLayer& layer) {
-  return g.batch_norm(g.conv(x, conv, layer), norm);
-}
-
 /// Two 3x3 convolutions, or 1x1, 3x3 and a wider 1x1; then the shortcut is added.
 Value residual_block(Graph& g, Value x, const std::string& name, int stage, int stride,
                      const ResNetVariant& variant) {

@@ -37,11 +37,6 @@ class Body {
   Body(Graph& g, const SENetVariant& variant, bool caffe)
       : g_(g), variant_(variant), caffe_(caffe) {}
 
-  Value conv_norm(Value x, const std::string& conv, const std::string& norm,
-                  const ConvLayer& layer) const {
-    return g_.batch_norm(g_.conv(x, conv, layer), norm);
-  }
-
   Value max_pool(Value x) const {
     PoolDesc pool{.kernel_h = 3, .kernel_w = 3};
     pool.ceil_mode = caffe_;
@@ -54,16 +49,16 @@ class Body {
     const int width = (variant_.groups * variant_.group_width) << stage, out = 256 << stage;
     const bool first = caffe_ && variant_.strides_first;
     Value y = g_.relu(
-        conv_norm(x, name + ".conv1", name + ".bn1", plain_conv(width, 1, first ? stride : 1)));
+        conv_norm(g_, x, name + ".conv1", name + ".bn1", plain_conv(width, 1, first ? stride : 1)));
     ConvLayer grouped = plain_conv(width, 3, first ? 1 : stride);
     grouped.groups = variant_.groups;
-    y = g_.relu(conv_norm(y, name + ".conv2", name + ".bn2", grouped));
-    y = conv_norm(y, name + ".conv3", name + ".bn3", plain_conv(out, 1));
+    y = g_.relu(conv_norm(g_, y, name + ".conv2", name + ".bn2", grouped));
+    y = conv_norm(g_, y, name + ".conv3", name + ".bn3", plain_conv(out, 1));
     y = squeeze_excite(y, name + ".se_module");
     Value shortcut = x;
     if (stride != 1 || g_.shape(x).c != out) {
-      shortcut =
-          conv_norm(x, name + ".downsample.0", name + ".downsample.1", plain_conv(out, 1, stride));
+      shortcut = conv_norm(g_, x, name + ".downsample.0", name + ".downsample.1",
+                           plain_conv(out, 1, stride));
     }
     return g_.relu(g_.add(y, shortcut));
   }
@@ -90,7 +85,7 @@ Features senet(Graph& g, Value image, const std::string& prefix, const SENetVari
   const Body body(g, variant, caffe);
   Features features{image};
   Value x = g.relu(
-      body.conv_norm(image, prefix + "layer0.conv1", prefix + "layer0.bn1", plain_conv(64, 7, 2)));
+      conv_norm(g, image, prefix + "layer0.conv1", prefix + "layer0.bn1", plain_conv(64, 7, 2)));
   features.push_back(x);
   x = body.max_pool(x);
   for (int stage = 0; stage < 4; ++stage) {

@@ -5,6 +5,7 @@
 
 #include <array>
 
+#include "models/encoders/mobilenet_v2.h"
 #include "models/keras/backbone.h"
 
 namespace macadam {
@@ -70,22 +71,12 @@ Value inverted_residual(Graph& g, Value x, const std::string& name, int out, int
 /// The taps are the expansions of blocks 1, 3, 6 and 13, which halve the size behind them: 96, 144,
 /// 192 and 576 channels; the last has 1280.
 Features mobilenet_v2(Graph& g) {
-  struct Stage {
-    int expansion, channels, blocks, stride;
-  };
-  constexpr std::array<Stage, 7> kStages{{{1, 16, 1, 1},
-                                          {6, 24, 2, 2},
-                                          {6, 32, 3, 2},
-                                          {6, 64, 4, 2},
-                                          {6, 96, 3, 1},
-                                          {6, 160, 3, 2},
-                                          {6, 320, 1, 1}}};
   const std::string prefix(kBackbone);
   Features features{g.input()};
   Value x = g.conv(g.input(), prefix + "Conv1", same_conv(g.shape(g.input()), 32, 3, 2));
   x = norm_relu6(g, x, prefix + "bn_Conv1", kSlowNorm);
   int index = 0;
-  for (const Stage& stage : kStages) {
+  for (const MobileNetV2Stage& stage : kMobileNetV2Stages) {
     for (int i = 0; i < stage.blocks; ++i, ++index) {
       const std::string name =
           prefix + (index == 0 ? "expanded_conv_" : fmt::format("block_{}_", index));

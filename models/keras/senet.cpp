@@ -12,8 +12,8 @@ namespace macadam {
 
 namespace {
 
-Value conv_norm(Graph& g, Value x, const std::string& name, const std::string& number,
-                const ConvLayer& conv) {
+Value numbered_conv(Graph& g, Value x, const std::string& name, const std::string& number,
+                    const ConvLayer& conv) {
   constexpr BatchNormDesc kNorm{.eps = 1e-5f, .momentum = 0.01f};
   return g.batch_norm(g.conv(x, name + "conv" + number, conv), name + "bn" + number, kNorm);
 }
@@ -29,13 +29,14 @@ Value gates(Graph& g, Value x, const std::string& name) {
 }
 
 Value bottleneck(Graph& g, Value x, const std::string& name, int channels, int stride) {
-  Value y = g.relu(conv_norm(g, x, name, "1", plain_conv(channels / 4, 1, stride)));
-  y = g.relu(conv_norm(g, y, name, "2", plain_conv(channels / 4, 3)));
-  y = conv_norm(g, y, name, "3", plain_conv(channels, 1));
+  Value y = g.relu(numbered_conv(g, x, name, "1", plain_conv(channels / 4, 1, stride)));
+  y = g.relu(numbered_conv(g, y, name, "2", plain_conv(channels / 4, 3)));
+  y = numbered_conv(g, y, name, "3", plain_conv(channels, 1));
   // Before the gates, as the library makes its layers.
-  const Value shortcut = stride != 1 || g.shape(x).c != channels
-                             ? conv_norm(g, x, name + "sc_", "", plain_conv(channels, 1, stride))
-                             : x;
+  const Value shortcut =
+      stride != 1 || g.shape(x).c != channels
+          ? numbered_conv(g, x, name + "sc_", "", plain_conv(channels, 1, stride))
+          : x;
   return g.relu(g.add(g.scale(y, gates(g, y, name)), shortcut));
 }
 
@@ -44,7 +45,7 @@ Features seresnet50(Graph& g) {
   constexpr std::array<int, 4> kBlocks{3, 4, 6, 3};
   const std::string prefix(kBackbone);
   Features features{g.input()};
-  Value x = g.relu(conv_norm(g, g.input(), prefix, "0", plain_conv(64, 7, 2)));
+  Value x = g.relu(numbered_conv(g, g.input(), prefix, "0", plain_conv(64, 7, 2)));
   features.push_back(x);
   // Zeros around it win nowhere: it has none below.
   x = g.max_pool(x, {3, 3, 2, 2, Padding::all(1)});

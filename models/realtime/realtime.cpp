@@ -4,11 +4,6 @@
 
 namespace macadam {
 
-Value conv_norm(Graph& g, Value x, const std::string& conv, const std::string& norm,
-                const ConvLayer& layer) {
-  return g.batch_norm(g.conv(x, conv, layer), norm);
-}
-
 Value norm_relu_conv(Graph& g, Value x, const NormConv& names, const ConvLayer& layer) {
   return g.conv(g.relu(g.batch_norm(x, names.norm)), names.conv, layer);
 }

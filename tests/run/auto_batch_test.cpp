@@ -68,5 +68,15 @@ TEST(AutoBatch, IsChosenOnceAndKept) {
   }
 }
 
+TEST(AutoBatch, IsNoneOfAClassifier) {
+  const testing::TemporaryFolder folder;
+  testing::write_small_streets(folder.path(), 32);
+  const Config config =
+      testing::small_run(folder.path(), "auto", "", {"batch=auto", "network=resnet34"});
+  Notices notices;
+  EXPECT_THROW(TrainingRun(config, {}, notices), InputError);
+  EXPECT_TRUE(notices.lines.empty()) << "nothing was measured for it";
+}
+
 }  // namespace
 }  // namespace macadam

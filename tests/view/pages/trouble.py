@@ -21,6 +21,12 @@ class Trouble(Browser):
         self.view.end()
         self.fake.close()
 
+    def upload(self, name):
+        path = os.path.join(self.world.scratch, name)
+        with open(path, "wb") as file:
+            file.write(self.fake.photo)
+        self.page.one("#files").send_keys(path)
+
     def test_down_and_back(self):
         page = self.page
         api = Program(MACADAM, *self.world.serve_arguments, "--port", "0", ready="ready")
@@ -68,10 +74,7 @@ class Trouble(Browser):
         page = self.page
         self.fake.mode = "cut"
         page.open("#/own")
-        path = os.path.join(self.world.scratch, "mine.png")
-        with open(path, "wb") as file:
-            file.write(self.fake.photo)
-        page.one("#files").send_keys(path)
+        self.upload("mine.png")
         page.wait(lambda: page.all(".failure") and page.one(".failure").is_displayed(), "words")
         self.fake.mode = "well"
         page.wait(lambda: "back" in page.text("#banner") or page.button("Try again").click() is None, "again")
@@ -82,8 +85,5 @@ class Trouble(Browser):
         page = self.page
         self.fake.mode = "broken"
         page.open("#/own")
-        path = os.path.join(self.world.scratch, "refused.png")
-        with open(path, "wb") as file:
-            file.write(self.fake.photo)
-        page.one("#files").send_keys(path)
+        self.upload("refused.png")
         page.wait(lambda: page.all(".failure") and "damaged" in page.text(".failure"), "the API's words")
