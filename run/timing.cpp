@@ -43,6 +43,7 @@ std::vector<double> time_in_turns(std::span<const std::function<void()>> calls, 
     }
   }
   std::vector<double> medians;
+  medians.reserve(times.size());
   for (std::vector<double>& of_call : times) medians.push_back(median(std::move(of_call)));
   return medians;
 }
