@@ -32,6 +32,7 @@ ROUNDING = 1e-12  # the norm of a gradient that is none
 GRADIENT_NETWORKS = ("vgg16_unet", "resnet34_unet", "mobilenet_v3_small_unet", "xception_unet",
                      "inception_resnet_v2_unet", "se_resnet50_unet", "ddrnet23_slim",
                      "densenet121_unet")
+DISTURBED = 16  # float32 runs whose weights differ by their rounding
 AUXILIARY = 0.4  # weight of the loss of an auxiliary head
 
 
@@ -90,10 +91,17 @@ def make_golden(network):
     }
 
 
-def gradients_of(network, dtype, batch, height, width):
+def gradients_of(network, dtype, batch, height, width, seed=None):
     """The loss (mean cross-entropy over the valid pixels, with the batch's own statistics; that of
-    an auxiliary head too) and the gradient of each parameter, flat."""
+    an auxiliary head too) and the gradient of each parameter, flat. With a seed the weights are
+    disturbed by less than float32 rounds."""
     module = with_rule_weights(network, network.with_auxiliary).train().to(dtype)
+    if seed is not None:
+        source = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for p in module.parameters():
+                noise = torch.rand(p.shape, generator=source, dtype=torch.float64) * 2 - 1
+                p.mul_(1 + noise.to(dtype) * 2**-23)
     image = torch.from_numpy(rule.image(batch, height, width)).to(dtype)
     labels = torch.from_numpy(rule.labels(batch, height, width, CLASSES))
     scores = module(image)
@@ -107,21 +115,28 @@ def gradients_of(network, dtype, batch, height, width):
 
 def make_gradient_golden(network):
     """In float64. Where a ReLU or a pooling decides otherwise in float32 the gradient jumps: how
-    far float32 gradients lie from these is a property of the network, and kept as "fp32_rms", the
-    error of PyTorch's own samples in units of a parameter's typical gradient. A shift that all its
+    far float32 gradients lie from these is a property of the network, and a matter of chance, of
+    the order in which a kernel sums. The largest error among runs whose weights differ by their
+    rounding is kept as "fp32_rms", in units of a parameter's typical gradient. A shift that all its
     readers normalise away has no gradient: what is computed is rounding, and the norm kept 0."""
     batch, height, width = network.gradient_batch
     loss, exact = gradients_of(network, torch.float64, batch, height, width)
-    _, single = gradients_of(network, torch.float32, batch, height, width)
-    gradients, errors = {}, []
+    gradients, places = {}, {}
     for name, flat in exact.items():
-        indices = rule.sample_indices("gradient:" + name, GRADIENT_SAMPLES, flat.size)
         norm = np.linalg.norm(flat)
         if norm < ROUNDING:
             gradients[name] = {"norm": 0, "samples": []}
             continue
-        gradients[name] = {"norm": rounded(norm), "samples": [rounded(v) for v in flat[indices]]}
-        errors.extend((single[name][indices] - flat[indices]) * np.sqrt(flat.size) / norm)
+        places[name] = rule.sample_indices("gradient:" + name, GRADIENT_SAMPLES, flat.size)
+        samples = [rounded(v) for v in flat[places[name]]]
+        gradients[name] = {"norm": rounded(norm), "samples": samples}
+
+    def rms_of(seed):
+        _, single = gradients_of(network, torch.float32, batch, height, width, seed)
+        errors = [(single[name][at] - exact[name][at]) * np.sqrt(exact[name].size)
+                  / np.linalg.norm(exact[name]) for name, at in places.items()]
+        return np.sqrt(np.mean(np.square(np.concatenate(errors))))
+
     auxiliary = {"auxiliary": str(AUXILIARY)} if network.with_auxiliary else {}
     return {
         "network": network.name,
@@ -132,7 +147,7 @@ def make_gradient_golden(network):
         "height": height,
         "width": width,
         "loss": rounded(loss),
-        "fp32_rms": rounded(np.sqrt(np.mean(np.square(errors)))),
+        "fp32_rms": rounded(max(map(rms_of, (None, *range(DISTURBED))))),
         "gradients": gradients,
     }
 

@@ -179,7 +179,8 @@ void expect_gradients_of_pytorch(DeviceContext& place, const std::string& name) 
   EXPECT_NEAR(total, json["loss"].get<double>(), 1e-5 * json["loss"].get<double>());
 
   // Errors in units of a parameter's typical gradient. They are those of fp32 itself, where a ReLU
-  // or a pooling decides otherwise than in double: PyTorch's own are in the golden.
+  // or a pooling decides otherwise than in double, and vary tenfold with the order of a kernel's
+  // sums: the golden has the largest of PyTorch's own among runs that differ by rounding.
   double squared_errors = 0, worst_norm = 0, largest_norm = 0;
   size_t samples = 0, compared = 0;
   for (const auto& [parameter, expected] : json["gradients"].items()) {
@@ -211,15 +212,11 @@ void expect_gradients_of_pytorch(DeviceContext& place, const std::string& name) 
   const double rms = std::sqrt(squared_errors / static_cast<double>(samples));
   const double fp32_rms = json["fp32_rms"].get<double>();
   EXPECT_EQ(compared, json["gradients"].size());
-  // oneDNN's kernels below AVX-512 sum in other orders than those that the golden was compared
-  // with: SSE4.1, AVX and AVX2 alike have 8 times PyTorch's error in ResNet34-UNet, at the same
-  // loss.
-  const bool other_order = !stream.device().is_cuda() && !cpu_has_bf16();
-  EXPECT_LT(rms, (other_order ? 10 : 2) * fp32_rms);
+  EXPECT_LT(rms, 2 * fp32_rms);
   EXPECT_LT(worst_norm, 3e-2);
   std::printf(
-      "%s: loss %.7f, error of sampled gradients %.2e rms (PyTorch fp32 %.2e), of norms at "
-      "most %.2e\n",
+      "%s: loss %.7f, error of sampled gradients %.2e rms (PyTorch fp32 up to %.2e), of norms "
+      "at most %.2e\n",
       name.c_str(), total, rms, fp32_rms, worst_norm);
 }
 
