@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -146,13 +147,17 @@ void print_network(const Json& info) {
   print("{} with {} classes, {}, {} on {}\n\n", info["network"].get<std::string>(),
         info["classes"].get<int>(), info["mode"].get<std::string>(),
         info["precision"].get<std::string>(), info["device"].get<std::string>());
-  print("{:<16}{:<12}{:<20}{:>12}{:>10}  {}\n", "layer", "kind", "output (NxHxWxC)", "parameters",
-        "GMAC", "implementation");
+  size_t width = 14;  // of the names of layers
+  for (const Json& layer : info["layers"]) {
+    width = std::max(width, layer["name"].get_ref<const std::string&>().size());
+  }
+  print("{:<{}}  {:<12}{:<20}{:>12}{:>10}  {}\n", "layer", width, "kind", "output (NxHxWxC)",
+        "parameters", "GMAC", "implementation");
   for (const Json& layer : info["layers"]) {
     const Json& o = layer["output"];
     const std::string shape = fmt::format("{}x{}x{}x{}", o[0].get<int>(), o[1].get<int>(),
                                           o[2].get<int>(), o[3].get<int>());
-    print("{:<16}{:<12}{:<20}{:>12}{:>10.3f}  {}\n", layer["name"].get<std::string>(),
+    print("{:<{}}  {:<12}{:<20}{:>12}{:>10.3f}  {}\n", layer["name"].get<std::string>(), width,
           layer["kind"].get<std::string>(), shape, layer["parameters"].get<int64_t>(),
           static_cast<double>(layer["macs"].get<int64_t>()) * 1e-9,
           layer["implementation"].get<std::string>());
