@@ -81,15 +81,19 @@ int head_channels(const EfficientNetVariant& variant) {
   return variant.lite ? 1280 : round_channels(variant, 1280);
 }
 
-constexpr std::array<EfficientNetVariant, 9> kVariants{{{"b0", 1.0, 1.0, 224, false, 9},
-                                                        {"b1", 1.0, 1.1, 240},
-                                                        {"b2", 1.1, 1.2, 260},
-                                                        {"b3", 1.2, 1.4, 300},
-                                                        {"b4", 1.4, 1.8, 380},
-                                                        {"b5", 1.6, 2.2, 456},
-                                                        {"b6", 1.8, 2.6, 528},
-                                                        {"b7", 2.0, 3.1, 600},
-                                                        {"lite0", 1.0, 1.0, 224, true}}};
+constexpr std::array<EfficientNetVariant, 13> kVariants{{{"b0", 1.0, 1.0, 224, false, 9},
+                                                         {"b1", 1.0, 1.1, 240},
+                                                         {"b2", 1.1, 1.2, 260},
+                                                         {"b3", 1.2, 1.4, 300},
+                                                         {"b4", 1.4, 1.8, 380},
+                                                         {"b5", 1.6, 2.2, 456},
+                                                         {"b6", 1.8, 2.6, 528},
+                                                         {"b7", 2.0, 3.1, 600},
+                                                         {"lite0", 1.0, 1.0, 224, true},
+                                                         {"lite1", 1.0, 1.1, 240, true},
+                                                         {"lite2", 1.1, 1.2, 260, true},
+                                                         {"lite3", 1.2, 1.4, 280, true},
+                                                         {"lite4", 1.4, 1.8, 300, true}}};
 
 }  // namespace
 
@@ -113,10 +117,14 @@ std::vector<EfficientNetStage> efficientnet_stages(const EfficientNetVariant& va
                                                       {4, 5, 2, 6, 112, 192},
                                                       {1, 3, 1, 6, 192, 320}}};
   std::vector<EfficientNetStage> stages(kStages.begin(), kStages.end());
-  for (EfficientNetStage& stage : stages) {
-    stage.in = round_channels(variant, stage.in);
+  for (size_t i = 0; i < stages.size(); ++i) {
+    EfficientNetStage& stage = stages[i];
+    const bool first = i == 0, last = i + 1 == stages.size();
+    if (!variant.lite || !first) stage.in = round_channels(variant, stage.in);
     stage.out = round_channels(variant, stage.out);
-    stage.repeats = static_cast<int>(std::ceil(variant.depth * stage.repeats));
+    if (!variant.lite || (!first && !last)) {
+      stage.repeats = static_cast<int>(std::ceil(variant.depth * stage.repeats));
+    }
   }
   return stages;
 }
@@ -289,7 +297,7 @@ std::vector<EncoderNames> names_of(const EfficientNetVariant& variant) {
 Encoder encoder(const EfficientNetVariant& variant) {
   return {
       .name = fmt::format("efficientnet_{}", variant.name),
-      .summary = variant.lite ? "EfficientNet-Lite0 encoder, ReLU6, no squeeze-excite"
+      .summary = variant.lite ? "EfficientNet-Lite encoder, ReLU6, no squeeze-excite"
                               : "EfficientNet encoder, squeeze-excite and SiLU",
       .options = kOptions,
       .features =

@@ -1,5 +1,5 @@
 #pragma once
-// EfficientNet (Tan and Le, 2019) and EfficientNet-Lite0, named as efficientnet_pytorch and
+// EfficientNet (Tan and Le, 2019) and EfficientNet-Lite, named as efficientnet_pytorch and
 // segmentation_models.pytorch name them.
 
 #include <string_view>
@@ -9,10 +9,11 @@
 namespace macadam {
 
 struct EfficientNetVariant {
-  std::string_view name;  // "b0", …, "lite0"
+  std::string_view name;  // "b0", …, "lite4"
   double width = 1, depth = 1;
   int resolution = 224;  // that the paddings were fixed for
-  bool lite = false;     // ReLU6, no squeeze-excite, stem and head not scaled
+  /// ReLU6, no squeeze-excite; neither stem and head nor the repeats beside them are scaled.
+  bool lite = false;
   /// Blocks before the tap at /16; 0: all that have this scale. segmentation_models.pytorch taps b0
   /// two blocks earlier.
   int blocks_before_tap = 0;
@@ -32,7 +33,7 @@ struct EfficientNetOptions {
   float norm_eps = 1e-3f;
 };
 
-/// Requires b0 … b7 or lite0.
+/// Requires b0 … b7 or lite0 … lite4.
 const EfficientNetVariant& efficientnet_variant(std::string_view name);
 
 /// The multipliers' rounding: channels to a multiple of 8, not below 90%; repeats upwards.

@@ -237,8 +237,8 @@ def write_names(folder):
     dotted = [(re.sub(r"(denselayer\d+\.(?:norm|conv))([12])\.", r"\1.\2.", name), shape)
               for name, shape in tensors_of(torchvision.models.densenet121()).items()]
     write("torchvision_densenet121_file", dotted)
-    for number in ("b0", "b3", "lite0"):
-        package = efficientnet_lite_pytorch if number == "lite0" else efficientnet_pytorch
+    for number in ("b0", "b3", "lite0", "lite2"):
+        package = efficientnet_lite_pytorch if "lite" in number else efficientnet_pytorch
         reference = package.EfficientNet.from_name(f"efficientnet-{number}")
         port = timm.create_model(f"tf_efficientnet_{number}")
         by_order(port, reference)

@@ -7,6 +7,7 @@ import typing
 import efficientnet_lite_pytorch
 import efficientnet_pytorch
 import segmentation_models_pytorch as smp
+import torch
 import torchvision
 from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
 from torch import nn
@@ -33,34 +34,37 @@ TIMM_ENCODERS = {
 }
 
 
-class EfficientNetLite0(nn.Module):
-    """EfficientNet-Lite0 with the features that smp takes from EfficientNet-B0."""
+class EfficientNetLite(nn.Module):
+    """EfficientNet-Lite with the features that smp takes from timm's."""
 
-    TAPS = (2, 4, 10, 15)
-
-    def __init__(self):
+    def __init__(self, number):
         super().__init__()
-        whole = efficientnet_lite_pytorch.EfficientNet.from_name("efficientnet-lite0")
+        whole = efficientnet_lite_pytorch.EfficientNet.from_name(f"efficientnet-lite{number}")
         for name in ("_conv_stem", "_bn0", "_blocks", "_conv_head", "_bn1"):
             self.add_module(name, getattr(whole, name))
         self.relu6 = nn.ReLU6()
 
     def forward(self, x):
-        features = [x]
-        x = self.relu6(self._bn0(self._conv_stem(x)))
-        features.append(x)
-        for index, block in enumerate(self._blocks):
-            x = block(x)
-            if index in self.TAPS:
-                features.append(x)
-        return features
+        """The image, the stem, what lies before each halving but the first, and the end."""
+        features = [x, self.relu6(self._bn0(self._conv_stem(x)))]
+        x, halvings = features[-1], 0
+        for block in self._blocks:
+            y = block(x)
+            if y.shape[2] < x.shape[2]:
+                halvings += 1
+                if halvings > 1:
+                    features.append(x)
+            x = y
+        return [*features, x]
 
 
-class EfficientNetLite0Unet(nn.Module):
-    def __init__(self, classes):
+class EfficientNetLiteUnet(nn.Module):
+    def __init__(self, number, classes):
         super().__init__()
-        self.encoder = EfficientNetLite0()
-        self.decoder = UnetDecoder((3, 32, 24, 40, 112, 320), (256, 128, 64, 32, 16))
+        self.encoder = EfficientNetLite(number)
+        with torch.no_grad():
+            widths = [f.shape[1] for f in self.encoder.eval()(torch.zeros(1, 3, 64, 64))]
+        self.decoder = UnetDecoder(widths, (256, 128, 64, 32, 16))
         self.segmentation_head = smp.base.SegmentationHead(16, classes)
 
     def forward(self, x):
@@ -121,7 +125,9 @@ def make_registry():
         networks[f"tu_{name}_unet"] = Network(
             smp_unet(f"tu-{name}"), name=f"{encoder}_unet", options=options,
             reference=smp_unet(encoder))
-    networks["efficientnet_lite0_unet"] = Network(lambda: EfficientNetLite0Unet(CLASSES))
+    for number in range(5):
+        networks[f"efficientnet_lite{number}_unet"] = Network(
+            lambda number=number: EfficientNetLiteUnet(number, CLASSES))
 
     def keras_unet(encoder):
         return lambda: keras.SegmentationModelsUnet(encoder(), CLASSES)
@@ -176,7 +182,7 @@ def make_registry():
         network.name = network.name or name
         if re.search("xception|resnet101", name):
             network.weight_gain = 0.75
-        elif re.search("mobilenet_v2|lite0|resne[tx](?!_v2)", name):
+        elif re.search("mobilenet_v2|lite|resne[tx](?!_v2)", name):
             network.weight_gain = 0.8
         elif "v1" in name:
             network.weight_gain = 1.1  # every activation meets its bound of 6

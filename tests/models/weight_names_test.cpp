@@ -129,6 +129,8 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"efficientnet_pytorch_b0", "efficientnet_b0_unet", "efficientnet_pytorch"},
         Case{"efficientnet_pytorch_b3", "efficientnet_b3_unet", "efficientnet_pytorch"},
         Case{"efficientnet_pytorch_lite0", "efficientnet_lite0_unet", "efficientnet_pytorch"},
+        Case{"efficientnet_pytorch_lite2", "efficientnet_lite2_unet", "efficientnet_pytorch"},
+        Case{"timm_tf_efficientnet_lite2", "efficientnet_lite2_unet", "timm"},
         Case{"timm_mobilenetv1_100", "mobilenet_v1_unet", "timm"},
         Case{"timm_legacy_xception", "xception_unet", "Cadene"},
         Case{"timm_inception_v4", "inception_v4_unet", "Cadene"},
