@@ -1,5 +1,5 @@
 // TensorBoard's event files: checksums, messages, and what is taken back when a run goes on.
-// tests/run/check_tracking.py has them read by TensorBoard itself.
+// tests/run/tracking_test.py has them read by TensorBoard itself.
 
 #include "run/tracking/event_file.h"
 

@@ -1,5 +1,5 @@
 // A run told to MLflow, and servers that refuse, fall silent or are not there
-// (tests/run/check_tracking.py asks MLflow itself).
+// (tests/run/tracking_test.py asks MLflow itself).
 
 #include "run/tracking/mlflow.h"
 

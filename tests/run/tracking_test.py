@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
-"""That TensorBoard and MLflow show what a run has logged, by their own programs.
+"""That TensorBoard and MLflow show what a run has logged, by their own programs, as far as they are
+installed.
 
     pip install tensorboard mlflow
-    tests/run/check_tracking.py build/release/macadam
+    tests/run/tracking_test.py build/release/macadam
 
 Trains for a few epochs, is killed in between, goes on, and compares results.csv with what
 TensorBoard's reader and a local MLflow server have of it.
 """
 
+import contextlib
+import importlib.util
 import csv
 import math
 import pathlib
@@ -97,40 +100,62 @@ def check_mlflow(run, address):
           f"{len(found[0].data.params)} parameters, {len(files)} artifacts")
 
 
+def installed(module):
+    there = importlib.util.find_spec(module) is not None
+    if not there:
+        print(f"{module} is not installed: not asked")
+    return there
+
+
+@contextlib.contextmanager
+def mlflow_server(folder):
+    """The address of a server with its data in `folder`."""
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    server = subprocess.Popen(
+        [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1",
+         "--backend-store-uri", f"sqlite:///{folder}/mlflow.db",
+         "--artifacts-destination", str(folder / "artifacts")],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(600):
+            try:
+                urllib.request.urlopen(address + "/health")
+                break
+            except OSError:
+                time.sleep(0.2)
+        yield address
+    finally:
+        server.terminate()
+        server.wait()
+
+
 def main():
     program = str(pathlib.Path(sys.argv[1]).resolve())
-    with tempfile.TemporaryDirectory() as name:
+    with_tensorboard, with_mlflow = installed("tensorboard"), installed("mlflow")
+    if not with_tensorboard and not with_mlflow:
+        print("the tests of tracking need tensorboard or mlflow")
+        return
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = pathlib.Path(name)
-        port = free_port()
-        address = f"http://127.0.0.1:{port}"
-        server = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1",
-             "--backend-store-uri", f"sqlite:///{folder}/mlflow.db",
-             "--artifacts-destination", str(folder / "artifacts")],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            for _ in range(600):
-                try:
-                    urllib.request.urlopen(address + "/health")
-                    break
-                except OSError:
-                    time.sleep(0.2)
-            subprocess.run([program, "synth", "streets", "--images", "40", "--size", "64x32"],
-                           cwd=folder, check=True, stderr=subprocess.DEVNULL)
-            (folder / "run.toml").write_text(CONFIG)
-            run = folder / "runs/tracked"
+        more = []
+        if with_mlflow:
+            address = stack.enter_context(mlflow_server(folder))
             more = [f"tracking.mlflow={address}", "tracking.experiment=streets and more"]
-            process = train(program, folder, *more, wait=False)
-            while process.poll() is None:
-                if (run / "results.csv").exists() and len(rows_of(run)) >= 2:
-                    process.send_signal(signal.SIGKILL)
-            process.wait()
-            train(program, folder, *more, "--resume")
+        subprocess.run([program, "synth", "streets", "--images", "40", "--size", "64x32"],
+                       cwd=folder, check=True, stderr=subprocess.DEVNULL)
+        (folder / "run.toml").write_text(CONFIG)
+        run = folder / "runs/tracked"
+        process = train(program, folder, *more, wait=False)
+        while process.poll() is None:
+            if (run / "results.csv").exists() and len(rows_of(run)) >= 2:
+                process.send_signal(signal.SIGKILL)
+        process.wait()
+        train(program, folder, *more, "--resume")
+        if with_tensorboard:
             check_tensorboard(run)
+        if with_mlflow:
             check_mlflow(run, address)
-        finally:
-            server.terminate()
-            server.wait()
 
 
 main()
