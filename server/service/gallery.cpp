@@ -61,6 +61,10 @@ Gallery::Gallery(const fs::path& root) : root_(root) {
     for (const Sample& sample : scan.dataset.samples) add(split, sample, true);
     for (const Sample& sample : scan.without_mask) add(split, sample, false);
   }
+  if (items_.empty() && left_out_ > 0) {
+    throw InputError("all photos of the gallery, or their masks, lie elsewhere, behind links",
+                     root.string(), "copy them into its folder");
+  }
   if (items_.empty()) {
     throw InputError("the gallery has no photos", root.string(), "give a data set that has some");
   }

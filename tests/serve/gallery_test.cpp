@@ -55,6 +55,20 @@ class GalleryApi : public SharedFolder<GalleryApi> {
   inline static std::unique_ptr<Served> served_;
 };
 
+TEST_F(GalleryApi, OneOfLinksAloneSaysSo) {
+  const fs::path set = folder() / "links";
+  fs::create_directories(set / "images" / "val");
+  fs::create_directories(set / "masks" / "val");
+  fs::copy_file(folder() / "set" / "dataset.toml", set / "dataset.toml");
+  for (const char* kind : {"images", "masks"}) {
+    fs::create_symlink(folder() / "set" / kind / "val" / "photo 0.png",
+                       set / kind / "val" / "a.png");
+  }
+  expect_input_error(
+      macadam(folder(), {"serve", "m.safetensors", "--gallery", "links", "--port", "0"}),
+      {"links", "behind links", "copy them"});
+}
+
 TEST_F(GalleryApi, PhotosAreListedInPages) {
   const Json all = Json::parse(served().get("/v1/images").body);
   EXPECT_EQ(all["count"], 3) << "what leads out of the folder is left out";

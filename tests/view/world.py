@@ -75,8 +75,11 @@ class Browser(unittest.TestCase):
         self.page.js("localStorage.clear()")
 
     def gallery_ids(self, **query):
-        text = "&".join(f"{k}={v}" for k, v in query.items())
-        return [image["id"] for image in json.loads(self.world.get(f"/v1/images?{text}"))["images"]]
+        text = "".join(f"&{k}={v}" for k, v in query.items())
+        ids = []
+        while page := json.loads(self.world.get(f"/v1/images?offset={len(ids)}{text}"))["images"]:
+            ids += [image["id"] for image in page]
+        return ids
 
     def open_image(self, at=0, more=""):
         image = self.gallery_ids()[at]

@@ -7,14 +7,24 @@ from fake_api import FakeApi
 from world import MACADAM, Browser
 
 
+THUMBNAILS_IN_SIGHT = """return [...document.querySelectorAll('.grid img')]
+    .filter((i) => i.getBoundingClientRect().top < innerHeight)
+    .every((i) => i.complete && i.naturalWidth > 0)"""
+
+
 class Gallery(Browser):
+    def names(self):
+        """Of all cards: they come as the page is scrolled."""
+        self.page.js("window.scrollTo(0, document.body.scrollHeight)")
+        return [card.text for card in self.page.all(".grid .name")]
+
     def test_shows_all_photos_and_finds_them(self):
         page = self.page
         page.open()
         ids = self.gallery_ids()
-        page.wait(lambda: len(page.all(".grid li")) == len(ids), "a card a photo")
-        page.wait(lambda: page.js("return [...document.querySelectorAll('.grid img')].every((i) => i.complete && i.naturalWidth > 0)"),
-                  "every thumbnail has come")
+        page.wait(lambda: self.names() == ids, "a card a photo")
+        page.js("window.scrollTo(0, 0)")
+        page.wait(lambda: page.js(THUMBNAILS_IN_SIGHT), "every thumbnail has come")
         self.picture("gallery")
         page.one("input[type=search]").send_keys(ids[3][-8:])
         page.wait(lambda: [c.text for c in page.all(".grid .name")] == [i for i in ids if ids[3][-8:] in i], "those that match")
@@ -29,25 +39,25 @@ class Gallery(Browser):
         page.js("""const select = document.querySelectorAll('.tools select')[0];
                 select.value = 'val'; select.dispatchEvent(new Event('change'));""")
         val = self.gallery_ids(split="val")
-        page.wait(lambda: [c.text for c in page.all(".grid .name")] == val, "the split's photos")
+        page.wait(lambda: self.names() == val, "the split's photos")
         self.assertIn("split=val", self.world.driver.current_url)
         page.open(self.world.driver.current_url.split("/", 3)[3])
-        page.wait(lambda: [c.text for c in page.all(".grid .name")] == val, "the same from the address")
+        page.wait(lambda: self.names() == val, "the same from the address")
 
     def test_sorts_by_score_and_filters_by_class(self):
         page = self.page
         page.open()
         page.wait(lambda: page.button(f"Score {len(self.gallery_ids())} photos"), "the button").click()
-        page.wait(lambda: not [b for b in page.all(".tools button") if "scor" in b.text.lower() and b.is_displayed()], "all are scored", 120)
+        page.wait(lambda: not [b for b in page.all(".tools button") if "scor" in b.text.lower() and b.is_displayed()], "all are scored", 600)
         page.js("const s = document.querySelectorAll('.tools select')[2]; s.value = 'worst'; s.dispatchEvent(new Event('change'));")
         scores = {i["id"]: i["miou"] for i in json.loads(self.world.get("/v1/scores"))["images"]}
         self.assertEqual(sorted(scores), sorted(self.gallery_ids()))
-        shown = [c.text for c in page.all(".grid .name")]
-        self.assertEqual([scores[i] for i in shown], sorted(scores.values()))
+        page.wait(lambda: len(self.names()) == len(scores), "every card")
+        self.assertEqual([scores[i] for i in self.names()], sorted(scores.values()))
         name = json.loads(self.world.get("/v1/scores"))["classes"][1]
         page.js("const s = document.querySelectorAll('.tools select')[1]; s.value = '1'; s.dispatchEvent(new Event('change'));")
         having = [i["id"] for i in json.loads(self.world.get("/v1/scores"))["images"] if i["iou"][1] is not None]
-        page.wait(lambda: sorted(c.text for c in page.all(".grid .name")) == sorted(having), f"those with {name}")
+        page.wait(lambda: sorted(self.names()) == sorted(having), f"those with {name}")
 
     def test_ten_thousand_photos(self):
         fake = FakeApi([f"val.{i:05}" for i in range(10_000)])
