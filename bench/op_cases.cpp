@@ -361,6 +361,14 @@ void Table::add_upsample() {
       return Call{[=, &ops = w.ops()] { ops.upsample->bilinear_argmax(x, classes, {}); },
                   x.whole().bytes() + classes.bytes()};
     });
+    add(fmt::format("bilinear_add_softmax/classes:{}", suffix), [=](Workbench& w) {
+      const Shape scores{1, small.h, small.w, small.c};
+      const Tensor x = w.padded(scores, dtype, channels.stored);
+      const Tensor sums = w.random({1, big.h, big.w, big.c}, DType::f32);
+      const WindowPlace place{.height = big.h, .width = big.w, .fades = true};
+      return Call{[=, &ops = w.ops()] { ops.upsample->bilinear_add_softmax(x, place, sums); },
+                  x.whole().bytes() + 2 * sums.bytes()};
+    });
   }
 }
 
@@ -396,6 +404,11 @@ void Table::add_confusion() {
                       scores.whole().bytes() + result.bytes()};
         });
   }
+  add("log_shares/classes:8", [=, shape = image(8)](Workbench& w) {
+    const Tensor sums = w.random(shape, DType::f32);
+    w.ops().elementwise->fill(sums, 1);  // shares of equal sums stay equal when taken again
+    return Call{[=, &ops = w.ops()] { ops.confusion->log_shares(sums); }, 2 * sums.bytes()};
+  });
   add("confusion_count", [=](Workbench& w) {
     const Tensor a = w.integers(mask, 8), b = w.integers(mask, 8);
     auto* counts = reinterpret_cast<uint64_t*>(w.memory(64 * sizeof(uint64_t)));
