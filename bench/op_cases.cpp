@@ -104,6 +104,23 @@ void Table::add_elementwise() {
     const Tensor a = w.random(shape, dtype), b = w.random(shape, dtype), y = w.random(shape, dtype);
     return Call{[=, &ops = w.ops()] { ops.elementwise->add(a, b, 1, y, true); }, 3 * y.bytes()};
   });
+  for (const bool factors : {false, true}) {
+    add_pointwise(fmt::format("multiply/factors:{:d}", factors), [=](Workbench& w) {
+      Shape second = shape;
+      if (factors) second.c = 1;
+      const Tensor a = w.random(shape, dtype), b = w.random(second, dtype);
+      const Tensor y = w.random(shape, dtype);
+      return Call{[=, &ops = w.ops()] { ops.elementwise->multiply(a, b, y, false); },
+                  a.bytes() + b.bytes() + y.bytes()};
+    });
+  }
+  add_pointwise("dot", [=](Workbench& w) {
+    Shape one = shape;
+    one.c = 1;
+    const Tensor a = w.random(shape, dtype), b = w.random(shape, dtype), y = w.random(one, dtype);
+    return Call{[=, &ops = w.ops()] { ops.elementwise->dot(a, b, y, false); },
+                a.bytes() + b.bytes() + y.bytes()};
+  });
   add_pointwise("fill", [=](Workbench& w) {
     const Tensor y = w.random(shape, dtype);
     return Call{[=, &ops = w.ops()] { ops.elementwise->fill(y, 0.5f); }, y.bytes()};
@@ -345,13 +362,13 @@ void Table::add_upsample() {
     add(fmt::format("bilinear/channels:{}", suffix), [=](Workbench& w) {
       const Tensor x = w.padded(small, dtype, channels.stored);
       const Tensor y = w.padded(big, dtype, channels.stored);
-      return Call{[=, &ops = w.ops()] { ops.upsample->bilinear(x, y); },
+      return Call{[=, &ops = w.ops()] { ops.upsample->bilinear(x, y, false); },
                   x.whole().bytes() + y.whole().bytes()};
     });
     add(fmt::format("bilinear_backward/channels:{}", suffix), [=](Workbench& w) {
       const Tensor dx = w.padded(small, dtype, channels.stored);
       const Tensor dy = w.padded(big, dtype, channels.stored);
-      return Call{[=, &ops = w.ops()] { ops.upsample->bilinear_backward(dy, dx, false); },
+      return Call{[=, &ops = w.ops()] { ops.upsample->bilinear_backward(dy, dx, false, false); },
                   dx.whole().bytes() + dy.whole().bytes()};
     });
     if (channels.count == 64) continue;

@@ -1,6 +1,7 @@
 #pragma once
-// Copy (which is concat, slice and cast), add, scale and fill. Tensors of a call share one shape
-// and may be channel slices; dtypes may differ, except that u8 only copies to u8.
+// Copy (which is concat, slice and cast), add, scale, fill and products. Tensors of a call share
+// one shape, where nothing else is said, and may be channel slices; dtypes may differ, except that
+// u8 only copies to u8.
 
 #include <cstdint>
 #include <span>
@@ -40,6 +41,17 @@ class ElementwiseOps {
   virtual void scale(const Tensor& x, float factor, const Tensor& y, bool accumulate) = 0;
   /// y = value.
   virtual void fill(const Tensor& y, float value) = 0;
+  /// y = a * b, added to y if `accumulate`. b may have one channel, which is then a factor of all
+  /// of a's. One floating-point dtype. y may be the same view as a.
+  virtual void multiply(const Tensor& a, const Tensor& b, const Tensor& y, bool accumulate) = 0;
+  /// y, of one channel, = the sum over the channels of a * b in fp32, added to y if `accumulate`.
+  /// One floating-point dtype.
+  virtual void dot(const Tensor& a, const Tensor& b, const Tensor& y, bool accumulate) = 0;
 };
+
+/// Requires what multiply() does; whether b has one channel for all of a's.
+bool check_multiply(const Tensor& a, const Tensor& b, const Tensor& y);
+/// Requires what dot() does.
+void check_dot(const Tensor& a, const Tensor& b, const Tensor& y);
 
 }  // namespace macadam

@@ -18,6 +18,7 @@ int output_extent(int input, int kernel, int stride, int before, int after, bool
 }  // namespace
 
 Shape PoolDesc::output(Shape input) const {
+  if (is_grid()) return {input.n, grid_h, grid_w, input.c};
   return {
       input.n, output_extent(input.h, kernel_h, stride_h, padding.top, padding.bottom, ceil_mode),
       output_extent(input.w, kernel_w, stride_w, padding.left, padding.right, ceil_mode), input.c};

@@ -16,7 +16,12 @@ struct PoolDesc {
   /// An average counts the padding's pixels as zeros, but never what lies beyond the padding.
   /// PyTorch's count_include_pad; false is TensorFlow's rule.
   bool count_padding = false;
+  /// Of an average that takes the image in `grid_h` rows and `grid_w` columns of windows, as
+  /// PyTorch's adaptive pooling does: window i of n along an axis of e pixels goes from floor(i * e
+  /// / n) to ceil((i + 1) * e / n). Nothing else counts then. 0: windows of one size, as above.
+  int grid_h = 0, grid_w = 0;
 
+  bool is_grid() const { return grid_h > 0; }
   /// As PyTorch. An extent is 0 or less where the padded image has no window.
   Shape output(Shape input) const;
   /// Whether a pixel may lie in several windows.
@@ -36,7 +41,7 @@ class PoolOps {
   virtual void max_backward(const PoolDesc& desc, const Tensor& dy, const Tensor& index,
                             const Tensor& dx, bool accumulate) = 0;
   /// y = the sum over the window's pixels inside the image, divided by their number, or with
-  /// count_padding by the number of those inside the padded image.
+  /// count_padding by the number of those inside the padded image. The only one that takes a grid.
   virtual void average(const PoolDesc& desc, const Tensor& x, const Tensor& y) = 0;
   virtual void average_backward(const PoolDesc& desc, const Tensor& dy, const Tensor& dx,
                                 bool accumulate) = 0;

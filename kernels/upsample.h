@@ -22,13 +22,14 @@ class UpsampleOps {
   /// y[i] = x[floor(i * in / out)] in each dimension (PyTorch's mode "nearest"; exact integers).
   virtual void nearest(const Tensor& x, const Tensor& y) = 0;
   virtual void nearest_backward(const Tensor& dy, const Tensor& dx, bool accumulate) = 0;
-  /// PyTorch's mode "bilinear", align_corners = false: source = (i + 0.5) * in / out - 0.5, clamped
-  /// at 0 and at the last pixel. x and y may differ in dtype.
-  virtual void bilinear(const Tensor& x, const Tensor& y) = 0;
-  /// classes[p] = the index of the largest of the scores that bilinear() would give pixel p, the
-  /// lowest index among equals; NaN counts as the lowest score. The scores at that size are never
-  /// stored. classes: u8 NxHxWx1, dense; x has at most kMaxClasses channels. confidence: as in
-  /// ConfusionOps::argmax.
+  /// PyTorch's mode "bilinear": source = (i + 0.5) * in / out - 0.5, clamped at 0 and at the last
+  /// pixel, or with `corners` (align_corners) i * (in - 1) / (out - 1). x and y may differ in
+  /// dtype.
+  virtual void bilinear(const Tensor& x, const Tensor& y, bool corners) = 0;
+  /// classes[p] = the index of the largest of the scores that bilinear() would give pixel p,
+  /// without `corners`, the lowest index among equals; NaN counts as the lowest score. The scores
+  /// at that size are never stored. classes: u8 NxHxWx1, dense; x has at most kMaxClasses channels.
+  /// confidence: as in ConfusionOps::argmax.
   virtual void bilinear_argmax(const Tensor& x, const Tensor& classes,
                                const Tensor& confidence) = 0;
   /// sums[top + i, left + j] += weight(i, j) * softmax of the scores that bilinear() would give
@@ -37,7 +38,8 @@ class UpsampleOps {
   /// kMaxClasses classes; height and width at most 32767.
   virtual void bilinear_add_softmax(const Tensor& x, const WindowPlace& place,
                                     const Tensor& sums) = 0;
-  virtual void bilinear_backward(const Tensor& dy, const Tensor& dx, bool accumulate) = 0;
+  virtual void bilinear_backward(const Tensor& dy, const Tensor& dx, bool corners,
+                                 bool accumulate) = 0;
 };
 
 }  // namespace macadam

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/to_size.h"
 
@@ -43,7 +44,10 @@ struct KindName {
   std::string_view operator()(const MaxPoolLayer&) const { return "max_pool"; }
   std::string_view operator()(const AveragePoolLayer&) const { return "average_pool"; }
   std::string_view operator()(const GlobalAveragePoolLayer&) const { return "global_average"; }
+  std::string_view operator()(const GridAveragePoolLayer&) const { return "grid_average"; }
   std::string_view operator()(const ScaleLayer&) const { return "scale"; }
+  std::string_view operator()(const MultiplyLayer&) const { return "multiply"; }
+  std::string_view operator()(const DotLayer&) const { return "dot"; }
   std::string_view operator()(const UpsampleLayer&) const { return "upsample"; }
   std::string_view operator()(const ConcatLayer&) const { return "concat"; }
   std::string_view operator()(const AddLayer&) const { return "add"; }
@@ -157,6 +161,7 @@ Shape Graph::pooled(std::string_view layer, Value x, const PoolDesc& desc) const
     return stride > 0 && before >= 0 && after >= 0 && before < kernel && after < kernel;
   };
   const Padding& p = desc.padding;
+  require(!desc.is_grid(), "pooling: windows of one size; grid_average_pool() has the others");
   require(fits(desc.kernel_h, desc.stride_h, p.top, p.bottom) &&
               fits(desc.kernel_w, desc.stride_w, p.left, p.right),
           "pooling: a positive kernel and stride, and on each side less padding than the kernel");
@@ -179,6 +184,35 @@ Value Graph::global_average_pool(Value x) {
   return append("", GlobalAveragePoolLayer{}, {x}, {in.n, 1, 1, in.c});
 }
 
+Value Graph::grid_average_pool(Value x, int rows, int columns) {
+  require(rows > 0 && columns > 0, "a grid of windows");
+  const Shape in = shape(x);
+  return append("", GridAveragePoolLayer{rows, columns, false}, {x}, {in.n, rows, columns, in.c});
+}
+
+Value Graph::grid_average_pool(Value x, int rows) {
+  require(rows > 0, "a grid of windows");
+  const Shape in = shape(x);
+  const double columns = std::nearbyint(static_cast<double>(in.w) / in.h * rows);
+  const int least = std::max(1, static_cast<int>(columns));
+  return append("", GridAveragePoolLayer{rows, least, true}, {x}, {in.n, rows, least, in.c});
+}
+
+Value Graph::multiply(Value a, Value b) {
+  Shape one = shape(a);
+  one.c = 1;
+  check_fits(shape(b) == shape(a) || shape(b) == one, "multiply", "inputs of different shapes",
+             shape(b));
+  return append("", MultiplyLayer{}, {a, b}, shape(a));
+}
+
+Value Graph::dot(Value a, Value b) {
+  check_fits(shape(a) == shape(b), "dot", "inputs of different shapes", shape(b));
+  Shape one = shape(a);
+  one.c = 1;
+  return append("", DotLayer{}, {a, b}, one);
+}
+
 Value Graph::scale(Value x, Value factors) {
   const Shape in = shape(x);
   check_fits(shape(factors) == Shape{in.n, 1, 1, in.c}, "scale", "one factor an image and channel",
@@ -191,14 +225,23 @@ Value Graph::upsample(Value x, int height, int width, bool bilinear) {
   Shape out = shape(x);
   out.h = height;
   out.w = width;
-  return append("", UpsampleLayer{height, width, bilinear, {}}, {x}, out);
+  return append("", UpsampleLayer{height, width, bilinear, false, {}}, {x}, out);
 }
 
 Value Graph::upsample(Value x, Value like, bool bilinear) {
+  return upsample_like(x, like, {.bilinear = bilinear, .like = {}});
+}
+
+Value Graph::upsample_corners(Value x, Value like) {
+  return upsample_like(x, like, {.bilinear = true, .corners = true, .like = {}});
+}
+
+Value Graph::upsample_like(Value x, Value like, UpsampleLayer layer) {
   Shape out = shape(x);
-  out.h = shape(like).h;
-  out.w = shape(like).w;
-  return append("", UpsampleLayer{out.h, out.w, bilinear, like}, {x}, out);
+  out.h = layer.height = shape(like).h;
+  out.w = layer.width = shape(like).w;
+  layer.like = like;
+  return append("", layer, {x}, out);
 }
 
 Value Graph::concat(std::vector<Value> inputs) {

@@ -114,8 +114,18 @@ struct AveragePoolLayer {
 };
 /// The mean over each image: {N, 1, 1, C}.
 struct GlobalAveragePoolLayer {};
+/// Means over a grid of windows that share the image out (PoolDesc::grid_h). With `keeps_ratio` it
+/// has as many columns, at least one, as keep the ratio of the image's sides: of any image.
+struct GridAveragePoolLayer {
+  int rows = 1, columns = 1;
+  bool keeps_ratio = false;
+};
 /// The first input times the second, {N, 1, 1, C}, broadcast over the pixels.
 struct ScaleLayer {};
+/// The first input times the second, which may have one channel for all of the first's.
+struct MultiplyLayer {};
+/// The sum over the channels of the product of two inputs: one channel.
+struct DotLayer {};
 /// gate(W2 activation(W1 x + b1) + b2) of means {N, 1, 1, C}. Only rewrites make it.
 struct SqueezeExciteLayer {
   int hidden = 0;
@@ -125,7 +135,8 @@ struct SqueezeExciteLayer {
 struct UpsampleLayer {
   int height = 0, width = 0;
   bool bilinear = false;
-  Value like;  // the value whose size this is, if any: an export of any size needs it
+  bool corners = false;  // the first and the last pixel stay in place (UpsampleOps::bilinear)
+  Value like;            // the value whose size this is, if any: an export of any size needs it
 };
 struct ConcatLayer {};
 /// The first input plus `factor` times the second.
@@ -136,8 +147,9 @@ struct AddLayer {
 
 using LayerSpec =
     std::variant<ConvLayer, ConvTransposeLayer, BatchNormLayer, ActivationLayer, DropoutLayer,
-                 DropPathLayer, MaxPoolLayer, AveragePoolLayer, GlobalAveragePoolLayer, ScaleLayer,
-                 SqueezeExciteLayer, UpsampleLayer, ConcatLayer, AddLayer>;
+                 DropPathLayer, MaxPoolLayer, AveragePoolLayer, GlobalAveragePoolLayer,
+                 GridAveragePoolLayer, ScaleLayer, MultiplyLayer, DotLayer, SqueezeExciteLayer,
+                 UpsampleLayer, ConcatLayer, AddLayer>;
 
 struct Node {
   std::string name;  // of the layer, for people and parameter names; may be empty
@@ -184,12 +196,21 @@ class Graph {
   Value max_pool(Value x, const PoolDesc& desc = {});  // at most 255 pixels a window
   Value average_pool(Value x, const PoolDesc& desc);
   Value global_average_pool(Value x);
+  Value grid_average_pool(Value x, int rows, int columns);
+  /// With columns that keep the ratio of the sides: round(width / height * rows), halves to even.
+  Value grid_average_pool(Value x, int rows);
   /// x * factors, where factors is {N, 1, 1, C}.
   Value scale(Value x, Value factors);
+  /// a * b, where b is of a's shape or has one channel.
+  Value multiply(Value a, Value b);
+  /// The sum over the channels of a * b.
+  Value dot(Value a, Value b);
   /// To a size, by nearest neighbour or bilinearly.
   Value upsample(Value x, int height, int width, bool bilinear = false);
   /// To the height and width of `like`.
   Value upsample(Value x, Value like, bool bilinear = false);
+  /// Bilinearly, with the first and the last pixel where they are (PyTorch's align_corners).
+  Value upsample_corners(Value x, Value like);
   Value concat(std::vector<Value> values);
   /// a + factor * b: a residual branch b may be scaled down (Szegedy et al., 2017, section 3.3).
   Value add(Value a, Value b, float factor = 1);
@@ -233,6 +254,7 @@ class Graph {
  private:
   /// The shape of a pooling's output.
   Shape pooled(std::string_view layer, Value x, const PoolDesc& desc) const;
+  Value upsample_like(Value x, Value like, UpsampleLayer layer);
   Value append(std::string_view name, LayerSpec layer, std::vector<Value> inputs, Shape shape,
                std::vector<int> parameters = {});
   int add_parameter(std::string name, Shape shape, ParameterRole role, Init init = Init::he_normal);

@@ -238,7 +238,7 @@ Graph without_last_upsampling(const Graph& trained) {
   std::vector<Node> nodes = graph.nodes();
   if (nodes.empty() || nodes.back().output != graph.output()) return graph;
   const auto* upsample = std::get_if<UpsampleLayer>(&nodes.back().layer);
-  if (upsample == nullptr || !upsample->bilinear) return graph;
+  if (upsample == nullptr || !upsample->bilinear || upsample->corners) return graph;
   const Value scores = nodes.back().inputs[0];
   nodes.pop_back();
   return graph.with_nodes(std::move(nodes), scores);

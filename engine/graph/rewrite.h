@@ -44,9 +44,9 @@ Graph join_max_pools(const Graph& graph);
 /// channels. Run last.
 Graph pad_channels(const Graph& graph, int multiple = 8);
 
-/// Without the bilinear up-sampling that makes the class scores, if that is the last layer, and
-/// without auxiliary outputs: for callers that resize the scores themselves. Not an equivalent
-/// graph.
+/// Without the bilinear up-sampling that makes the class scores, if that is the last layer (and
+/// does not keep the corners in place), and without auxiliary outputs: for callers that resize the
+/// scores themselves. Not an equivalent graph.
 Graph without_last_upsampling(const Graph& graph);
 
 /// Batch norms, those of the encoder or all, use their running statistics in training

@@ -138,7 +138,7 @@ Tensor Predictor::full_scores(Classifier& classifier, int place) {
   const Shape full{1, classifier.shape().h, classifier.shape().w, classes_};
   if (scores.shape == full) return scores;
   const Tensor resized = tensor_in(window_scores_, full, DType::f32, context_.device());
-  context_.ops.upsample->bilinear(scores, resized);
+  context_.ops.upsample->bilinear(scores, resized, false);
   return resized;
 }
 
@@ -219,7 +219,7 @@ void Predictor::choose(const Scores& from, const PredictionWishes& wishes, Predi
   }
   if (wishes.scores) {
     const Tensor resized = tensor_in(resized_, shape, DType::f32, device);
-    context_.ops.upsample->bilinear(scores, resized);
+    context_.ops.upsample->bilinear(scores, resized, false);
     scores = resized;
   }
   if (scores.shape == shape) {

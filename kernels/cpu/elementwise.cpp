@@ -1,4 +1,4 @@
-// Copy, add, scale and fill on the CPU.
+// Copy, add, scale, fill and products on the CPU.
 
 #include <cstring>
 #include <memory>
@@ -44,6 +44,23 @@ void scale_run(const X* x, float factor, Y* y, int64_t n) {
     const float scaled = factor * to_float(x[i]);
     y[i] = from_float<Y>(Accumulate ? to_float(y[i]) + scaled : scaled);
   }
+}
+
+template <bool Accumulate, typename T>
+void multiply_run(const T* a, const T* b, T* y, int64_t n) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) {
+    const float product = to_float(a[i]) * to_float(b[i]);
+    y[i] = from_float<T>(Accumulate ? to_float(y[i]) + product : product);
+  }
+}
+
+template <typename T>
+float dot_run(const T* a, const T* b, int n) {
+  float sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (int i = 0; i < n; ++i) sum += to_float(a[i]) * to_float(b[i]);
+  return sum;
 }
 
 /// Same dtype on both sides: bytes move.
@@ -143,6 +160,38 @@ class CpuElementwiseOps final : public ElementwiseOps {
   void fill(const Tensor& y, float value) override {
     if (y.dtype == DType::u8) return fill_with(y, static_cast<uint8_t>(value));
     visit_cpu(y.dtype, [&](auto type) { fill_with(y, from_float<decltype(type)>(value)); });
+  }
+
+  void multiply(const Tensor& a, const Tensor& b, const Tensor& y, bool accumulate) override {
+    const bool factor = check_multiply(a, b, y);
+    const bool dense = a.dense() && b.dense() && y.dense() && !factor;
+    visit_cpu(y.dtype, [&](auto type) {
+      using T = decltype(type);
+      parallel_runs(y.shape, dense, [&](int64_t pixel, int64_t n) {
+        const T* const from = at<const T>(a, pixel);
+        T* const to = at<T>(y, pixel);
+        if (factor) {
+          const float by = to_float(*at<const T>(b, pixel));
+          (accumulate ? scale_run<true, T, T> : scale_run<false, T, T>)(from, by, to, n);
+        } else {
+          (accumulate ? multiply_run<true, T> : multiply_run<false, T>)(from, at<const T>(b, pixel),
+                                                                        to, n);
+        }
+      });
+    });
+  }
+
+  void dot(const Tensor& a, const Tensor& b, const Tensor& y, bool accumulate) override {
+    check_dot(a, b, y);
+    visit_cpu(y.dtype, [&](auto type) {
+      using T = decltype(type);
+      parallel_runs(a.shape, false, [&](int64_t pixel, int64_t n) {
+        T* const to = at<T>(y, pixel);
+        const float sum =
+            dot_run(at<const T>(a, pixel), at<const T>(b, pixel), static_cast<int>(n));
+        *to = from_float<T>(accumulate ? to_float(*to) + sum : sum);
+      });
+    });
   }
 
  private:

@@ -32,10 +32,22 @@ bool is_2x2(const PoolDesc& d) {
 int covered(int in) { return in / 2 * 2; }
 
 Range rows_of(const PoolDesc& d, int oh, int height) {
+  if (d.is_grid()) return scalar::grid_window(oh, d.grid_h, height);
   return scalar::pool_window(oh, d.kernel_h, d.stride_h, d.padding.top, height);
 }
 Range columns_of(const PoolDesc& d, int ow, int width) {
+  if (d.is_grid()) return scalar::grid_window(ow, d.grid_w, width);
   return scalar::pool_window(ow, d.kernel_w, d.stride_w, d.padding.left, width);
+}
+
+/// The outputs whose windows cover row `h`, and column `w`.
+Range row_readers(const PoolDesc& d, int h, int height, int out_height) {
+  if (d.is_grid()) return scalar::grid_readers(h, d.grid_h, height);
+  return scalar::pool_readers(h, d.kernel_h, d.stride_h, d.padding.top, out_height);
+}
+Range column_readers(const PoolDesc& d, int w, int width, int out_width) {
+  if (d.is_grid()) return scalar::grid_readers(w, d.grid_w, width);
+  return scalar::pool_readers(w, d.kernel_w, d.stride_w, d.padding.left, out_width);
 }
 
 /// Calls body(pixel, image, row) for the first pixel of every row of a shape, in parallel.
@@ -249,9 +261,9 @@ void max_2x2_backward(const Tensor& dy, const uint8_t* index, const Tensor& dx) 
 template <typename Body>
 void parallel_readers(const PoolDesc& d, const Shape& in, const Shape& out, const Body& body) {
   parallel_rows(in, [&](int64_t pixel, int n, int h) {
-    const Range rows = scalar::pool_readers(h, d.kernel_h, d.stride_h, d.padding.top, out.h);
+    const Range rows = row_readers(d, h, in.h, out.h);
     for (int w = 0; w < in.w; ++w, ++pixel) {
-      const Range columns = scalar::pool_readers(w, d.kernel_w, d.stride_w, d.padding.left, out.w);
+      const Range columns = column_readers(d, w, in.w, out.w);
       for (int c = 0; c < in.c; c += kChannelBlock) {
         body(pixel, n, h, w, c, std::min(kChannelBlock, in.c - c), rows, columns);
       }
@@ -293,6 +305,10 @@ void max_any_backward(const PoolDesc& d, const Tensor& dy, const uint8_t* index,
 
 /// What the sum over output row `oh`'s and column `ow`'s window is multiplied by.
 float share_of(const PoolDesc& d, const Shape& in, int oh, int ow) {
+  if (d.is_grid()) {
+    const Range rows = rows_of(d, oh, in.h), columns = columns_of(d, ow, in.w);
+    return 1.0f / static_cast<float>((rows.end - rows.begin) * (columns.end - columns.begin));
+  }
   const Padding& p = d.padding;
   return 1.0f / static_cast<float>(scalar::pool_count(oh, d.kernel_h, d.stride_h, p.top, p.bottom,
                                                       in.h, d.count_padding) *
@@ -351,7 +367,8 @@ class CpuPoolOps final : public PoolOps {
  public:
   void max(const PoolDesc& desc, const Tensor& x, const Tensor& y, const Tensor& index) override {
     check(desc, x, y);
-    require(desc.kernel_h * desc.kernel_w <= 255, "max pool: at most 255 window positions");
+    require(!desc.is_grid() && desc.kernel_h * desc.kernel_w <= 255,
+            "max pool: windows of one size, at most 255 positions");
     uint8_t* chosen = index_of(index, y);
     visit_cpu(x.dtype, [&](auto type) {
       using T = decltype(type);

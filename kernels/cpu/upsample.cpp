@@ -17,6 +17,7 @@ namespace macadam::cpu {
 namespace {
 
 using scalar::from_float;
+using scalar::LinearAxis;
 using scalar::LinearTap;
 using scalar::Range;
 using scalar::to_float;
@@ -115,12 +116,13 @@ void blend_four(const X* a0, const X* a1, const X* b0, const X* b1, float weight
 
 /// One output row, pixel by pixel: good for many channels.
 template <typename X, typename Y>
-void bilinear_row_wide(const Tensor& x, const Tensor& y, int64_t upper_pixel, int64_t lower_pixel,
-                       float weight_y, int64_t out_pixel) {
+void bilinear_row_wide(const Tensor& x, const Tensor& y, const LinearAxis& axis,
+                       int64_t upper_pixel, int64_t lower_pixel, float weight_y,
+                       int64_t out_pixel) {
   const X *upper = at<const X>(x, upper_pixel), *lower = at<const X>(x, lower_pixel);
   Y* to = at<Y>(y, out_pixel);
   for (int ow = 0; ow < y.shape.w; ++ow, to += y.pixel_stride) {
-    const LinearTap tap = scalar::linear_tap(ow, x.shape.w, y.shape.w);
+    const LinearTap tap = scalar::linear_tap(ow, axis);
     const int64_t left = tap.first * x.pixel_stride, right = tap.second * x.pixel_stride;
     blend_four(upper + left, upper + right, lower + left, lower + right, tap.weight, weight_y, to,
                y.shape.c);
@@ -156,17 +158,17 @@ void blend_pixel(const float* a, const float* b, float weight, float* to, int n)
 /// are one long run, then between neighbouring pixels. sink(first column, columns, values) gets the
 /// row in pieces.
 template <typename X, typename Sink>
-void bilinear_pieces(const Tensor& x, int out_w, int64_t upper_pixel, int64_t lower_pixel,
-                     float weight_y, const Sink& sink) {
-  const int n = x.shape.c, in_w = x.shape.w;
+void bilinear_pieces(const Tensor& x, const LinearAxis& axis, int64_t upper_pixel,
+                     int64_t lower_pixel, float weight_y, const Sink& sink) {
+  const int n = x.shape.c, in_w = axis.in, out_w = axis.out;
   // Neither the columns of a piece nor the pixels that their taps span exceed its memory.
   const int most = kPiece / n - 3;
   const int columns = in_w <= out_w ? most : std::max(1, most * out_w / in_w);
   Piece blended, result;
   for (int begin = 0; begin < out_w; begin += columns) {
     const int end = std::min(out_w, begin + columns);
-    const int first = scalar::linear_tap(begin, in_w, out_w).first;
-    const int pixels = scalar::linear_tap(end - 1, in_w, out_w).second + 1 - first;
+    const int first = scalar::linear_tap(begin, axis).first;
+    const int pixels = scalar::linear_tap(end - 1, axis).second + 1 - first;
     std::fill_n(blended.values + pixels * n, kLanes, 0.0f);
     const X* const upper = at<const X>(x, upper_pixel + first);
     const X* const lower = at<const X>(x, lower_pixel + first);
@@ -179,7 +181,7 @@ void bilinear_pieces(const Tensor& x, int out_w, int64_t upper_pixel, int64_t lo
       }
     });
     for (int ow = begin; ow < end; ++ow) {
-      const LinearTap tap = scalar::linear_tap(ow, in_w, out_w);
+      const LinearTap tap = scalar::linear_tap(ow, axis);
       blend_pixel(blended.values + (tap.first - first) * n,
                   blended.values + (tap.second - first) * n, tap.weight,
                   result.values + (ow - begin) * n, n);
@@ -189,8 +191,9 @@ void bilinear_pieces(const Tensor& x, int out_w, int64_t upper_pixel, int64_t lo
 }
 
 template <typename X, typename Y>
-void bilinear_row_narrow(const Tensor& x, const Tensor& y, int64_t upper_pixel, int64_t lower_pixel,
-                         float weight_y, int64_t out_pixel) {
+void bilinear_row_narrow(const Tensor& x, const Tensor& y, const LinearAxis& axis,
+                         int64_t upper_pixel, int64_t lower_pixel, float weight_y,
+                         int64_t out_pixel) {
   const auto store = [&](int first, int columns, const float* values) {
     for_runs(y.pixel_stride, columns, y.shape.c, [&](int64_t to, int from, int count) {
       const float* v = values + from;
@@ -199,18 +202,19 @@ void bilinear_row_narrow(const Tensor& x, const Tensor& y, int64_t upper_pixel, 
       for (int i = 0; i < count; ++i) out[i] = from_float<Y>(v[i]);
     });
   };
-  bilinear_pieces<X>(x, y.shape.w, upper_pixel, lower_pixel, weight_y, store);
+  bilinear_pieces<X>(x, axis, upper_pixel, lower_pixel, weight_y, store);
 }
 
 template <typename X, typename Y>
-void bilinear_blend(const Tensor& x, const Tensor& y) {
+void bilinear_blend(const Tensor& x, const Tensor& y, bool corners) {
   const Shape &in = x.shape, &out = y.shape;
+  const LinearAxis rows{in.h, out.h, corners}, columns{in.w, out.w, corners};
   const bool narrow = out.c < 64 && out.w >= in.w;
   const auto run = narrow ? bilinear_row_narrow<X, Y> : bilinear_row_wide<X, Y>;
   parallel_items(int64_t{out.n} * out.h, int64_t{out.w} * out.c, [&](int64_t row) {
     const int n = static_cast<int>(row / out.h), oh = static_cast<int>(row % out.h);
-    const LinearTap tap = scalar::linear_tap(oh, in.h, out.h);
-    run(x, y, pixel_at(in, n, tap.first, 0), pixel_at(in, n, tap.second, 0), tap.weight,
+    const LinearTap tap = scalar::linear_tap(oh, rows);
+    run(x, y, columns, pixel_at(in, n, tap.first, 0), pixel_at(in, n, tap.second, 0), tap.weight,
         row * out.w);
   });
 }
@@ -220,7 +224,7 @@ void bilinear_classes(const Tensor& x, const Tensor& classes, uint8_t* confidenc
   const Shape &in = x.shape, &out = classes.shape;
   parallel_items(int64_t{out.n} * out.h, int64_t{out.w} * in.c, [&](int64_t row) {
     const int n = static_cast<int>(row / out.h), oh = static_cast<int>(row % out.h);
-    const LinearTap tap = scalar::linear_tap(oh, in.h, out.h);
+    const LinearTap tap = scalar::linear_tap(oh, LinearAxis{in.h, out.h});
     uint8_t* const result = classes.as<uint8_t>() + row * out.w;
     uint8_t* const sure = confidence == nullptr ? nullptr : confidence + row * out.w;
     const auto choose = [&](int first, int columns, const float* values) {
@@ -230,8 +234,8 @@ void bilinear_classes(const Tensor& x, const Tensor& classes, uint8_t* confidenc
                      sure == nullptr ? nullptr : sure + first + p);
       }
     };
-    bilinear_pieces<X>(x, out.w, pixel_at(in, n, tap.first, 0), pixel_at(in, n, tap.second, 0),
-                       tap.weight, choose);
+    bilinear_pieces<X>(x, LinearAxis{in.w, out.w}, pixel_at(in, n, tap.first, 0),
+                       pixel_at(in, n, tap.second, 0), tap.weight, choose);
   });
 }
 
@@ -270,7 +274,7 @@ void bilinear_sum(const Tensor& x, const WindowPlace& place, const Tensor& sums)
   const int visible = std::min(place.width, out.w - place.left);  // columns
   parallel_items(rows, int64_t{place.width} * classes, [&](int64_t row) {
     const auto h = static_cast<int>(row);
-    const LinearTap tap = scalar::linear_tap(h, in.h, place.height);
+    const LinearTap tap = scalar::linear_tap(h, LinearAxis{in.h, place.height});
     const float row_weight = place.fades ? scalar::edge_weight(h, place.height) : 1.0f;
     float* const target = at<float>(sums, pixel_at(out, 0, place.top + h, place.left));
     const auto add = [&](int first, int columns, const float* values) {
@@ -293,7 +297,7 @@ void bilinear_sum(const Tensor& x, const WindowPlace& place, const Tensor& sums)
         }
       }
     };
-    bilinear_pieces<X>(x, place.width, pixel_at(in, 0, tap.first, 0),
+    bilinear_pieces<X>(x, LinearAxis{in.w, place.width}, pixel_at(in, 0, tap.first, 0),
                        pixel_at(in, 0, tap.second, 0), tap.weight, add);
   });
 }
@@ -313,6 +317,7 @@ struct GatherRow {
   int64_t dx_pixel;  // the row's first pixel
   int64_t dy_image;  // the image's first pixel
   int channel, n;    // the block of channels
+  LinearAxis rows, columns;
 };
 
 /// dx of the pixels `inputs` of a row, all of whose readers lie in the columns `outputs`: first
@@ -320,13 +325,13 @@ struct GatherRow {
 template <bool Accumulate, typename Y, typename X>
 void bilinear_gather_piece(const Tensor& dy, const Tensor& dx, const GatherRow& row, Range inputs,
                            Range outputs) {
-  const Shape &in = dx.shape, &out = dy.shape;
+  const Shape& out = dy.shape;
   const int n = row.n, pixels = std::max(0, outputs.end - outputs.begin);
-  const Range rows = scalar::linear_readers(row.h, in.h, out.h);
+  const Range rows = scalar::linear_readers(row.h, row.rows);
   Piece sums;
   std::fill_n(sums.values, pixels * n + kLanes, 0.0f);
   for (int oh = rows.begin; oh < rows.end; ++oh) {
-    const float weight = scalar::linear_weight(oh, row.h, in.h, out.h);
+    const float weight = scalar::linear_weight(oh, row.h, row.rows);
     const int64_t first = row.dy_image + int64_t{oh} * out.w + outputs.begin;
     const Y* const source = at<const Y>(dy, first) + row.channel;
     for_runs(dy.pixel_stride, pixels, n, [&](int64_t from, int to, int count) {
@@ -339,9 +344,9 @@ void bilinear_gather_piece(const Tensor& dy, const Tensor& dx, const GatherRow& 
   for (int w = inputs.begin; w < inputs.end; ++w) {
     alignas(64) std::array<float, kChannelBlock + kLanes> total;
     std::fill_n(total.begin(), n + kLanes, 0.0f);
-    const Range readers = scalar::linear_readers(w, in.w, out.w);
+    const Range readers = scalar::linear_readers(w, row.columns);
     for (int ow = readers.begin; ow < readers.end; ++ow) {
-      add_pixel(sums.values + (ow - outputs.begin) * n, scalar::linear_weight(ow, w, in.w, out.w),
+      add_pixel(sums.values + (ow - outputs.begin) * n, scalar::linear_weight(ow, w, row.columns),
                 total.data(), n);
     }
     put_block<Accumulate>(total.data(), at<X>(dx, row.dx_pixel + w) + row.channel, n);
@@ -351,15 +356,15 @@ void bilinear_gather_piece(const Tensor& dy, const Tensor& dx, const GatherRow& 
 /// dx of one pixel with more readers than a piece holds.
 template <bool Accumulate, typename Y, typename X>
 void bilinear_gather_pixel(const Tensor& dy, const Tensor& dx, const GatherRow& row, int w) {
-  const Shape &in = dx.shape, &out = dy.shape;
-  const Range rows = scalar::linear_readers(row.h, in.h, out.h);
-  const Range columns = scalar::linear_readers(w, in.w, out.w);
+  const Shape& out = dy.shape;
+  const Range rows = scalar::linear_readers(row.h, row.rows);
+  const Range columns = scalar::linear_readers(w, row.columns);
   alignas(64) std::array<float, kChannelBlock> sums{};
   float* const sum = sums.data();
   for (int oh = rows.begin; oh < rows.end; ++oh) {
-    const float weight_y = scalar::linear_weight(oh, row.h, in.h, out.h);
+    const float weight_y = scalar::linear_weight(oh, row.h, row.rows);
     for (int ow = columns.begin; ow < columns.end; ++ow) {
-      const float weight = weight_y * scalar::linear_weight(ow, w, in.w, out.w);
+      const float weight = weight_y * scalar::linear_weight(ow, w, row.columns);
       const Y* reader = at<const Y>(dy, row.dy_image + int64_t{oh} * out.w + ow) + row.channel;
 #pragma omp simd
       for (int i = 0; i < row.n; ++i) sum[i] += weight * to_float(reader[i]);
@@ -369,8 +374,9 @@ void bilinear_gather_pixel(const Tensor& dy, const Tensor& dx, const GatherRow& 
 }
 
 template <bool Accumulate, typename Y, typename X>
-void bilinear_gather(const Tensor& dy, const Tensor& dx) {
+void bilinear_gather(const Tensor& dy, const Tensor& dx, bool corners) {
   const Shape &in = dx.shape, &out = dy.shape;
+  const LinearAxis rows{in.h, out.h, corners}, columns{in.w, out.w, corners};
   parallel_items(int64_t{in.n} * in.h, out.elements() / (int64_t{in.n} * in.h), [&](int64_t row) {
     const int n = static_cast<int>(row / in.h), h = static_cast<int>(row % in.h);
     for (int channel = 0; channel < in.c; channel += kChannelBlock) {
@@ -378,18 +384,20 @@ void bilinear_gather(const Tensor& dy, const Tensor& dx) {
                              .dx_pixel = row * in.w,
                              .dy_image = pixel_at(out, n, 0, 0),
                              .channel = channel,
-                             .n = std::min(kChannelBlock, in.c - channel)};
+                             .n = std::min(kChannelBlock, in.c - channel),
+                             .rows = rows,
+                             .columns = columns};
       const int capacity = kPiece / gather.n;
       for (int w = 0; w < in.w;) {
         // As many pixels as have all their readers in one piece.
-        Range outputs = scalar::linear_readers(w, in.w, out.w);
+        Range outputs = scalar::linear_readers(w, columns);
         if (outputs.end - outputs.begin > capacity) {
           bilinear_gather_pixel<Accumulate, Y, X>(dy, dx, gather, w++);
           continue;
         }
         int end = w + 1;
         for (; end < in.w; ++end) {
-          const int last = scalar::linear_readers(end, in.w, out.w).end;
+          const int last = scalar::linear_readers(end, columns).end;
           if (last - outputs.begin > capacity) break;
           outputs.end = std::max(outputs.end, last);
         }
@@ -423,10 +431,11 @@ class CpuUpsampleOps final : public UpsampleOps {
     });
   }
 
-  void bilinear(const Tensor& x, const Tensor& y) override {
+  void bilinear(const Tensor& x, const Tensor& y, bool corners) override {
     check(x.shape, y.shape);
     visit_cpu(x.dtype, [&](auto from) {
-      visit_cpu(y.dtype, [&](auto to) { bilinear_blend<decltype(from), decltype(to)>(x, y); });
+      visit_cpu(y.dtype,
+                [&](auto to) { bilinear_blend<decltype(from), decltype(to)>(x, y, corners); });
     });
   }
 
@@ -450,13 +459,15 @@ class CpuUpsampleOps final : public UpsampleOps {
     visit_cpu(x.dtype, [&](auto type) { bilinear_sum<decltype(type)>(x, place, sums); });
   }
 
-  void bilinear_backward(const Tensor& dy, const Tensor& dx, bool accumulate) override {
+  void bilinear_backward(const Tensor& dy, const Tensor& dx, bool corners,
+                         bool accumulate) override {
     check(dx.shape, dy.shape);
     visit_cpu(dy.dtype, [&](auto from) {
       visit_cpu(dx.dtype, [&](auto to) {
         using Y = decltype(from);
         using X = decltype(to);
-        accumulate ? bilinear_gather<true, Y, X>(dy, dx) : bilinear_gather<false, Y, X>(dy, dx);
+        accumulate ? bilinear_gather<true, Y, X>(dy, dx, corners)
+                   : bilinear_gather<false, Y, X>(dy, dx, corners);
       });
     });
   }

@@ -1,11 +1,12 @@
-// Copy, add, scale and fill. Floors: a copy or a scaling moves size(x) + size(y) bytes, an
-// accumulating one size(x) + 2 size(y), an add size(a) + size(b) + size(y), a fill size(y),
-// cast_all the bytes of all segments on both sides.
+// Copy, add, scale, fill and products. Floors: a copy or a scaling moves size(x) + size(y) bytes,
+// an accumulating one size(x) + 2 size(y), an add or a product size(a) + size(b) + size(y), a fill
+// size(y), cast_all the bytes of all segments on both sides.
 
 #include <type_traits>
 
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/map.cuh"
+#include "kernels/cuda/spatial.cuh"
 #include "kernels/elementwise.h"
 #include "kernels/scalar/activation.h"
 
@@ -166,6 +167,63 @@ struct Fill {
   }
 };
 
+template <typename T>
+struct Multiply {
+  static constexpr int kVector = kWidth<T>;
+
+  View<const T> a, b;
+  View<T> y;
+  bool accumulate;
+
+  template <int V>
+  __device__ void apply(const Span& at) const {
+    float v[V], w[V];
+    load<V>(a.at(at.pixel, at.channel), at.count, v);
+    load<V>(b.at(at.pixel, at.channel), at.count, w);
+#pragma unroll
+    for (int i = 0; i < V; ++i) v[i] *= w[i];
+    store_or_add<V>(y.at(at.pixel, at.channel), at.count, v, accumulate);
+  }
+};
+
+/// A factor a pixel.
+template <typename T, bool Aligned>
+__global__ void __launch_bounds__(kThreads)
+    multiply_pixels_kernel(SpatialLayout layout, View<const T> a, View<const T> factors, View<T> y,
+                           bool accumulate) {
+  constexpr int V = kWidth<T>;
+  Place at;
+  if (!layout.place(at)) return;
+  const float factor = widen(*factors.at(at.pixel, 0));
+  float v[V];
+  load_channels<Aligned>(a.at(at.pixel, at.channel), at.count, v);
+#pragma unroll
+  for (int i = 0; i < V; ++i) v[i] *= factor;
+  store_channels<Aligned>(y.at(at.pixel, at.channel), at.count, v, accumulate);
+}
+
+/// A thread a pixel; threads beside each other read the same lines.
+template <typename T, bool Aligned>
+__global__ void __launch_bounds__(kThreads)
+    dot_kernel(View<const T> a, View<const T> b, View<T> y, int64_t pixels, int channels,
+               bool accumulate) {
+  constexpr int V = kWidth<T>;
+  const int64_t pixel = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  if (pixel >= pixels) return;
+  float sum = 0.0f;
+#pragma unroll 2
+  for (int channel = 0; channel < channels; channel += V) {
+    const int left = channels - channel, count = left < V ? left : V;
+    float v[V], w[V];
+    load_channels<Aligned>(a.at(pixel, channel), count, v);
+    load_channels<Aligned>(b.at(pixel, channel), count, w);
+#pragma unroll
+    for (int i = 0; i < V; ++i) sum += v[i] * w[i];
+  }
+  T* const to = y.at(pixel, 0);
+  *to = narrow<T>(accumulate ? widen(*to) + sum : sum);
+}
+
 /// V elements in accesses of 16 bytes.
 template <int V, typename T>
 __device__ __forceinline__ void load_whole(const T* source, float (&v)[V]) {
@@ -285,6 +343,34 @@ class CudaElementwiseOps final : public ElementwiseOps {
     visit_float(y.dtype, [&](auto type) {
       using T = decltype(type);
       launch_map(stream_, {&y}, Fill<T>{view<T>(y), value});
+    });
+  }
+
+  void multiply(const Tensor& a, const Tensor& b, const Tensor& y, bool accumulate) override {
+    const bool factors = check_multiply(a, b, y);
+    visit_float(y.dtype, [&](auto type) {
+      using T = decltype(type);
+      if (!factors) {
+        launch_map(stream_, {&a, &b, &y},
+                   Multiply<T>{view<const T>(a), view<const T>(b), view<T>(y), accumulate});
+        return;
+      }
+      const SpatialLayout layout(y.shape, kWidth<T>);
+      const bool aligned = whole_vectors({&a, &y}, kWidth<T>);
+      launch(stream_, aligned ? multiply_pixels_kernel<T, true> : multiply_pixels_kernel<T, false>,
+             blocks_for(layout.threads()), kThreads, 0, layout, view<const T>(a), view<const T>(b),
+             view<T>(y), accumulate);
+    });
+  }
+
+  void dot(const Tensor& a, const Tensor& b, const Tensor& y, bool accumulate) override {
+    check_dot(a, b, y);
+    visit_float(y.dtype, [&](auto type) {
+      using T = decltype(type);
+      const bool aligned = whole_vectors({&a, &b}, kWidth<T>);
+      launch(stream_, aligned ? dot_kernel<T, true> : dot_kernel<T, false>,
+             blocks_for(a.shape.pixels()), kThreads, 0, view<const T>(a), view<const T>(b),
+             view<T>(y), a.shape.pixels(), a.shape.c, accumulate);
     });
   }
 

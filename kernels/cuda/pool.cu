@@ -34,27 +34,38 @@ struct Windows {
   __device__ bool inside(int top, int left) const {
     return top >= 0 && top + kernel_h() <= in_h && left >= 0 && left + kernel_w() <= in_w;
   }
+  // Grids are averages', whose windows are of no size that the compiler knows.
+  __device__ bool grid() const { return K == 0 && desc.grid_h > 0; }
   __device__ Range window_h(int h) const {
+    if (grid()) return scalar::grid_window(h, desc.grid_h, in_h);
     return scalar::pool_window(h, kernel_h(), stride_h(), desc.padding.top, in_h);
   }
   __device__ Range window_w(int w) const {
+    if (grid()) return scalar::grid_window(w, desc.grid_w, in_w);
     return scalar::pool_window(w, kernel_w(), stride_w(), desc.padding.left, in_w);
   }
   /// Their product divides an average's sum.
   __device__ int count_h(int h) const {
+    if (grid()) return size(window_h(h));
     return scalar::pool_count(h, kernel_h(), stride_h(), desc.padding.top, desc.padding.bottom,
                               in_h, desc.count_padding);
   }
   __device__ int count_w(int w) const {
+    if (grid()) return size(window_w(w));
     return scalar::pool_count(w, kernel_w(), stride_w(), desc.padding.left, desc.padding.right,
                               in_w, desc.count_padding);
   }
   __device__ Range readers_h(int h) const {
+    if (grid()) return scalar::grid_readers(h, desc.grid_h, in_h);
     return scalar::pool_readers(h, kernel_h(), stride_h(), desc.padding.top, out_h);
   }
   __device__ Range readers_w(int w) const {
+    if (grid()) return scalar::grid_readers(w, desc.grid_w, in_w);
     return scalar::pool_readers(w, kernel_w(), stride_w(), desc.padding.left, out_w);
   }
+
+ private:
+  __device__ static int size(Range range) { return range.end - range.begin; }
 };
 
 template <typename T, bool Aligned, typename W>
@@ -212,7 +223,9 @@ void dispatch(const PoolDesc& desc, const Shape& in, const Shape& out, DType dty
            desc.stride_w == stride;
   };
   const auto with_windows = [&](auto type, auto vectors) {
-    if (is(2, 2)) {
+    if (desc.is_grid()) {
+      f(type, vectors, Windows<0, 0>{desc, in.h, in.w, out.h, out.w});
+    } else if (is(2, 2)) {
       f(type, vectors, Windows<2, 2>{desc, in.h, in.w, out.h, out.w});
     } else if (is(3, 2)) {
       f(type, vectors, Windows<3, 2>{desc, in.h, in.w, out.h, out.w});
@@ -234,7 +247,8 @@ class CudaPoolOps final : public PoolOps {
   explicit CudaPoolOps(Stream& stream) : stream_(stream) {}
 
   void max(const PoolDesc& desc, const Tensor& x, const Tensor& y, const Tensor& index) override {
-    require(desc.kernel_h * desc.kernel_w <= 255, "a max pooling window has at most 255 pixels");
+    require(!desc.is_grid() && desc.kernel_h * desc.kernel_w <= 255,
+            "a max pooling's windows are of one size, at most 255 pixels");
     const bool indexed = index.data != nullptr;
     require(!indexed || (index.shape == y.shape && index.dense()), "a dense index of y's shape");
     const bool aligned = whole_vectors({&x, &y, indexed ? &index : &x}, width_of(x));

@@ -23,9 +23,10 @@ using scalar::Range;
 /// Heights and widths of the two sides, `in` being x's.
 struct Extents {
   int in_h, in_w, out_h, out_w;
+  bool corners = false;  // of a bilinear resize
 
-  Divisor by_rows(int factor) const { return Divisor(int64_t{factor} * out_h); }
-  Divisor by_columns(int factor) const { return Divisor(int64_t{factor} * out_w); }
+  MACADAM_HD scalar::LinearAxis rows() const { return {in_h, out_h, corners}; }
+  MACADAM_HD scalar::LinearAxis columns() const { return {in_w, out_w, corners}; }
 };
 
 template <typename T, bool Aligned>
@@ -73,8 +74,8 @@ __global__ void __launch_bounds__(kThreads)
   constexpr int V = kWidth<X, Y>;
   Place at;
   if (!layout.place(at)) return;
-  const LinearTap rows = scalar::linear_tap(at.h, size.in_h, size.out_h, by_rows);
-  const LinearTap columns = scalar::linear_tap(at.w, size.in_w, size.out_w, by_columns);
+  const LinearTap rows = scalar::linear_tap(at.h, size.rows(), by_rows);
+  const LinearTap columns = scalar::linear_tap(at.w, size.columns(), by_columns);
   const int64_t image = static_cast<int64_t>(at.n) * size.in_h;
   const int64_t upper = (image + rows.first) * size.in_w;
   const int64_t lower = (image + rows.second) * size.in_w;
@@ -97,15 +98,15 @@ __global__ void __launch_bounds__(kThreads)
   constexpr int V = kWidth<X, Y>;
   Place at;
   if (!layout.place(at)) return;
-  const Range rows = scalar::linear_readers(at.h, size.in_h, size.out_h);
-  const Range columns = scalar::linear_readers(at.w, size.in_w, size.out_w);
+  const Range rows = scalar::linear_readers(at.h, size.rows());
+  const Range columns = scalar::linear_readers(at.w, size.columns());
   float sum[V] = {};
   for (int h = rows.begin; h < rows.end; ++h) {
-    const float row_weight = scalar::linear_weight(h, at.h, size.in_h, size.out_h);
+    const float row_weight = scalar::linear_weight(h, at.h, size.rows());
     const int64_t row = (static_cast<int64_t>(at.n) * size.out_h + h) * size.out_w;
 #pragma unroll(Aligned ? 2 : 1)
     for (int w = columns.begin; w < columns.end; ++w) {
-      const float weight = row_weight * scalar::linear_weight(w, at.w, size.in_w, size.out_w);
+      const float weight = row_weight * scalar::linear_weight(w, at.w, size.columns());
       float v[V];
       load_channels<Aligned>(dy.at(row + w, at.channel), at.count, v);
 #pragma unroll
@@ -122,8 +123,8 @@ struct BilinearTaps {
 
   __device__ BilinearTaps(int n, int h, int w, const Extents& size, const Divisor& by_rows,
                           const Divisor& by_columns)
-      : rows(scalar::linear_tap(h, size.in_h, size.out_h, by_rows)),
-        columns(scalar::linear_tap(w, size.in_w, size.out_w, by_columns)),
+      : rows(scalar::linear_tap(h, size.rows(), by_rows)),
+        columns(scalar::linear_tap(w, size.columns(), by_columns)),
         upper((static_cast<int64_t>(n) * size.in_h + rows.first) * size.in_w),
         lower((static_cast<int64_t>(n) * size.in_h + rows.second) * size.in_w) {}
 
@@ -217,11 +218,11 @@ __global__ void __launch_bounds__(kTileThreads)
 }
 
 /// Checks a resize of x to y, and gives its extents.
-Extents extents_of(const Shape& x, const Shape& y) {
+Extents extents_of(const Shape& x, const Shape& y, bool corners = false) {
   require(x.n == y.n && x.c == y.c, "a resize keeps images and channels");
   require(x.h <= 32767 && x.w <= 32767 && y.h <= 32767 && y.w <= 32767,
           "a resize is at most 32767 pixels high and wide");
-  return {x.h, x.w, y.h, y.w};
+  return {x.h, x.w, y.h, y.w, corners};
 }
 
 WindowTiles window_tiles(const WindowPlace& place, const Shape& photo, int tile) {
@@ -246,7 +247,7 @@ class CudaUpsampleOps final : public UpsampleOps {
       using T = decltype(type);
       const bool aligned = whole_vectors_with_spare({&x, &y}, kWidth<T>);
       run(aligned ? nearest_kernel<T, true> : nearest_kernel<T, false>, y.shape, kWidth<T>,
-          view<const T>(x), view<T>(y), size, size.by_rows(1), size.by_columns(1));
+          view<const T>(x), view<T>(y), size, Divisor(size.out_h), Divisor(size.out_w));
     });
   }
 
@@ -260,15 +261,16 @@ class CudaUpsampleOps final : public UpsampleOps {
     });
   }
 
-  void bilinear(const Tensor& x, const Tensor& y) override {
-    const Extents size = extents_of(x.shape, y.shape);
+  void bilinear(const Tensor& x, const Tensor& y, bool corners) override {
+    const Extents size = extents_of(x.shape, y.shape, corners);
     visit_float(x.dtype, [&](auto from) {
       visit_float(y.dtype, [&](auto to) {
         using X = decltype(from);
         using Y = decltype(to);
         const bool aligned = whole_vectors_with_spare({&x, &y}, kWidth<X, Y>);
         run(aligned ? bilinear_kernel<X, Y, true> : bilinear_kernel<X, Y, false>, y.shape,
-            kWidth<X, Y>, view<const X>(x), view<Y>(y), size, size.by_rows(2), size.by_columns(2));
+            kWidth<X, Y>, view<const X>(x), view<Y>(y), size, Divisor(size.rows().unit()),
+            Divisor(size.columns().unit()));
       });
     });
   }
@@ -289,7 +291,8 @@ class CudaUpsampleOps final : public UpsampleOps {
       const auto confident =
           aligned ? bilinear_argmax_kernel<T, true, true> : bilinear_argmax_kernel<T, false, true>;
       run(sure == nullptr ? plain : confident, classes.shape, 1, view<const T>(x), x.shape.c,
-          classes.as<uint8_t>(), sure, size, size.by_rows(2), size.by_columns(2));
+          classes.as<uint8_t>(), sure, size, Divisor(size.rows().unit()),
+          Divisor(size.columns().unit()));
     });
   }
 
@@ -309,13 +312,14 @@ class CudaUpsampleOps final : public UpsampleOps {
              aligned ? bilinear_add_softmax_kernel<T, true> : bilinear_add_softmax_kernel<T, false>,
              blocks_for(int64_t{tiles.rows} * tiles.by_tiles.value(), 1), kTileThreads,
              tile_bytes(layout, DType::f32), tiles, view<const T>(x), x.shape.c, layout.row,
-             sums.as<float>(), size, place.mirrored, place.fades, size.by_rows(2),
-             size.by_columns(2));
+             sums.as<float>(), size, place.mirrored, place.fades, Divisor(size.rows().unit()),
+             Divisor(size.columns().unit()));
     });
   }
 
-  void bilinear_backward(const Tensor& dy, const Tensor& dx, bool accumulate) override {
-    const Extents size = extents_of(dx.shape, dy.shape);
+  void bilinear_backward(const Tensor& dy, const Tensor& dx, bool corners,
+                         bool accumulate) override {
+    const Extents size = extents_of(dx.shape, dy.shape, corners);
     visit_float(dy.dtype, [&](auto from) {
       visit_float(dx.dtype, [&](auto to) {
         using Y = decltype(from);

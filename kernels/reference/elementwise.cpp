@@ -35,6 +35,24 @@ class ReferenceElementwiseOps : public ElementwiseOps {
     scaled.write(y, accumulate);
   }
 
+  void multiply(const Tensor& a, const Tensor& b, const Tensor& y, bool accumulate) override {
+    const Array left(a), right(b);
+    Array product(y.shape);
+    for_each(y.shape, [&](int n, int h, int w, int c) {
+      product(n, h, w, c) = left(n, h, w, c) * right(n, h, w, b.shape.c == 1 ? 0 : c);
+    });
+    product.write(y, accumulate);
+  }
+
+  void dot(const Tensor& a, const Tensor& b, const Tensor& y, bool accumulate) override {
+    const Array left(a), right(b);
+    Array sum(y.shape);
+    for_each(a.shape, [&](int n, int h, int w, int c) {
+      sum(n, h, w, 0) += left(n, h, w, c) * right(n, h, w, c);
+    });
+    sum.write(y, accumulate);
+  }
+
   void fill(const Tensor& y, float value) override {
     Array out(y.shape);
     std::fill(out.values().begin(), out.values().end(), double{value});

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/reference/array.h"
@@ -15,6 +16,19 @@ void for_each_in_window(const PoolDesc& d, Shape input, int oh, int ow, F&& f) {
       const int iw = ow * d.stride_w - d.padding.left + kw;
       if (ih >= 0 && ih < input.h && iw >= 0 && iw < input.w) f(ih, iw, kh * d.kernel_w + kw);
     }
+}
+
+/// Calls f(ih, iw, share) for the pixels of window (oh, ow) of a grid.
+template <typename F>
+void for_each_in_cell(const PoolDesc& d, Shape input, int oh, int ow, F&& f) {
+  const auto first = [](int o, int grid, int in) { return std::floor(1.0 * o * in / grid); };
+  const auto end = [](int o, int grid, int in) { return std::ceil((o + 1.0) * in / grid); };
+  const auto top = static_cast<int>(first(oh, d.grid_h, input.h));
+  const auto left = static_cast<int>(first(ow, d.grid_w, input.w));
+  const auto bottom = static_cast<int>(end(oh, d.grid_h, input.h));
+  const auto right = static_cast<int>(end(ow, d.grid_w, input.w));
+  for (int ih = top; ih < bottom; ++ih)
+    for (int iw = left; iw < right; ++iw) f(ih, iw, 1.0 / ((bottom - top) * (right - left)));
 }
 
 /// The divisor of output (oh, ow)'s average.
@@ -72,6 +86,12 @@ class ReferencePoolOps : public PoolOps {
     const Array in(x);
     Array out(y.shape);
     for_each(y.shape, [&](int n, int h, int w, int c) {
+      if (desc.is_grid()) {
+        for_each_in_cell(desc, x.shape, h, w, [&](int ih, int iw, double share) {
+          out(n, h, w, c) += in(n, ih, iw, c) * share;
+        });
+        return;
+      }
       const int count = counted_pixels(desc, x.shape, h, w);
       for_each_in_window(desc, x.shape, h, w,
                          [&](int ih, int iw, int) { out(n, h, w, c) += in(n, ih, iw, c) / count; });
@@ -84,6 +104,12 @@ class ReferencePoolOps : public PoolOps {
     const Array d_out(dy);
     Array d_in(dx.shape);
     for_each(dy.shape, [&](int n, int h, int w, int c) {
+      if (desc.is_grid()) {
+        for_each_in_cell(desc, dx.shape, h, w, [&](int ih, int iw, double share) {
+          d_in(n, ih, iw, c) += d_out(n, h, w, c) * share;
+        });
+        return;
+      }
       const int count = counted_pixels(desc, dx.shape, h, w);
       for_each_in_window(desc, dx.shape, h, w, [&](int ih, int iw, int) {
         d_in(n, ih, iw, c) += d_out(n, h, w, c) / count;

@@ -20,8 +20,9 @@ struct Taps {
   double weight[2];
 };
 
-Taps bilinear_taps(int i, int in, int out) {
-  const double source = std::clamp((i + 0.5) * in / out - 0.5, 0.0, in - 1.0);
+Taps bilinear_taps(int i, int in, int out, bool corners) {
+  const double between = out > 1 ? i * (in - 1.0) / (out - 1) : 0;
+  const double source = corners ? between : std::clamp((i + 0.5) * in / out - 0.5, 0.0, in - 1.0);
   const int low = static_cast<int>(std::floor(source));
   const int high = std::min(low + 1, in - 1);
   return {{low, high}, {1 - (source - low), source - low}};
@@ -29,8 +30,9 @@ Taps bilinear_taps(int i, int in, int out) {
 
 /// Calls f(ih, iw, weight) for the four source pixels of output (oh, ow).
 template <typename F>
-void for_each_bilinear_tap(Shape in, Shape out, int oh, int ow, F&& f) {
-  const Taps rows = bilinear_taps(oh, in.h, out.h), columns = bilinear_taps(ow, in.w, out.w);
+void for_each_bilinear_tap(Shape in, Shape out, bool corners, int oh, int ow, F&& f) {
+  const Taps rows = bilinear_taps(oh, in.h, out.h, corners);
+  const Taps columns = bilinear_taps(ow, in.w, out.w, corners);
   for (int r = 0; r < 2; ++r)
     for (int s = 0; s < 2; ++s)
       f(rows.position[r], columns.position[s], rows.weight[r] * columns.weight[s]);
@@ -58,11 +60,11 @@ class ReferenceUpsampleOps : public UpsampleOps {
     d_in.write(dx, accumulate);
   }
 
-  void bilinear(const Tensor& x, const Tensor& y) override {
+  void bilinear(const Tensor& x, const Tensor& y, bool corners) override {
     const Array in(x);
     Array out(y.shape);
     for_each(y.shape, [&](int n, int h, int w, int c) {
-      for_each_bilinear_tap(x.shape, y.shape, h, w, [&](int ih, int iw, double weight) {
+      for_each_bilinear_tap(x.shape, y.shape, corners, h, w, [&](int ih, int iw, double weight) {
         out(n, h, w, c) += weight * in(n, ih, iw, c);
       });
     });
@@ -78,7 +80,7 @@ class ReferenceUpsampleOps : public UpsampleOps {
       double best = -std::numeric_limits<double>::infinity();
       for (int c = 0; c < size.c; ++c) {
         double score = 0;
-        for_each_bilinear_tap(x.shape, size, h, w, [&](int ih, int iw, double weight) {
+        for_each_bilinear_tap(x.shape, size, false, h, w, [&](int ih, int iw, double weight) {
           score += weight * in(n, ih, iw, c);
         });
         if (score > best) {  // false for NaN
@@ -102,7 +104,7 @@ class ReferenceUpsampleOps : public UpsampleOps {
     for (int h = 0; h < std::min(window.h, sums.shape.h - place.top); ++h)
       for (int w = 0; w < std::min(window.w, sums.shape.w - place.left); ++w) {
         std::fill(scores.begin(), scores.end(), 0.0);
-        for_each_bilinear_tap(x.shape, window, h, place.mirrored ? window.w - 1 - w : w,
+        for_each_bilinear_tap(x.shape, window, false, h, place.mirrored ? window.w - 1 - w : w,
                               [&](int ih, int iw, double weight) {
                                 for (int c = 0; c < window.c; ++c)
                                   scores[to_size(c)] += weight * in(0, ih, iw, c);
@@ -119,11 +121,12 @@ class ReferenceUpsampleOps : public UpsampleOps {
     out.write(sums);
   }
 
-  void bilinear_backward(const Tensor& dy, const Tensor& dx, bool accumulate) override {
+  void bilinear_backward(const Tensor& dy, const Tensor& dx, bool corners,
+                         bool accumulate) override {
     const Array d_out(dy);
     Array d_in(dx.shape);
     for_each(dy.shape, [&](int n, int h, int w, int c) {
-      for_each_bilinear_tap(dx.shape, dy.shape, h, w, [&](int ih, int iw, double weight) {
+      for_each_bilinear_tap(dx.shape, dy.shape, corners, h, w, [&](int ih, int iw, double weight) {
         d_in(n, ih, iw, c) += weight * d_out(n, h, w, c);
       });
     });

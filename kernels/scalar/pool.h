@@ -14,6 +14,14 @@ MACADAM_HD Range pool_window(int o, int kernel, int stride, int padding, int in)
   return {first < 0 ? 0 : first, last < in ? last : in};
 }
 
+/// The input pixels of window `o` of a grid of so many windows.
+MACADAM_HD Range grid_window(int o, int grid, int in) {
+  return {o * in / grid, ((o + 1) * in + grid - 1) / grid};
+}
+
+/// The windows of a grid that cover input pixel `i`.
+MACADAM_HD Range grid_readers(int i, int grid, int in) { return grid_window(i, in, grid); }
+
 /// By how many pixels along one axis an average is divided: those of output `o`'s window inside the
 /// image, or with `count_padding` inside the image and its padding, `padding` before and `after`
 /// behind it.

@@ -30,38 +30,50 @@ struct LinearTap {
   float weight;
 };
 
-/// The tap of output `i`: position (i + 0.5) * in / out - 0.5, clamped to [0, in - 1]; PyTorch's
-/// mode "bilinear" with align_corners = false. The position is numerator / (2 * out), and
-/// `by_unit(n)` is n / (2 * out).
+/// One axis of a bilinear resize: output i lies at (slope() * i + offset()) / unit() of the input,
+/// clamped to [0, in - 1]. That is (i + 0.5) * in / out - 0.5, or with `corners` what leaves the
+/// first and the last pixel in place, i * (in - 1) / (out - 1): PyTorch's mode "bilinear" with
+/// align_corners = false and true.
+struct LinearAxis {
+  int in, out;
+  bool corners = false;
+
+  MACADAM_HD int slope() const { return corners ? in - 1 : 2 * in; }
+  MACADAM_HD int offset() const { return corners ? 0 : in - out; }
+  MACADAM_HD int unit() const { return !corners ? 2 * out : out > 1 ? out - 1 : 1; }
+};
+
+/// The tap of output `i`. `by_unit(n)` is n / axis.unit().
 template <typename Division>
-MACADAM_HD LinearTap linear_tap(int i, int in, int out, const Division& by_unit) {
-  const int numerator = (2 * i + 1) * in - out;
-  if (numerator <= 0) return {0, in > 1 ? 1 : 0, 0.0f};
+MACADAM_HD LinearTap linear_tap(int i, const LinearAxis& axis, const Division& by_unit) {
+  const int numerator = axis.slope() * i + axis.offset();
+  if (numerator <= 0) return {0, axis.in > 1 ? 1 : 0, 0.0f};
   const int first = by_unit(numerator);
-  if (first >= in - 1) return {in - 1, in - 1, 0.0f};
-  const int remainder = numerator - first * 2 * out;
-  return {first, first + 1, static_cast<float>(remainder) / static_cast<float>(2 * out)};
+  if (first >= axis.in - 1) return {axis.in - 1, axis.in - 1, 0.0f};
+  const int unit = axis.unit(), remainder = numerator - first * unit;
+  return {first, first + 1, static_cast<float>(remainder) / static_cast<float>(unit)};
 }
 
-MACADAM_HD LinearTap linear_tap(int i, int in, int out) {
-  return linear_tap(i, in, out, [out](int n) { return n / (2 * out); });
+MACADAM_HD LinearTap linear_tap(int i, const LinearAxis& axis) {
+  return linear_tap(i, axis, [unit = axis.unit()](int n) { return n / unit; });
 }
 
 /// The outputs whose tap may give pixel `s` a weight other than zero; empty when it is skipped.
-MACADAM_HD Range linear_readers(int s, int in, int out) {
-  const int low = out * (2 * s - 1) - in;
-  const int begin = s == 0 || low < 0 ? 0 : low / (2 * in) + 1;
-  if (s == in - 1) return {begin, out};
-  const int high = out * (2 * s + 3) - in;
-  const int end = high <= 0 ? 0 : (high + 2 * in - 1) / (2 * in);
-  return {begin, end < out ? end : out};
+MACADAM_HD Range linear_readers(int s, const LinearAxis& axis) {
+  const int slope = axis.slope(), unit = axis.unit();
+  const int low = unit * (s - 1) - axis.offset();
+  const int begin = s == 0 || low < 0 ? 0 : low / slope + 1;
+  if (s == axis.in - 1) return {begin, axis.out};
+  const int high = unit * (s + 1) - axis.offset();
+  const int end = high <= 0 ? 0 : (high + slope - 1) / slope;
+  return {begin, end < axis.out ? end : axis.out};
 }
 
 /// The weight of pixel `s` in output `i`: 1 less the distance to the tap's position, at least 0.
-MACADAM_HD float linear_weight(int i, int s, int in, int out) {
-  const int unit = 2 * out;
-  const int numerator = (2 * i + 1) * in - out;
-  const int farthest = unit * (in - 1);
+MACADAM_HD float linear_weight(int i, int s, const LinearAxis& axis) {
+  const int unit = axis.unit();
+  const int numerator = axis.slope() * i + axis.offset();
+  const int farthest = unit * (axis.in - 1);
   const int position = numerator < 0 ? 0 : numerator > farthest ? farthest : numerator;
   const int distance = position > unit * s ? position - unit * s : unit * s - position;
   return distance >= unit ? 0.0f : static_cast<float>(unit - distance) / static_cast<float>(unit);

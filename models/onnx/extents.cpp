@@ -31,6 +31,7 @@ class ExtentOf {
   }
   Value operator()(const ConvTransposeLayer&) const { return node_.output; }
   Value operator()(const GlobalAveragePoolLayer&) const { return node_.output; }
+  Value operator()(const GridAveragePoolLayer&) const { return node_.output; }
   Value operator()(const MaxPoolLayer& layer) const { return pooled(layer.desc); }
   Value operator()(const AveragePoolLayer& layer) const { return pooled(layer.desc); }
   Value operator()(const UpsampleLayer& layer) const {

@@ -6,24 +6,22 @@
 #include <cmath>
 #include <set>
 #include <span>
+#include <tuple>
 #include <utility>
 
 #include "base/to_size.h"
 #include "engine/graph/rewrite.h"
 #include "models/onnx/extents.h"
+#include "models/onnx/grid_means.h"
 #include "models/onnx/layer_visit.h"
+#include "models/onnx/writer.h"
 
 namespace macadam {
 
 namespace {
 
-using Ints = std::vector<int64_t>;
-using Attributes = std::vector<std::pair<std::string, OnnxAttribute>>;
-
-template <typename T>
-std::string bytes_of(std::span<const T> values) {
-  return {reinterpret_cast<const char*>(values.data()), values.size_bytes()};
-}
+using Ints = OnnxWriter::Ints;
+using Attributes = OnnxWriter::Attributes;
 
 /// {top, left, bottom, right}, as ONNX has them.
 Ints pads(const Padding& p) { return {p.top, p.left, p.bottom, p.right}; }
@@ -50,7 +48,7 @@ PoolDesc without_ceil_mode(PoolDesc desc, const Shape& in, const Shape& out) {
   return desc;
 }
 
-class Translator {
+class Translator : private OnnxWriter {
  public:
   Translator(const Graph& graph, const std::map<std::string, ModelTensor>& parameters,
              const OnnxOptions& options, std::string_view file)
@@ -61,6 +59,7 @@ class Translator {
         extents_(same_extent(graph)),
         readers_(to_size(graph.values())),
         tensor_of_(to_size(graph.values())) {
+    taken_ = {"image", "logits", "mask"};
     for (const ParameterSpec& spec : graph_.parameters()) taken_.insert(spec.name);
     for (const Node& node : graph_.nodes()) {
       for (Value v : node.inputs) readers_[to_size(v.id)].push_back(&node);
@@ -103,7 +102,13 @@ class Translator {
   }
   void layer(const Node& node, const AveragePoolLayer& pool);
   void layer(const Node& node, const GlobalAveragePoolLayer&) { emit("GlobalAveragePool", node); }
+  void layer(const Node& node, const GridAveragePoolLayer& grid);
   void layer(const Node& node, const ScaleLayer&) { emit("Mul", node); }
+  void layer(const Node& node, const MultiplyLayer&) { emit("Mul", node); }
+  void layer(const Node& node, const DotLayer&) {
+    const std::string product = emit_part("Mul", title(node) + ".product", inputs(node));
+    emit("ReduceSum", node, {product, integers({1})}, {});
+  }
   void layer(const Node& node, const UpsampleLayer& upsample);
   void layer(const Node& node, const ConcatLayer&) { emit("Concat", node, {{"axis", int64_t{1}}}); }
   void layer(const Node& node, const AddLayer& add) {
@@ -117,13 +122,6 @@ class Translator {
 
  private:
   // Names. -----------------------------------------------------------------------------------
-
-  /// `wanted`, with a number behind it when something else has that name.
-  std::string unique(const std::string& wanted) {
-    std::string name = wanted;
-    for (int i = 2; !taken_.insert(name).second; ++i) name = fmt::format("{}_{}", wanted, i);
-    return name;
-  }
 
   std::string& tensor(Value v) { return tensor_of_[to_size(v.id)]; }
 
@@ -141,30 +139,23 @@ class Translator {
 
   // Nodes. -----------------------------------------------------------------------------------
 
-  void emit(std::string op, std::string name, std::vector<std::string> inputs, std::string output,
-            Attributes attributes = {}) {
-    model_.nodes.push_back({std::move(op), std::move(name), std::move(inputs), std::move(output),
-                            std::move(attributes)});
+  using OnnxWriter::emit;
+
+  /// The tensor that a node called `name` makes for the layer's output.
+  const std::string& made_by(const Node& node, const std::string& name) {
+    std::string& output = tensor(node.output);
+    if (output.empty()) output = name;
+    return output;
   }
 
   /// The layer's node, which makes the tensor of its output.
   void emit(std::string op, const Node& node, std::vector<std::string> inputs,
             Attributes attributes) {
     const std::string name = unique(title(node));
-    std::string& output = tensor(node.output);
-    if (output.empty()) output = name;
-    emit(std::move(op), name, std::move(inputs), output, std::move(attributes));
+    emit(std::move(op), name, std::move(inputs), made_by(node, name), std::move(attributes));
   }
   void emit(std::string op, const Node& node, Attributes attributes = {}) {
     emit(std::move(op), node, inputs(node), std::move(attributes));
-  }
-
-  /// A node within a layer, named after what it makes.
-  std::string emit_part(std::string op, const std::string& name, std::vector<std::string> inputs,
-                        Attributes attributes = {}) {
-    std::string output = unique(name);
-    emit(std::move(op), output, std::move(inputs), output, std::move(attributes));
-    return output;
   }
 
   // Constants. -------------------------------------------------------------------------------
@@ -190,33 +181,9 @@ class Translator {
     return parameter.values;
   }
 
-  /// The name of a new constant.
-  std::string constant(std::string name, Ints dims, std::span<const float> data) {
-    model_.tensors.push_back({name, OnnxType::f32, std::move(dims), bytes_of(data)});
-    return name;
-  }
+  using OnnxWriter::constant;
   std::string constant(const ParameterSpec& spec) {
     return constant(spec.name, spec.file_shape(), values(spec));
-  }
-
-  /// The name of a list of integers, one constant for all that need it.
-  std::string integers(const Ints& list) {
-    std::string& name = integers_[list];
-    if (name.empty()) {
-      name = unique(fmt::format("integers_{}", fmt::join(list, "_")));
-      model_.tensors.push_back({name,
-                                OnnxType::i64,
-                                {static_cast<int64_t>(list.size())},
-                                bytes_of(std::span<const int64_t>(list))});
-    }
-    return name;
-  }
-
-  /// The same for a scalar.
-  std::string scalar(float value) {
-    std::string& name = scalars_[value];
-    if (name.empty()) name = constant(unique(fmt::format("scalar_{}", value)), {}, {&value, 1});
-    return name;
   }
 
   // Batch norm in a convolution. -------------------------------------------------------------
@@ -268,9 +235,10 @@ class Translator {
   std::string runtime_shape(Value v, int64_t first, int64_t last) {
     std::string& shape = shapes_[v.id];
     if (shape.empty()) shape = emit_part("Shape", tensor(v) + ".shape", {tensor(v)});
-    std::string& part = shape_parts_[{v.id, first}];
+    std::string& part = shape_parts_[{v.id, first, last}];
     if (part.empty()) {
-      part = emit_part("Slice", tensor(v) + (first == 0 ? ".batch" : ".size"),
+      const char* kind = first == 0 ? ".batch" : last - first == 2 ? ".size" : ".side";
+      part = emit_part("Slice", tensor(v) + kind,
                        {shape, integers({first}), integers({last}), integers({0})});
     }
     return part;
@@ -283,13 +251,9 @@ class Translator {
   std::vector<Value> extents_;                     // by value
   std::vector<std::vector<const Node*>> readers_;  // by value
   std::vector<std::string> tensor_of_;             // by value; "" until its node is emitted
-  std::set<std::string> taken_{"image", "logits", "mask"};
-  std::set<int> folded_;  // outputs of batch norms that their convolutions make
-  std::map<Ints, std::string> integers_;
-  std::map<float, std::string> scalars_;
-  std::map<int, std::string> shapes_;                           // by value
-  std::map<std::pair<int, int64_t>, std::string> shape_parts_;  // by value and first element
-  OnnxModel model_;
+  std::set<int> folded_;               // outputs of batch norms that their convolutions make
+  std::map<int, std::string> shapes_;  // by value
+  std::map<std::tuple<int, int64_t, int64_t>, std::string> shape_parts_;  // by value and elements
 };
 
 void Translator::layer(const Node& node, const ConvLayer& conv) {
@@ -409,6 +373,21 @@ void Translator::layer(const Node& node, const AveragePoolLayer& pool) {
   emit("AveragePool", node, std::move(names), std::move(attributes));
 }
 
+void Translator::layer(const Node& node, const GridAveragePoolLayer& grid) {
+  const std::string name = unique(title(node));
+  const Value size = extents_[to_size(node.inputs[0].id)];
+  const Shape shape = graph_.shape(size);
+  const auto pixels = [&](int64_t axis, int fixed) {
+    return options_.dynamic ? runtime_shape(size, axis, axis + 1) : integers({fixed});
+  };
+  const std::string height = pixels(2, shape.h), width = pixels(3, shape.w);
+  const bool by_ratio = options_.dynamic && grid.keeps_ratio;
+  const std::string columns =
+      by_ratio ? columns_of_ratio(*this, name, height, width, grid.rows) : integers({grid.columns});
+  emit_grid_means(*this, name, tensor(node.inputs[0]), {height, integers({grid.rows})},
+                  {width, columns}, made_by(node, name));
+}
+
 void Translator::layer(const Node& node, const UpsampleLayer& upsample) {
   const Shape shape = graph_.shape(node.output);
   std::string sizes;
@@ -429,7 +408,9 @@ void Translator::layer(const Node& node, const UpsampleLayer& upsample) {
   // them take a nearest neighbour's neighbour (ONNX Runtime: 14 to 16, say).
   Attributes attributes;
   if (upsample.bilinear) {
-    attributes = {{"mode", "linear"}, {"coordinate_transformation_mode", "half_pixel"}};
+    attributes = {
+        {"mode", "linear"},
+        {"coordinate_transformation_mode", upsample.corners ? "align_corners" : "half_pixel"}};
   } else {
     attributes = {{"mode", "nearest"},
                   {"coordinate_transformation_mode", "asymmetric"},

@@ -23,11 +23,10 @@ inline Graph unet_with_dropout(Shape input, int classes) {
   return small_unet(input, classes, 0.2f);
 }
 
-inline constexpr Network kNetworks[] = {{"unet", unet_with_dropout},
-                                        {"resnet", small_resnet},
-                                        {"efficientnet", small_efficientnet},
-                                        {"inception", small_inception},
-                                        {"densenet", small_densenet}};
+inline constexpr Network kNetworks[] = {
+    {"unet", unet_with_dropout},          {"resnet", small_resnet},
+    {"efficientnet", small_efficientnet}, {"inception", small_inception},
+    {"densenet", small_densenet},         {"dual", small_dual}};
 
 /// |got - wanted| <= tolerance * |wanted|, as Euclidean norms.
 inline void expect_near(const std::vector<float>& got, const std::vector<float>& wanted,

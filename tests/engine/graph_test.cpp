@@ -30,6 +30,14 @@ TEST(Graph, InfersShapes) {
   EXPECT_EQ(g.shape(g.upsample(pooled, 5, 7)), (Shape{2, 5, 7, 8}));
   EXPECT_EQ(g.shape(g.concat({a, g.input(), a})), (Shape{2, 16, 24, 19}));
   EXPECT_EQ(g.shape(g.add(a, a)), g.shape(a));
+  const Value agreement = g.dot(a, a);
+  EXPECT_EQ(g.shape(agreement), (Shape{2, 16, 24, 1}));
+  EXPECT_EQ(g.shape(g.multiply(a, agreement)), g.shape(a));
+  EXPECT_EQ(g.shape(g.multiply(a, a)), g.shape(a));
+  EXPECT_EQ(g.shape(g.upsample_corners(pooled, g.input())), g.shape(a));
+  EXPECT_EQ(g.shape(g.grid_average_pool(a, 3, 2)), (Shape{2, 3, 2, 8}));
+  EXPECT_EQ(g.shape(g.grid_average_pool(a, 3)), (Shape{2, 3, 4, 8})) << "4.5, halves to even";
+  EXPECT_EQ(g.shape(g.grid_average_pool(a, 5)), (Shape{2, 5, 8, 8})) << "7.5, halves to even";
 
   ConvLayer strided = conv(4);
   strided.stride = 2;
@@ -124,6 +132,9 @@ TEST(Graph, RefusesImagesThatDoNotFit) {
   EXPECT_EQ(g.shape(g.max_pool(g.input(), strided)), (Shape{1, 1, 1, 3}));
   EXPECT_THROW(g.concat({g.input(), half}), InputError);
   EXPECT_THROW(g.add(g.input(), half), InputError);
+  EXPECT_THROW(g.multiply(g.input(), half), InputError);
+  EXPECT_THROW(g.multiply(g.dot(half, half), half), InputError) << "a factor is the second";
+  EXPECT_THROW(g.dot(g.input(), half), InputError);
   try {
     g.conv(half, "enc.big", conv(4, 7, 0));
     FAIL() << "accepted";
@@ -149,6 +160,10 @@ TEST(Graph, RefusesWhatIsAProgrammingError) {
   EXPECT_THROW(g.average_pool(a, apart), std::logic_error);
   EXPECT_THROW(g.average_pool(a, {.stride_h = 0}), std::logic_error);
   EXPECT_THROW(g.max_pool(a, {.kernel_h = 16, .kernel_w = 16}), std::logic_error);
+  EXPECT_THROW(g.max_pool(a, {.grid_h = 2, .grid_w = 2}), std::logic_error);
+  EXPECT_THROW(g.average_pool(a, {.grid_h = 2, .grid_w = 2}), std::logic_error);
+  EXPECT_THROW(g.grid_average_pool(a, 0), std::logic_error);
+  EXPECT_THROW(g.grid_average_pool(a, 2, 0), std::logic_error);
   EXPECT_THROW(g.shape(Value{99}), std::logic_error);
   EXPECT_THROW(g.relu(Value{}), std::logic_error);
   EXPECT_THROW(Graph({1, 0, 4, 3}), std::logic_error);

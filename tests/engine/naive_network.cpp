@@ -41,6 +41,10 @@ void for_each_product(Shape in, Shape out, const ConvTransposeLayer& layer, F&& 
               }
 }
 
+PoolDesc windows_of(const GridAveragePoolLayer& layer) {
+  return {.grid_h = layer.rows, .grid_w = layer.columns};
+}
+
 double at(const Tensor& tensor, size_t element) {
   return static_cast<double>(tensor.as<float>()[element]);
 }
@@ -181,10 +185,15 @@ struct NaiveNetwork::Forward {
   }
   void operator()(const AveragePoolLayer& layer) const { ops.pool->average(layer.desc, x, y); }
   void operator()(const GlobalAveragePoolLayer&) const { ops.channel->mean(x, y, nullptr); }
+  void operator()(const GridAveragePoolLayer& layer) const {
+    ops.pool->average(windows_of(layer), x, y);
+  }
   void operator()(const ScaleLayer&) const { ops.channel->scale(x, input(1), y); }
+  void operator()(const MultiplyLayer&) const { ops.elementwise->multiply(x, input(1), y, false); }
+  void operator()(const DotLayer&) const { ops.elementwise->dot(x, input(1), y, false); }
   void operator()(const SqueezeExciteLayer&) const { require_as_written(false); }
   void operator()(const UpsampleLayer& layer) const {
-    layer.bilinear ? ops.upsample->bilinear(x, y) : ops.upsample->nearest(x, y);
+    layer.bilinear ? ops.upsample->bilinear(x, y, layer.corners) : ops.upsample->nearest(x, y);
   }
   void operator()(const ConcatLayer&) const {
     int channel = 0;
@@ -265,6 +274,21 @@ struct NaiveNetwork::Backward {
     ops.pool->average_backward(layer.desc, dy, dx, true);
   }
   void operator()(const GlobalAveragePoolLayer&) const { ops.channel->mean_backward(dy, dx, true); }
+  void operator()(const GridAveragePoolLayer& layer) const {
+    ops.pool->average_backward(windows_of(layer), dy, dx, true);
+  }
+  void operator()(const MultiplyLayer&) const {
+    ops.elementwise->multiply(dy, input(1), dx, true);
+    if (input(1).shape == x.shape) {
+      ops.elementwise->multiply(dy, x, input_gradient(1), true);
+    } else {
+      ops.elementwise->dot(dy, x, input_gradient(1), true);
+    }
+  }
+  void operator()(const DotLayer&) const {
+    ops.elementwise->multiply(input(1), dy, dx, true);
+    ops.elementwise->multiply(x, dy, input_gradient(1), true);
+  }
   void operator()(const ScaleLayer&) const {
     add_made(input(1).shape, input_gradient(1), [&](const Tensor& part) {
       ops.channel->scale_backward(x, input(1), dy, dx, true, part, nullptr);
@@ -272,7 +296,7 @@ struct NaiveNetwork::Backward {
   }
   void operator()(const SqueezeExciteLayer&) const { require_as_written(false); }
   void operator()(const UpsampleLayer& layer) const {
-    layer.bilinear ? ops.upsample->bilinear_backward(dy, dx, true)
+    layer.bilinear ? ops.upsample->bilinear_backward(dy, dx, layer.corners, true)
                    : ops.upsample->nearest_backward(dy, dx, true);
   }
   void operator()(const ConcatLayer&) const {

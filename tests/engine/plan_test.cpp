@@ -148,11 +148,14 @@ TEST(RandomGraphs, HaveEveryLayer) {
       kinds.insert(norm != nullptr && norm->desc.frozen ? "frozen_norm" : kind_of(node.layer));
     }
   }
-  EXPECT_EQ(kinds,
-            (std::set<std::string_view>{"add", "average_pool", "batch_norm", "concat", "conv",
-                                        "conv_transpose", "drop_path", "dropout", "frozen_norm",
-                                        "global_average", "hardsigmoid", "hardswish", "max_pool",
-                                        "relu", "relu6", "scale", "sigmoid", "silu", "upsample"}));
+  EXPECT_EQ(kinds, (std::set<std::string_view>{"add",         "average_pool",   "batch_norm",
+                                               "concat",      "conv",           "conv_transpose",
+                                               "dot",         "drop_path",      "dropout",
+                                               "frozen_norm", "global_average", "grid_average",
+                                               "hardsigmoid", "hardswish",      "max_pool",
+                                               "multiply",    "relu",           "relu6",
+                                               "scale",       "sigmoid",        "silu",
+                                               "upsample"}));
 }
 
 struct Network {
@@ -166,7 +169,8 @@ std::vector<Network> networks() {
           {"efficientnet", small_efficientnet(kInput, kClasses)},
           {"inception", small_inception(kInput, kClasses)},
           {"densenet", small_densenet(kInput, kClasses)},
-          {"auxiliary", small_auxiliary(kInput, kClasses)}};
+          {"auxiliary", small_auxiliary(kInput, kClasses)},
+          {"dual", small_dual(kInput, kClasses)}};
 }
 
 TEST(Plan, ReferenceAndCpuOpsAgree) {

@@ -180,6 +180,10 @@ TEST(WithoutLastUpsampling, LeavesTheScoresBeforeIt) {
   nearest.set_output(nearest.upsample(nearest.max_pool(nearest.input()), nearest.input()));
   EXPECT_EQ(without_last_upsampling(nearest).output(), nearest.output());
 
+  Graph corners(kInput);
+  corners.set_output(corners.upsample_corners(corners.max_pool(corners.input()), corners.input()));
+  EXPECT_EQ(without_last_upsampling(corners).output(), corners.output());
+
   Graph none(kInput);
   none.set_output(none.conv(none.upsample(none.input(), 4, 4, true), "a", conv()));
   EXPECT_EQ(kinds(without_last_upsampling(none)), kinds(none));

@@ -95,7 +95,7 @@ class RandomBuilder {
   Value layer() {
     const Value x = pick();
     const bool large = shape(x).h >= 4 && shape(x).w >= 4;
-    switch (below(17)) {
+    switch (below(20)) {
       case 0:
       case 1: return graph_.relu(conv(x));
       case 2: return conv(x);
@@ -120,8 +120,21 @@ class RandomBuilder {
         const Value branch = graph_.drop_path(conv_like(x), 0.4f);
         return below(2) ? graph_.add(branch, x) : branch;
       }
+      case 16: return product(x);
+      case 17: return flat_ = graph_.grid_average_pool(conv_like(x), 1 + below(4), 1 + below(5));
+      case 18: return graph_.upsample_corners(x, pick());
       default: return join(x);
     }
+  }
+
+  /// A product of two values, of a value and itself, or of a value and how much it is like another.
+  Value product(Value x) {
+    const std::vector<Value> others = alike(x, true);
+    const Value other = others[to_size(below(static_cast<int>(others.size())))];
+    const Value gate = graph_.activation(other, Activation::sigmoid);
+    if (below(2) == 0) return graph_.multiply(x, gate);
+    const Value alike = graph_.activation(graph_.dot(x, gate), Activation::sigmoid);
+    return below(3) == 0 ? alike : graph_.multiply(x, alike);
   }
 
   /// Sometimes with a fixed scale, sometimes with statistics that are not the batch's. Few pixels
@@ -184,8 +197,8 @@ class RandomBuilder {
   Value conv_same(Value x) { return graph_.conv(x, name(), conv3(4)); }
   Value conv_like(Value x) { return graph_.conv(x, name(), conv3(shape(x).c)); }
 
-  /// Scores at the input's size, out of every kind of layer. Of an image's mean alone, a batch norm
-  /// would have a value an image to take its statistics of.
+  /// Scores at the input's size, out of every kind of layer. Of a few means of an image alone, a
+  /// batch norm would have a few values to take its statistics of.
   Value head(Value features, const std::string& name) {
     const Shape in = shape(graph_.input());
     Value x = graph_.upsample(features, in.h, in.w, true);
@@ -209,7 +222,7 @@ class RandomBuilder {
   int classes_;
   int names_ = 0;
   std::vector<Value> values_;
-  Value flat_;  // the last image_pooling()'s
+  Value flat_;  // the last means
 };
 
 }  // namespace
@@ -364,6 +377,41 @@ Graph small_densenet(Shape input, int classes) {
   x = norm_silu(g.conv(g.concat({g.upsample(x, tap), tap, block}), "up1", conv3(8)), "up1_norm");
   x = g.concat({g.upsample(x, stem), stem});
   g.set_output(g.conv(x, "head", conv1(classes)));
+  return g;
+}
+
+Graph small_dual(Shape input, int classes) {
+  Graph g(input);
+  ConvLayer strided = conv3(8, false);
+  strided.stride = 2;
+  const auto norm = [&](Value x, const std::string& name, const ConvLayer& conv) {
+    return g.batch_norm(g.conv(x, name, conv), name + "_norm");
+  };
+  const auto silu = [&](Value x) { return g.activation(x, Activation::silu); };
+  const Value stem = g.relu(norm(g.input(), "stem", strided));
+  // The sums are read before and behind their activation.
+  Value low = norm(stem, "low", strided), high = norm(stem, "high", conv3(8, false));
+  const Value up = g.upsample(norm(silu(low), "compression", conv1(8, false)), high, true);
+  low = g.add(low, norm(silu(high), "down", strided));
+  const Value tapped = high = g.add(high, up);
+
+  PoolDesc windows = pool(5, 2, 2);
+  windows.count_padding = true;
+  const Value whole = g.conv(g.grid_average_pool(low, 1, 1), "whole", conv1(8));
+  const Value grid = g.conv(g.grid_average_pool(low, 2), "grid", conv1(8));
+  Value means = g.add(g.upsample(g.average_pool(low, windows), low, true),
+                      g.upsample_corners(g.add(g.upsample(whole, grid), grid), low));
+  means = g.upsample(silu(g.batch_norm(means, "means_norm")), high, true);
+
+  // Of each pixel as much of the means as they agree, and detail where there are edges.
+  const Value agreement = g.activation(
+      g.dot(norm(high, "f_x", conv1(4)), norm(means, "f_y", conv1(4))), Activation::sigmoid);
+  Value x = g.add(high, g.multiply(g.add(means, high, -1), agreement));
+  const Value edges = g.activation(norm(high, "edges", conv3(8, false)), Activation::sigmoid);
+  x = g.add(g.add(x, means), g.multiply(edges, means), -1);
+  g.set_output(g.upsample(g.conv(silu(x), "head", conv1(classes)), g.input(), true));
+  const Value scores = g.conv(silu(tapped), "extra", conv1(classes));
+  g.add_auxiliary_output(g.upsample(scores, g.input(), true), 0.4f);
   return g;
 }
 

@@ -29,6 +29,12 @@ Graph small_inception(Shape input, int classes);
 /// every difference of the loss.
 Graph small_densenet(Shape input, int classes);
 
+/// What the networks of models/realtime add: two resolutions that take in each other, means over
+/// windows that count the padding, over grids and over the image, up-sampling that keeps the
+/// corners, products of pixels, and an auxiliary output. Its activations are smooth, as those
+/// above.
+Graph small_dual(Shape input, int classes);
+
 /// small_unet with two auxiliary outputs, of its deepest features and of those of the full size.
 Graph small_auxiliary(Shape input, int classes);
 

@@ -96,6 +96,114 @@ OpCase fill(Shape shape, DType dtype, Variant variant) {
 
 namespace {
 
+Shape one_channel(Shape shape) {
+  shape.c = 1;
+  return shape;
+}
+
+Operand result(std::string name, Shape shape, DType dtype, Variant variant, int salt) {
+  return laid_out(variant.accumulate ? update(std::move(name), shape, dtype, normal())
+                                     : output(std::move(name), shape, dtype),
+                  variant.layout, salt);
+}
+
+std::string product_name(Shape shape, bool factors, Variant variant) {
+  return shape.text() + (factors ? "_factors" : "") + variant.suffix();
+}
+
+}  // namespace
+
+OpCase multiply(Shape shape, DType dtype, bool factors, Variant variant) {
+  const auto prepare = [=](Ops& ops) {
+    PreparedOp op;
+    op.call = [=, &ops](const Arguments& a) {
+      ops.elementwise->multiply(a("a"), a("b"), a.either("y", "a"), variant.accumulate);
+    };
+    return op;
+  };
+  const Shape second = factors ? one_channel(shape) : shape;
+  OpCase op{.op = "multiply",
+            .name = product_name(shape, factors, variant),
+            .dtype = dtype,
+            .operands = {laid_out(input("b", second, dtype, normal()), variant.layout, 1)},
+            .prepare = prepare,
+            .forward = nullptr};
+  if (variant.in_place) {
+    op.operands.push_back(laid_out(update("a", shape, dtype, normal()), variant.layout, 0));
+  } else {
+    op.operands.push_back(laid_out(input("a", shape, dtype, normal()), variant.layout, 0));
+    op.operands.push_back(result("y", shape, dtype, variant, 2));
+  }
+  return op;
+}
+
+OpCase multiply_backward(Shape shape, DType dtype, bool factors, Variant variant) {
+  const auto prepare = [=](Ops& ops) {
+    PreparedOp op;
+    op.call = [=, &ops](const Arguments& a) {
+      ops.elementwise->multiply(a("dy"), a("b"), a("da"), variant.accumulate);
+      if (factors) {
+        ops.elementwise->dot(a("dy"), a("a"), a("db"), variant.accumulate);
+      } else {
+        ops.elementwise->multiply(a("dy"), a("a"), a("db"), variant.accumulate);
+      }
+    };
+    return op;
+  };
+  const Shape second = factors ? one_channel(shape) : shape;
+  return OpCase{
+      .op = "multiply_backward",
+      .name = product_name(shape, factors, variant),
+      .dtype = dtype,
+      .operands = {laid_out(input("dy", shape, dtype, normal()), variant.layout, 0),
+                   laid_out(input("a", shape, dtype, normal()), variant.layout, 1),
+                   laid_out(input("b", second, dtype, normal()), variant.layout, 2),
+                   result("da", shape, dtype, variant, 3), result("db", second, dtype, variant, 4)},
+      .prepare = prepare,
+      .forward = std::make_shared<OpCase>(multiply(shape, dtype, factors))};
+}
+
+OpCase dot(Shape shape, DType dtype, Variant variant) {
+  const auto prepare = [=](Ops& ops) {
+    PreparedOp op;
+    op.call = [=, &ops](const Arguments& a) {
+      ops.elementwise->dot(a("a"), a("b"), a("y"), variant.accumulate);
+    };
+    return op;
+  };
+  return OpCase{.op = "dot",
+                .name = product_name(shape, false, variant),
+                .dtype = dtype,
+                .operands = {laid_out(input("a", shape, dtype, normal()), variant.layout, 0),
+                             laid_out(input("b", shape, dtype, normal()), variant.layout, 1),
+                             result("y", one_channel(shape), dtype, variant, 2)},
+                .prepare = prepare,
+                .forward = nullptr};
+}
+
+OpCase dot_backward(Shape shape, DType dtype, Variant variant) {
+  const auto prepare = [=](Ops& ops) {
+    PreparedOp op;
+    op.call = [=, &ops](const Arguments& a) {
+      ops.elementwise->multiply(a("b"), a("dy"), a("da"), variant.accumulate);
+      ops.elementwise->multiply(a("a"), a("dy"), a("db"), variant.accumulate);
+    };
+    return op;
+  };
+  return OpCase{
+      .op = "dot_backward",
+      .name = product_name(shape, false, variant),
+      .dtype = dtype,
+      .operands = {laid_out(input("dy", one_channel(shape), dtype, normal()), variant.layout, 0),
+                   laid_out(input("a", shape, dtype, normal()), variant.layout, 1),
+                   laid_out(input("b", shape, dtype, normal()), variant.layout, 2),
+                   result("da", shape, dtype, variant, 3), result("db", shape, dtype, variant, 4)},
+      .prepare = prepare,
+      .forward = std::make_shared<OpCase>(dot(shape, dtype))};
+}
+
+namespace {
+
 /// The output is the second operand's view rather than the first's.
 OpCase add_into_second(Shape shape, DType dtype, float factor, Layout layout) {
   OpCase op = add(shape, dtype, factor, false, {.layout = layout});
@@ -156,6 +264,14 @@ std::vector<OpCase> elementwise_cases() {
         cases.push_back(add(s.shape, from, factor, true, variant));
       }
       cases.push_back(fill(s.shape, from, variant));
+      for (const Variant& v : {variant, adding}) {
+        for (const bool factors : {false, true}) {
+          cases.push_back(multiply(s.shape, from, factors, v));
+          cases.push_back(multiply_backward(s.shape, from, factors, v));
+        }
+        cases.push_back(dot(s.shape, from, v));
+        cases.push_back(dot_backward(s.shape, from, v));
+      }
     }
   }
   for (const DType dtype : kFloatTypes) {
@@ -163,6 +279,9 @@ std::vector<OpCase> elementwise_cases() {
     for (const Layout layout : {Layout::dense, Layout::slices, Layout::ragged_slices}) {
       const Variant in_place{.layout = layout, .in_place = true};
       cases.push_back(scale({2, 5, 9, 8}, dtype, dtype, in_place));
+      for (const bool factors : {false, true}) {
+        cases.push_back(multiply({2, 5, 9, 8}, dtype, factors, in_place));
+      }
       for (const float factor : {1.0f, kFactor}) {
         cases.push_back(add({2, 5, 9, 8}, dtype, factor, true, in_place));
         cases.push_back(add_into_second({2, 5, 9, 8}, dtype, factor, layout));

@@ -13,6 +13,7 @@ struct PoolCase {
 
 std::string name_of_case(Shape input, const PoolDesc& d, Variant variant) {
   const auto by = [](int h, int w) { return std::to_string(h) + "x" + std::to_string(w); };
+  if (d.is_grid()) return input.text() + "_grid" + by(d.grid_h, d.grid_w) + variant.suffix();
   std::string name =
       input.text() + "_k" + by(d.kernel_h, d.kernel_w) + "_s" + by(d.stride_h, d.stride_w);
   const Padding& p = d.padding;
@@ -82,6 +83,21 @@ std::vector<PoolCase> counted_pools() {
     counted.push_back(p);
   }
   return counted;
+}
+
+/// Grids that divide the image, that do not, and that are finer than it.
+std::vector<PoolCase> grids() {
+  const auto grid = [](int rows, int columns) {
+    return PoolDesc{.grid_h = rows, .grid_w = columns};
+  };
+  return {{{1, 1, 1, 1}, grid(1, 1)},
+          {{2, 16, 32, 8}, grid(4, 8)},
+          {{1, 17, 23, 5}, grid(6, 6)},
+          {{2, 5, 9, 12}, grid(8, 14)},
+          {{1, 4, 7, 11}, grid(2, 3)},
+          {{1, 3, 2047, 8}, grid(2, 5)},
+          {{1, 17, 23, 8}, grid(3, 4), Layout::slices},
+          {{2, 5, 9, 11}, grid(2, 4), Layout::ragged_slices}};
 }
 
 /// A NaN in every seventh pixel and column, so that no window sees two.
@@ -203,12 +219,14 @@ std::vector<OpCase> pool_cases() {
       cases.push_back(average_pool_backward(p.input, dtype, p.desc, variant));
       cases.push_back(average_pool_backward(p.input, dtype, p.desc, adding));
     }
-    for (const PoolCase& p : counted_pools()) {
-      const Variant variant{.layout = p.layout};
-      const Variant adding{.layout = p.layout, .accumulate = true};
-      cases.push_back(average_pool(p.input, dtype, p.desc, variant));
-      cases.push_back(average_pool_backward(p.input, dtype, p.desc, variant));
-      cases.push_back(average_pool_backward(p.input, dtype, p.desc, adding));
+    for (const std::vector<PoolCase>& averages : {counted_pools(), grids()}) {
+      for (const PoolCase& p : averages) {
+        const Variant variant{.layout = p.layout};
+        const Variant adding{.layout = p.layout, .accumulate = true};
+        cases.push_back(average_pool(p.input, dtype, p.desc, variant));
+        cases.push_back(average_pool_backward(p.input, dtype, p.desc, variant));
+        cases.push_back(average_pool_backward(p.input, dtype, p.desc, adding));
+      }
     }
     const PoolDesc overlap{
         .kernel_h = 3, .kernel_w = 3, .stride_h = 2, .stride_w = 2, .padding = Padding::all(1)};

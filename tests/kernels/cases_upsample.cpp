@@ -11,7 +11,7 @@ constexpr double kCoordinateSlack = 4;  // source coordinates in fp32
 
 std::string name_of_case(const ResizeCase& r, Variant variant) {
   return r.input.text() + "_to_" + std::to_string(r.output_h) + "x" + std::to_string(r.output_w) +
-         variant.suffix();
+         (r.corners ? "_corners" : "") + variant.suffix();
 }
 
 /// "", or "_to_f32" when the other side has that dtype.
@@ -21,23 +21,13 @@ std::string conversion(DType from, DType to) {
 
 Shape output_shape(const ResizeCase& r) { return {r.input.n, r.output_h, r.output_w, r.input.c}; }
 
-using Resize = void (UpsampleOps::*)(const Tensor&, const Tensor&);
-using ResizeBackward = void (UpsampleOps::*)(const Tensor&, const Tensor&, bool);
+/// A call upon the operands of a backend.
+using Call = void (*)(UpsampleOps& ops, const Arguments& a, const ResizeCase& r, bool accumulate);
 
-std::function<PreparedOp(Ops&)> prepare_forward(Resize resize) {
-  return [resize](Ops& ops) {
-    PreparedOp op;
-    op.call = [resize, &ops](const Arguments& a) { (*ops.upsample.*resize)(a("x"), a("y")); };
-    return op;
-  };
-}
-
-std::function<PreparedOp(Ops&)> prepare_backward(ResizeBackward resize, bool accumulate) {
+std::function<PreparedOp(Ops&)> prepare(Call call, const ResizeCase& r, bool accumulate = false) {
   return [=](Ops& ops) {
     PreparedOp op;
-    op.call = [=, &ops](const Arguments& a) {
-      (*ops.upsample.*resize)(a("dy"), a("dx"), accumulate);
-    };
+    op.call = [=, &ops](const Arguments& a) { call(*ops.upsample, a, r, accumulate); };
     return op;
   };
 }
@@ -88,7 +78,9 @@ OpCase nearest(const ResizeCase& r, DType dtype, Variant variant) {
       .dtype = dtype,
       .operands = {laid_out(input("x", r.input, dtype, normal()), variant.layout, 0),
                    laid_out(output("y", output_shape(r), dtype), variant.layout, 1).exact()},
-      .prepare = prepare_forward(&UpsampleOps::nearest),
+      .prepare = prepare([](UpsampleOps& ops, const Arguments& a, const ResizeCase&,
+                            bool) { ops.nearest(a("x"), a("y")); },
+                         r),
       .forward = nullptr};
 }
 
@@ -97,7 +89,9 @@ OpCase nearest_backward(const ResizeCase& r, DType dtype, Variant variant) {
                 .name = name_of_case(r, variant),
                 .dtype = dtype,
                 .operands = backward_operands(r, dtype, dtype, variant),
-                .prepare = prepare_backward(&UpsampleOps::nearest_backward, variant.accumulate),
+                .prepare = prepare([](UpsampleOps& ops, const Arguments& a, const ResizeCase&,
+                                      bool adds) { ops.nearest_backward(a("dy"), a("dx"), adds); },
+                                   r, variant.accumulate),
                 .forward = std::make_shared<OpCase>(nearest(r, dtype))};
 }
 
@@ -108,7 +102,9 @@ OpCase bilinear(const ResizeCase& r, DType from, DType to, Variant variant) {
                 .operands = {laid_out(input("x", r.input, from, normal()), variant.layout, 0),
                              laid_out(output("y", output_shape(r), to), variant.layout, 1)
                                  .loose(kCoordinateSlack)},
-                .prepare = prepare_forward(&UpsampleOps::bilinear),
+                .prepare = prepare([](UpsampleOps& ops, const Arguments& a, const ResizeCase& c,
+                                      bool) { ops.bilinear(a("x"), a("y"), c.corners); },
+                                   r),
                 .forward = nullptr};
 }
 
@@ -117,7 +113,11 @@ OpCase bilinear_backward(const ResizeCase& r, DType from, DType to, Variant vari
                 .name = name_of_case(r, variant) + conversion(from, to),
                 .dtype = from,
                 .operands = backward_operands(r, from, to, variant),
-                .prepare = prepare_backward(&UpsampleOps::bilinear_backward, variant.accumulate),
+                .prepare = prepare(
+                    [](UpsampleOps& ops, const Arguments& a, const ResizeCase& c, bool adds) {
+                      ops.bilinear_backward(a("dy"), a("dx"), c.corners, adds);
+                    },
+                    r, variant.accumulate),
                 .forward = std::make_shared<OpCase>(bilinear(r, to, from))};
 }
 
@@ -221,9 +221,13 @@ std::vector<OpCase> upsample_cases() {
       cases.push_back(nearest(s.resize, dtype, variant));
       cases.push_back(nearest_backward(s.resize, dtype, variant));
       cases.push_back(nearest_backward(s.resize, dtype, adding));
-      cases.push_back(bilinear(s.resize, dtype, dtype, variant));
-      cases.push_back(bilinear_backward(s.resize, dtype, dtype, variant));
-      cases.push_back(bilinear_backward(s.resize, dtype, dtype, adding));
+      for (const bool corners : {false, true}) {
+        ResizeCase resize = s.resize;
+        resize.corners = corners;
+        cases.push_back(bilinear(resize, dtype, dtype, variant));
+        cases.push_back(bilinear_backward(resize, dtype, dtype, variant));
+        cases.push_back(bilinear_backward(resize, dtype, dtype, adding));
+      }
     }
     if (dtype == DType::f32) continue;
     const ResizeCase logits{{2, 5, 9, 11}, 20, 36};

@@ -87,6 +87,7 @@ OpCase average_pool_backward(Shape input, DType dtype, const PoolDesc& desc, Var
 struct ResizeCase {
   Shape input;
   int output_h = 1, output_w = 1;
+  bool corners = false;  // of a bilinear one
 };
 OpCase nearest(const ResizeCase& resize, DType dtype, Variant variant = {});
 OpCase nearest_backward(const ResizeCase& resize, DType dtype, Variant variant = {});
@@ -98,6 +99,11 @@ OpCase copy(Shape shape, DType from, DType to, Variant variant = {});
 OpCase add(Shape shape, DType dtype, float factor, bool relu, Variant variant = {});
 OpCase scale(Shape shape, DType from, DType to, Variant variant = {});
 OpCase fill(Shape shape, DType dtype, Variant variant = {});
+/// With `factors`, b has one channel.
+OpCase multiply(Shape shape, DType dtype, bool factors, Variant variant = {});
+OpCase multiply_backward(Shape shape, DType dtype, bool factors, Variant variant = {});
+OpCase dot(Shape shape, DType dtype, Variant variant = {});
+OpCase dot_backward(Shape shape, DType dtype, Variant variant = {});
 
 /// The error of a pixel in a class, and whether the class is its label.
 struct RankedError {

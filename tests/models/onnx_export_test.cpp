@@ -230,6 +230,31 @@ TEST_F(OnnxExport, WindowsActivationsAndScaledSums) {
       << message;
 }
 
+// Means over grids are products with matrices that the file makes from the size of the image.
+TEST_F(OnnxExport, ProductsOfPixelsAndMeansOverGrids) {
+  const auto build = [](Shape input) {
+    Graph g(input);
+    const Value half = g.max_pool(g.input());
+    const Value means = g.grid_average_pool(half, 4);
+    const Value fixed = g.grid_average_pool(half, 2, 3);
+    const Value up = g.upsample_corners(g.add(means, g.upsample(fixed, means)), half);
+    const Value agreement = g.dot(half, up);
+    g.set_output(g.upsample(g.multiply(g.multiply(half, up), agreement), g.input(), true));
+    return g;
+  };
+  const Graph graph = build(kInput);
+  EXPECT_EQ(graph.shape(graph.nodes()[1].output), (Shape{1, 4, 6, 3})) << "round(28 / 20 * 4)";
+  for (const bool dynamic : {false, true}) {
+    const onnx::ModelProto model = checked(graph, {true, dynamic, false});
+    const auto count = operators(model);
+    EXPECT_EQ(count.at("MatMul"), 4);
+    EXPECT_EQ(count.at("ReduceSum"), 1);
+    EXPECT_EQ(count.contains("Round"), dynamic) << "the columns that keep the ratio";
+    EXPECT_EQ(attribute(node_named(model, "upsample_6"), "coordinate_transformation_mode").s(),
+              "align_corners");
+  }
+}
+
 TEST_F(OnnxExport, NamesInputsAndOutputs) {
   const Graph graph = every_layer(kInput, kClasses);
   const onnx::ModelProto dynamic = checked(graph);

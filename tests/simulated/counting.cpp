@@ -382,8 +382,8 @@ class CountedUpsample final : public UpsampleOps {
     book_.note("up-sampling", bytes_of(dy) + result_bytes(dx, accumulate),
                [&] { inner_->nearest_backward(dy, dx, accumulate); });
   }
-  void bilinear(const Tensor& x, const Tensor& y) override {
-    book_.note("up-sampling", bytes_of({&x, &y}), [&] { inner_->bilinear(x, y); });
+  void bilinear(const Tensor& x, const Tensor& y, bool corners) override {
+    book_.note("up-sampling", bytes_of({&x, &y}), [&] { inner_->bilinear(x, y, corners); });
   }
   void bilinear_argmax(const Tensor& x, const Tensor& classes, const Tensor& confidence) override {
     const int64_t bytes = bytes_of({&x, &classes});
@@ -398,9 +398,10 @@ class CountedUpsample final : public UpsampleOps {
     book_.note("up-sampling", bytes_of(x) + result_bytes(added, true),
                [&] { inner_->bilinear_add_softmax(x, place, sums); });
   }
-  void bilinear_backward(const Tensor& dy, const Tensor& dx, bool accumulate) override {
+  void bilinear_backward(const Tensor& dy, const Tensor& dx, bool corners,
+                         bool accumulate) override {
     book_.note("up-sampling", bytes_of(dy) + result_bytes(dx, accumulate),
-               [&] { inner_->bilinear_backward(dy, dx, accumulate); });
+               [&] { inner_->bilinear_backward(dy, dx, corners, accumulate); });
   }
 
  private:
@@ -432,6 +433,14 @@ class CountedElementwise final : public ElementwiseOps {
   }
   void fill(const Tensor& y, float value) override {
     book_.note("copy", bytes_of(y), [&] { inner_->fill(y, value); });
+  }
+  void multiply(const Tensor& a, const Tensor& b, const Tensor& y, bool accumulate) override {
+    book_.note("product", bytes_of({&a, &b}) + result_bytes(y, accumulate),
+               [&] { inner_->multiply(a, b, y, accumulate); });
+  }
+  void dot(const Tensor& a, const Tensor& b, const Tensor& y, bool accumulate) override {
+    book_.note("product", bytes_of({&a, &b}) + result_bytes(y, accumulate),
+               [&] { inner_->dot(a, b, y, accumulate); });
   }
 
  private:

@@ -197,6 +197,7 @@ INSTANTIATE_TEST_SUITE_P(
                            .network = {"unet", plain_unet},
                            .dtype = DType::bf16,
                            .tolerance = 0.2},
+                      Case{.name = "Dual", .network = {"dual", small_dual}},
                       Case{.name = "EfficientNet",
                            .network = {"efficientnet", small_efficientnet},
                            .programs = true},

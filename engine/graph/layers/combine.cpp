@@ -1,4 +1,5 @@
-// Layers that join values: concatenation along channels, and addition, of a multiple of the second.
+// Layers that join values: concatenation along channels, addition, of a multiple of the second, and
+// products.
 
 #include <array>
 
@@ -78,6 +79,53 @@ class Add final : public Layer {
   Ops& ops_;
 };
 
+class Multiply final : public Layer {
+ public:
+  explicit Multiply(const LayerContext& context)
+      : ops_(context.ops),
+        factors_(context.graph.shape(context.node.inputs[0]) !=
+                 context.graph.shape(context.node.inputs[1])) {}
+
+  LayerNeeds needs() const override { return {.backward_reads_input = true}; }
+  void forward(const Bindings& b) override {
+    ops_.elementwise->multiply(b.inputs[0], b.inputs[1], b.output, false);
+  }
+  void backward(const Bindings& b) override {
+    const Tensor &dy = b.output_gradient, &da = b.input_gradients[0], &db = b.input_gradients[1];
+    if (da.data != nullptr) ops_.elementwise->multiply(dy, b.inputs[1], da, b.accumulate[0]);
+    if (db.data == nullptr) return;
+    if (factors_) {
+      ops_.elementwise->dot(dy, b.inputs[0], db, b.accumulate[1]);
+    } else {
+      ops_.elementwise->multiply(dy, b.inputs[0], db, b.accumulate[1]);
+    }
+  }
+
+ private:
+  Ops& ops_;
+  bool factors_;  // the second input has one channel
+};
+
+class Dot final : public Layer {
+ public:
+  explicit Dot(const LayerContext& context) : ops_(context.ops) {}
+
+  LayerNeeds needs() const override { return {.backward_reads_input = true}; }
+  void forward(const Bindings& b) override {
+    ops_.elementwise->dot(b.inputs[0], b.inputs[1], b.output, false);
+  }
+  void backward(const Bindings& b) override {
+    for (size_t i = 0; i < 2; ++i) {
+      const Tensor& dx = b.input_gradients[i];
+      if (dx.data == nullptr) continue;
+      ops_.elementwise->multiply(b.inputs[1 - i], b.output_gradient, dx, b.accumulate[i]);
+    }
+  }
+
+ private:
+  Ops& ops_;
+};
+
 }  // namespace
 
 std::unique_ptr<Layer> make(const ConcatLayer&, const LayerContext& context) {
@@ -85,6 +133,12 @@ std::unique_ptr<Layer> make(const ConcatLayer&, const LayerContext& context) {
 }
 std::unique_ptr<Layer> make(const AddLayer& layer, const LayerContext& context) {
   return std::make_unique<Add>(layer, context);
+}
+std::unique_ptr<Layer> make(const MultiplyLayer&, const LayerContext& context) {
+  return std::make_unique<Multiply>(context);
+}
+std::unique_ptr<Layer> make(const DotLayer&, const LayerContext& context) {
+  return std::make_unique<Dot>(context);
 }
 
 }  // namespace macadam::layers

@@ -14,6 +14,9 @@ std::unique_ptr<Layer> make(const DropPathLayer& layer, const LayerContext& cont
 std::unique_ptr<Layer> make(const MaxPoolLayer& layer, const LayerContext& context);
 std::unique_ptr<Layer> make(const AveragePoolLayer& layer, const LayerContext& context);
 std::unique_ptr<Layer> make(const GlobalAveragePoolLayer& layer, const LayerContext& context);
+std::unique_ptr<Layer> make(const GridAveragePoolLayer& layer, const LayerContext& context);
+std::unique_ptr<Layer> make(const MultiplyLayer& layer, const LayerContext& context);
+std::unique_ptr<Layer> make(const DotLayer& layer, const LayerContext& context);
 std::unique_ptr<Layer> make(const ScaleLayer& layer, const LayerContext& context);
 std::unique_ptr<Layer> make(const SqueezeExciteLayer& layer, const LayerContext& context);
 std::unique_ptr<Layer> make(const UpsampleLayer& layer, const LayerContext& context);

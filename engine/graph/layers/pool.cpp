@@ -40,8 +40,7 @@ class MaxPool final : public Layer {
 
 class AveragePool final : public Layer {
  public:
-  AveragePool(const AveragePoolLayer& layer, const LayerContext& context)
-      : desc_(layer.desc), ops_(context.ops) {}
+  AveragePool(const PoolDesc& desc, const LayerContext& context) : desc_(desc), ops_(context.ops) {}
 
   void forward(const Bindings& b) override { ops_.pool->average(desc_, b.inputs[0], b.output); }
   void backward(const Bindings& b) override {
@@ -60,7 +59,11 @@ std::unique_ptr<Layer> make(const MaxPoolLayer& layer, const LayerContext& conte
   return std::make_unique<MaxPool>(layer, context);
 }
 std::unique_ptr<Layer> make(const AveragePoolLayer& layer, const LayerContext& context) {
-  return std::make_unique<AveragePool>(layer, context);
+  return std::make_unique<AveragePool>(layer.desc, context);
+}
+std::unique_ptr<Layer> make(const GridAveragePoolLayer& layer, const LayerContext& context) {
+  return std::make_unique<AveragePool>(PoolDesc{.grid_h = layer.rows, .grid_w = layer.columns},
+                                       context);
 }
 
 }  // namespace macadam::layers
