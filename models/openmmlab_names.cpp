@@ -37,6 +37,16 @@ std::optional<std::string> theirs(const OpenMmlabNames& names, std::string_view 
 
 }  // namespace
 
+std::vector<OpenMmlabNames::Unit> openmmlab_pyramid() {
+  return {{"spp.scale0", 0, true, "backbone.spp.scales.0"},
+          {"spp.scale1", 1, true, "backbone.spp.scales.1.1"},
+          {"spp.scale2", 1, true, "backbone.spp.scales.2.1"},
+          {"spp.scale3", 1, true, "backbone.spp.scales.3.1"},
+          {"spp.scale4", 1, true, "backbone.spp.scales.4.1"},
+          {"spp.compression", 0, true, "backbone.spp.compression"},
+          {"spp.shortcut", 0, true, "backbone.spp.shortcut"}};
+}
+
 std::vector<EncoderNames> openmmlab_names(OpenMmlabNames names) {
   const auto shared = std::make_shared<const OpenMmlabNames>(std::move(names));
   const auto whole = [shared](std::string_view layer) { return theirs(*shared, layer); };

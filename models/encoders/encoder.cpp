@@ -39,6 +39,13 @@ Value pooled_scores(Graph& g, Value x, const std::string& name, float dropout, i
   return g.conv(x, name, full);
 }
 
+Encoder find_encoder(std::string_view name) {
+  const std::vector<Encoder> all = all_encoders();
+  const auto found = std::ranges::find(all, name, &Encoder::name);
+  require(found != all.end(), "an encoder of the folder");
+  return *found;
+}
+
 EncoderNames own_names(std::string tool, std::string_view beginning) {
   return {.tool = std::move(tool), .layer = [begins = beginning.size()](std::string_view layer) {
             return std::optional<std::string>(layer.substr(begins));

@@ -42,6 +42,9 @@ inline constexpr Normalization kMinusOneToOne{{0.5f, 0.5f, 0.5f}, {0.5f, 0.5f, 0
 /// folder.
 std::vector<Encoder> all_encoders();
 
+/// One of them. Requires that it is there.
+Encoder find_encoder(std::string_view name);
+
 /// A tool whose names are Macadam's own, or those without what Macadam's begin with: "model." of
 /// timm's encoders within segmentation_models.pytorch.
 EncoderNames own_names(std::string tool, std::string_view beginning = {});

@@ -29,10 +29,6 @@ struct Variant {
   std::vector<Part> parts;     // the last of them at /32, the others at /16
 };
 
-NormConv sequential(std::string_view name, int first) {
-  return {fmt::format("{}.{}", name, first), fmt::format("{}.{}", name, first + 2)};
-}
-
 /// Both branches' sums with the other, before a ReLU.
 void exchange(Graph& g, Value& low, Value& high, const Part& part, int width) {
   const std::string compression = "compression" + part.name, down = "down" + part.name;
@@ -49,12 +45,7 @@ void exchange(Graph& g, Value& low, Value& high, const Part& part, int width) {
 Graph build(const Variant& v, const NetworkSpec& spec, Shape input) {
   const int width = v.width;
   Graph g(input);
-  Value x = g.input();
-  for (const int i : {0, 3}) {
-    ConvLayer conv = plain_conv(width, 3, 2);
-    conv.bias = true;
-    x = g.relu(conv_norm(g, x, fmt::format("conv1.{}", i), fmt::format("conv1.{}", i + 1), conv));
-  }
+  Value x = quarter_stem(g, g.input(), "conv1", width);
   x = g.relu(residual_layer(g, x, "layer1", Block::basic, width, v.shallow[0]));
   x = g.relu(residual_layer(g, x, "layer2", Block::basic, 2 * width, v.shallow[1], 2));
 
@@ -71,12 +62,7 @@ Graph build(const Variant& v, const NetworkSpec& spec, Shape input) {
   }
   high = residual_layer(g, high, "layer5_", Block::bottleneck, 2 * width, 1);
   low = residual_layer(g, low, "layer5", Block::bottleneck, 8 * width, 1, 2);
-  low = deep_pyramid(
-      g, low, 128, 4 * width,
-      {.scale = [](int i) { return sequential(fmt::format("spp.scale{}", i), i == 0 ? 0 : 1); },
-       .process = [](int i) { return sequential(fmt::format("spp.process{}", i), 0); },
-       .compression = sequential("spp.compression", 0),
-       .shortcut = sequential("spp.shortcut", 0)});
+  low = deep_pyramid(g, low, 128, 4 * width, numbered_pyramid("spp", "process", true));
   x = g.add(g.upsample(low, high, true), high);
   x = segmentation_head(g, x, "final_layer", v.head, spec.classes);
   g.set_output(at_size_of_image(g, x));
@@ -89,7 +75,7 @@ Graph build(const Variant& v, const NetworkSpec& spec, Shape input) {
 
 /// mmsegmentation has the two of them whose /16 is one part.
 std::vector<EncoderNames> other_names() {
-  return openmmlab_names({
+  OpenMmlabNames names{
       .blocks = {{"layer1.", "backbone.stem.2."},
                  {"layer2.", "backbone.stem.4."},
                  {"layer3.", "backbone.context_branch_layers.0."},
@@ -106,17 +92,10 @@ std::vector<EncoderNames> other_names() {
                 {"down3", 0, false, "backbone.down_1"},
                 {"down4", 0, false, "backbone.down_2.0"},
                 {"down4", 3, false, "backbone.down_2.1"},
-                {"spp.scale0", 0, true, "backbone.spp.scales.0"},
-                {"spp.scale1", 1, true, "backbone.spp.scales.1.1"},
-                {"spp.scale2", 1, true, "backbone.spp.scales.2.1"},
-                {"spp.scale3", 1, true, "backbone.spp.scales.3.1"},
-                {"spp.scale4", 1, true, "backbone.spp.scales.4.1"},
                 {"spp.process1", 0, true, "backbone.spp.processes.0"},
                 {"spp.process2", 0, true, "backbone.spp.processes.1"},
                 {"spp.process3", 0, true, "backbone.spp.processes.2"},
-                {"spp.process4", 0, true, "backbone.spp.processes.3"},
-                {"spp.compression", 0, true, "backbone.spp.compression"},
-                {"spp.shortcut", 0, true, "backbone.spp.shortcut"}},
+                {"spp.process4", 0, true, "backbone.spp.processes.3"}},
       .rest = {{"final_layer.bn1", "decode_head.head.0.bn"},
                {"final_layer.conv1", "decode_head.head.0.conv"},
                {"final_layer.bn2", "decode_head.head.1"},
@@ -126,7 +105,9 @@ std::vector<EncoderNames> other_names() {
                {"seghead_extra.bn2", "decode_head.aux_head.1"},
                {"seghead_extra.conv2", "decode_head.aux_cls_seg"}},
       .zeros = {"conv1.0.bias", "conv1.3.bias"},  // before a batch norm
-  });
+  };
+  for (const OpenMmlabNames::Unit& unit : openmmlab_pyramid()) names.units.push_back(unit);
+  return openmmlab_names(std::move(names));
 }
 
 NetworkEntry network(std::string name, std::string_view summary, std::string_view published,

@@ -21,8 +21,15 @@ std::vector<NetworkEntry> all_realtime_networks();
 struct NormConv {
   std::string norm, conv;
 };
+/// NAME.FIRST and NAME.FIRST + 2, with a ReLU between them, of PyTorch's Sequential.
+NormConv sequential(std::string_view name, int first);
 /// Batch norm, ReLU, convolution.
-Value norm_relu_conv(Graph& g, Value x, const NormConv& names, const ConvLayer& layer);
+Value norm_relu_conv(Graph& g, Value x, const NormConv& names, const ConvLayer& layer,
+                     const BatchNormDesc& norm = {});
+
+/// Twice a 3x3 convolution to `channels` with a bias and stride 2, batch norm and ReLU: NAME.0 …
+/// NAME.4.
+Value quarter_stem(Graph& g, Value image, const std::string& name, int channels);
 
 /// Residual blocks (He et al., 2016) with torchvision's names: two 3x3 convolutions, or 1x1, 3x3
 /// and a 1x1 that doubles the channels.
@@ -40,9 +47,15 @@ struct PyramidNames {
   std::function<NormConv(int level)> process;
   NormConv compression, shortcut;
 };
+/// As the authors of DDRNet and PIDNet call them: SPP.scale0.0 … SPP.shortcut.2, and `process` with
+/// the level's number where there are several.
+PyramidNames numbered_pyramid(const std::string& spp, const std::string& process, bool several);
 /// DAPPM (Hong et al., 2021): means over windows of 5, 9 and 17 pixels and over the whole map,
 /// zeros beside it counted, each brought to the size of the map and joined with the level before.
 Value deep_pyramid(Graph& g, Value x, int channels, int channels_out, const PyramidNames& names);
+/// PAPPM (Xu et al., 2023): the same levels side by side, joined by one convolution in four groups.
+Value parallel_pyramid(Graph& g, Value x, int channels, int channels_out,
+                       const PyramidNames& names);
 
 /// Batch norm, ReLU, 3x3 convolution to `channels`, batch norm, ReLU and class scores:
 /// NAME.bn1 … NAME.conv2.

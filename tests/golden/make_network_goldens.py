@@ -31,7 +31,7 @@ GRADIENT_SAMPLES = 4  # gradient entries kept of each parameter
 ROUNDING = 1e-12  # the norm of a gradient that is none
 GRADIENT_NETWORKS = ("vgg16_unet", "resnet34_unet", "mobilenet_v3_small_unet", "xception_unet",
                      "inception_resnet_v2_unet", "se_resnet50_unet", "ddrnet23_slim",
-                     "densenet121_unet")
+                     "densenet121_unet", "pidnet_s", "fast_scnn", "swiftnet_rn18")
 DISTURBED = 16  # float32 runs whose weights differ by their rounding
 AUXILIARY = 0.4  # weight of the loss of an auxiliary head
 
@@ -110,7 +110,8 @@ def gradients_of(network, dtype, batch, height, width, seed=None):
     if auxiliary is not None:
         loss = loss + AUXILIARY * F.cross_entropy(auxiliary, labels, ignore_index=255)
     loss.backward()
-    return loss.item(), {n: p.grad.double().numpy().ravel() for n, p in module.named_parameters()}
+    gradients = {n: p.grad for n, p in module.named_parameters() if p.grad is not None}
+    return loss.item(), {n: g.double().numpy().ravel() for n, g in gradients.items()}
 
 
 def make_gradient_golden(network):

@@ -192,11 +192,17 @@ def mmsegmentation(backbone, head):
 
 
 def write_mmsegmentation_names(write_module):
-    from mmseg.models.backbones import DDRNet
-    from mmseg.models.decode_heads import DDRHead
+    from mmseg.models.backbones import DDRNet, PIDNet
+    from mmseg.models.decode_heads import DDRHead, PIDHead
 
     write_module("mmsegmentation_ddrnet23_slim",
                  mmsegmentation(DDRNet(3, 32), DDRHead(128, 64, num_classes=8)))
+    pidnet = mmsegmentation(PIDNet(3, 32, num_stem_blocks=2, num_branch_blocks=3),
+                            PIDHead(128, 128, num_classes=8))
+    # Trained elsewhere than the authors', and therefore not loaded.
+    for part in ("p_head", "d_head", "p_cls_seg", "d_cls_seg"):
+        delattr(pidnet.decode_head, part)
+    write_module("mmsegmentation_pidnet_s", pidnet)
 
 
 def write_names(folder):
@@ -245,8 +251,9 @@ def write_names(folder):
         write_module(f"timm_tf_efficientnet_{number}", port)
         write_module(f"efficientnet_pytorch_{number}", reference)
 
-    for name in ("ddrnet23_slim", "ddrnet39"):
+    for name in ("ddrnet23_slim", "ddrnet39", "pidnet_s", "fast_scnn"):
         write_module(f"authors_{name}", NETWORKS[name].with_auxiliary())
+    write_module("authors_swiftnet_rn18", NETWORKS["swiftnet_rn18"].build())
     try:
         write_mmsegmentation_names(write_module)
     except ImportError as error:

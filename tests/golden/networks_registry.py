@@ -155,13 +155,18 @@ def make_registry():
             sixteenths)
 
     # Multiples of 8 as the authors' code wants them, and what that refuses.
-    for name in ("ddrnet23_slim", "ddrnet23", "ddrnet39"):
+    for name in ("ddrnet23_slim", "ddrnet23", "ddrnet39", "pidnet_s", "pidnet_m", "fast_scnn"):
         build = getattr(realtime, name)
         networks[name] = Network(
             lambda build=build: build(CLASSES),
             with_auxiliary=lambda build=build: build(CLASSES, auxiliary=True),
             # Batch norms see a value an image: of two images they leave no gradient.
-            gradient_batch=(4, 128, 192), weight_gain=0.8)
+            gradient_batch=(4, 128, 192),
+            # PIDNet's attention is steep where features are large.
+            weight_gain=0.7 if name.startswith("pidnet") else 0.8)
+    networks["fast_scnn"].options = {"dropout": "0"}
+    networks["swiftnet_rn18"] = Network(
+        lambda: realtime.swiftnet_rn18(CLASSES), gradient_batch=(4, 128, 192), weight_gain=0.8)
 
     def efficientnet_b0():
         return efficientnet_pytorch.EfficientNet.from_name("efficientnet-b0")

@@ -87,6 +87,10 @@ TEST(AuxiliaryHead, IsTheAuthorsWhereTheyHaveOne) {
   EXPECT_EQ(parameters("ddrnet23_slim"), 5'732'912);
   EXPECT_EQ(parameters("ddrnet23"), 20'296'528);
   EXPECT_EQ(parameters("ddrnet39"), 32'655'184);
+  // 19 classes: 7,720,935 and 28,763,111.
+  EXPECT_EQ(parameters("pidnet_s"), 7'720'935 - 11 * 2 * 129);
+  EXPECT_EQ(parameters("pidnet_m"), 28'763'111 - 11 * 2 * 129);
+  EXPECT_EQ(parameters("fast_scnn"), 1'136'632 + 9 * 64 * 32 + 2 * 32 + 33 * 8);
   for (const NetworkEntry& entry : networks()) {
     if (entry.task != Task::segmentation) continue;
     const std::string about(options_of(entry).back().description);

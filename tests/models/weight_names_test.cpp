@@ -159,7 +159,12 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"smp_tu_seresnet50_unet", "se_resnet50_unet", kSmpTimm},
         Case{"authors_ddrnet23_slim", "ddrnet23_slim", "its authors", kAuxiliary},
         Case{"authors_ddrnet39", "ddrnet39", "its authors", kAuxiliary},
+        Case{"authors_pidnet_s", "pidnet_s", "its authors", kAuxiliary},
+        Case{"authors_fast_scnn", "fast_scnn", "its authors", kAuxiliary},
+        Case{"authors_swiftnet_rn18", "swiftnet_rn18", "its authors"},
+        Case{"torchvision_resnet18", "swiftnet_rn18", "torchvision"},
         Case{"mmsegmentation_ddrnet23_slim", "ddrnet23_slim", "mmsegmentation", kAuxiliary},
+        Case{"mmsegmentation_pidnet_s", "pidnet_s", "mmsegmentation"},
         Case{"keras_resnet34_unet", "keras_resnet34_unet", "Keras"},
         Case{"keras_efficientnet_b0_unet", "keras_efficientnet_b0_unet", "Keras"},
         Case{"keras_vgg16_unet", "keras_vgg16_unet", "Keras"},
@@ -169,7 +174,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"keras_seresnet50_unet", "keras_seresnet50_unet", kUnnamed},
         Case{"keras_inceptionv3_unet", "keras_inceptionv3_unet", kUnnamed},
         Case{"keras_inceptionresnetv2_unet", "keras_inceptionresnetv2_unet", kUnnamed}),
-    [](const auto& tested) { return tested.param.list; });
+    [](const auto& tested) { return tested.param.list + "_for_" + tested.param.network; });
 
 TEST(WeightNamesByOrder, FollowTheFileWhateverTheNumbers) {
   const NetworkEntry& entry = find_network("keras_unet");
