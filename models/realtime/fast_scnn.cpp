@@ -88,8 +88,8 @@ Graph build(const NetworkSpec& spec, Shape input) {
   ConvLayer biased = plain_conv(kWidth, 1);
   biased.bias = true;
   x = conv_norm_relu(g, g.upsample_corners(x, high), "feature_fusion.dwconv", depthwise(kWidth, 1));
-  x = g.relu(g.add(numbered(g, x, "feature_fusion.conv_lower_res", 0, biased),
-                   numbered(g, high, "feature_fusion.conv_higher_res", 0, biased)));
+  x = numbered(g, x, "feature_fusion.conv_lower_res", 0, biased);
+  x = g.relu(g.add(x, numbered(g, high, "feature_fusion.conv_higher_res", 0, biased)));
   x = separable(g, x, "classifier.dsconv1", kWidth, 1);
   x = separable(g, x, "classifier.dsconv2", kWidth, 1);
   x = g.conv(dropped(x), "classifier.conv.1", score_conv(spec.classes, 1));

@@ -34,8 +34,8 @@ Value boundary_attention(Graph& g, Value detail, Value context, Value edges,
   const Value edge = g.activation(edges, Activation::sigmoid);
   const Value inner = g.add(g.add(context, detail), g.multiply(context, edge), -1);
   const Value outer = g.add(context, g.multiply(detail, edge));
-  return g.add(sequential_conv_norm(g, inner, name + ".conv_p", conv),
-               sequential_conv_norm(g, outer, name + ".conv_i", conv));
+  const Value within = sequential_conv_norm(g, inner, name + ".conv_p", conv);
+  return g.add(within, sequential_conv_norm(g, outer, name + ".conv_i", conv));
 }
 
 /// The parameters of a segmentation_head() that is not computed.
