@@ -112,6 +112,7 @@ Json describe_network(const NetworkSpec& spec, int height, int width, const Info
   const size_t copy =
       to_size(parameters.flat(Parameters::Field::value).shape.elements()) * sizeof(float);
   const size_t moments = options.train ? moments_of(OptimizerKind::adamw) * copy : 0;
+  const Graph computed = options.train ? graph : for_inference(graph);
   Json out{{"network", spec.name},
            {"classes", spec.classes},
            {"input", {options.batch, height, width, 3}},
@@ -119,8 +120,7 @@ Json describe_network(const NetworkSpec& spec, int height, int width, const Info
            {"device", device.device.name()},
            {"precision", precision_name(dtype)},
            {"parameters", graph.parameter_count()},
-           {"macs_per_image",
-            (options.train ? graph : remove_auxiliary_outputs(graph)).macs() / options.batch},
+           {"macs_per_image", computed.macs() / options.batch},
            {"memory",
             {{"arena_bytes", memory.arena},
              {"peak_bytes", memory.peak},

@@ -1,5 +1,6 @@
 #pragma once
-// Batch normalisation over N, H, W for each channel, with an activation behind it.
+// Batch normalisation over N, H, W for each channel, with an activation behind it; and convolutions
+// that equal others with a batch norm, or a convolution, behind them.
 // Source: Ioffe and Szegedy, 2015; running statistics as PyTorch keeps them.
 
 #include <cstddef>
@@ -48,6 +49,12 @@ class NormOps {
                     const Tensor& gamma, const Tensor& beta, const Tensor& running_mean,
                     const Tensor& running_var, const Tensor& folded_weights,
                     const Tensor& folded_bias) = 0;
+  /// The convolution that equals one with `first` {M,kh,kw,C} and its bias followed by one of 1 x 1
+  /// with `second` {K,1,1,M} and its: product {K,kh,kw,C} = second * first, and product_bias =
+  /// second * first_bias + second_bias. All fp32 and dense.
+  virtual void compose(const Tensor& first, const Tensor& first_bias, const Tensor& second,
+                       const Tensor& second_bias, const Tensor& product,
+                       const Tensor& product_bias) = 0;
 };
 
 }  // namespace macadam

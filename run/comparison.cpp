@@ -216,7 +216,7 @@ ComparedRun read_compared_run(const fs::path& folder) {
   const ModelInfo info = load_model(file).info;
   const Graph graph = model_network(info, {1, info.height, info.width, 3}, file);
   run.parameters = graph.parameter_count();
-  run.macs = remove_auxiliary_outputs(graph).macs();
+  run.macs = for_inference(graph).macs();
   run.model_bytes = fs::file_size(file);
   return run;
 }

@@ -66,7 +66,7 @@ std::vector<NetworkCost> network_costs(std::span<const NetworkSpec> specs, int h
     NetworkCost cost;
     cost.spec = spec;
     cost.parameters = network.graph().parameter_count();
-    cost.macs = network.graph().macs();
+    cost.macs = for_inference(network.graph()).macs();
     cost.published = find_network(spec.name).published;
     costs.push_back(std::move(cost));
   }

@@ -62,6 +62,19 @@ struct ParameterSpec {
   std::vector<int64_t> file_shape() const;
 };
 
+/// A convolution without groups whose padding keeps the middle of its kernel over the pixel, or
+/// with a kernel of 0 none, and a batch norm behind it. Its parameters follow those of the step
+/// before in Node::parameters.
+struct ConvStep {
+  int out_channels = 0, kernel = 0;
+  bool bias = false;
+  std::optional<BatchNormDesc> norm;
+
+  Shape weights(int channels) const { return {out_channels, kernel, kernel, channels}; }
+};
+/// Steps after each other: the first of the layer's stride, the others of 1 x 1.
+using ConvBranch = std::vector<ConvStep>;
+
 struct ConvLayer {
   int out_channels = 0;
   int kernel_h = 3, kernel_w = 3;
@@ -73,12 +86,15 @@ struct ConvLayer {
   /// A batch norm behind it that is computed by the weights. Its four parameters follow the
   /// convolution's own in Node::parameters.
   std::optional<BatchNormDesc> folded_norm;
+  /// What the weights are the sum of. The node has the parameters of all branches, and none of its
+  /// own.
+  std::vector<ConvBranch> branches;
   Activation activation = Activation::identity;
   float dropout = 0;  // after a ReLU; 0 = none
   uint32_t dropout_id = 0;
 
   /// Whether something is added to each output channel.
-  bool shifts() const { return bias || folded_norm.has_value(); }
+  bool shifts() const { return bias || folded_norm || !branches.empty(); }
 };
 /// The transpose of a convolution without padding: each input pixel paints a kernel x kernel patch,
 /// patches lie `stride` apart. Output {N, (H-1)*stride+kernel, …}. Weights in files are PyTorch's

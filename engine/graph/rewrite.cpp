@@ -98,6 +98,160 @@ Graph fold_batch_norms(const Graph& graph) {
   });
 }
 
+namespace {
+
+/// Branches that add up to a convolution.
+class BranchFolder {
+ public:
+  explicit BranchFolder(const Graph& graph)
+      : graph_(graph),
+        readers_(count_readers(graph)),
+        makers_(to_size(graph.values()), nullptr),
+        absorbed_(to_size(graph.values()), false) {
+    for (const Node& node : graph.nodes()) makers_[to_size(node.output.id)] = &node;
+  }
+
+  Graph fold() {
+    std::vector<Node> nodes;
+    const std::vector<Node>& all = graph_.nodes();
+    // From the end, so that a sum is met before the sums that it adds.
+    for (size_t i = all.size(); i-- > 0;) {
+      if (absorbed_[to_size(all[i].output.id)]) continue;
+      const std::optional<Node> folded = is_sum(all[i]) ? fold_sum(all[i]) : std::nullopt;
+      nodes.push_back(folded ? *folded : all[i]);
+    }
+    std::ranges::reverse(nodes);
+    return graph_.with_nodes(std::move(nodes), graph_.output());
+  }
+
+ private:
+  /// One branch as far back as it goes.
+  struct Found {
+    ConvBranch branch;
+    Value source;
+    int stride = 1;
+    std::vector<const Node*> nodes;  // the first layer first
+  };
+
+  static bool is_sum(const Node& node) {
+    const auto* add = std::get_if<AddLayer>(&node.layer);
+    return add != nullptr && add->factor == 1 && !add->relu;
+  }
+  /// The node that makes a value for one reader alone, or null.
+  const Node* only_maker(Value v) const {
+    return readers_[to_size(v.id)] == 1 ? makers_[to_size(v.id)] : nullptr;
+  }
+
+  /// What a sum and those within it add, from the left.
+  void collect(const Node& sum, std::vector<Value>& terms, std::vector<const Node*>& sums) const {
+    sums.push_back(&sum);
+    for (Value v : sum.inputs) {
+      const Node* maker = only_maker(v);
+      if (maker != nullptr && is_sum(*maker)) {
+        collect(*maker, terms, sums);
+      } else {
+        terms.push_back(v);
+      }
+    }
+  }
+
+  static bool is_linear(const Node* node) {
+    const auto* conv = node == nullptr ? nullptr : std::get_if<ConvLayer>(&node->layer);
+    return conv != nullptr && conv->groups == 1 && conv->dilation == 1 && conv->branches.empty() &&
+           conv->kernel_h == conv->kernel_w && conv->kernel_h % 2 == 1 &&
+           conv->padding == Padding::all(conv->kernel_h / 2) &&
+           conv->activation == Activation::identity;
+  }
+  static bool is_pointwise(const Node* node) {
+    if (!is_linear(node)) return false;
+    const auto& conv = std::get<ConvLayer>(node->layer);
+    return conv.kernel_h == 1 && conv.stride == 1;
+  }
+
+  std::optional<Found> find_branch(Value end) const {
+    const Node* node = only_maker(end);
+    if (node == nullptr) return std::nullopt;
+    Found found;
+    if (const auto* norm = std::get_if<BatchNormLayer>(&node->layer)) {
+      if (norm->desc.activation != Activation::identity) return std::nullopt;
+      found.branch = {{.out_channels = graph_.shape(end).c, .kernel = 0, .norm = norm->desc}};
+      found.source = node->inputs[0];
+      found.nodes = {node};
+      return found;
+    }
+    while (is_linear(node)) {
+      const auto& conv = std::get<ConvLayer>(node->layer);
+      found.branch.insert(found.branch.begin(),
+                          {conv.out_channels, conv.kernel_h, conv.bias, conv.folded_norm});
+      found.nodes.insert(found.nodes.begin(), node);
+      found.source = node->inputs[0];
+      found.stride = conv.stride;
+      // Behind another convolution only one of 1 x 1 is part of the branch.
+      const Node* before = only_maker(node->inputs[0]);
+      node = is_pointwise(node) && is_linear(before) ? before : nullptr;
+    }
+    return found.branch.empty() ? std::nullopt : std::optional(std::move(found));
+  }
+
+  std::optional<Node> fold_sum(const Node& root) {
+    std::vector<Value> terms;
+    std::vector<const Node*> sums;
+    collect(root, terms, sums);
+    std::vector<Found> branches;
+    int kernel = 1;
+    int64_t macs = 0;
+    for (Value term : terms) {
+      auto found = find_branch(term);
+      if (!found) return std::nullopt;
+      kernel = std::max(kernel, found->branch.front().kernel);
+      for (const Node* node : found->nodes) macs += graph_.macs(*node);
+      branches.push_back(std::move(*found));
+    }
+    Node folded = *branches.front().nodes.front();
+    ConvLayer layer;
+    layer.out_channels = graph_.shape(root.output).c;
+    layer.kernel_h = layer.kernel_w = kernel;
+    layer.stride = branches.front().stride;
+    layer.padding = Padding::all(kernel / 2);
+    layer.bias = false;
+    folded.parameters.clear();
+    for (const Found& found : branches) {
+      const int own = found.branch.front().kernel;
+      if (found.source != branches.front().source || found.stride != layer.stride ||
+          (own > 1 && own != kernel)) {
+        return std::nullopt;
+      }
+      layer.branches.push_back(found.branch);
+      for (const Node* node : found.nodes) {
+        folded.parameters.insert(folded.parameters.end(), node->parameters.begin(),
+                                 node->parameters.end());
+      }
+    }
+    folded.layer = layer;
+    folded.inputs = {branches.front().source};
+    folded.output = root.output;
+    if (graph_.macs(folded) > macs) return std::nullopt;
+    for (const Node* sum : sums) absorbed_[to_size(sum->output.id)] = true;
+    for (const Found& found : branches) {
+      for (const Node* node : found.nodes) absorbed_[to_size(node->output.id)] = true;
+    }
+    return folded;
+  }
+
+  const Graph& graph_;
+  std::vector<int> readers_;
+  std::vector<const Node*> makers_;  // by value
+  std::vector<bool> absorbed_;       // by value, with its node
+};
+
+}  // namespace
+
+Graph fold_branches(const Graph& graph) { return BranchFolder(graph).fold(); }
+
+Graph for_inference(const Graph& graph) {
+  return fold_branches(fold_batch_norms(remove_dropout(remove_auxiliary_outputs(graph))));
+}
+
 Graph fuse_squeeze_excite(const Graph& graph) {
   const std::vector<int> readers = count_readers(graph);
   std::vector<const Node*> makers(to_size(graph.values()), nullptr);

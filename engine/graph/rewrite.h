@@ -16,6 +16,18 @@ Graph remove_dropout(const Graph& graph);
 /// statistics a norm is a factor and a shift a channel. For inference.
 Graph fold_batch_norms(const Graph& graph);
 
+/// Branches without activations that start from one value and are added up become one convolution,
+/// where nobody else reads what lies between: RepVGG's (Ding et al., 2021: 3x3, 1x1 and a batch
+/// norm alone) and those of a convolution and a 1x1 convolution behind it (Yang et al., 2025).
+/// Kernels are odd squares of one size or 1x1, and only the first convolution of a branch is
+/// padded, so that nothing changes at the borders either. Run after fold_batch_norms. For
+/// inference.
+Graph fold_branches(const Graph& graph);
+
+/// Of a graph as it was built, what inference computes: without auxiliary outputs and dropout, with
+/// batch norms and branches in the convolutions' weights.
+Graph for_inference(const Graph& graph);
+
 /// 1x1 conv -> activation -> 1x1 conv -> sigmoid or hardsigmoid on {N, 1, 1, C} becomes one node
 /// where nobody else reads what lies between: the gates of squeeze and excitation. Run before
 /// fuse_activations.

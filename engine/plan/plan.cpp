@@ -17,8 +17,7 @@ Graph fuse(const Graph& graph, Mode mode) {
   if (mode == Mode::train) {
     return join_max_pools(fuse_dropout(fuse_activations(fuse_squeeze_excite(graph), true)));
   }
-  const Graph predicting = remove_dropout(remove_auxiliary_outputs(graph));
-  return fuse_activations(fuse_squeeze_excite(fold_batch_norms(predicting)), false);
+  return fuse_activations(fuse_squeeze_excite(for_inference(graph)), false);
 }
 
 Graph rewrite(const Graph& graph, const PlanOptions& options, Device device) {

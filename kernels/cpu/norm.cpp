@@ -279,6 +279,34 @@ void backward_step(F activation, const BackwardCall& call, const Partials& parti
   });
 }
 
+/// c {rows, columns} = a {rows, middle} * b {middle, columns}. A few rows of c lie in the cache
+/// while those of b pass by.
+void multiply_matrices(const float* a, const float* b, float* c, int rows, int middle,
+                       int64_t columns) {
+  constexpr int kRows = 8;
+  constexpr int64_t kColumns = 256;
+  const int64_t row_blocks = ceil_div(rows, kRows), column_blocks = ceil_div(columns, kColumns);
+  parallel_items(row_blocks * column_blocks, kRows * kColumns * middle, [&](int64_t block) {
+    const auto first = static_cast<int>(block / column_blocks) * kRows;
+    const int64_t begin = block % column_blocks * kColumns;
+    const int count = std::min(kRows, rows - first);
+    const auto width = static_cast<int>(std::min(kColumns, columns - begin));
+    alignas(64) float sums[kRows][kColumns] = {};
+    for (int m = 0; m < middle; ++m) {
+      const float* const from = b + m * columns + begin;
+      for (int r = 0; r < count; ++r) {
+        const float factor = a[int64_t{first + r} * middle + m];
+        float* const sum = sums[r];
+#pragma omp simd
+        for (int i = 0; i < width; ++i) sum[i] += factor * from[i];
+      }
+    }
+    for (int r = 0; r < count; ++r) {
+      std::copy_n(sums[r], width, c + int64_t{first + r} * columns + begin);
+    }
+  });
+}
+
 class CpuNormOps final : public NormOps {
  public:
   size_t workspace_bytes(Shape shape) const override {
@@ -342,6 +370,25 @@ class CpuNormOps final : public NormOps {
       float* to = folded_weights.as<float>() + k * per_filter;
       for (int64_t i = 0; i < per_filter; ++i) to[i] = from[i] * map.scale;
       folded_bias.as<float>()[k] = map(bias.data != nullptr ? bias.as<float>()[k] : 0.0f);
+    }
+  }
+
+  void compose(const Tensor& first, const Tensor& first_bias, const Tensor& second,
+               const Tensor& second_bias, const Tensor& product,
+               const Tensor& product_bias) override {
+    const int filters = second.shape.n, middle = second.shape.c;
+    const int64_t columns = first.shape.elements() / middle;
+    require(first.shape.n == middle && product.shape.n == filters &&
+                product.shape.elements() == filters * columns,
+            "compose: weights match");
+    multiply_matrices(second.as<float>(), first.as<float>(), product.as<float>(), filters, middle,
+                      columns);
+    for (int k = 0; k < filters; ++k) {
+      double sum = second_bias.as<float>()[k];
+      for (int m = 0; m < middle; ++m) {
+        sum += double{second.as<float>()[int64_t{k} * middle + m]} * first_bias.as<float>()[m];
+      }
+      product_bias.as<float>()[k] = static_cast<float>(sum);
     }
   }
 };

@@ -311,6 +311,29 @@ __global__ void __launch_bounds__(kThreads)
   if (threadIdx.x == 0) folded_bias[filter] = map(bias != nullptr ? bias[filter] : 0.0f);
 }
 
+/// One element of product = second * first a thread, a filter a row of the grid.
+__global__ void __launch_bounds__(kThreads)
+    compose_kernel(const float* __restrict__ first, const float* __restrict__ first_bias,
+                   const float* __restrict__ second, const float* __restrict__ second_bias,
+                   float* __restrict__ product, float* __restrict__ product_bias, int middle,
+                   int64_t columns) {
+  const auto filter = static_cast<int64_t>(blockIdx.y);
+  const int64_t column = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  const float* const factors = second + filter * middle;
+  if (column < columns) {
+    float sum = 0.0f;
+    for (int m = 0; m < middle; ++m) sum += factors[m] * first[m * columns + column];
+    product[filter * columns + column] = sum;
+  }
+  if (column == 0) {
+    double sum = second_bias[filter];
+    for (int m = 0; m < middle; ++m) {
+      sum += static_cast<double>(factors[m]) * static_cast<double>(first_bias[m]);
+    }
+    product_bias[filter] = static_cast<float>(sum);
+  }
+}
+
 /// The chunks' partial sums, then a map a channel.
 struct Workspace {
   void* sums;
@@ -415,6 +438,19 @@ class CudaNormOps final : public NormOps {
     launch(stream_, fold_kernel, filters, kThreads, 0, maps, weights.as<float>(),
            static_cast<const float*>(bias.data), folded_weights.as<float>(),
            folded_bias.as<float>(), weights.shape.elements() / weights.shape.n);
+  }
+
+  void compose(const Tensor& first, const Tensor& first_bias, const Tensor& second,
+               const Tensor& second_bias, const Tensor& product,
+               const Tensor& product_bias) override {
+    const int filters = second.shape.n, middle = second.shape.c;
+    const int64_t columns = first.shape.elements() / middle;
+    require(first.shape.n == middle && product.shape.n == filters &&
+                product.shape.elements() == filters * columns && filters < (1 << 16),
+            "compose: weights match");
+    launch(stream_, compose_kernel, dim3(blocks_for(columns), static_cast<unsigned>(filters)),
+           kThreads, 0, first.as<float>(), first_bias.as<float>(), second.as<float>(),
+           second_bias.as<float>(), product.as<float>(), product_bias.as<float>(), middle, columns);
   }
 
  private:

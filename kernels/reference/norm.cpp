@@ -101,6 +101,20 @@ class ReferenceNormOps : public NormOps {
     shift.write(folded_bias);
   }
 
+  void compose(const Tensor& first, const Tensor& first_bias, const Tensor& second,
+               const Tensor& second_bias, const Tensor& product,
+               const Tensor& product_bias) override {
+    const Array w1(first), b1(first_bias), w2(second), b2(second_bias);
+    Array w(product.shape), b(product_bias.shape);
+    for (int k = 0; k < second.shape.n; ++k) b[k] = b2[k];
+    for_each(second.shape, [&](int k, int, int, int m) { b[k] += w2(k, 0, 0, m) * b1[m]; });
+    for_each(product.shape, [&](int k, int h, int v, int c) {
+      for (int m = 0; m < second.shape.c; ++m) w(k, h, v, c) += w2(k, 0, 0, m) * w1(m, h, v, c);
+    });
+    w.write(product);
+    b.write(product_bias);
+  }
+
  private:
   static Array inverse_std(const BatchNormDesc& desc, const Tensor& var) {
     Array inv_std(var);

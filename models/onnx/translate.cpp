@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <set>
 #include <span>
@@ -10,7 +11,9 @@
 #include <utility>
 
 #include "base/to_size.h"
+#include "engine/graph/folding.h"
 #include "engine/graph/rewrite.h"
+#include "engine/plan/parameters.h"
 #include "models/onnx/extents.h"
 #include "models/onnx/grid_means.h"
 #include "models/onnx/layer_visit.h"
@@ -48,22 +51,31 @@ PoolDesc without_ceil_mode(PoolDesc desc, const Shape& in, const Shape& out) {
   return desc;
 }
 
+/// As it is written: what training alone has is gone, and with `fold` what weights can compute.
+Graph written_graph(const Graph& graph, bool fold) {
+  return fold ? for_inference(graph) : remove_dropout(remove_auxiliary_outputs(graph));
+}
+
 class Translator : private OnnxWriter {
  public:
   Translator(const Graph& graph, const std::map<std::string, ModelTensor>& parameters,
              const OnnxOptions& options, std::string_view file)
-      : graph_(remove_dropout(remove_auxiliary_outputs(graph))),
+      : graph_(written_graph(graph, options.fold_batch_norm)),
         parameters_(parameters),
         options_(options),
         file_(file),
         extents_(same_extent(graph)),
-        readers_(to_size(graph.values())),
         tensor_of_(to_size(graph.values())) {
     taken_ = {"image", "logits", "mask"};
     for (const ParameterSpec& spec : graph_.parameters()) taken_.insert(spec.name);
+    // Of values of one size, the first that is there when weights compute what lies between.
+    std::vector<Value> there(extents_.size());
+    there[0] = graph_.input();
     for (const Node& node : graph_.nodes()) {
-      for (Value v : node.inputs) readers_[to_size(v.id)].push_back(&node);
+      Value& first = there[to_size(extents_[to_size(node.output.id)].id)];
+      if (first.id < 0) first = node.output;
     }
+    for (Value& v : extents_) v = there[to_size(v.id)];
     tensor(graph_.input()) = "image";
     tensor(graph_.output()) = "logits";
   }
@@ -82,9 +94,7 @@ class Translator : private OnnxWriter {
     } else {
       model_.output = {"logits", OnnxType::f32, {batch(), output.c, height, width}};
     }
-    for (const Node& node : graph_.nodes()) {
-      if (folded_.count(node.output.id) == 0) visit_layer(*this, node, file_);
-    }
+    for (const Node& node : graph_.nodes()) visit_layer(*this, node, file_);
     if (options_.argmax) {
       emit("ArgMax", model_.output.name, {"logits"}, model_.output.name,
            {{"axis", int64_t{1}}, {"keepdims", int64_t{0}}});
@@ -186,19 +196,13 @@ class Translator : private OnnxWriter {
     return constant(spec.name, spec.file_shape(), values(spec));
   }
 
-  // Batch norm in a convolution. -------------------------------------------------------------
+  // Weights that compute what followed them. -----------------------------------------------------
 
-  /// The batch norm that a convolution takes in, or null.
-  const Node* foldable(const Node& conv) const {
-    const auto& readers = readers_[to_size(conv.output.id)];
-    if (!options_.fold_batch_norm || readers.size() != 1 || graph_.output() == conv.output ||
-        !std::holds_alternative<BatchNormLayer>(readers[0]->layer)) {
-      return nullptr;
-    }
-    return readers[0];
-  }
-
-  std::pair<std::string, std::string> folded_constants(const Node& conv, const Node& norm);
+  struct WeightsAndBiasNames {
+    std::string weights, bias;
+  };
+  WeightsAndBiasNames norm_constants(const Node& node, const ConvLayer& conv);
+  WeightsAndBiasNames branch_constants(const Node& node, const ConvLayer& conv);
 
   // Windows. ---------------------------------------------------------------------------------
 
@@ -248,11 +252,9 @@ class Translator : private OnnxWriter {
   const std::map<std::string, ModelTensor>& parameters_;
   const OnnxOptions& options_;
   std::string_view file_;
-  std::vector<Value> extents_;                     // by value
-  std::vector<std::vector<const Node*>> readers_;  // by value
-  std::vector<std::string> tensor_of_;             // by value; "" until its node is emitted
-  std::set<int> folded_;               // outputs of batch norms that their convolutions make
-  std::map<int, std::string> shapes_;  // by value
+  std::vector<Value> extents_;          // by value
+  std::vector<std::string> tensor_of_;  // by value; "" until its node is emitted
+  std::map<int, std::string> shapes_;   // by value
   std::map<std::tuple<int, int64_t, int64_t>, std::string> shape_parts_;  // by value and elements
 };
 
@@ -260,14 +262,10 @@ void Translator::layer(const Node& node, const ConvLayer& conv) {
   require(conv.activation == Activation::identity && conv.dropout == 0,
           "a graph that no rewrite has touched");
   std::vector<std::string> names = inputs(node);
-  const Node* norm = foldable(node);
-  if (norm != nullptr) {
-    const auto [weight, bias] = folded_constants(node, *norm);
-    names.insert(names.end(), {weight, bias});
-    folded_.insert(norm->output.id);
-    // What makes the convolution's output now makes the norm's, and both are of one size.
-    if (tensor(norm->output).empty()) tensor(norm->output) = unique(title(*norm));
-    tensor(node.output) = tensor(norm->output);
+  if (folds_weights(conv)) {
+    const auto [weights, bias] =
+        conv.branches.empty() ? norm_constants(node, conv) : branch_constants(node, conv);
+    names.insert(names.end(), {weights, bias});
   } else {
     for (size_t i = 0; i < node.parameters.size(); ++i) names.push_back(constant(spec(node, i)));
   }
@@ -281,18 +279,18 @@ void Translator::layer(const Node& node, const ConvLayer& conv) {
 
 /// y = gamma * (conv + bias - mean) / sqrt(var + eps) + beta, as weights and a bias; in double,
 /// rounded once.
-std::pair<std::string, std::string> Translator::folded_constants(const Node& conv,
-                                                                 const Node& norm) {
-  const std::vector<float>& gamma = values(spec(norm, 0));
-  const std::vector<float>& beta = values(spec(norm, 1));
-  const std::vector<float>& mean = values(spec(norm, 2));
-  const std::vector<float>& variance = values(spec(norm, 3));
-  const auto eps = static_cast<double>(std::get<BatchNormLayer>(norm.layer).desc.eps);
+Translator::WeightsAndBiasNames Translator::norm_constants(const Node& node,
+                                                           const ConvLayer& conv) {
+  const size_t norm = node.parameters.size() - 4;  // the first of its parameters
+  const std::vector<float>& gamma = values(spec(node, norm));
+  const std::vector<float>& beta = values(spec(node, norm + 1));
+  const std::vector<float>& mean = values(spec(node, norm + 2));
+  const std::vector<float>& variance = values(spec(node, norm + 3));
+  const auto eps = static_cast<double>(conv.folded_norm->eps);
 
-  std::vector<float> weights = values(spec(conv, 0));
+  std::vector<float> weights = values(spec(node, 0));
   std::vector<float> bias(gamma.size(), 0.0f);
-  const bool has_bias = conv.parameters.size() > 1;
-  if (has_bias) bias = values(spec(conv, 1));
+  if (conv.bias) bias = values(spec(node, 1));
   const size_t per_channel = weights.size() / gamma.size();
   for (size_t k = 0; k < gamma.size(); ++k) {
     const double scale =
@@ -303,10 +301,38 @@ std::pair<std::string, std::string> Translator::folded_constants(const Node& con
     const double centered = static_cast<double>(bias[k]) - static_cast<double>(mean[k]);
     bias[k] = static_cast<float>(centered * scale + static_cast<double>(beta[k]));
   }
-  const ParameterSpec& weight_spec = spec(conv, 0);
-  const std::string bias_name = has_bias ? spec(conv, 1).name : unique(title(conv) + ".bias");
+  const ParameterSpec& weight_spec = spec(node, 0);
+  const std::string bias_name = conv.bias ? spec(node, 1).name : unique(title(node) + ".bias");
   return {constant(weight_spec.name, weight_spec.file_shape(), weights),
-          constant(bias_name, spec(norm, 1).file_shape(), bias)};
+          constant(bias_name, spec(node, norm + 1).file_shape(), bias)};
+}
+
+/// The sum of the branches' weights, as plans compute it.
+Translator::WeightsAndBiasNames Translator::branch_constants(const Node& node,
+                                                             const ConvLayer& conv) {
+  DeviceContext cpu;
+  std::vector<ParameterSpec> specs;
+  for (size_t i = 0; i < node.parameters.size(); ++i) specs.push_back(spec(node, i));
+  Parameters given(specs, cpu.stream, false);
+  std::vector<Tensor> tensors;
+  for (size_t i = 0; i < specs.size(); ++i) {
+    given.write(i, Parameters::Field::value, values(specs[i]));
+    tensors.push_back(given.value(i));
+  }
+  const Shape shape = graph_.conv_desc(node).weights();
+  const Buffer memory(cpu.device(), folding_bytes(conv, shape));
+  const WeightsAndBias folded = fold_weights(conv, shape, tensors, memory.data(), cpu.ops);
+
+  const std::array<ParameterSpec, 2> sums{
+      {{unique(title(node) + ".weight"), shape, ParameterRole::conv_weight},
+       {unique(title(node) + ".bias"), folded.bias.shape, ParameterRole::bias}}};
+  Parameters made(sums, cpu.stream, false);
+  cpu.ops.elementwise->copy(folded.weights, made.value(0), false);
+  cpu.ops.elementwise->copy(folded.bias, made.value(1), false);
+  const auto written = [&](size_t i) {
+    return constant(sums[i].name, sums[i].file_shape(), made.read(i, Parameters::Field::value));
+  };
+  return {written(0), written(1)};
 }
 
 void Translator::layer(const Node& node, const ConvTransposeLayer& conv) {

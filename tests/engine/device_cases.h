@@ -26,7 +26,8 @@ inline Graph unet_with_dropout(Shape input, int classes) {
 inline constexpr Network kNetworks[] = {
     {"unet", unet_with_dropout},          {"resnet", small_resnet},
     {"efficientnet", small_efficientnet}, {"inception", small_inception},
-    {"densenet", small_densenet},         {"dual", small_dual}};
+    {"densenet", small_densenet},         {"dual", small_dual},
+    {"branches", small_branches}};
 
 /// |got - wanted| <= tolerance * |wanted|, as Euclidean norms.
 inline void expect_near(const std::vector<float>& got, const std::vector<float>& wanted,

@@ -136,6 +136,20 @@ TEST_P(PlanOfRandomGraph, InfersLikeTheOracle) {
   }
 }
 
+// The sums of branches are one convolution each in the plan, and the oracle's are what was written.
+TEST(Plan, InfersFoldedBranchesLikeTheOracle) {
+  const Graph graph = small_branches(kInput, kClasses);
+  PlanRunner plan(graph, cpu_ops(), options_for(Mode::infer));
+  Oracle oracle(graph, Mode::infer);
+  size_t convolutions = 0;
+  for (const PlanLayer& layer : plan.plan().layers()) convolutions += layer.kind == "conv";
+  EXPECT_EQ(convolutions, 7u);
+  expect_same_loss(plan.run(100, 0), oracle.run(100, 0), 1e-5);
+  const Tensor y = oracle.network.output();
+  const std::vector<float> wanted(y.as<float>(), y.as<float>() + y.shape.elements());
+  EXPECT_LE(distance(scores_of(plan.plan()), wanted), 1e-5 * norm(wanted));
+}
+
 constexpr uint32_t kRandomGraphs = 60;
 INSTANTIATE_TEST_SUITE_P(Seeds, PlanOfRandomGraph, ::testing::Range(0u, kRandomGraphs));
 
@@ -170,7 +184,8 @@ std::vector<Network> networks() {
           {"inception", small_inception(kInput, kClasses)},
           {"densenet", small_densenet(kInput, kClasses)},
           {"auxiliary", small_auxiliary(kInput, kClasses)},
-          {"dual", small_dual(kInput, kClasses)}};
+          {"dual", small_dual(kInput, kClasses)},
+          {"branches", small_branches(kInput, kClasses)}};
 }
 
 TEST(Plan, ReferenceAndCpuOpsAgree) {

@@ -5,6 +5,7 @@
 #include <array>
 
 #include "base/to_size.h"
+#include "tests/engine/small_networks.h"
 
 using namespace macadam;
 
@@ -309,6 +310,95 @@ TEST(PadChannels, LeavesWhatOthersTouch) {
     const bool last = i == g.values() - 2;
     EXPECT_EQ(padded.stored_channels(Value{i}), last ? 8 : g.shape(Value{i}).c) << i;
   }
+}
+
+/// The branches of each folded convolution: by their steps' kernels.
+std::vector<std::vector<std::vector<int>>> folded_kernels(const Graph& graph) {
+  std::vector<std::vector<std::vector<int>>> found;
+  for (const Node& node : graph.nodes()) {
+    const auto* conv = std::get_if<ConvLayer>(&node.layer);
+    if (conv == nullptr || conv->branches.empty()) continue;
+    auto& branches = found.emplace_back();
+    for (const ConvBranch& branch : conv->branches) {
+      auto& kernels = branches.emplace_back();
+      for (const ConvStep& step : branch) kernels.push_back(step.kernel);
+    }
+  }
+  return found;
+}
+
+TEST(FoldBranches, WhereTheyAddUpToAConvolution) {
+  using Kernels = std::vector<std::vector<std::vector<int>>>;
+  const Graph graph = macadam::testing::small_branches({2, 9, 12, 3}, 4);
+  const Graph folded = for_inference(graph);
+  EXPECT_EQ(folded_kernels(folded),
+            (Kernels{{{3}, {1}, {0}}, {{3, 1}, {3, 1}, {1, 1}}, {{3}, {1}}}));
+  EXPECT_EQ(kinds(folded),
+            "conv silu conv silu conv silu conv silu conv batch_norm conv add silu silu add conv "
+            "upsample");
+  EXPECT_LT(folded.macs(), graph.macs());
+  const auto& strided = std::get<ConvLayer>(folded.nodes()[4].layer);
+  EXPECT_EQ(strided.stride, 2);
+  EXPECT_EQ(strided.kernel_h, 3);
+  EXPECT_EQ(strided.padding, Padding::all(1));
+  // Weight, bias, norm of the first; the second has no norm behind its first convolution.
+  EXPECT_EQ(folded.nodes()[4].parameters.size(), (2u + 1 + 4) + (2 + 4 + 2 + 4) + (1 + 1 + 4));
+}
+
+TEST(FoldBranches, NotOfSeveralSourcesStridesOrReaders) {
+  const auto count = [](const std::function<void(Graph&)>& build) {
+    Graph g(kInput);
+    build(g);
+    return folded_kernels(fold_branches(g)).size();
+  };
+  const ConvLayer same = conv();
+  ConvLayer point = same, grouped = same, dilated = same, large = same;
+  point.kernel_h = point.kernel_w = 1;
+  point.padding = {};
+  grouped.groups = kInput.c;
+  grouped.out_channels = kInput.c;
+  dilated.dilation = 2;
+  dilated.padding = Padding::all(2);
+  large.kernel_h = large.kernel_w = 5;
+  large.padding = Padding::all(2);
+  const auto pair = [](const ConvLayer& a, const ConvLayer& b) {
+    return [=](Graph& g) {
+      g.set_output(g.add(g.conv(g.input(), "a", a), g.conv(g.input(), "b", b)));
+    };
+  };
+  EXPECT_EQ(count(pair(same, point)), 1u);
+  EXPECT_EQ(count(pair(large, point)), 1u);
+  EXPECT_EQ(count(pair(large, same)), 0u);
+  EXPECT_EQ(count(pair(dilated, same)), 0u);
+  EXPECT_EQ(count([&](Graph& g) {
+              const Value a = g.conv(g.input(), "a", grouped);
+              ConvLayer b = point;
+              b.out_channels = kInput.c;
+              g.set_output(g.add(a, g.conv(g.input(), "b", b)));
+            }),
+            0u);
+  EXPECT_EQ(count([&](Graph& g) {  // another source
+              const Value x = g.relu(g.input());
+              g.set_output(g.add(g.conv(x, "a", same), g.conv(g.input(), "b", same)));
+            }),
+            0u);
+  EXPECT_EQ(count([&](Graph& g) {  // an output, and a factor
+              const Value a = g.conv(g.input(), "a", same), b = g.conv(g.input(), "b", same);
+              g.add(a, b);
+              g.set_output(b);
+            }),
+            0u);
+  EXPECT_EQ(count([&](Graph& g) {
+              const Value a = g.conv(g.input(), "a", same);
+              g.set_output(g.add(a, g.conv(g.input(), "b", same), 0.5f));
+            }),
+            0u);
+  EXPECT_EQ(count([&](Graph& g) {  // the value itself has no weights
+              ConvLayer as_wide = same;
+              as_wide.out_channels = kInput.c;
+              g.set_output(g.add(g.conv(g.input(), "a", as_wide), g.input()));
+            }),
+            0u);
 }
 
 TEST(FreezeBatchNorms, ThoseOfTheEncoderAlone) {

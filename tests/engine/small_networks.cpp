@@ -415,6 +415,36 @@ Graph small_dual(Shape input, int classes) {
   return g;
 }
 
+Graph small_branches(Shape input, int classes) {
+  Graph g(input);
+  const auto silu = [&](Value x) { return g.activation(x, Activation::silu); };
+  const auto norm = [&](Value x, const std::string& name, const ConvLayer& conv) {
+    return g.batch_norm(g.conv(x, name, conv), name + "_norm");
+  };
+  const auto strided = [](ConvLayer conv) {
+    conv.stride = 2;
+    return conv;
+  };
+  // RepVGG's.
+  const Value stem = silu(norm(g.input(), "stem", conv3(8, false)));
+  Value x = g.add(norm(stem, "a3", conv3(8, false)), norm(stem, "a1", conv1(8)));
+  const Value a = silu(g.add(x, g.batch_norm(stem, "a_norm")));
+  // Of two convolutions each, one of them without a norm; then a bias alone.
+  const auto two = [&](Value from, const std::string& name, const ConvLayer& first) {
+    return norm(g.conv(from, name, first), name + "_second", conv1(12, false));
+  };
+  x = g.add(two(a, "b3", strided(conv3(12))),
+            norm(g.batch_norm(g.conv(a, "b5", strided(conv3(8))), "b5_norm"), "b6", conv1(12)));
+  const Value b = silu(g.add(x, two(a, "b1", strided(conv1(12, false)))));
+  x = silu(g.add(g.conv(b, "c3", conv3(12)), g.conv(b, "c1", conv1(12, false))));
+  // A branch that somebody else reads, and a padded convolution behind a shift.
+  const Value read = g.conv(x, "d1", conv1(12));
+  x = silu(g.add(read, g.conv(g.batch_norm(x, "d_norm"), "d3", conv3(12))));
+  x = g.add(x, silu(read));
+  g.set_output(g.upsample(g.conv(x, "head", conv1(classes)), g.input(), true));
+  return g;
+}
+
 Graph random_graph(uint32_t seed, Shape input, int classes) {
   return RandomBuilder(seed, input, classes).build();
 }

@@ -35,6 +35,10 @@ Graph small_densenet(Shape input, int classes);
 /// above.
 Graph small_dual(Shape input, int classes);
 
+/// Branches that fold into one convolution (fold_branches), of a stride and of none, and some that
+/// do not.
+Graph small_branches(Shape input, int classes);
+
 /// small_unet with two auxiliary outputs, of its deepest features and of those of the full size.
 Graph small_auxiliary(Shape input, int classes);
 

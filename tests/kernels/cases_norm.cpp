@@ -139,6 +139,30 @@ OpCase batch_norm_fold(Shape weights, bool bias) {
   return op;
 }
 
+OpCase composed_convolutions(Shape first, int filters) {
+  const auto prepare = [](Ops& ops) {
+    PreparedOp op;
+    op.call = [&ops](const Arguments& a) {
+      ops.norm->compose(a("first"), a("first_bias"), a("second"), a("second_bias"), a("product"),
+                        a("product_bias"));
+    };
+    return op;
+  };
+  const Shape vector{1, 1, 1, filters}, product{filters, first.h, first.w, first.c};
+  const double sums = first.n;  // of so many terms
+  return OpCase{.op = "compose",
+                .name = first.text() + "_to_" + std::to_string(filters),
+                .dtype = DType::f32,
+                .operands = {input("first", first, DType::f32, normal()),
+                             vector_input("first_bias", {1, 1, 1, first.n}, normal()),
+                             input("second", {filters, 1, 1, first.n}, DType::f32, normal()),
+                             vector_input("second_bias", vector, normal()),
+                             output("product", product, DType::f32).loose(sums),
+                             vector_output("product_bias", vector)},
+                .prepare = prepare,
+                .forward = nullptr};
+}
+
 /// Channels whose values lie far from zero: cancellation ruins a variance taken as
 /// E[x^2] - E[x]^2 in fp32.
 OpCase batch_norm_far_from_zero() {
@@ -187,6 +211,10 @@ std::vector<OpCase> norm_cases() {
   for (const bool bias : {false, true})
     for (const Shape& weights : {Shape{1, 1, 1, 1}, Shape{19, 3, 3, 7}, Shape{64, 5, 5, 1}})
       cases.push_back(batch_norm_fold(weights, bias));
+  cases.push_back(composed_convolutions({1, 1, 1, 1}, 1));
+  cases.push_back(composed_convolutions({12, 3, 3, 7}, 19));
+  cases.push_back(composed_convolutions({64, 3, 3, 64}, 32));
+  cases.push_back(composed_convolutions({5, 1, 1, 300}, 9));
   const BatchNormDesc plain;
   const BatchNormDesc fused{.eps = 1e-3f, .momentum = 0.01f, .activation = Activation::relu};
   const BatchNormDesc frozen{.frozen = true};

@@ -214,6 +214,13 @@ class CountedNorm final : public NormOps {
                    folded_bias);
     });
   }
+  void compose(const Tensor& first, const Tensor& first_bias, const Tensor& second,
+               const Tensor& second_bias, const Tensor& product,
+               const Tensor& product_bias) override {
+    book_.note("batch norm", bytes_of({&first, &second, &product}), [&] {
+      inner_->compose(first, first_bias, second, second_bias, product, product_bias);
+    });
+  }
 
  private:
   Book book_;

@@ -5,6 +5,7 @@
 
 #include "base/round_up.h"
 #include "base/to_size.h"
+#include "engine/graph/folding.h"
 #include "engine/graph/layers/factories.h"
 
 namespace macadam::layers {
@@ -48,7 +49,8 @@ class Conv final : public Layer {
       epilogue_.pool = joined_pool(context);
       epilogue_bytes_ = ops_.epilogue->workspace_bytes(context.graph.shape(context.node.output));
     }
-    fold_bytes_ = layer.folded_norm ? floats(weights) + floats({1, 1, 1, layer.out_channels}) : 0;
+    fold_bytes_ = folding_bytes(layer, weights);
+    weights_ = weights;
     pad_bytes_ = pads_ ? floats(stored_weights_) + floats(stored_bias_) : 0;
   }
 
@@ -76,15 +78,10 @@ class Conv final : public Layer {
     Tensor weights = parameters[0];
     Tensor bias = layer_.bias ? parameters[1] : Tensor();
     auto* memory = static_cast<std::byte*>(workspace);
-    if (layer_.folded_norm) {
-      const Tensor folded(memory, weights.shape, DType::f32, weights.device);
-      const Tensor shift(memory + floats(weights.shape), {1, 1, 1, layer_.out_channels}, DType::f32,
-                         weights.device);
-      const std::span<const Tensor> norm = parameters.last(4);
-      ops_.norm->fold(*layer_.folded_norm, weights, bias, norm[0], norm[1], norm[2], norm[3],
-                      folded, shift);
-      weights = folded;
-      bias = shift;
+    if (folds_weights(layer_)) {
+      const WeightsAndBias folded = fold_weights(layer_, weights_, parameters, memory, ops_);
+      weights = folded.weights;
+      bias = folded.bias;
     }
     if (pads_) {
       memory += fold_bytes_;
@@ -98,7 +95,7 @@ class Conv final : public Layer {
 
   std::vector<Convolution::Cast> pack_casts(std::span<const Tensor> parameters,
                                             void* packed) const override {
-    if (layer_.folded_norm || pads_) return {};
+    if (folds_weights(layer_) || pads_) return {};
     return conv_->casts(parameters[0], layer_.bias ? parameters[1] : Tensor(), packed);
   }
 
@@ -197,6 +194,7 @@ class Conv final : public Layer {
   std::unique_ptr<Convolution> conv_;
   bool pads_input_ = false, pads_output_ = false, pads_ = false;  // pads_: either
   bool makes_scores_ = false;
+  Shape weights_;
   Shape stored_weights_, stored_bias_;         // zeros where a channel is not there
   size_t input_bytes_ = 0, output_bytes_ = 0;  // of the stored values
   size_t fold_bytes_ = 0, pad_bytes_ = 0;      // scratch for folding and for padding weights
