@@ -31,7 +31,7 @@ GRADIENT_SAMPLES = 4  # gradient entries kept of each parameter
 ROUNDING = 1e-12  # the norm of a gradient that is none
 GRADIENT_NETWORKS = ("vgg16_unet", "resnet34_unet", "mobilenet_v3_small_unet", "xception_unet",
                      "inception_resnet_v2_unet", "se_resnet50_unet", "ddrnet23_slim",
-                     "densenet121_unet", "pidnet_s", "fast_scnn", "swiftnet_rn18")
+                     "densenet121_unet", "pidnet_s", "fast_scnn", "swiftnet_rn18", "gcnet_s")
 DISTURBED = 16  # float32 runs whose weights differ by their rounding
 AUXILIARY = 0.4  # weight of the loss of an auxiliary head
 

@@ -251,7 +251,7 @@ def write_names(folder):
         write_module(f"timm_tf_efficientnet_{number}", port)
         write_module(f"efficientnet_pytorch_{number}", reference)
 
-    for name in ("ddrnet23_slim", "ddrnet39", "pidnet_s", "fast_scnn"):
+    for name in ("ddrnet23_slim", "ddrnet39", "pidnet_s", "fast_scnn", "gcnet_s"):
         write_module(f"authors_{name}", NETWORKS[name].with_auxiliary())
     write_module("authors_swiftnet_rn18", NETWORKS["swiftnet_rn18"].build())
     try:

@@ -12,6 +12,7 @@ import torchvision
 from segmentation_models_pytorch.decoders.unet.decoder import UnetDecoder
 from torch import nn
 
+import networks_gcnet as gcnet
 import networks_keras as keras
 import networks_keras_inception as keras_inception
 import networks_keras_mobile as keras_mobile
@@ -165,6 +166,12 @@ def make_registry():
             # PIDNet's attention is steep where features are large.
             weight_gain=0.7 if name.startswith("pidnet") else 0.8)
     networks["fast_scnn"].options = {"dropout": "0"}
+    for name in ("gcnet_s", "gcnet_m", "gcnet_l"):
+        build = getattr(gcnet, name)
+        networks[name] = Network(
+            lambda build=build: build(CLASSES),
+            with_auxiliary=lambda build=build: build(CLASSES, auxiliary=True),
+            gradient_batch=(4, 128, 192), weight_gain=0.5)  # blocks add up three or four branches
     networks["swiftnet_rn18"] = Network(
         lambda: realtime.swiftnet_rn18(CLASSES), gradient_batch=(4, 128, 192), weight_gain=0.8)
 

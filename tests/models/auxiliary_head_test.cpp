@@ -91,6 +91,10 @@ TEST(AuxiliaryHead, IsTheAuthorsWhereTheyHaveOne) {
   EXPECT_EQ(parameters("pidnet_s"), 7'720'935 - 11 * 2 * 129);
   EXPECT_EQ(parameters("pidnet_m"), 28'763'111 - 11 * 2 * 129);
   EXPECT_EQ(parameters("fast_scnn"), 1'136'632 + 9 * 64 * 32 + 2 * 32 + 33 * 8);
+  // 19 classes: 20,695,430 of S.
+  EXPECT_EQ(parameters("gcnet_s"), 20'695'430 - 11 * 2 * 65);
+  EXPECT_EQ(parameters("gcnet_m"), 80'049'872);
+  EXPECT_EQ(parameters("gcnet_l"), 106'200'912);
   for (const NetworkEntry& entry : networks()) {
     if (entry.task != Task::segmentation) continue;
     const std::string about(options_of(entry).back().description);

@@ -359,6 +359,20 @@ TEST_F(WeightImports, AuthorsFilesHoldAPartOrMore) {
   EXPECT_TRUE(contains(complaint(cityscapes, {"ddrnet23", 8, {}}), "look like ddrnet23_slim"));
 }
 
+// What the authors' switch_to_deploy() leaves of a block cannot be trained.
+TEST_F(WeightImports, DeployedBlocksAreIncomplete) {
+  const NetworkSpec spec{"gcnet_s", 8, {}};
+  Tensors deployed = tensors_of(spec, [](const std::string& name) {
+    return name.find(".path_") == name.npos ? name : std::string();
+  });
+  deployed.content["backbone.stem.2.reparam_3x3.weight"] = {{32, 32, 3, 3},
+                                                            std::vector<float>(32 * 32 * 9)};
+  const std::string message = complaint(deployed, spec);
+  EXPECT_TRUE(contains(message, "the encoder is incomplete")) << message;
+  EXPECT_TRUE(contains(message, "backbone.stem.2.path_3x3_1.conv1.conv.weight")) << message;
+  EXPECT_TRUE(contains(message, "give weights of gcnet_s")) << message;
+}
+
 // mmsegmentation's stem has no biases: they are 0, and nothing is missing.
 TEST_F(WeightImports, OpenMmlabsFilesLackBiasesThatAreZero) {
   const NetworkSpec spec{"ddrnet23_slim", 8, {}};

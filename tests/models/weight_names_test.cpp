@@ -161,6 +161,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"authors_ddrnet39", "ddrnet39", "its authors", kAuxiliary},
         Case{"authors_pidnet_s", "pidnet_s", "its authors", kAuxiliary},
         Case{"authors_fast_scnn", "fast_scnn", "its authors", kAuxiliary},
+        Case{"authors_gcnet_s", "gcnet_s", "its authors", kAuxiliary},
         Case{"authors_swiftnet_rn18", "swiftnet_rn18", "its authors"},
         Case{"torchvision_resnet18", "swiftnet_rn18", "torchvision"},
         Case{"mmsegmentation_ddrnet23_slim", "ddrnet23_slim", "mmsegmentation", kAuxiliary},
