@@ -106,6 +106,9 @@ RunResults read_run_results(const fs::path& folder) {
   run.folder = folder;
   run.name = fs::weakly_canonical(folder).filename().string();
   flatten(parse_toml(read_file(config, kMostBytes), config.string()), "", run.config);
+  for (auto& [key, value] : run.config) {
+    if (key == "network.name") key = "network";  // of a network with options, which is a table
+  }
   run.history = read_results(folder / "results.csv");
   run.best_scores = read_best_scores(folder / "scores.json");
   return run;

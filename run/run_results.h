@@ -29,7 +29,8 @@ struct BestScores {
 struct RunResults {
   std::filesystem::path folder;
   std::string name;  // of the folder
-  /// The resolved configuration by dotted keys, as text, in its order.
+  /// The resolved configuration by dotted keys, as text, in its order; `network` is the network's
+  /// name, whether it has options or not.
   std::vector<std::pair<std::string, std::string>> config;
   std::vector<EpochRecord> history;
   std::optional<BestScores> best_scores;  // when it has ended

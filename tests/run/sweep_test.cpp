@@ -237,6 +237,14 @@ TEST(Comparison, RunsWithoutAScoreComeLast) {
   EXPECT_EQ(comparison_tables(runs).front().rows[2][5], "–");
 }
 
+TEST(RunResults, ANetworkHasItsNameWithOptionsToo) {
+  const TemporaryFolder folder;
+  std::ofstream(folder / "config.toml") << "network = {name = \"unet_mini\", dropout = 0.1}\n";
+  const RunResults results = read_run_results(folder.path());
+  EXPECT_EQ(results.setting("network"), "unet_mini");
+  EXPECT_EQ(results.setting("network.dropout"), "0.1");
+}
+
 TEST(RunResults, AFolderThatIsNoneIsRefused) {
   const TemporaryFolder folder;
   EXPECT_THROW(read_run_results(folder.path()), InputError);
