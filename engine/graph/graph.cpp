@@ -86,7 +86,8 @@ Value Graph::append(std::string_view name, LayerSpec layer, std::vector<Value> i
   const Value output{values()};
   shapes_.push_back(shape);
   stored_.push_back(shape.c);
-  nodes_.push_back({std::string(name), layer, std::move(inputs), output, std::move(parameters)});
+  nodes_.push_back(
+      {std::string(name), std::move(layer), std::move(inputs), output, std::move(parameters)});
   return output;
 }
 
