@@ -1,5 +1,7 @@
 #include "engine/graph/folding.h"
 
+#include <algorithm>
+
 #include "base/round_up.h"
 #include "base/to_size.h"
 
@@ -164,8 +166,7 @@ size_t folding_bytes(const ConvLayer& layer, const Shape& weights) {
 
 WeightsAndBias fold_weights(const ConvLayer& layer, const Shape& weights,
                             std::span<const Tensor> parameters, void* memory, Ops& ops) {
-  Folding folding(ops, parameters, memory);
-  if (!layer.branches.empty()) return folding.branches(layer, weights);
+  if (!layer.branches.empty()) return Folding(ops, parameters, memory).branches(layer, weights);
   auto* at = static_cast<std::byte*>(memory);
   const WeightsAndBias folded = place(at, weights, parameters[0].device);
   const std::span<const Tensor> norm = parameters.last(4);
