@@ -1,10 +1,13 @@
 #include "base/cores.h"
 
 #include <omp.h>
+#include <sched.h>
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <fstream>
+#include <vector>
 
 namespace macadam {
 
@@ -40,6 +43,26 @@ int usable_cores(const CgroupFiles& files) {
   const std::optional<double> quota = cpu_quota(files);
   if (!quota || *quota >= cores) return cores;
   return std::max(1, static_cast<int>(std::ceil(*quota)));
+}
+
+void bind_team(int threads) {
+  cpu_set_t mask;
+  CPU_ZERO(&mask);
+  if (std::getenv("OMP_PROC_BIND") != nullptr || sched_getaffinity(0, sizeof mask, &mask) != 0 ||
+      CPU_COUNT(&mask) != threads) {
+    return;
+  }
+  std::vector<size_t> cores;
+  for (size_t core = 0; core < CPU_SETSIZE; ++core) {
+    if (CPU_ISSET(core, &mask)) cores.push_back(core);
+  }
+#pragma omp parallel num_threads(threads)
+  {
+    cpu_set_t own;
+    CPU_ZERO(&own);
+    CPU_SET(cores[static_cast<size_t>(omp_get_thread_num())], &own);
+    sched_setaffinity(0, sizeof own, &own);
+  }
 }
 
 }  // namespace macadam

@@ -51,6 +51,9 @@ SegmentationOptions segmentation_options(const ServeConfig& config) {
   options.batches = {config.replicas, config.max_batch,
                      std::chrono::microseconds(static_cast<int64_t>(config.max_delay_ms * 1000))};
   options.threads = config.threads > 0 ? config.threads : usable_cores();
+  if (parse_device(config.device).kind == DeviceKind::cpu && config.replicas == 1) {
+    options.batches.prepare = [threads = options.threads] { bind_team(threads); };
+  }
   options.memory = to_size(config.work_memory_mb) << 20;
   options.limits.max_pixels = static_cast<int64_t>(config.max_megapixels * 1e6);
   return options;

@@ -93,6 +93,18 @@ class Server:
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(60)
 
+    def settle(self):
+        """Waits until it works no more at what clients have left behind."""
+        def used():
+            fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+            return int(fields[11]) + int(fields[12])
+        for _ in range(300):
+            before = used()
+            time.sleep(0.2)
+            if used() <= before + 1:
+                return
+        sys.exit(f"port {self.port} does not come to rest")
+
     def memory(self):
         pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGESIZE")
@@ -153,9 +165,11 @@ def main():
                 stats = json.load(urllib.request.urlopen(
                     f"{ours.url}/v2/models/{info['name']}/stats"))["model_stats"][0]
                 return sum(b["compute_infer"]["ns"] for b in stats["batch_stats"]) / 1e9
+            peer.settle()
             before = busy()
             rate, _, tail = wrk(ours.url + "/v1/segment", connections, options.seconds, script)
             ours_busy.append((busy() - before) / options.seconds)
+            ours.settle()
             peer_rate, _, peer_tail = wrk(peer.url + "/v1/segment", connections, options.seconds,
                                           script)
             rates.append(rate / peer_rate)
@@ -165,7 +179,8 @@ def main():
               f"({min(rates):.2f} to {max(rates):.2f}), {statistics.median(tails):.2f} of its p99 "
               f"({min(tails):.2f} to {max(tails):.2f}); the network runs "
               f"{statistics.median(ours_busy):.0%} of the time")
-    middle, tail = overhead(ours, photo, 300)
+    peer.settle()
+    middle, tail = overhead(ours, photo, 1000)
     print(f"one client, besides decoding, network and encoding: p50 {middle:.2f} ms, "
           f"p99 {tail:.2f} ms (this client is Python)")
     load = threading.Thread(target=wrk, args=(ours.url + "/v1/segment", 4, options.seconds + 2, script))

@@ -40,15 +40,15 @@ Batcher::~Batcher() {
 
 void Batcher::submit(std::unique_ptr<Job> job) {
   job->queued = Clock::now();
-  {
-    const std::lock_guard lock(mutex_);
-    if (!stopping_) {
-      waiting_.push_back(std::move(job));
-      arrived_.notify_all();  // one alone could be waiting for jobs of another group
-      return;
-    }
+  std::unique_lock lock(mutex_);
+  if (stopping_) {
+    lock.unlock();
+    end(*job, JobEnd::stopped);
+    return;
   }
-  end(*job, JobEnd::stopped);
+  waiting_.push_back(std::move(job));
+  lock.unlock();          // whoever wakes need not wait for it
+  arrived_.notify_all();  // one alone could be waiting for jobs of another group
 }
 
 size_t Batcher::waiting() const {
@@ -162,6 +162,7 @@ void Batcher::run(int replica, Jobs& batch) {
 }
 
 void Batcher::work(int replica) {
+  if (options_.prepare) options_.prepare();
   for (;;) {
     try {
       Jobs batch = take();  // gone before the next is waited for: it holds connections

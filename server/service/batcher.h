@@ -50,6 +50,8 @@ struct BatcherOptions {
   int max_batch = 1;  // jobs
   /// How long the first of a batch waits for more.
   std::chrono::microseconds max_delay{0};
+  /// What the thread of each replica does before its first batch; may be empty. Must not throw.
+  std::function<void()> prepare{};
 };
 
 class Batcher {

@@ -21,15 +21,15 @@ void WorkerPool::stop() {
 }
 
 void WorkerPool::post(std::function<void()> work) {
-  {
-    const std::lock_guard lock(mutex_);
-    if (!stopping_) {
-      waiting_.push_back(std::move(work));
-      arrived_.notify_one();
-      return;
-    }
+  std::unique_lock lock(mutex_);
+  if (stopping_) {
+    lock.unlock();
+    work();
+    return;
   }
-  work();
+  waiting_.push_back(std::move(work));
+  lock.unlock();  // whoever wakes need not wait for it
+  arrived_.notify_one();
 }
 
 void WorkerPool::run() {

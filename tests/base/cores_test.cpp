@@ -7,8 +7,11 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <fstream>
 #include <string>
+#include <thread>
+#include <vector>
 
 namespace macadam {
 namespace {
@@ -107,6 +110,54 @@ TEST_F(Cores, NonsenseIsNoLimit) {
     write("cpu.max", text);
     EXPECT_EQ(quota(), std::nullopt) << text;
   }
+}
+
+/// The cores that each thread of a team may run on.
+std::vector<std::vector<int>> cores_of_team(int threads) {
+  std::vector<std::vector<int>> cores(static_cast<size_t>(threads));
+#pragma omp parallel num_threads(threads)
+  {
+    cpu_set_t mask;
+    CPU_ZERO(&mask);
+    sched_getaffinity(0, sizeof mask, &mask);
+    for (int core = 0; core < CPU_SETSIZE; ++core) {
+      if (CPU_ISSET(core, &mask)) cores[static_cast<size_t>(omp_get_thread_num())].push_back(core);
+    }
+  }
+  return cores;
+}
+
+/// Of a thread of its own, as its mask outlives the test.
+std::vector<std::vector<int>> bound(int threads) {
+  std::vector<std::vector<int>> cores;
+  std::thread([&] {
+    bind_team(threads);
+    cores = cores_of_team(threads);
+  }).join();
+  return cores;
+}
+
+TEST(BindTeam, GivesEachThreadACoreOfItsOwn) {
+  const std::vector<int> all = cores_of_team(1).front();
+  std::vector<int> taken;
+  for (const std::vector<int>& own : bound(static_cast<int>(all.size()))) {
+    ASSERT_EQ(own.size(), 1u);
+    taken.push_back(own.front());
+  }
+  EXPECT_EQ(taken, all);
+  EXPECT_EQ(cores_of_team(1).front(), all) << "another thread's team";
+}
+
+TEST(BindTeam, LeavesSmallerTeamsAndTheUsersOwnBindingAlone) {
+  const std::vector<int> all = cores_of_team(1).front();
+  const int threads = static_cast<int>(all.size());
+  if (threads > 1) {
+    EXPECT_EQ(bound(threads - 1).front(), all);
+  }
+  EXPECT_EQ(bound(threads + 1).front(), all);
+  setenv("OMP_PROC_BIND", "false", 1);
+  EXPECT_EQ(bound(threads).front(), all);
+  unsetenv("OMP_PROC_BIND");
 }
 
 }  // namespace
