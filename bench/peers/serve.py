@@ -9,11 +9,11 @@ Both get the photo as a PNG, resize it, run the network, resize the scores to th
 the largest and answer with a PNG. wrk holds the connections. Ratios are medians over the rounds.
 """
 import argparse
-import http.client
 import json
 import os
 import re
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -111,16 +111,28 @@ class Server:
 
 
 def overhead(server, photo, count):
-    """Of one client: the time that is neither decoding nor the network nor encoding, p50 and p99."""
-    connection = http.client.HTTPConnection("127.0.0.1", server.port)
+    """Of one client: the time that is neither decoding nor the network nor encoding, p50 and p99.
+    The client is a bare socket: http.client would add some 0.4 ms of its own."""
+    head = (f"POST /v1/segment HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/png\r\n"
+            f"Content-Length: {len(photo)}\r\n\r\n")
+    request = head.encode() + photo
+    answer = memoryview(bytearray(1 << 24))
+    connection = socket.create_connection(("127.0.0.1", server.port))
     times = []
     for _ in range(count):
         begun = time.perf_counter()
-        connection.request("POST", "/v1/segment", photo)
-        answer = connection.getresponse()
-        answer.read()
+        connection.sendall(request)
+        filled, end = 0, None
+        while end is None or filled < end:
+            got = connection.recv_into(answer[filled:])
+            if got == 0:
+                sys.exit("the server closed the connection")
+            filled += got
+            if end is None and (at := bytes(answer[:4096]).find(b"\r\n\r\n", 0, filled)) >= 0:
+                head = bytes(answer[:at]).decode()
+                end = at + 4 + int(re.search(r"(?i)content-length: (\d+)", head).group(1))
         whole = (time.perf_counter() - begun) * 1000
-        stages = dict(re.findall(r"(\w+);dur=([\d.]+)", answer.getheader("Server-Timing")))
+        stages = dict(re.findall(r"(\w+);dur=([\d.]+)", head))
         times.append(whole - sum(float(stages[s]) for s in ("decode", "infer", "encode")))
     times.sort()
     return times[len(times) // 2], times[len(times) * 99 // 100]
@@ -182,7 +194,7 @@ def main():
     peer.settle()
     middle, tail = overhead(ours, photo, 1000)
     print(f"one client, besides decoding, network and encoding: p50 {middle:.2f} ms, "
-          f"p99 {tail:.2f} ms (this client is Python)")
+          f"p99 {tail:.2f} ms")
     load = threading.Thread(target=wrk, args=(ours.url + "/v1/segment", 4, options.seconds + 2, script))
     load.start()
     time.sleep(1)
