@@ -65,7 +65,7 @@ class Looks(Browser):
 
 
 class Speed(Browser):
-    """Measured, and told: see docs/decisions.md."""
+    """Measured, and told: see docs/decisions/serving.md."""
 
     def test_figures(self):
         page = self.page
