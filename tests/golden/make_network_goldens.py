@@ -31,7 +31,9 @@ GRADIENT_SAMPLES = 4  # gradient entries kept of each parameter
 ROUNDING = 1e-12  # the norm of a gradient that is none
 GRADIENT_NETWORKS = ("vgg16_unet", "resnet34_unet", "mobilenet_v3_small_unet", "xception_unet",
                      "inception_resnet_v2_unet", "se_resnet50_unet", "ddrnet23_slim",
-                     "densenet121_unet", "pidnet_s", "fast_scnn", "swiftnet_rn18", "gcnet_s")
+                     "densenet121_unet", "pidnet_s", "fast_scnn", "swiftnet_rn18", "gcnet_s",
+                     "inception_v4_unet", "keras_mobilenetv2_unet", "keras_densenet121_unet",
+                     "keras_seresnet50_unet", "keras_inceptionv3_unet")
 DISTURBED = 16  # float32 runs whose weights differ by their rounding
 AUXILIARY = 0.4  # weight of the loss of an auxiliary head
 
@@ -41,7 +43,7 @@ def rounded(value):
     return float(f"{float(value):.9g}")
 
 
-def with_rule_weights(network, build=None):
+def with_rule_weights(network, build=None, norm_shift=0.0):
     """The network in float64 with the weights of the rule."""
     module = (build or network.build)()
     state = module.state_dict()
@@ -51,7 +53,10 @@ def with_rule_weights(network, build=None):
             assert values.shape == names[name].shape, name
             if not name.endswith("num_batches_tracked"):
                 shape = tuple(values.shape)
-                values.copy_(torch.from_numpy(rule.tensor(name, shape, network.weight_gain)))
+                of_norm = name.removesuffix("bias") + "running_mean" in names
+                shift = norm_shift if of_norm else 0.0
+                values.copy_(torch.from_numpy(
+                    rule.tensor(name, shape, network.weight_gain, shift)))
     return module.double()
 
 
@@ -95,7 +100,8 @@ def gradients_of(network, dtype, batch, height, width, seed=None):
     """The loss (mean cross-entropy over the valid pixels, with the batch's own statistics; that of
     an auxiliary head too) and the gradient of each parameter, flat. With a seed the weights are
     disturbed by less than float32 rounds."""
-    module = with_rule_weights(network, network.with_auxiliary).train().to(dtype)
+    module = with_rule_weights(network, network.with_auxiliary, network.norm_shift)
+    module = module.train().to(dtype)
     if seed is not None:
         source = torch.Generator().manual_seed(seed)
         with torch.no_grad():
@@ -144,6 +150,7 @@ def make_gradient_golden(network):
         "options": network.options | auxiliary,
         "classes": network.classes,
         "weight_gain": network.weight_gain,
+        "norm_shift": network.norm_shift,
         "batch": batch,
         "height": height,
         "width": width,

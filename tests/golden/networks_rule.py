@@ -36,16 +36,19 @@ def uniform(name, count, scale, offset=0.0):
     return values
 
 
-def tensor(name, shape, gain=1.0):
+def tensor(name, shape, gain=1.0, shift=0.0):
     """The values of the parameter with this canonical name and PyTorch shape.
 
     `gain` scales convolution weights. Below 1 it keeps deep networks well conditioned: without the
-    statistics of a trained network, rounding errors would grow from layer to layer.
+    statistics of a trained network, rounding errors would grow from layer to layer. `shift` is
+    added to a bias.
     """
     if name.endswith(".running_var"):
         scale, offset = 0.2, 1.0
-    elif name.endswith((".running_mean", ".bias")):
+    elif name.endswith(".running_mean"):
         scale, offset = 0.1, 0.0
+    elif name.endswith(".bias"):
+        scale, offset = 0.1, shift
     elif len(shape) == 1:
         scale, offset = 0.1, 1.0
     else:

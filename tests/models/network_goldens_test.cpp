@@ -154,7 +154,8 @@ void expect_gradients_of_pytorch(DeviceContext& place, const std::string& name) 
   const Shape input{json["batch"], json["height"], json["width"], 3};
   const Graph graph = build_network(spec_of(json), input);
   Parameters parameters(graph.parameters(), stream, true);
-  macadam::testing::set_rule_values(parameters, json.value("weight_gain", 1.0));
+  macadam::testing::set_rule_values(parameters, json.value("weight_gain", 1.0),
+                                    json.value("norm_shift", 0.0));
   PlanOptions options;
   options.mode = Mode::train;
   options.loss = LossDesc{};

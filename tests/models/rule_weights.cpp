@@ -28,7 +28,7 @@ double number(uint64_t bits) { return 2 * (static_cast<double>(bits >> 40) * 0x1
 uint64_t rule_bits(std::string_view name, uint64_t i) { return mix(hash(name), i); }
 double rule_number(std::string_view name, uint64_t i) { return number(rule_bits(name, i)); }
 
-std::vector<float> rule_values(const ParameterSpec& spec, double gain) {
+std::vector<float> rule_values(const ParameterSpec& spec, double gain, double norm_shift) {
   double base = 0, factor = 0.1;
   switch (spec.role) {
     case ParameterRole::conv_weight:
@@ -37,8 +37,8 @@ std::vector<float> rule_values(const ParameterSpec& spec, double gain) {
     case ParameterRole::norm_scale: base = 1; break;
     case ParameterRole::running_var: base = 1, factor = 0.2; break;
     case ParameterRole::fixed_scale: base = 1, factor = 0; break;
+    case ParameterRole::norm_shift: base = norm_shift; break;
     case ParameterRole::bias:
-    case ParameterRole::norm_shift:
     case ParameterRole::running_mean: break;
   }
   std::vector<float> values(to_size(spec.shape.elements()));
@@ -49,9 +49,10 @@ std::vector<float> rule_values(const ParameterSpec& spec, double gain) {
   return values;
 }
 
-void set_rule_values(Parameters& parameters, double gain) {
+void set_rule_values(Parameters& parameters, double gain, double norm_shift) {
   for (size_t i = 0; i < parameters.size(); ++i) {
-    parameters.write(i, Parameters::Field::value, rule_values(parameters.specs()[i], gain));
+    parameters.write(i, Parameters::Field::value,
+                     rule_values(parameters.specs()[i], gain, norm_shift));
   }
 }
 

@@ -17,10 +17,11 @@ uint64_t rule_bits(std::string_view name, uint64_t i);
 double rule_number(std::string_view name, uint64_t i);
 
 /// The values of a parameter in the layout of files. `gain` scales convolution weights: below 1 it
-/// keeps deep networks well conditioned.
-std::vector<float> rule_values(const ParameterSpec& spec, double gain = 1);
+/// keeps deep networks well conditioned. `norm_shift` is added to norms' biases: above 0 most
+/// values pass the ReLU that follows, and rounding decides for few.
+std::vector<float> rule_values(const ParameterSpec& spec, double gain = 1, double norm_shift = 0);
 /// Fills all parameters.
-void set_rule_values(Parameters& parameters, double gain = 1);
+void set_rule_values(Parameters& parameters, double gain = 1, double norm_shift = 0);
 
 /// An NHWC image, values in [-2, 2).
 std::vector<float> rule_image(Shape shape);
