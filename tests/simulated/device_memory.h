@@ -12,7 +12,7 @@ namespace macadam::simulated {
 class DeviceMemory {
  public:
   /// Of the device.
-  static constexpr size_t kBytes = size_t{1} << 30;
+  static constexpr size_t kBytes = size_t{1} << 32;
 
   enum class Kind : uint8_t { device, pinned, pageable };
 
