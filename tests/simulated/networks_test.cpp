@@ -1,8 +1,8 @@
-// Whole networks on the simulated device, with their auxiliary heads: a training
-// step has one result, whatever the order in which streams get on, and it is the CPU's but for
-// rounding. What the small networks of the other tests lack is here: real widths and depths,
-// grouped convolutions, pyramids of pooling, attention. Where MACADAM_EVERY_NETWORK is set, every
-// network that can be trained.
+// Whole networks on the simulated device, with their auxiliary heads: a training step has one
+// result, whatever the order in which streams get on, and it is the CPU's but for rounding. What
+// the small networks of the other tests lack is here: real widths and depths, grouped convolutions,
+// pyramids of pooling, attention. Where MACADAM_EVERY_NETWORK is set, every network that can be
+// trained.
 
 #include <cstdio>
 #include <cstdlib>
