@@ -37,14 +37,31 @@ std::optional<std::string> theirs(const OpenMmlabNames& names, std::string_view 
 
 }  // namespace
 
-std::vector<OpenMmlabNames::Unit> openmmlab_pyramid() {
-  return {{"spp.scale0", 0, true, "backbone.spp.scales.0"},
-          {"spp.scale1", 1, true, "backbone.spp.scales.1.1"},
-          {"spp.scale2", 1, true, "backbone.spp.scales.2.1"},
-          {"spp.scale3", 1, true, "backbone.spp.scales.3.1"},
-          {"spp.scale4", 1, true, "backbone.spp.scales.4.1"},
-          {"spp.compression", 0, true, "backbone.spp.compression"},
-          {"spp.shortcut", 0, true, "backbone.spp.shortcut"}};
+OpenMmlabNames with_dual_resolution(OpenMmlabNames own) {
+  const OpenMmlabNames common{
+      .blocks = {{"layer1.", "backbone.stem.2."}, {"layer2.", "backbone.stem.4."}},
+      .downsample_is_a_unit = own.downsample_is_a_unit,
+      .units = {{"conv1", 0, false, "backbone.stem.0"},
+                {"conv1", 3, false, "backbone.stem.1"},
+                {"compression3", 0, false, "backbone.compression_1"},
+                {"compression4", 0, false, "backbone.compression_2"},
+                {"spp.scale0", 0, true, "backbone.spp.scales.0"},
+                {"spp.scale1", 1, true, "backbone.spp.scales.1.1"},
+                {"spp.scale2", 1, true, "backbone.spp.scales.2.1"},
+                {"spp.scale3", 1, true, "backbone.spp.scales.3.1"},
+                {"spp.scale4", 1, true, "backbone.spp.scales.4.1"},
+                {"spp.compression", 0, true, "backbone.spp.compression"},
+                {"spp.shortcut", 0, true, "backbone.spp.shortcut"}},
+      .rest = {},
+      .zeros = {"conv1.0.bias", "conv1.3.bias"},  // before a batch norm
+  };
+  const auto add = [](auto& to, const auto& from) {
+    to.insert(to.end(), from.begin(), from.end());
+  };
+  add(own.blocks, common.blocks);
+  add(own.units, common.units);
+  add(own.zeros, common.zeros);
+  return own;
 }
 
 std::vector<EncoderNames> openmmlab_names(OpenMmlabNames names) {

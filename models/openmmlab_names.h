@@ -24,8 +24,9 @@ struct OpenMmlabNames {
   std::vector<std::string_view> zeros{};  // EncoderNames::zeros
 };
 
-/// The units of numbered_pyramid("spp", …), but for its processes.
-std::vector<OpenMmlabNames::Unit> openmmlab_pyramid();
+/// `own`, and what DDRNet and PIDNet have in common: the stem and the layers upon it, the
+/// compressions, and numbered_pyramid("spp", …) but for its processes.
+OpenMmlabNames with_dual_resolution(OpenMmlabNames own);
 
 /// As files of a segmentation network have them, and as those of its "backbone." alone.
 std::vector<EncoderNames> openmmlab_names(OpenMmlabNames names);

@@ -75,21 +75,15 @@ Graph build(const Variant& v, const NetworkSpec& spec, Shape input) {
 
 /// mmsegmentation has the two of them whose /16 is one part.
 std::vector<EncoderNames> other_names() {
-  OpenMmlabNames names{
-      .blocks = {{"layer1.", "backbone.stem.2."},
-                 {"layer2.", "backbone.stem.4."},
-                 {"layer3.", "backbone.context_branch_layers.0."},
+  return openmmlab_names(with_dual_resolution({
+      .blocks = {{"layer3.", "backbone.context_branch_layers.0."},
                  {"layer4.", "backbone.context_branch_layers.1."},
                  {"layer5.", "backbone.context_branch_layers.2."},
                  {"layer3_.", "backbone.spatial_branch_layers.0."},
                  {"layer4_.", "backbone.spatial_branch_layers.1."},
                  {"layer5_.", "backbone.spatial_branch_layers.2."}},
       .downsample_is_a_unit = false,
-      .units = {{"conv1", 0, false, "backbone.stem.0"},
-                {"conv1", 3, false, "backbone.stem.1"},
-                {"compression3", 0, false, "backbone.compression_1"},
-                {"compression4", 0, false, "backbone.compression_2"},
-                {"down3", 0, false, "backbone.down_1"},
+      .units = {{"down3", 0, false, "backbone.down_1"},
                 {"down4", 0, false, "backbone.down_2.0"},
                 {"down4", 3, false, "backbone.down_2.1"},
                 {"spp.process1", 0, true, "backbone.spp.processes.0"},
@@ -104,10 +98,7 @@ std::vector<EncoderNames> other_names() {
                {"seghead_extra.conv1", "decode_head.aux_head.0.conv"},
                {"seghead_extra.bn2", "decode_head.aux_head.1"},
                {"seghead_extra.conv2", "decode_head.aux_cls_seg"}},
-      .zeros = {"conv1.0.bias", "conv1.3.bias"},  // before a batch norm
-  };
-  for (const OpenMmlabNames::Unit& unit : openmmlab_pyramid()) names.units.push_back(unit);
-  return openmmlab_names(std::move(names));
+  }));
 }
 
 NetworkEntry network(std::string name, std::string_view summary, std::string_view published,

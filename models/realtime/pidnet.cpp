@@ -99,10 +99,8 @@ Graph build(int width, const NetworkSpec& spec, Shape input) {
 
 /// mmsegmentation's auxiliary heads are trained before the ReLU: they have no names here.
 std::vector<EncoderNames> other_names() {
-  OpenMmlabNames names{
-      .blocks = {{"layer1.", "backbone.stem.2."},
-                 {"layer2.", "backbone.stem.4."},
-                 {"layer3.", "backbone.i_branch_layers.0."},
+  return openmmlab_names(with_dual_resolution({
+      .blocks = {{"layer3.", "backbone.i_branch_layers.0."},
                  {"layer4.", "backbone.i_branch_layers.1."},
                  {"layer5.", "backbone.i_branch_layers.2."},
                  {"layer3_.", "backbone.p_branch_layers.0."},
@@ -112,11 +110,7 @@ std::vector<EncoderNames> other_names() {
                  {"layer4_d.", "backbone.d_branch_layers.1."},
                  {"layer5_d.", "backbone.d_branch_layers.2."}},
       .downsample_is_a_unit = true,
-      .units = {{"conv1", 0, false, "backbone.stem.0"},
-                {"conv1", 3, false, "backbone.stem.1"},
-                {"compression3", 0, false, "backbone.compression_1"},
-                {"compression4", 0, false, "backbone.compression_2"},
-                {"diff3", 0, false, "backbone.diff_1"},
+      .units = {{"diff3", 0, false, "backbone.diff_1"},
                 {"diff4", 0, false, "backbone.diff_2"},
                 {"pag3.f_x", 0, false, "backbone.pag_1.f_p"},
                 {"pag3.f_y", 0, false, "backbone.pag_1.f_i"},
@@ -129,10 +123,7 @@ std::vector<EncoderNames> other_names() {
                {"final_layer.conv1", "decode_head.i_head.conv.conv"},
                {"final_layer.bn2", "decode_head.i_head.norm"},
                {"final_layer.conv2", "decode_head.conv_seg"}},
-      .zeros = {"conv1.0.bias", "conv1.3.bias"},  // before a batch norm
-  };
-  for (const OpenMmlabNames::Unit& unit : openmmlab_pyramid()) names.units.push_back(unit);
-  return openmmlab_names(std::move(names));
+  }));
 }
 
 NetworkEntry network(std::string name, std::string_view summary, std::string_view published,
