@@ -45,11 +45,12 @@ int usable_cores(const CgroupFiles& files) {
   return std::max(1, static_cast<int>(std::ceil(*quota)));
 }
 
-void bind_team(int threads) {
+void spread_team() {
+  const int threads = omp_get_max_threads();
   cpu_set_t mask;
   CPU_ZERO(&mask);
-  if (std::getenv("OMP_PROC_BIND") != nullptr || sched_getaffinity(0, sizeof mask, &mask) != 0 ||
-      CPU_COUNT(&mask) != threads) {
+  if (threads == 1 || std::getenv("OMP_PROC_BIND") != nullptr ||
+      sched_getaffinity(0, sizeof mask, &mask) != 0 || CPU_COUNT(&mask) != threads) {
     return;
   }
   std::vector<size_t> cores;
@@ -63,6 +64,7 @@ void bind_team(int threads) {
     CPU_SET(cores[static_cast<size_t>(omp_get_thread_num())], &own);
     sched_setaffinity(0, sizeof own, &own);
   }
+  sched_setaffinity(0, sizeof mask, &mask);
 }
 
 }  // namespace macadam

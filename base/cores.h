@@ -16,11 +16,12 @@ std::optional<double> cpu_quota(const CgroupFiles& files = {});
 /// least 1.
 int usable_cores(const CgroupFiles& files = {});
 
-/// Binds the calling thread and its OpenMP team of `threads` to a core each, where they are as many
-/// as the affinity mask has cores; else nothing changes, nor where OMP_PROC_BIND is set (to
-/// "false", for example). For teams that sleep between calls: two that wake on one core, beside an
-/// idle one, wait for each other's time slices at every barrier, and whatever else runs prolongs
-/// it. Threads that the caller begins later inherit its core.
-void bind_team(int threads);
+/// Puts the calling thread and its OpenMP team on a core each, where the team (omp_get_max_threads)
+/// has as many threads as the affinity mask has cores; else nothing changes, nor where
+/// OMP_PROC_BIND is set (to "false", for example). For teams that sleep between calls, before each:
+/// two that wake on one core, beside an idle one, wait for each other's time slices at every
+/// barrier. The team stays bound; the caller is moved alone and keeps its mask, which the threads
+/// inherit that OpenMP may begin later in the place of others.
+void spread_team();
 
 }  // namespace macadam

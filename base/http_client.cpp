@@ -30,6 +30,7 @@ HttpClient::HttpClient(HttpClientOptions options) {
                    "install libcurl4-openssl-dev and build again with MACADAM_CURL=ON");
 }
 HttpClient::~HttpClient() = default;
+void HttpClient::stop() {}
 void HttpClient::ask(HttpQuestion, Then) {}
 
 #else
@@ -241,32 +242,44 @@ class HttpClient::Impl {
     curl_multi_setopt(multi_.get(), CURLMOPT_MAX_HOST_CONNECTIONS, kConnections);
     thread_ = std::jthread([this](const std::stop_token& stop) { run(stop); });
   }
-  ~Impl() {
+  ~Impl() { stop(); }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+
+  void stop() {
+    std::vector<std::unique_ptr<Transfer>> dropped;
+    {
+      const std::lock_guard lock(mutex_);
+      stopped_ = true;
+      dropped.swap(new_);
+    }
+    if (!thread_.joinable()) return;
     thread_.request_stop();
     curl_multi_wakeup(multi_.get());
     thread_.join();
     for (const auto& [handle, transfer] : transfers_) {
       curl_multi_remove_handle(multi_.get(), handle);
     }
+    transfers_.clear();
   }
-  Impl(const Impl&) = delete;
-  Impl& operator=(const Impl&) = delete;
 
   void ask(HttpQuestion request, Then then) {
+    HttpAnswer refused;
     {
       const std::lock_guard lock(mutex_);
-      if (waiting_ < options_.waiting) {
+      if (stopped_) {
+        refused.outcome = HttpAnswer::Outcome::none;
+        refused.reason = "this is ending";
+      } else if (waiting_ >= options_.waiting) {
+        refused.outcome = HttpAnswer::Outcome::too_many;
+      } else {
         new_.push_back(
             std::make_unique<Transfer>(std::move(request), then, options_, destination_));
         ++waiting_;
         then = nullptr;
       }
     }
-    if (then) {
-      HttpAnswer refused;
-      refused.outcome = HttpAnswer::Outcome::too_many;
-      return then(std::move(refused));
-    }
+    if (then) return then(std::move(refused));
     curl_multi_wakeup(multi_.get());
   }
 
@@ -316,6 +329,7 @@ class HttpClient::Impl {
   std::mutex mutex_;
   std::vector<std::unique_ptr<Transfer>> new_;
   size_t waiting_ = 0;  // those among new_ and transfers_
+  bool stopped_ = false;
   std::jthread thread_;
 };
 
@@ -324,6 +338,8 @@ bool has_http_client() { return true; }
 HttpClient::HttpClient(HttpClientOptions options)
     : impl_(std::make_unique<Impl>(std::move(options))) {}
 HttpClient::~HttpClient() = default;
+
+void HttpClient::stop() { impl_->stop(); }
 
 void HttpClient::ask(HttpQuestion request, Then then) {
   impl_->ask(std::move(request), std::move(then));

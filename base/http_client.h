@@ -58,6 +58,10 @@ class HttpClient {
   HttpClient(const HttpClient&) = delete;
   HttpClient& operator=(const HttpClient&) = delete;
 
+  /// Ends it as the destructor does; who asks later has no answer (`none`). Not on the client's
+  /// thread.
+  void stop();
+
   /// Called once. On the client's thread, or where too many wait on the caller's: quick; must not
   /// throw.
   using Then = std::function<void(HttpAnswer)>;

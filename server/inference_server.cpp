@@ -51,9 +51,6 @@ SegmentationOptions segmentation_options(const ServeConfig& config) {
   options.batches = {config.replicas, config.max_batch,
                      std::chrono::microseconds(static_cast<int64_t>(config.max_delay_ms * 1000))};
   options.threads = config.threads > 0 ? config.threads : usable_cores();
-  if (parse_device(config.device).kind == DeviceKind::cpu && config.replicas == 1) {
-    options.batches.prepare = [threads = options.threads] { bind_team(threads); };
-  }
   options.memory = to_size(config.work_memory_mb) << 20;
   options.limits.max_pixels = static_cast<int64_t>(config.max_megapixels * 1e6);
   return options;
@@ -95,8 +92,8 @@ class InferenceServer::Impl {
                                        {"detail", std::string(detail)}});
                 }),
         gallery_(config.gallery.empty() ? nullptr : std::make_unique<Gallery>(config.gallery)),
-        segmentation_(std::make_unique<Segmentation>(segmentation_options(config))),
-        api_(models_, *segmentation_, monitor_, gallery_.get(), api_options(config)),
+        segmentation_(segmentation_options(config)),
+        api_(models_, segmentation_, monitor_, gallery_.get(), api_options(config)),
         http_(std::make_unique<HttpServer>(http_options(config), api_)) {
     if (config.unix_socket.empty()) {
       const int port = http_->listen(config.host, config.port);
@@ -113,7 +110,7 @@ class InferenceServer::Impl {
 
   ~Impl() {
     models_.stop();
-    segmentation_.reset();  // answers what waits, while there are connections
+    segmentation_.stop();  // answers what waits, while there are connections
     http_.reset();
   }
   Impl(const Impl&) = delete;
@@ -153,7 +150,7 @@ class InferenceServer::Impl {
   Monitor monitor_;
   ModelRegistry models_;
   std::unique_ptr<Gallery> gallery_;
-  std::unique_ptr<Segmentation> segmentation_;
+  Segmentation segmentation_;
   Api api_;
   std::unique_ptr<HttpServer> http_;
 };

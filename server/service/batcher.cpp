@@ -25,7 +25,7 @@ Batcher::Batcher(const BatcherOptions& options, Run run) : options_(options), ru
   threads_.emplace_back([this] { sweep(); });
 }
 
-Batcher::~Batcher() {
+void Batcher::stop() {
   std::deque<std::unique_ptr<Job>> left;
   {
     const std::lock_guard lock(mutex_);
@@ -162,7 +162,6 @@ void Batcher::run(int replica, Jobs& batch) {
 }
 
 void Batcher::work(int replica) {
-  if (options_.prepare) options_.prepare();
   for (;;) {
     try {
       Jobs batch = take();  // gone before the next is waited for: it holds connections

@@ -50,8 +50,6 @@ struct BatcherOptions {
   int max_batch = 1;  // jobs
   /// How long the first of a batch waits for more.
   std::chrono::microseconds max_delay{0};
-  /// What the thread of each replica does before its first batch; may be empty. Must not throw.
-  std::function<void()> prepare{};
 };
 
 class Batcher {
@@ -61,11 +59,13 @@ class Batcher {
   using Run = std::function<void(int replica, std::span<Job* const> jobs)>;
 
   Batcher(const BatcherOptions& options, Run run);
-  /// Finishes the batches that run; what waits ends as `stopped`.
-  ~Batcher();
+  ~Batcher() { stop(); }
   Batcher(const Batcher&) = delete;
   Batcher& operator=(const Batcher&) = delete;
 
+  /// Finishes the batches that run; what waits ends as `stopped`, and so does what is submitted
+  /// later. Not from a job.
+  void stop();
   void submit(std::unique_ptr<Job> job);
   /// Jobs that wait.
   size_t waiting() const;

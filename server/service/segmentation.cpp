@@ -90,12 +90,12 @@ class Segmentation::PhotoJob : public Job {
 Segmentation::Segmentation(const SegmentationOptions& options)
     : options_(options),
       memory_(options.memory),
-      pool_(std::make_unique<WorkerPool>(options.threads)),
-      batcher_(std::make_unique<Batcher>(options.batches, run_batch)) {}
+      pool_(options.threads),
+      batcher_(options.batches, run_batch) {}
 
-Segmentation::~Segmentation() {
-  pool_->stop();  // nothing is decoded any more
-  batcher_.reset();
+void Segmentation::stop() {
+  pool_.stop();  // nothing is decoded any more
+  batcher_.stop();
 }
 
 void Segmentation::run_batch(int replica, std::span<Job* const> jobs) {
@@ -120,9 +120,9 @@ void Segmentation::decode(SegmentationRequest request, const Then& then) {
       // Only as many photos as there are threads are decoded before they are weighed.
       auto memory = memory_.hold(memory_of(photo, request.wishes, request.model->classes()));
       if (!memory) throw HttpError(503, "the server holds as many photos as it can, try again");
-      batcher_->submit(std::make_unique<PhotoJob>(std::move(request), std::move(photo),
-                                                  std::move(memory), Clock::now() - begun, *pool_,
-                                                  then));
+      batcher_.submit(std::make_unique<PhotoJob>(std::move(request), std::move(photo),
+                                                 std::move(memory), Clock::now() - begun, pool_,
+                                                 then));
       return;
     } catch (...) {
       result.end = JobEnd::failed;
@@ -138,7 +138,7 @@ void Segmentation::decode(SegmentationRequest request, const Then& then) {
 
 void Segmentation::run(SegmentationRequest request, Then then) {
   require(request.model != nullptr, "a photo has a model");
-  pool_->post([this, request = std::move(request), then = std::move(then)]() mutable {
+  pool_.post([this, request = std::move(request), then = std::move(then)]() mutable {
     decode(std::move(request), then);
   });
 }

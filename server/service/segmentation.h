@@ -52,19 +52,23 @@ struct SegmentationResult {
 class Segmentation {
  public:
   explicit Segmentation(const SegmentationOptions& options);
-  /// What waits ends as `stopped`.
-  ~Segmentation();
+  ~Segmentation() { stop(); }
+  Segmentation(const Segmentation&) = delete;
+  Segmentation& operator=(const Segmentation&) = delete;
+
+  /// What waits ends as `stopped`, and so does what comes later, on the thread that brings it.
+  void stop();
 
   using Then = std::function<void(SegmentationResult&)>;
   /// Begins, and calls `then` once when it has ended, on a thread of the pool (or on the calling
   /// one when this ends); `then` must not throw.
   void run(SegmentationRequest request, Then then);
   /// Runs other work on the threads of the pool.
-  void post(std::function<void()> work) { pool_->post(std::move(work)); }
+  void post(std::function<void()> work) { pool_.post(std::move(work)); }
   /// Of photos and masks; bodies that were unpacked count too.
   ByteBudget& memory() { return memory_; }
   /// Photos that wait for a network.
-  size_t waiting() const { return batcher_->waiting(); }
+  size_t waiting() const { return batcher_.waiting(); }
 
  private:
   class PhotoJob;
@@ -74,8 +78,8 @@ class Segmentation {
 
   const SegmentationOptions options_;
   ByteBudget memory_;
-  std::unique_ptr<WorkerPool> pool_;
-  std::unique_ptr<Batcher> batcher_;
+  WorkerPool pool_;
+  Batcher batcher_;
 };
 
 }  // namespace macadam

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <set>
 
+#include "base/cores.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/fnv.h"
@@ -67,8 +68,9 @@ ServedModel::ServedModel(std::string name, std::string version, const std::files
     : name_(std::move(name)),
       version_(std::move(version)),
       options_(options),
-      digest_(digest_of(file)),
-      network_(std::make_unique<Network>(file, options)) {
+      digest_(digest_of(file)) {
+  use_threads();  // oneDNN fixes a primitive's team when it is made
+  network_ = std::make_unique<Network>(file, options);
   for (int i = 0; i < options.replicas; ++i) {
     replicas_.push_back(std::make_unique<Replica>(*network_, options));
     if (options.memory_limit > 0 && bytes() > options.memory_limit) {
@@ -105,9 +107,14 @@ void ServedModel::warm_up(Replica& replica) const {
   }
 }
 
+void ServedModel::use_threads() const {
+  if (options_.threads > 0) omp_set_num_threads(options_.threads);  // of the calling thread's teams
+}
+
 void ServedModel::run(int replica, std::span<const PredictionTask> tasks) {
   make_current(options_.device);
-  if (options_.threads > 0) omp_set_num_threads(options_.threads);  // of this thread's teams
+  use_threads();
+  if (options_.device.kind == DeviceKind::cpu && options_.replicas == 1) spread_team();
   replicas_.at(to_size(replica))->predictor.run(tasks);
 }
 

@@ -81,6 +81,7 @@ class ServedModel {
   struct Network;
   struct Replica;
 
+  void use_threads() const;
   void warm_up(Replica& replica) const;
 
   const std::string name_, version_;

@@ -18,6 +18,8 @@ class ApiClient {
   /// throw.
   using Then = std::function<void(HttpResponse)>;
   void ask(HttpQuestion question, Then then);
+  /// What waits is dropped, and answered by its exchange; who asks later is told 502.
+  void stop() { client_.stop(); }
 
  private:
   HttpClient client_;

@@ -41,14 +41,14 @@ class Viewer::Impl {
       : config_(config),
         monitor_(std::move(log)),
         runs_(config.runs.empty() ? nullptr : std::make_unique<RunShelf>(config.runs)),
-        api_(std::make_unique<ApiClient>(api_options(config))),
-        handler_(*api_, monitor_, runs_.get(), config.names),
+        api_(api_options(config)),
+        handler_(api_, monitor_, runs_.get(), config.names),
         http_(std::make_unique<HttpServer>(http_options(config), handler_)) {
     const int port = http_->listen(config.host, config.port);
     address = url_of(config.host, port);
   }
   ~Impl() {
-    api_.reset();  // what it was asked is answered 500, while there are connections
+    api_.stop();  // what it was asked is answered 500, while there are connections
     http_.reset();
   }
   Impl(const Impl&) = delete;
@@ -69,7 +69,7 @@ class Viewer::Impl {
   const ViewConfig config_;
   Monitor monitor_;
   std::unique_ptr<RunShelf> runs_;
-  std::unique_ptr<ApiClient> api_;
+  ApiClient api_;
   ViewHandler handler_;
   std::unique_ptr<HttpServer> http_;
 };

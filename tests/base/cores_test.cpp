@@ -127,36 +127,34 @@ std::vector<std::vector<int>> cores_of_team(int threads) {
   return cores;
 }
 
-/// Of a thread of its own, as its mask outlives the test.
-std::vector<std::vector<int>> bound(int threads) {
+/// Of a team that one thread of its own spreads, as masks outlive the test.
+std::vector<std::vector<int>> spread(int threads) {
   std::vector<std::vector<int>> cores;
   std::thread([&] {
-    bind_team(threads);
+    omp_set_num_threads(threads);
+    spread_team();
     cores = cores_of_team(threads);
   }).join();
   return cores;
 }
 
-TEST(BindTeam, GivesEachThreadACoreOfItsOwn) {
+TEST(SpreadTeam, BindsTheTeamAndLeavesTheCallerItsMask) {
   const std::vector<int> all = cores_of_team(1).front();
-  std::vector<int> taken;
-  for (const std::vector<int>& own : bound(static_cast<int>(all.size()))) {
-    ASSERT_EQ(own.size(), 1u);
-    taken.push_back(own.front());
-  }
-  EXPECT_EQ(taken, all);
-  EXPECT_EQ(cores_of_team(1).front(), all) << "another thread's team";
+  const std::vector<std::vector<int>> found = spread(static_cast<int>(all.size()));
+  EXPECT_EQ(found.front(), all) << "what the caller begins later inherits its mask";
+  for (size_t i = 1; i < all.size(); ++i) EXPECT_EQ(found[i], std::vector<int>{all[i]});
 }
 
-TEST(BindTeam, LeavesSmallerTeamsAndTheUsersOwnBindingAlone) {
+TEST(SpreadTeam, LeavesOtherTeamsAndTheUsersOwnBindingAlone) {
   const std::vector<int> all = cores_of_team(1).front();
   const int threads = static_cast<int>(all.size());
-  if (threads > 1) {
-    EXPECT_EQ(bound(threads - 1).front(), all);
-  }
-  EXPECT_EQ(bound(threads + 1).front(), all);
+  const auto expect_free = [&](int team) {
+    for (const std::vector<int>& cores : spread(team)) EXPECT_EQ(cores, all) << team << " threads";
+  };
+  expect_free(threads + 1);
+  if (threads > 1) expect_free(threads - 1);
   setenv("OMP_PROC_BIND", "false", 1);
-  EXPECT_EQ(bound(threads).front(), all);
+  expect_free(threads);
   unsetenv("OMP_PROC_BIND");
 }
 

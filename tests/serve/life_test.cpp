@@ -124,6 +124,22 @@ TEST_F(Life, WhatIsBegunIsFinished) {
   EXPECT_EQ(served.program().wait().exit_code, 0);
 }
 
+TEST_F(Life, WhatArrivesWhenTheTimeIsUpIsToldSo) {
+  Served served(folder(), {"m.safetensors", "--grace-seconds", "0", "--drain-seconds", "0.3"});
+  std::thread slow([&] { served.ask("POST", "/v1/segment?tile=1&flip=1", flat_png(500, 1000)); });
+  EXPECT_TRUE(wait_for([&] {
+    return served.get("/metrics").body.find("macadam_working_requests 0\n") == std::string::npos;
+  }));
+  const std::string whole = request("POST", "/v1/segment", png_photo(30, 30));
+  Client late(served.port());
+  late.send(std::string_view(whole).substr(0, whole.size() - 1));
+  served.program().send(SIGTERM);
+  std::this_thread::sleep_for(600ms);
+  late.send(std::string_view(whole).substr(whole.size() - 1));
+  slow.join();
+  EXPECT_EQ(served.program().wait().exit_code, 0);
+}
+
 TEST_F(Life, ASecondSignalEndsItAtOnce) {
   Served served(folder(), {"m.safetensors", "--grace-seconds", "600"});
   served.program().send(SIGTERM);

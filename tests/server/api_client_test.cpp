@@ -181,6 +181,15 @@ TEST_F(ApiClientTest, EndsWithRequestsUnanswered) {
   client.reset();
 }
 
+TEST_F(ApiClientTest, WhoAsksAfterTheEndHasNoAnswer) {
+  ApiClient client(options());
+  client.ask({"GET", "/never", {}, "", {}}, [](const HttpResponse&) { FAIL() << "an answer"; });
+  while (mirror_.held() == 0) std::this_thread::sleep_for(5ms);
+  client.stop();
+  EXPECT_EQ(ask(client, {"GET", "/x", {}, "", {}}).status, 502);
+  client.stop();
+}
+
 TEST_F(ApiClientTest, AnApiMayListenOnASocket) {
   const macadam::testing::TemporaryFolder folder;
   const auto path = folder.path() / "api.sock";

@@ -175,6 +175,16 @@ TEST(Batcher, WhatWaitsAtTheEndIsToldSo) {
   EXPECT_EQ(ends.ends.at(1), JobEnd::stopped);
 }
 
+TEST(Batcher, WhatComesAfterTheEndIsToldSo) {
+  Ends ends;
+  Batcher batcher({.replicas = 1, .max_batch = 1}, [](int, std::span<Job* const>) {});
+  batcher.stop();
+  batcher.submit(std::make_unique<TestJob>(ends, 0, &kGroup));
+  EXPECT_EQ(ends.ends.at(0), JobEnd::stopped);
+  EXPECT_EQ(batcher.waiting(), 0u);
+  batcher.stop();
+}
+
 TEST(Batcher, ReplicasRunAtOnce) {
   Ends ends;
   std::atomic<int> inside = 0;
