@@ -52,6 +52,7 @@ SegmentationOptions segmentation_options(const ServeConfig& config) {
                      std::chrono::microseconds(static_cast<int64_t>(config.max_delay_ms * 1000))};
   options.threads = config.threads > 0 ? config.threads : usable_cores();
   options.memory = to_size(config.work_memory_mb) << 20;
+  options.windows = config.max_windows;
   options.limits.max_pixels = static_cast<int64_t>(config.max_megapixels * 1e6);
   return options;
 }

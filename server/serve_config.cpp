@@ -44,11 +44,15 @@ void describe(Fields& fields, ServeConfig& config) {
   fields.integer(
       {"queue", "Requests for predictions that are accepted and not answered; more: 503"},
       config.queue, 1, 100'000);
-  fields.integer({"deadline_ms", "A photo that waits longer for the network is not predicted: 503"},
+  fields.integer({"deadline_ms",
+                  "A photo that waits longer for the network is not predicted, and one in windows "
+                  "is given up then: 503"},
                  config.deadline_ms, 1, 3'600'000);
   fields.integer({"max_body_mb", "Of a request, also when it is unpacked: 413"}, config.max_body_mb,
                  1, 4096);
   fields.number({"max_megapixels", "Of a photo: 400"}, config.max_megapixels, 0.01, 1024);
+  fields.integer({"max_windows", "Of the network's size, of a photo with tile=1: 413"},
+                 config.max_windows, 1, 1 << 20);
   fields.integer({"work_memory_mb",
                   "Of photos and masks of all requests, from decoding to the "
                   "answer; more: 503, but for one that comes alone"},

@@ -26,6 +26,7 @@ struct ServeConfig {
   int queue = 64, deadline_ms = 10'000;
   int max_body_mb = 64, work_memory_mb = 2048;
   double max_megapixels = 64;
+  int max_windows = 1024;
   int connections = 1024, io_threads = 2;
   double idle_seconds = 60, request_seconds = 30, response_seconds = 60;
   double grace_seconds = 0, drain_seconds = 30;

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "base/to_size.h"
+#include "engine/infer/windows.h"
 
 namespace macadam {
 
@@ -14,19 +15,8 @@ namespace {
 /// A graph for several images has at most so many.
 constexpr size_t kMostTogether = 64;
 
-/// The windows of one axis of a photo: they begin every half window, the last one flush with the
-/// end.
-class WindowStarts {
- public:
-  WindowStarts(int extent, int window)
-      : last_(std::max(0, extent - window)), step_(std::max(1, window / 2)) {}
-
-  int count() const { return 1 + (last_ + step_ - 1) / step_; }
-  int operator[](int i) const { return std::min(i * step_, last_); }
-
- private:
-  int last_, step_;
-};
+/// Sums of more bytes are given back after the photo: those of few are so large.
+constexpr size_t kKeptSums = size_t{64} << 20;
 
 /// Memory for `shape` in `buffer`, which grows if need be.
 Tensor tensor_in(Buffer& buffer, const Shape& shape, DType dtype, Device device) {
@@ -124,7 +114,7 @@ Tensor Predictor::sums_in(Buffer& buffer, int height, int width) {
   return sums;
 }
 
-Classifier& Predictor::classifier_for(int left) const {
+Classifier& Predictor::classifier_for(int64_t left) const {
   Classifier* best = classifiers_.front().get();
   for (const auto& classifier : several_) {
     // Half a batch takes about as long as a whole one.
@@ -142,47 +132,99 @@ Tensor Predictor::full_scores(Classifier& classifier, int place) {
   return resized;
 }
 
-int Predictor::add_windows(Classifier& classifier, const PhotoView& view, int first, int end,
-                           bool flip, const Tensor& sums) {
+void Predictor::add_windows(Classifier& classifier, const PhotoView& view, int64_t first, int count,
+                            bool flip, const Band& band) {
   const Shape& window = classifier.shape();
-  const WindowStarts rows(view.height, window.h), columns(view.width, window.w);
-  const int count = std::min(window.n, end - first);
-  const bool alone = end == 1;
-  const auto place_of = [&](int i) {
-    return WindowPlace{.top = rows[(first + i) / columns.count()],
-                       .left = columns[(first + i) % columns.count()],
-                       .height = window.h,
-                       .width = window.w,
-                       .fades = !alone};
-  };
-  for (int i = 0; i < count; ++i) {
-    const WindowPlace place = place_of(i);
-    classifier.put(i, view, place.top, place.left);
-  }
+  const WindowGrid grid(view.height, view.width, window.h, window.w);
+  for (int i = 0; i < count; ++i)
+    classifier.put(i, view, grid.top(first + i), grid.left(first + i));
   classifier.upload();
   for (const bool mirrored : {false, true}) {
     if (mirrored && !flip) break;
     classifier.score(mirrored);
     for (int i = 0; i < count; ++i) {
-      WindowPlace place = place_of(i);
-      place.mirrored = mirrored;
-      context_.ops.upsample->bilinear_add_softmax(classifier.scores(i), place, sums);
+      const WindowPlace place{.top = grid.top(first + i) - band.top,
+                              .left = grid.left(first + i),
+                              .height = window.h,
+                              .width = window.w,
+                              .mirrored = mirrored,
+                              .fades = grid.count() > 1};
+      context_.ops.upsample->bilinear_add_softmax(classifier.scores(i), place, band.sums);
     }
   }
-  return first + count;
+}
+
+void Predictor::slide(Band& band, int top) {
+  const Tensor& sums = band.sums;
+  const int by = top - band.top;
+  const size_t row = sums.bytes() / to_size(sums.shape.h);
+  auto* const first = static_cast<std::byte*>(sums.data);
+  for (int from = by; from < sums.shape.h; from += by) {  // pieces that do not overlap
+    const size_t rows = to_size(std::min(by, sums.shape.h - from));
+    copy_bytes(context_.stream, first + to_size(from - by) * row, first + to_size(from) * row,
+               rows * row);
+  }
+  const size_t kept = to_size(std::max(0, sums.shape.h - by)) * row;
+  zero_bytes(context_.stream, first + kept, sums.bytes() - kept);
+  band.top = top;
+}
+
+template <typename Finish>
+Predictor::Band Predictor::blend_windows(const PhotoView& view, bool flip, int rows,
+                                         const StopPrediction& stop, const Finish& finish) {
+  Classifier* const whole = classifier_of(view);
+  Classifier& one = whole != nullptr ? *whole : *classifiers_.front();
+  const WindowGrid grid(view.height, view.width, one.shape().h, one.shape().w);
+  Band band{sums_in(view_sums_, rows, view.width)};
+  const auto rows_to = [&](int end) {
+    Band some = band;
+    some.sums.shape.h = end - band.top;
+    return some;
+  };
+  for (int64_t next = 0; next < grid.count();) {
+    if (stop && stop()) {
+      context_.stream.synchronize();  // it writes to the prediction
+      shrink();
+      throw PredictionStopped();
+    }
+    Classifier& classifier = grid.count() > 1 ? classifier_for(grid.count() - next) : one;
+    const auto count =
+        static_cast<int>(std::min<int64_t>(classifier.shape().n, grid.count() - next));
+    const int top = grid.top(next), bottom = grid.top(next + count - 1) + one.shape().h;
+    if (std::min(bottom, view.height) > band.top + rows) {
+      finish(rows_to(top));
+      slide(band, top);
+    }
+    add_windows(classifier, view, next, count, flip, band);
+    next += count;
+  }
+  return rows_to(view.height);
 }
 
 Tensor Predictor::blend_windows(const PhotoView& view, bool flip) {
-  Classifier* const whole = classifier_of(view);
-  Classifier& one = whole != nullptr ? *whole : *classifiers_.front();
-  const Tensor sums = sums_in(view_sums_, view.height, view.width);
-  const int windows = WindowStarts(view.height, one.shape().h).count() *
-                      WindowStarts(view.width, one.shape().w).count();
-  for (int next = 0; next < windows;) {
-    next = add_windows(windows > 1 ? classifier_for(windows - next) : one, view, next, windows,
-                       flip, sums);
+  return blend_windows(view, flip, view.height, {}, [](const Band&) {}).sums;
+}
+
+void Predictor::choose_by_bands(const PhotoView& view, const PredictionWishes& wishes,
+                                const StopPrediction& stop, Prediction& prediction) {
+  const Shape& window = classifiers_.front()->shape();
+  const int together = several_.empty() ? 1 : several_.back()->shape().n;
+  const int rows = classifier_of(view) != nullptr
+                       ? view.height
+                       : WindowGrid(view.height, view.width, window.h, window.w).band(together);
+  // At once for all bands: what is queued uses it.
+  const Shape mask{1, rows, view.width, 1};
+  tensor_in(mask_, mask, DType::u8, context_.device());
+  if (wishes.confidence) tensor_in(confidence_, mask, DType::u8, context_.device());
+  const auto finish = [&](const Band& band) { choose_rows(band, wishes, prediction); };
+  finish(blend_windows(view, wishes.flip, rows, stop, finish));
+  context_.stream.synchronize();
+}
+
+void Predictor::shrink() {
+  for (Buffer* const sums : {&view_sums_, &photo_sums_}) {
+    if (sums->bytes() > kKeptSums) *sums = Buffer();
   }
-  return sums;
 }
 
 Predictor::Scores Predictor::scores_of(const PhotoView& view, bool flip) {
@@ -237,6 +279,29 @@ void Predictor::choose(const Scores& from, const PredictionWishes& wishes, Predi
   context_.stream.synchronize();
 }
 
+void Predictor::choose_rows(const Band& band, const PredictionWishes& wishes,
+                            Prediction& prediction) {
+  const Device device = context_.device();
+  const Tensor& sums = band.sums;
+  const Shape mask{1, sums.shape.h, sums.shape.w, 1};
+  const Tensor classes = tensor_in(mask_, mask, DType::u8, device);
+  Tensor confidence;
+  if (wishes.confidence) confidence = tensor_in(confidence_, mask, DType::u8, device);
+  // The largest of the sums has the largest logarithm too.
+  if (wishes.scores || wishes.confidence) context_.ops.confusion->log_shares(sums);
+  context_.ops.confusion->argmax(sums, classes, confidence);
+  const size_t first = to_size(band.top) * to_size(sums.shape.w);
+  copy_bytes(context_.stream, prediction.classes.data() + first, classes.data, classes.bytes());
+  if (wishes.confidence) {
+    copy_bytes(context_.stream, prediction.confidence.data() + first, confidence.data,
+               confidence.bytes());
+  }
+  if (wishes.scores) {
+    copy_bytes(context_.stream, prediction.scores.data() + first * to_size(classes_), sums.data,
+               sums.bytes());
+  }
+}
+
 void Predictor::prepare(Prediction& prediction, int height, int width,
                         const PredictionWishes& wishes) const {
   require(height > 0 && width > 0, "sizes are positive");
@@ -285,7 +350,7 @@ void Predictor::run(std::span<const PredictionTask> tasks) {
   for (const PredictionTask& task : tasks) {
     require(task.prediction != nullptr, "a prediction has memory");
     if (alone(task)) {
-      run({&task.view, 1}, task.height, task.width, task.wishes, *task.prediction);
+      run({&task.view, 1}, task.height, task.width, task.wishes, task.stop, *task.prediction);
       continue;
     }
     prepare(*task.prediction, task.height, task.width, task.wishes);
@@ -300,18 +365,29 @@ void Predictor::run(std::span<const PredictionTask> tasks) {
 
 void Predictor::run(std::span<const PhotoView> views, int out_height, int out_width,
                     const PredictionWishes& wishes, Prediction& prediction) {
+  run(views, out_height, out_width, wishes, {}, prediction);
+}
+
+void Predictor::run(std::span<const PhotoView> views, int out_height, int out_width,
+                    const PredictionWishes& wishes, const StopPrediction& stop,
+                    Prediction& prediction) {
   require(!views.empty(), "a photo has a view");
   prepare(prediction, out_height, out_width, wishes);
   if (views.size() > 1) {
     choose({add_views(views, out_height, out_width, wishes.flip), true}, wishes, prediction);
-    return;
+    return shrink();
   }
-  Classifier* const whole = classifier_of(views.front());
+  const PhotoView& view = views.front();
+  Classifier* const whole = classifier_of(view);
   if (whole == nullptr || wishes.flip) {
-    choose(scores_of(views.front(), wishes.flip), wishes, prediction);
-    return;
+    if (view.height == out_height && view.width == out_width) {
+      choose_by_bands(view, wishes, stop, prediction);
+    } else {
+      choose(scores_of(view, wishes.flip), wishes, prediction);
+    }
+    return shrink();
   }
-  const PredictionTask task{views.front(), out_height, out_width, wishes, &prediction};
+  const PredictionTask task{view, out_height, out_width, wishes, &prediction};
   const std::array tasks{&task};
   run_together(*whole, tasks);
 }

@@ -3,6 +3,8 @@
 // blended and brought to any size.
 
 #include <cstdint>
+#include <exception>
+#include <functional>
 #include <memory>
 #include <set>
 #include <span>
@@ -37,12 +39,22 @@ struct Prediction {
   std::vector<float> scores;  // height x width x C; empty unless asked for
 };
 
+/// Whether to give a prediction up; empty: never. Asked before every few windows.
+using StopPrediction = std::function<bool()>;
+
+/// StopPrediction said so: the prediction is not whole.
+class PredictionStopped : public std::exception {
+ public:
+  const char* what() const noexcept override { return "the prediction was stopped"; }
+};
+
 /// A photo of a batch, and what becomes of it.
 struct PredictionTask {
   PhotoView view;
   int height = 0, width = 0;  // of the mask
   PredictionWishes wishes;
   Prediction* prediction = nullptr;  // not null; its memory serves again
+  StopPrediction stop{};
 };
 
 /// How many windows of height x width a network should see at once: as many as come to the pixels
@@ -67,9 +79,11 @@ class Predictor {
   /// weights that fall towards a window's edges (a view smaller than the window is continued by its
   /// edge pixels). The scores are logits, or logarithms of averaged probabilities; they are resized
   /// bilinearly before the largest is taken. With several views, those of each are resized so, and
-  /// the probabilities that they stand for are averaged. All of it is the device's work. Nothing is
-  /// allocated once photos, and the memory of `prediction`, have been as large before. Requires at
-  /// least one view.
+  /// the probabilities that they stand for are averaged. All of it is the device's work. Sums over
+  /// the windows of one view, at its own size, are those of a band of rows at a time
+  /// (WindowGrid::band). Nothing is allocated once photos, and the memory of `prediction`, have
+  /// been as large before, but for sums of more than 64 MiB, which are not kept. Requires at least
+  /// one view.
   void run(std::span<const PhotoView> views, int out_height, int out_width, bool keep_scores,
            Prediction& prediction);
   /// The same with wishes of its own.
@@ -77,6 +91,7 @@ class Predictor {
            const PredictionWishes& wishes, Prediction& prediction);
   /// Photos of one view each, those of the first graph's size that are not to be flipped together
   /// as far as there are graphs for several images. Each has the prediction that it has alone.
+  /// Throws PredictionStopped.
   void run(std::span<const PredictionTask> tasks);
   /// The same in new memory.
   Prediction run(std::span<const PhotoView> views, int out_height, int out_width, bool keep_scores);
@@ -99,20 +114,37 @@ class Predictor {
     Tensor values;
     bool sums = false;
   };
+  /// Sums of some of a photo's rows.
+  struct Band {
+    Tensor sums;
+    int top = 0;  // in the photo
+  };
 
   /// The network that sees all of the view at once, or null.
   Classifier* classifier_of(const PhotoView& view) const;
   /// The network that takes the most of `left` images of the first graph's size without more than
   /// half of its places empty; the one for a single image when there is no other.
-  Classifier& classifier_for(int left) const;
+  Classifier& classifier_for(int64_t left) const;
   /// Scores of the image at `place`, of what the classifier has been shown, at the network's size.
   Tensor full_scores(Classifier& classifier, int place);
-  /// Sums over the windows that cover the view, at its size.
+  /// Sums over the windows that cover the view, at its size, of whose rows at most `rows` are held
+  /// at once: `finish` is called for the others, from the top on, as soon as no window adds to them
+  /// any more. Gives the last ones. Requires as many rows as WindowGrid::band() says.
+  template <typename Finish>
+  Band blend_windows(const PhotoView& view, bool flip, int rows, const StopPrediction& stop,
+                     const Finish& finish);
+  /// All of them.
   Tensor blend_windows(const PhotoView& view, bool flip);
-  /// Adds the windows from number `first` of blend_windows() on, as many as `classifier` takes.
-  /// Gives the number after them.
-  int add_windows(Classifier& classifier, const PhotoView& view, int first, int end, bool flip,
-                  const Tensor& sums);
+  /// The mask of a view at its own size.
+  void choose_by_bands(const PhotoView& view, const PredictionWishes& wishes,
+                       const StopPrediction& stop, Prediction& prediction);
+  /// Adds `count` windows from number `first` of blend_windows() on.
+  void add_windows(Classifier& classifier, const PhotoView& view, int64_t first, int count,
+                   bool flip, const Band& band);
+  /// Makes `top` the first row: the rows above it are lost, those that are new are zeros.
+  void slide(Band& band, int top);
+  /// Gives back what only large photos need.
+  void shrink();
   /// Scores of a view, at its own size.
   Scores scores_of(const PhotoView& view, bool flip);
   /// Sums over the views at that size.
@@ -122,12 +154,16 @@ class Predictor {
   /// Whether the classifier can choose the classes itself: one up-sampling can be done together
   /// with that, two cannot.
   static bool chooses(const Classifier& classifier, const PredictionTask& task);
+  void run(std::span<const PhotoView> views, int out_height, int out_width,
+           const PredictionWishes& wishes, const StopPrediction& stop, Prediction& prediction);
   /// Tasks that one classifier sees at once.
   void run_together(Classifier& classifier, std::span<const PredictionTask* const> tasks);
   /// Zeros.
   Tensor sums_in(Buffer& buffer, int height, int width);
   /// The mask of a photo, from scores of any size.
   void choose(const Scores& scores, const PredictionWishes& wishes, Prediction& prediction);
+  /// Its rows that the band has.
+  void choose_rows(const Band& band, const PredictionWishes& wishes, Prediction& prediction);
 
   DeviceContext& context_;
   PredictorOptions options_;

@@ -207,6 +207,9 @@ void require_done(const ApiContext& context, const SegmentationResult& result) {
     case JobEnd::done: return;
     case JobEnd::expired:
       context.monitor.rejected(Rejection::deadline);
+      if (result.batch > 0) {
+        throw HttpError(503, "the windows of the photo took too long: send it smaller");
+      }
       throw HttpError(503, "the photo waited too long for the network, try again");
     case JobEnd::abandoned:
       context.monitor.rejected(Rejection::abandoned);

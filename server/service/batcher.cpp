@@ -19,6 +19,18 @@ void end(Job& job, JobEnd how) {
 
 }  // namespace
 
+bool Job::gives_up() {
+  if (gave_up_) return true;
+  if (stopping_ != nullptr && *stopping_) {
+    gave_up_ = JobEnd::stopped;
+  } else if (deadline <= Clock::now()) {
+    gave_up_ = JobEnd::expired;
+  } else if (abandoned()) {
+    gave_up_ = JobEnd::abandoned;
+  }
+  return gave_up_.has_value();
+}
+
 Batcher::Batcher(const BatcherOptions& options, Run run) : options_(options), run_(std::move(run)) {
   require(options.replicas >= 1 && options.max_batch >= 1, "a batch of something, somewhere");
   for (int i = 0; i < options.replicas; ++i) threads_.emplace_back([this, i] { work(i); });
@@ -124,13 +136,14 @@ void Batcher::attempt(int replica, std::span<Job* const> jobs) {
   for (Job* const job : jobs) {
     job->begun = begun;
     job->batch = static_cast<int>(jobs.size());
+    job->stopping_ = &stopping_;
   }
   try {
     run_(replica, jobs);
     for (Job* const job : jobs) job->end = JobEnd::done;
   } catch (const std::exception& error) {
     for (Job* const job : jobs) {
-      job->end = JobEnd::failed;
+      job->end = job->gave_up_.value_or(JobEnd::failed);
       job->fault = error.what();
     }
   }

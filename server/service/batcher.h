@@ -2,12 +2,14 @@
 // Photos that wait for a device become batches: whoever waits longest goes first, and takes along
 // what waits for the same model.
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <thread>
@@ -19,7 +21,7 @@ using Clock = std::chrono::steady_clock;
 
 enum class JobEnd : uint8_t {
   done,
-  expired,    // it was not begun before its deadline
+  expired,    // it was not begun before its deadline, or has given up then
   abandoned,  // nobody wants the result
   failed,     // Job::fault says why
   stopped,    // the batcher ends
@@ -34,6 +36,9 @@ class Job {
   /// Called once, when it has ended, on a thread that others wait for: quick. What it throws is
   /// dropped. Where memory ends a job may be destroyed without it.
   virtual void ended() = 0;
+  /// Whether what runs is in vain: the deadline has passed, nobody wants the result, or the batcher
+  /// ends. Long work asks now and then, and throws; the job ends as what was found here first.
+  bool gives_up();
 
   const void* group = nullptr;  // jobs of one group, which is not null, may run as one batch
   Clock::time_point deadline = Clock::time_point::max();
@@ -42,7 +47,13 @@ class Job {
   JobEnd end = JobEnd::stopped;
   std::string fault;
   Clock::time_point queued, begun, finished;  // begun and finished: of those that ran
-  int batch = 0;                              // how many ran together
+  int batch = 0;                              // how many ran together; 0: none has begun
+
+ private:
+  friend class Batcher;
+
+  const std::atomic<bool>* stopping_ = nullptr;  // of the batcher that runs it
+  std::optional<JobEnd> gave_up_;
 };
 
 struct BatcherOptions {
@@ -63,8 +74,8 @@ class Batcher {
   Batcher(const Batcher&) = delete;
   Batcher& operator=(const Batcher&) = delete;
 
-  /// Finishes the batches that run; what waits ends as `stopped`, and so does what is submitted
-  /// later. Not from a job.
+  /// Finishes the batches that run, as far as they do not give up; what waits ends as `stopped`,
+  /// and so does what is submitted later. Not from a job.
   void stop();
   void submit(std::unique_ptr<Job> job);
   /// Jobs that wait.
@@ -91,7 +102,7 @@ class Batcher {
   mutable std::mutex mutex_;
   std::condition_variable arrived_, stopped_;
   std::deque<std::unique_ptr<Job>> waiting_;
-  bool stopping_ = false;
+  std::atomic<bool> stopping_ = false;  // set with mutex_ held
   std::vector<std::jthread> threads_;
 };
 

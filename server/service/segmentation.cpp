@@ -1,9 +1,12 @@
 #include "server/service/segmentation.h"
 
+#include <fmt/format.h>
+
 #include <vector>
 
 #include "base/error.h"
 #include "base/to_size.h"
+#include "engine/infer/windows.h"
 #include "server/http/http_error.h"
 
 namespace macadam {
@@ -12,12 +15,27 @@ namespace {
 
 uint64_t count_of(std::chrono::nanoseconds time) { return static_cast<uint64_t>(time.count()); }
 
+WindowGrid windows_of(const SegmentationRequest& request, const DecodedPhoto& photo) {
+  const ModelInfo& info = request.model->info();
+  return {photo.height, photo.width, info.height, info.width};
+}
+
+/// Of the sums over a photo's windows.
+size_t memory_of_windows(const SegmentationRequest& request, const DecodedPhoto& photo) {
+  if (!request.tile) return 0;
+  const int rows = windows_of(request, photo).band(request.model->max_batch());
+  return to_size(rows) * to_size(photo.width) * to_size(request.model->classes()) * sizeof(float);
+}
+
 /// Of a photo as it waits, and of what will be made of it.
-size_t memory_of(const DecodedPhoto& photo, const PredictionWishes& wishes, int classes) {
+size_t memory_of(const SegmentationRequest& request, const DecodedPhoto& photo) {
+  const PredictionWishes& wishes = request.wishes;
   const size_t pixels = to_size(photo.height) * to_size(photo.width);
-  const size_t scores = wishes.scores ? to_size(classes) * sizeof(float) : 0;
+  // As they are made, and as they are kept.
+  const size_t scores = wishes.scores ? 2 * to_size(request.model->classes()) * sizeof(float) : 0;
   constexpr size_t kAnswer = 3;  // a byte or three a pixel, before they are compressed
   return photo.whole.pixels.size() + photo.at_network_size.pixels.size() +
+         memory_of_windows(request, photo) +
          pixels * (1 + (wishes.confidence ? 1 : 0) + scores + kAnswer);
 }
 
@@ -48,8 +66,8 @@ class Segmentation::PhotoJob : public Job {
   ServedModel& model() const { return *request_.model; }
 
   PredictionTask task() {
-    return {result_.photo.seen(), result_.photo.height, result_.photo.width, request_.wishes,
-            &result_.prediction};
+    return {result_.photo.seen(), result_.photo.height, result_.photo.width,
+            request_.wishes,      &result_.prediction,  [this] { return gives_up(); }};
   }
 
   void ended() override {
@@ -107,6 +125,21 @@ void Segmentation::run_batch(int replica, std::span<Job* const> jobs) {
   model.count_batch(static_cast<int>(jobs.size()), count_of(Clock::now() - begun));
 }
 
+void Segmentation::check_windows(const SegmentationRequest& request,
+                                 const DecodedPhoto& photo) const {
+  if (!request.tile) return;
+  if (const int64_t windows = windows_of(request, photo).count(); windows > options_.windows) {
+    throw HttpError(413, fmt::format("the photo has {} windows of the network's size, and may have "
+                                     "{}: send it smaller, or without tile",
+                                     windows, options_.windows));
+  }
+  if (const size_t bytes = memory_of_windows(request, photo); bytes > options_.memory) {
+    throw HttpError(413, fmt::format("the windows of a photo so wide need {} MiB, and may need {}: "
+                                     "send it smaller, or without tile",
+                                     bytes >> 20, options_.memory >> 20));
+  }
+}
+
 void Segmentation::decode(SegmentationRequest request, const Then& then) {
   SegmentationResult result;
   const auto begun = Clock::now();
@@ -118,7 +151,8 @@ void Segmentation::decode(SegmentationRequest request, const Then& then) {
     try {
       DecodedPhoto photo = request.decode(options_.limits);
       // Only as many photos as there are threads are decoded before they are weighed.
-      auto memory = memory_.hold(memory_of(photo, request.wishes, request.model->classes()));
+      check_windows(request, photo);
+      auto memory = memory_.hold(memory_of(request, photo));
       if (!memory) throw HttpError(503, "the server holds as many photos as it can, try again");
       batcher_.submit(std::make_unique<PhotoJob>(std::move(request), std::move(photo),
                                                  std::move(memory), Clock::now() - begun, pool_,

@@ -23,6 +23,7 @@ struct SegmentationOptions {
   ImageLimits limits;  // of photos
   /// Bytes of photos and masks of all requests together, from decoding to the answer.
   size_t memory = size_t{2} << 30;
+  int64_t windows = 1024;  // of a photo
 };
 
 /// What is wanted of one photo.
@@ -74,6 +75,9 @@ class Segmentation {
   class PhotoJob;
 
   static void run_batch(int replica, std::span<Job* const> jobs);
+  /// Throws HttpError (413) for a photo with more windows than allowed, or whose windows alone need
+  /// more than all of the memory.
+  void check_windows(const SegmentationRequest& request, const DecodedPhoto& photo) const;
   void decode(SegmentationRequest request, const Then& then);
 
   const SegmentationOptions options_;

@@ -185,6 +185,34 @@ TEST(Batcher, WhatComesAfterTheEndIsToldSo) {
   batcher.stop();
 }
 
+TEST(Batcher, LongWorkIsGivenUpWhenItIsInVain) {
+  Ends ends;
+  std::atomic<bool> begun = false;
+  {
+    Batcher batcher({}, [&](int, std::span<Job* const> jobs) {
+      auto& job = static_cast<TestJob&>(*jobs.front());
+      if (job.number == 3) begun = true;
+      while (!job.gives_up()) {
+        std::this_thread::sleep_for(1ms);
+        if (job.number == 1) job.left = true;
+      }
+      throw RunError("stopped", "", "");
+    });
+    auto late = std::make_unique<TestJob>(ends, 0, nullptr);
+    late->deadline = Clock::now() + 500ms;
+    batcher.submit(std::move(late));
+    ends.wait_for(1);
+    batcher.submit(std::make_unique<TestJob>(ends, 1, nullptr));
+    ends.wait_for(2);
+    batcher.submit(std::make_unique<TestJob>(ends, 3, nullptr));
+    while (!begun) std::this_thread::sleep_for(1ms);
+  }
+  EXPECT_EQ(ends.ends.at(1), JobEnd::abandoned);
+  EXPECT_EQ(ends.ends.at(3), JobEnd::stopped) << "nobody waits for it at the end";
+  EXPECT_EQ(ends.ends.at(0), JobEnd::expired);
+  EXPECT_EQ(ends.batches.at(0), 1) << "it had begun";
+}
+
 TEST(Batcher, ReplicasRunAtOnce) {
   Ends ends;
   std::atomic<int> inside = 0;

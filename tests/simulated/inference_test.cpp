@@ -102,11 +102,12 @@ Seen see(Device device, bool flip) {
   options.confidence = true;
   Predictor predictor(graphs, parameters, place, options);
   Seen seen;
-  for (uint32_t i = 0; i < 6; ++i) {
-    const int height = i % 2 == 0 ? 8 : 11, width = i % 2 == 0 ? 12 : 17;
-    const bool keep = i == 2 || i == 3;
-    const Prediction p =
-        predictor.run(photo(height, width, i), height, width, i < 4 ? height : 9, width, keep);
+  for (uint32_t i = 0; i < 8; ++i) {
+    // The last two are seen in bands.
+    const int height = i >= 6 ? 40 : i % 2 == 0 ? 8 : 11, width = i % 2 == 0 && i < 6 ? 12 : 17;
+    const bool keep = i == 2 || i == 3 || i == 7;
+    const Prediction p = predictor.run(photo(height, width, i), height, width,
+                                       i == 4 || i == 5 ? 9 : height, width, keep);
     seen.classes.insert(seen.classes.end(), p.classes.begin(), p.classes.end());
     seen.confidence.insert(seen.confidence.end(), p.confidence.begin(), p.confidence.end());
     seen.scores.insert(seen.scores.end(), p.scores.begin(), p.scores.end());
