@@ -57,4 +57,8 @@ class NormOps {
                        const Tensor& product_bias) = 0;
 };
 
+/// Requires the shapes of compose().
+void check_compose(const Tensor& first, const Tensor& first_bias, const Tensor& second,
+                   const Tensor& second_bias, const Tensor& product, const Tensor& product_bias);
+
 }  // namespace macadam

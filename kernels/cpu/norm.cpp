@@ -376,11 +376,9 @@ class CpuNormOps final : public NormOps {
   void compose(const Tensor& first, const Tensor& first_bias, const Tensor& second,
                const Tensor& second_bias, const Tensor& product,
                const Tensor& product_bias) override {
+    check_compose(first, first_bias, second, second_bias, product, product_bias);
     const int filters = second.shape.n, middle = second.shape.c;
     const int64_t columns = first.shape.elements() / middle;
-    require(first.shape.n == middle && product.shape.n == filters &&
-                product.shape.elements() == filters * columns,
-            "compose: weights match");
     multiply_matrices(second.as<float>(), first.as<float>(), product.as<float>(), filters, middle,
                       columns);
     for (int k = 0; k < filters; ++k) {

@@ -443,11 +443,10 @@ class CudaNormOps final : public NormOps {
   void compose(const Tensor& first, const Tensor& first_bias, const Tensor& second,
                const Tensor& second_bias, const Tensor& product,
                const Tensor& product_bias) override {
+    check_compose(first, first_bias, second, second_bias, product, product_bias);
     const int filters = second.shape.n, middle = second.shape.c;
     const int64_t columns = first.shape.elements() / middle;
-    require(first.shape.n == middle && product.shape.n == filters &&
-                product.shape.elements() == filters * columns && filters < (1 << 16),
-            "compose: weights match");
+    require(filters < (1 << 16), "compose: a row of blocks for each filter");
     launch(stream_, compose_kernel, dim3(blocks_for(columns), static_cast<unsigned>(filters)),
            kThreads, 0, first.as<float>(), first_bias.as<float>(), second.as<float>(),
            second_bias.as<float>(), product.as<float>(), product_bias.as<float>(), middle, columns);

@@ -104,6 +104,7 @@ class ReferenceNormOps : public NormOps {
   void compose(const Tensor& first, const Tensor& first_bias, const Tensor& second,
                const Tensor& second_bias, const Tensor& product,
                const Tensor& product_bias) override {
+    check_compose(first, first_bias, second, second_bias, product, product_bias);
     const Array w1(first), b1(first_bias), w2(second), b2(second_bias);
     Array w(product.shape), b(product_bias.shape);
     for (int k = 0; k < second.shape.n; ++k) b[k] = b2[k];
