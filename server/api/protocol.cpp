@@ -141,6 +141,32 @@ class InferCall : public std::enable_shared_from_this<InferCall> {
     }
   }
 
+  /// Of the answer, a pixel of a photo, at most.
+  size_t answer_bytes() const {
+    size_t bytes = 0;
+    for (const RequestedOutput& output : request_.outputs) {
+      const bool scores = output.name == kScoresOutput;
+      bytes += (scores ? to_size(model_->classes()) : 1) *
+               value_bytes(scores ? TensorType::fp32 : TensorType::uint8, output.binary);
+    }
+    return bytes;
+  }
+
+  /// Refuses what would be too large, of so many photos of this size.
+  void check_size(const DecodedPhoto& photo) const {
+    const size_t pixels = results_.size() * to_size(photo.height) * to_size(photo.width);
+    if (pixels * answer_bytes() > kMostOutputBytes) {
+      throw HttpError(400,
+                      "the outputs would be larger than 512 MiB: ask for the mask alone, or for "
+                      "binary data");
+    }
+    const size_t scores = wants(kScoresOutput) ? to_size(model_->classes()) * sizeof(float) : 0;
+    if (results_.size() > 1 &&
+        pixels * (answer_bytes() + 2 * scores) > context_.segmentation.memory().all()) {
+      throw HttpError(413, "the server cannot hold so many photos at once: send fewer");
+    }
+  }
+
   bool wants(std::string_view output) const {
     return std::ranges::find(request_.outputs, output, &RequestedOutput::name) !=
            request_.outputs.end();
@@ -150,17 +176,12 @@ class InferCall : public std::enable_shared_from_this<InferCall> {
     SegmentationRequest request;
     request.model = model_;
     request.wishes = {false, wants(kConfidenceOutput), wants(kScoresOutput)};
+    request.answer_bytes = answer_bytes();
     request.deadline = call_->received() + context_.options.deadline;
     request.abandoned = [call = call_] { return call->abandoned(); };
     request.decode = [self = shared_from_this(), photos, i](const ImageLimits& limits) {
       DecodedPhoto photo = photos.decode(i, limits);
-      const size_t scores =
-          self->wants(kScoresOutput) ? self->model_->info().class_names.size() : 0;
-      const size_t bytes =
-          to_size(photo.height) * to_size(photo.width) * (scores * sizeof(float) + 2);
-      if (bytes * self->results_.size() > kMostOutputBytes) {
-        throw HttpError(400, "the outputs would be larger than 512 MiB: ask for the mask alone");
-      }
+      self->check_size(photo);
       return photo;
     };
     context_.segmentation.run(std::move(request), [self = shared_from_this(), i](auto& result) {
@@ -185,7 +206,7 @@ class InferCall : public std::enable_shared_from_this<InferCall> {
       outputs.back().binary = wanted.binary;
     }
     InferResponse made =
-        make_infer_response(model_->name(), model_->version(), request_.id, std::move(outputs));
+        make_infer_response(model_->name(), model_->version(), request_.id, outputs);
     HttpResponse response;
     response.content_type = "application/json";
     if (made.json_bytes < made.body.size()) {

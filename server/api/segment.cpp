@@ -51,6 +51,7 @@ struct Outcome {
   std::vector<SentPart> parts;
   SegmentationResult stages;
   std::chrono::nanoseconds encode{0};
+  ByteBudget::Hold memory;  // of the parts, which wait for those of other photos
 };
 
 /// Photos on their way through the stages; the last one that is done answers for all.
@@ -102,6 +103,7 @@ class SegmentCall : public std::enable_shared_from_this<SegmentCall> {
         outcome.parts.push_back({"confidence", "image/png", encode_confidence(result.prediction)});
       }
       outcome.encode = Clock::now() - begun;
+      if (several_) hold(outcome);
       context_.monitor.segmented(*model_, result, outcome.encode);
       outcome.stages.decode = result.decode;
       outcome.stages.queue = result.queue;
@@ -113,6 +115,15 @@ class SegmentCall : public std::enable_shared_from_this<SegmentCall> {
     const std::lock_guard lock(mutex_);
     outcomes_[i] = std::move(outcome);
     if (--left_ == 0) answer_errors(context_, *call_, [this] { answer(); });
+  }
+
+  void hold(Outcome& outcome) const {
+    size_t bytes = 0;
+    for (const SentPart& part : outcome.parts) bytes += part.content.size();
+    outcome.memory = context_.segmentation.memory().hold(bytes);
+    if (outcome.memory) return;
+    outcome.parts.clear();
+    throw HttpError(503, "the server has not enough memory for this, try again");
   }
 
   void answer() {

@@ -33,6 +33,7 @@ class ByteBudget {
     }
     return {this, [bytes](ByteBudget* budget) { budget->give_back(bytes); }};
   }
+  size_t all() const { return to_size(all_); }
   size_t held() const { return to_size(all_ - left_); }
 
  private:

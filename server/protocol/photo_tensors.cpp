@@ -193,6 +193,8 @@ OutputTensor make_output(std::string_view name, std::span<const Prediction* cons
   tensor.name = name;
   const bool scores = name == kScoresOutput;
   tensor.type = scores ? TensorType::fp32 : TensorType::uint8;
+  tensor.planes = scores ? to_size(classes) : 1;
+  tensor.pixels = first.classes.size();
   tensor.shape = {static_cast<int64_t>(predictions.size())};
   if (scores) tensor.shape.push_back(classes);
   tensor.shape.push_back(first.height);
@@ -201,20 +203,11 @@ OutputTensor make_output(std::string_view name, std::span<const Prediction* cons
     if (prediction->height != first.height || prediction->width != first.width) {
       throw HttpError(400, "the photos of a request have one size: their masks are one tensor");
     }
-    if (!scores) {
-      const auto& plane = name == kMaskOutput ? prediction->classes : prediction->confidence;
-      tensor.data.append(plane.begin(), plane.end());
-      continue;
-    }
-    // From height x width x C.
-    const size_t plane = prediction->classes.size(), depth = to_size(classes);
-    const size_t start = tensor.data.size();
-    tensor.data.resize(start + plane * depth * sizeof(float));
-    char* out = tensor.data.data() + start;
-    for (size_t c = 0; c < depth; ++c) {
-      for (size_t p = 0; p < plane; ++p, out += sizeof(float)) {
-        std::memcpy(out, &prediction->scores[p * depth + c], sizeof(float));
-      }
+    if (scores) {
+      tensor.images.push_back(prediction->scores.data());
+    } else {
+      tensor.images.push_back(
+          (name == kMaskOutput ? prediction->classes : prediction->confidence).data());
     }
   }
   return tensor;

@@ -61,7 +61,8 @@ class PhotoTensor {
   int count_ = 0;
 };
 
-/// An output of predictions of one size. Throws HttpError when they differ in size.
+/// An output of predictions of one size, which it is a view of. Throws HttpError when they differ
+/// in size.
 OutputTensor make_output(std::string_view name, std::span<const Prediction* const> predictions,
                          int classes);
 

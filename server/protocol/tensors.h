@@ -67,21 +67,28 @@ InferRequest parse_infer_request(std::string_view body, size_t json_bytes,
 /// `body_bytes`.
 size_t json_bytes_of(std::string_view field, size_t body_bytes);
 
-/// A tensor of an answer; `data` is little-endian, row-major.
+/// A tensor of an answer: N x planes x pixels, a view of N images whose pixels have their planes
+/// beside each other. Of uint8 or fp32.
 struct OutputTensor {
   std::string name;
   TensorType type = TensorType::uint8;
   std::vector<int64_t> shape;
-  std::string data;
+  std::vector<const void*> images;
+  size_t planes = 1, pixels = 0;
   bool binary = false;
+
+  size_t values() const { return images.size() * planes * pixels; }
 };
+
+/// Bytes that a value takes in an answer, at most.
+size_t value_bytes(TensorType type, bool binary);
 
 struct InferResponse {
   std::string body;
   size_t json_bytes = 0;  // less than the body when tensors follow
 };
 
-/// The answer of a model. Requires outputs of uint8 or fp32.
+/// The answer of a model. Nothing of the tensors is held besides the body.
 InferResponse make_infer_response(std::string_view model, std::string_view version,
                                   std::string_view id, std::span<const OutputTensor> outputs);
 

@@ -33,10 +33,9 @@ size_t memory_of(const SegmentationRequest& request, const DecodedPhoto& photo) 
   const size_t pixels = to_size(photo.height) * to_size(photo.width);
   // As they are made, and as they are kept.
   const size_t scores = wishes.scores ? 2 * to_size(request.model->classes()) * sizeof(float) : 0;
-  constexpr size_t kAnswer = 3;  // a byte or three a pixel, before they are compressed
   return photo.whole.pixels.size() + photo.at_network_size.pixels.size() +
          memory_of_windows(request, photo) +
-         pixels * (1 + (wishes.confidence ? 1 : 0) + scores + kAnswer);
+         pixels * (1 + (wishes.confidence ? 1 : 0) + scores + request.answer_bytes);
 }
 
 void add(ModelStatistics::Sum& sum, std::chrono::nanoseconds time) {
@@ -50,10 +49,8 @@ class Segmentation::PhotoJob : public Job {
  public:
   PhotoJob(SegmentationRequest request, DecodedPhoto photo, ByteBudget::Hold memory,
            std::chrono::nanoseconds decode, WorkerPool& pool, Then then)
-      : request_(std::move(request)),
-        memory_(std::move(memory)),
-        pool_(pool),
-        then_(std::move(then)) {
+      : request_(std::move(request)), pool_(pool), then_(std::move(then)) {
+    result_.memory = std::move(memory);
     result_.photo = std::move(photo);
     result_.decode = decode;
     deadline = request_.deadline;
@@ -87,9 +84,7 @@ class Segmentation::PhotoJob : public Job {
       add(statistics.infer, result_.infer);
     });
     const auto shared = std::make_shared<SegmentationResult>(std::move(result_));
-    const auto finish = [shared, memory = std::move(memory_), then = std::move(then_)] {
-      then(*shared);
-    };
+    const auto finish = [shared, then = std::move(then_)] { then(*shared); };
     if (end == JobEnd::stopped) {
       finish();  // the pool ends too
     } else {
@@ -99,7 +94,6 @@ class Segmentation::PhotoJob : public Job {
 
  private:
   SegmentationRequest request_;
-  ByteBudget::Hold memory_;
   WorkerPool& pool_;
   Then then_;
   SegmentationResult result_;

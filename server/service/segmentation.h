@@ -35,6 +35,9 @@ struct SegmentationRequest {
   std::function<DecodedPhoto(const ImageLimits&)> decode;
   PredictionWishes wishes;
   bool tile = false;
+  /// Of what is made of the prediction, a pixel, at most: a byte or three before they are
+  /// compressed.
+  size_t answer_bytes = 3;
   Clock::time_point deadline = Clock::time_point::max();
   std::function<bool()> abandoned;
 };
@@ -46,6 +49,7 @@ struct SegmentationResult {
   std::string fault;
   DecodedPhoto photo;
   Prediction prediction;
+  ByteBudget::Hold memory;  // of photo, prediction and answer
   std::chrono::nanoseconds decode{0}, queue{0}, infer{0};
   int batch = 0;  // photos that the network saw together
 };

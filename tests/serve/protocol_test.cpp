@@ -208,6 +208,31 @@ TEST_F(Protocol, WhatTheModelDoesNotHaveIsRefused) {
   }
 }
 
+TEST_F(Protocol, TextIsCountedBeforeItIsMade) {
+  constexpr int kLarge = 2100;  // scores of 8 classes: 135 MiB, and up to 538 as text
+  const std::string all = pixels(1, kLarge, kLarge);
+  const auto wanted = [](bool binary) {
+    return fmt::format(R"([{{"name":"scores","parameters":{{"binary_data":{}}}}}])", binary);
+  };
+  const Reply text = infer(photo_request(1, kLarge, kLarge, wanted(false)), all);
+  EXPECT_EQ(text.status, 400);
+  EXPECT_NE(text.body.find("binary data"), std::string::npos) << text.body;
+  EXPECT_EQ(infer(photo_request(1, kLarge, kLarge, wanted(true)), all).status, 200);
+}
+
+TEST_F(Protocol, PhotosThatCannotBeHeldTogetherAreRefused) {
+  Served small(folder(), {"m=m.safetensors", "--work-memory-mb", "4"}, true, "small.log");
+  const auto status = [&](int count) {
+    const std::string json = photo_request(count, 100, 100, R"([{"name":"scores"}])");
+    return small
+        .ask("POST", "/v2/models/m/infer", json + pixels(count, 100, 100),
+             {fmt::format("Inference-Header-Content-Length: {}", json.size())})
+        .status;
+  };
+  EXPECT_EQ(status(1), 200);
+  EXPECT_EQ(status(8), 413);
+}
+
 TEST_F(Protocol, StatisticsCountPhotosAndBatches) {
   const auto stats = [] {
     return Json::parse(served().get("/v2/models/m/versions/1/stats").body)["model_stats"][0];

@@ -3,7 +3,11 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <bit>
+#include <cmath>
 #include <cstring>
+#include <limits>
+#include <nlohmann/json.hpp>
 
 #include "server/http/http_error.h"
 #include "server/protocol/tensors.h"
@@ -150,9 +154,11 @@ TEST(InferRequest, TheLengthOfTheJsonIsANumber) {
 }
 
 TEST(InferResponse, IsJsonAndThenBinary) {
+  const std::vector<uint8_t> mask{1, 255};
+  const float score = 1;
   const std::vector<OutputTensor> outputs{
-      {"mask", TensorType::uint8, {1, 2}, std::string("\1\377", 2), false},
-      {"scores", TensorType::fp32, {1}, std::string("\0\0\200\77", 4), true}};
+      {"mask", TensorType::uint8, {1, 2}, {mask.data()}, 1, 2, false},
+      {"scores", TensorType::fp32, {1}, {&score}, 1, 1, true}};
   const auto made = make_infer_response("m", "1", "x\"y", outputs);
   EXPECT_EQ(
       made.body.substr(0, made.json_bytes),
@@ -160,6 +166,45 @@ TEST(InferResponse, IsJsonAndThenBinary) {
       R"({"name":"mask","datatype":"UINT8","shape":[1,2],"data":[1,255]},)"
       R"({"name":"scores","datatype":"FP32","shape":[1],"parameters":{"binary_data_size":4}}]})");
   EXPECT_EQ(made.body.substr(made.json_bytes), std::string("\0\0\200\77", 4));
+}
+
+TEST(InferResponse, ScoresComePlaneByPlaneAndAreReadBackAsTheSame) {
+  constexpr size_t kPixels = 500, kPlanes = 3;
+  std::vector<std::vector<float>> images(2, std::vector<float>(kPixels * kPlanes));
+  for (size_t i = 0; i < images.size(); ++i) {
+    for (size_t v = 0; v < images[i].size(); ++v) {
+      const auto bits = static_cast<uint32_t>((v + 7919 * i + 1) * 2654435761u);
+      images[i][v] = std::bit_cast<float>(bits);
+    }
+  }
+  images[0][0] = 0.1F;
+  images[0][1] = -std::numeric_limits<float>::min();
+  images[1][5] = std::numeric_limits<float>::infinity();
+  const OutputTensor tensor{"scores",
+                            TensorType::fp32,
+                            {2, kPlanes, kPixels},
+                            {images[0].data(), images[1].data()},
+                            kPlanes,
+                            kPixels,
+                            false};
+  const auto made = make_infer_response("m", "1", "", {&tensor, 1});
+  const auto json = nlohmann::json::parse(made.body);
+  const auto& data = json["outputs"][0]["data"];
+  ASSERT_EQ(data.size(), tensor.values());
+  for (size_t i = 0, at = 0; i < images.size(); ++i) {
+    for (size_t plane = 0; plane < kPlanes; ++plane) {
+      for (size_t p = 0; p < kPixels; ++p, ++at) {
+        const float wanted = images[i][p * kPlanes + plane];
+        if (std::isfinite(wanted)) {
+          ASSERT_EQ(data[at].get<float>(), wanted);
+        } else {
+          ASSERT_TRUE(data[at].is_null());
+        }
+      }
+    }
+  }
+  EXPECT_LE(made.body.size(), 512 + tensor.values() * value_bytes(TensorType::fp32, false));
+  EXPECT_NE(made.body.find("[0.1,"), std::string::npos) << "the shortest";
 }
 
 }  // namespace
