@@ -98,10 +98,12 @@ Destination parse_address(const std::string& address) {
 class Transfer {
  public:
   Transfer(HttpQuestion request, HttpClient::Then then, const HttpClientOptions& options,
-           const Destination& destination)
+           const Destination& destination, size_t& all_bytes)
       : request_(std::move(request)),
         then_(std::move(then)),
         most_bytes_(options.answer_bytes),
+        most_of_all_(options.all_answer_bytes),
+        all_bytes_(all_bytes),
         handle_(curl_easy_init()) {
     if (!handle_) throw std::bad_alloc();
     const std::string url = destination.base + request_.target;
@@ -125,8 +127,9 @@ class Transfer {
     if (request_.method == "POST" || request_.method == "PUT") {
       set(CURLOPT_POST, 1L);
       set(CURLOPT_CUSTOMREQUEST, request_.method.c_str());
-      set(CURLOPT_POSTFIELDS, request_.body.data());
-      set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request_.body.size()));
+      const std::string& body = request_.lent_body ? *request_.lent_body : request_.body;
+      set(CURLOPT_POSTFIELDS, body.data());
+      set(CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(body.size()));
       add_field("Expect", "");  // no waiting for "100 Continue"
       add_field("Content-Type", "");
     }
@@ -134,6 +137,10 @@ class Transfer {
     if (!options.token.empty()) add_field("Authorization", "Bearer " + options.token);
     set(CURLOPT_HTTPHEADER, fields_.get());
   }
+
+  ~Transfer() { all_bytes_ -= counted_; }
+  Transfer(const Transfer&) = delete;
+  Transfer& operator=(const Transfer&) = delete;
 
   CURL* handle() const { return handle_.get(); }
 
@@ -144,7 +151,8 @@ class Transfer {
       answer_.status = static_cast<int>(status);
       return then_(std::move(answer_));
     }
-    const HttpAnswer::Outcome outcome = result == CURLE_OPERATION_TIMEDOUT
+    const HttpAnswer::Outcome outcome = no_room_ ? HttpAnswer::Outcome::too_many
+                                        : result == CURLE_OPERATION_TIMEDOUT
                                             ? HttpAnswer::Outcome::late
                                         : result == CURLE_WRITE_ERROR ? HttpAnswer::Outcome::large
                                                                       : HttpAnswer::Outcome::none;
@@ -173,13 +181,28 @@ class Transfer {
 
   static size_t on_body(char* bytes, size_t, size_t count, void* self) noexcept {
     auto& transfer = *static_cast<Transfer*>(self);
-    if (transfer.answer_.body.size() + count > transfer.most_bytes_) return 0;
+    std::string& body = transfer.answer_.body;
+    if (body.size() + count > transfer.most_bytes_) return 0;
+    if (transfer.all_bytes_ + count > transfer.most_of_all_) {
+      transfer.no_room_ = true;
+      return 0;
+    }
     try {
-      transfer.answer_.body.append(bytes, count);
+      if (body.empty()) body.reserve(transfer.announced());
+      body.append(bytes, count);
+      transfer.counted_ += count;
+      transfer.all_bytes_ += count;
     } catch (const std::bad_alloc&) {
       return 0;
     }
     return count;
+  }
+
+  /// What the answer says that it has; at most as much as is taken.
+  size_t announced() const {
+    curl_off_t length = -1;
+    curl_easy_getinfo(handle(), CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+    return length < 0 ? 0 : std::min<size_t>(static_cast<size_t>(length), most_bytes_);
   }
 
   static size_t on_field(char* bytes, size_t, size_t count, void* self) noexcept {
@@ -224,7 +247,10 @@ class Transfer {
 
   HttpQuestion request_;
   HttpClient::Then then_;
-  const size_t most_bytes_;
+  const size_t most_bytes_, most_of_all_;
+  size_t& all_bytes_;  // of all transfers; touched on the client's thread alone
+  size_t counted_ = 0;
+  bool no_room_ = false;
   std::unique_ptr<curl_slist, ListEnd> fields_;
   std::unique_ptr<CURL, EasyEnd> handle_;
   HttpAnswer answer_;
@@ -273,8 +299,8 @@ class HttpClient::Impl {
       } else if (waiting_ >= options_.waiting) {
         refused.outcome = HttpAnswer::Outcome::too_many;
       } else {
-        new_.push_back(
-            std::make_unique<Transfer>(std::move(request), then, options_, destination_));
+        new_.push_back(std::make_unique<Transfer>(std::move(request), then, options_, destination_,
+                                                  all_bytes_));
         ++waiting_;
         then = nullptr;
       }
@@ -325,7 +351,8 @@ class HttpClient::Impl {
   const HttpClientOptions options_;
   const Destination destination_;
   std::unique_ptr<CURLM, MultiEnd> multi_;
-  std::map<CURL*, std::unique_ptr<Transfer>> transfers_;  // of the thread
+  size_t all_bytes_ = 0;  // of the thread, as transfers_
+  std::map<CURL*, std::unique_ptr<Transfer>> transfers_;
   std::mutex mutex_;
   std::vector<std::unique_ptr<Transfer>> new_;
   size_t waiting_ = 0;  // those among new_ and transfers_

@@ -21,6 +21,7 @@ struct HttpClientOptions {
   std::chrono::milliseconds answer_time{120'000};  // from connecting to the answer's last byte
   size_t waiting = 512;                            // requests that are not answered
   size_t answer_bytes = size_t{256} << 20;
+  size_t all_answer_bytes = size_t{1} << 30;  // of all answers that are on their way
 };
 
 struct HttpQuestion {
@@ -29,6 +30,7 @@ struct HttpQuestion {
   std::vector<std::pair<std::string, std::string>> fields;  // besides Host, Content-Length, token
   std::string body;                                         // of POST and PUT
   std::function<bool()> abandoned;  // whether nobody wants the answer any more; may be empty
+  std::shared_ptr<const std::string> lent_body{};  // in the place of `body`, unless it is null
 };
 
 struct HttpAnswer {
@@ -37,7 +39,7 @@ struct HttpAnswer {
     none,      // no connection, or it ended; `reason` says why
     late,      // after answer_time
     large,     // more than answer_bytes
-    too_many,  // as many wait already
+    too_many,  // as many wait already, or no more bytes may be on their way
   };
   Outcome outcome = Outcome::answered;
   std::string reason;

@@ -69,7 +69,8 @@ ApiOptions api_options(const ServeConfig& config) {
 HttpServerOptions http_options(const ServeConfig& config) {
   HttpServerOptions options;
   options.limits.body_bytes = to_size(config.max_body_mb) << 20;
-  options.body_budget = std::max<size_t>(size_t{512} << 20, 4 * options.limits.body_bytes);
+  options.body_budget = std::max<size_t>(size_t{256} << 20, 4 * options.limits.body_bytes);
+  options.answer_budget = to_size(config.answer_memory_mb) << 20;
   options.threads = config.io_threads;
   options.connections = to_size(config.connections);
   options.idle_time = in_milliseconds(config.idle_seconds);

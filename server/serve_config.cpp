@@ -57,6 +57,10 @@ void describe(Fields& fields, ServeConfig& config) {
                   "Of photos and masks of all requests, from decoding to the "
                   "answer; more: 503, but for one that comes alone"},
                  config.work_memory_mb, 1, 1 << 20);
+  fields.integer({"answer_memory_mb",
+                  "Of answers that clients have not taken, those above 64 KiB; more: 503, but for "
+                  "one that comes alone"},
+                 config.answer_memory_mb, 1, 1 << 20);
   fields.integer({"connections", "At once; more: 503"}, config.connections, 1, 1 << 20);
   fields.integer({"io_threads", "For all connections together"}, config.io_threads, 1, 64);
   fields.number({"idle_seconds", "A connection without a request is closed then"},

@@ -24,7 +24,7 @@ struct ServeConfig {
   int memory_limit_mb = 0;
 
   int queue = 64, deadline_ms = 10'000;
-  int max_body_mb = 64, work_memory_mb = 2048;
+  int max_body_mb = 64, work_memory_mb = 2048, answer_memory_mb = 512;
   double max_megapixels = 64;
   int max_windows = 1024;
   int connections = 1024, io_threads = 2;

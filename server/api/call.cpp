@@ -66,6 +66,10 @@ int64_t Call::number(std::string_view name, int64_t low, int64_t high, int64_t o
 
 void Call::answer(HttpResponse response) {
   if (done_.exchange(true)) return;
+  if (!exchange_->make_room(response.body.size())) {
+    response = error_response(
+        503, "clients have not taken as many answers as the server holds, try again");
+  }
   response.fields.emplace_back("X-Request-Id", id_);
   answered_(*this, response);
   exchange_->respond(std::move(response));

@@ -43,6 +43,9 @@ constexpr size_t kReadBytes = size_t{64} << 10;
 /// answer.
 constexpr milliseconds kDrainTime{2000};
 constexpr size_t kDrainBytes = size_t{256} << 20;
+/// Answers of no more bytes do not count against the budget, so that there is always room to say
+/// why there is none for others.
+constexpr size_t kSmallAnswer = size_t{64} << 10;
 /// How often it is tried to say that a request was not answered, or to accept clients again.
 constexpr int kAnswerTrials = 100;
 constexpr milliseconds kTrialEvery{10};
@@ -95,11 +98,15 @@ class Register {
 /// What the connections of a server share.
 struct Shared {
   Shared(const HttpServerOptions& options_, HttpHandler& handler_)
-      : options(options_), handler(handler_), budget(options_.body_budget) {}
+      : options(options_),
+        handler(handler_),
+        budget(options_.body_budget),
+        answers(options_.answer_budget) {}
 
   HttpServerOptions options;
   HttpHandler& handler;
   ByteBudget budget;
+  ByteBudget answers;  // that are not written yet
   Register connections;
   std::atomic<bool> stopping = false;
 };
@@ -215,8 +222,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   /// Notices a client that leaves before its answer.
   void watch(const std::shared_ptr<Pending>& pending);
 
-  void write(HttpResponse response, bool keep_alive) {
+  void write(HttpResponse response, bool keep_alive, ByteBudget::Hold room = nullptr) {
     keep_alive = keep_alive && !shared_->stopping;
+    room_ = std::move(room);
     head_ = response_head(response, keep_alive);
     body_ = std::move(response.body);
     if (!parser_ || parser_->request().method == "HEAD") body_.clear();
@@ -225,6 +233,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
     asio::async_write(socket_, parts,
                       [self = shared_from_this(), keep_alive](const error_code& error, size_t) {
                         std::string().swap(self->body_);
+                        self->room_.reset();
                         if (self->phase_ != Phase::writing) return;
                         if (error) return self->close();
                         if (keep_alive) return self->begin();
@@ -266,6 +275,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::optional<RequestParser> parser_;
   bool head_seen_ = false;
   std::string head_, body_;  // of the answer
+  ByteBudget::Hold room_;    // the body's
 };
 
 /// A request in the hands of the handler.
@@ -288,9 +298,19 @@ class Connection::Pending : public Exchange {
   Pending(const Pending&) = delete;
   Pending& operator=(const Pending&) = delete;
 
+  bool make_room(size_t bytes) override {
+    if (bytes <= kSmallAnswer || room_ != nullptr) return true;
+    room_ = connection_->shared_->answers.hold(bytes);
+    return room_ != nullptr;
+  }
+
   void respond(HttpResponse response) override {
     if (answered_.exchange(true)) return;
     try {
+      if (!make_room(response.body.size())) {
+        response = connection_->shared_->handler.answer_fault(
+            {503, "clients have not taken as many answers as the server holds, try again"});
+      }
       send(std::move(response));
     } catch (const std::exception&) {
       answered_ = false;
@@ -305,10 +325,10 @@ class Connection::Pending : public Exchange {
   void send(HttpResponse response) {
     asio::dispatch(connection_->socket_.get_executor(),
                    [connection = connection_, keep_alive = request().keep_alive,
-                    response = std::move(response)]() mutable {
+                    response = std::move(response), room = std::move(room_)]() mutable {
                      if (connection->phase_ != Phase::handling) return;  // it has left
                      try {
-                       connection->write(std::move(response), keep_alive);
+                       connection->write(std::move(response), keep_alive, std::move(room));
                      } catch (const std::exception&) {
                        connection->close();  // nothing else ends it in this phase
                      }
@@ -316,6 +336,7 @@ class Connection::Pending : public Exchange {
   }
 
   std::shared_ptr<Connection> connection_;
+  ByteBudget::Hold room_;  // of who answers
   std::atomic<bool> answered_ = false;
 };
 

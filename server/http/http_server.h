@@ -18,8 +18,10 @@ namespace macadam {
 struct HttpServerOptions {
   RequestLimits limits;
   size_t body_budget = size_t{512} << 20;  // bytes of bodies being received, of all connections
-  int threads = 2;                         // for all connections together
-  size_t connections = 1024;               // at once; others are answered 503
+  /// Bytes of answers that clients have not taken, of all connections; small ones do not count.
+  size_t answer_budget = size_t{512} << 20;
+  int threads = 2;                                  // for all connections together
+  size_t connections = 1024;                        // at once; others are answered 503
   std::chrono::milliseconds idle_time{60'000};      // between two requests of a connection
   std::chrono::milliseconds request_time{30'000};   // from a request's first byte to its last
   std::chrono::milliseconds response_time{60'000};  // for the client to take an answer
@@ -38,7 +40,11 @@ class Exchange {
   std::chrono::steady_clock::time_point received() const { return received_; }
   /// Whether the client has left: nobody reads an answer.
   bool abandoned() const { return abandoned_; }
-  /// Sends the answer; what comes after the first is dropped. From any thread.
+  /// Whether an answer with a body of so many bytes may be held until the client has taken it: it
+  /// has its room then. A small one always may.
+  virtual bool make_room(size_t bytes) = 0;
+  /// Sends the answer, or the answer to a fault 503 when there is no room for it; what comes after
+  /// the first is dropped. From any thread.
   virtual void respond(HttpResponse response) = 0;
 
  protected:

@@ -189,9 +189,12 @@ void ViewHandler::ask_api(const std::shared_ptr<Exchange>& exchange) {
   for (const auto& [name, value] : request.fields) {
     if (is_one_of(name, kAsked)) asked.fields.emplace_back(name, value);
   }
-  asked.body = request.body;
+  asked.lent_body = {exchange, &request.body};
   asked.abandoned = [exchange] { return exchange->abandoned(); };
   api_.ask(std::move(asked), [this, exchange](HttpResponse response) {
+    if (!exchange->make_room(response.body.size())) {
+      response = error_response(503, "as many answers as there is room for wait, try again");
+    }
     std::erase_if(response.fields, [](const auto& f) { return !is_one_of(f.first, kAnswered); });
     add_safety(response);
     log(exchange->request(), response, std::chrono::steady_clock::now() - exchange->received());

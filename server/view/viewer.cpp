@@ -15,6 +15,8 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kAskEvery{50};
+/// Of answers on their way from the API, and again of those that browsers have not taken.
+constexpr size_t kAnswerBytes = size_t{128} << 20;
 
 HttpClientOptions api_options(const ViewConfig& config) {
   HttpClientOptions options;
@@ -22,13 +24,15 @@ HttpClientOptions api_options(const ViewConfig& config) {
   options.token = read_token(config.token_file);
   options.connect_time = in_milliseconds(config.connect_seconds);
   options.answer_time = in_milliseconds(config.answer_seconds);
+  options.answer_bytes = options.all_answer_bytes = kAnswerBytes;
   return options;
 }
 
 HttpServerOptions http_options(const ViewConfig& config) {
   HttpServerOptions options;
   options.limits.body_bytes = to_size(config.max_body_mb) << 20;
-  options.body_budget = std::max<size_t>(size_t{256} << 20, 4 * options.limits.body_bytes);
+  options.body_budget = std::max<size_t>(size_t{128} << 20, 2 * options.limits.body_bytes);
+  options.answer_budget = kAnswerBytes;
   options.connections = to_size(config.connections);
   return options;
 }

@@ -124,6 +124,23 @@ TEST_F(ApiClientTest, BodiesAndTheTokenAreSent) {
   EXPECT_EQ(got.body.find("Expect:"), std::string::npos);
 }
 
+TEST_F(ApiClientTest, ABodyMayBeLent) {
+  ApiClient client(options());
+  HttpQuestion question{"POST", "/p", {}, "", {}};
+  question.lent_body = std::make_shared<const std::string>("lent");
+  EXPECT_TRUE(ask(client, question).body.ends_with("\nlent"));
+}
+
+TEST_F(ApiClientTest, AllAnswersTogetherAreBounded) {
+  HttpClientOptions limited = options();
+  limited.all_answer_bytes = 90'000;
+  ApiClient client(limited);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(ask(client, {"GET", "/large", {}, "", {}}).status, 503);
+    EXPECT_EQ(ask(client, {"GET", "/v1", {}, "", {}}).status, 200) << "its bytes are given back";
+  }
+}
+
 TEST_F(ApiClientTest, ManyAtOnce) {
   ApiClient client(options());
   constexpr int kMany = 200;

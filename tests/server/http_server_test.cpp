@@ -143,6 +143,31 @@ TEST_F(HttpServerTest, ALeavingClientIsNoticed) {
   EXPECT_TRUE(wait_for([&] { return server_.connections() == 0; }));
 }
 
+TEST_F(HttpServerTest, AnswersThatNobodyTakesAreBounded) {
+  HttpServerOptions few = options();
+  few.response_time = 20'000ms;
+  few.answer_budget = size_t{80} << 20;
+  few.threads = 1;  // one request after the other
+  HttpServer server(few, echo_);
+  const int port = server.listen("127.0.0.1", 0);
+  server.start();
+  const auto ask = [&](std::string_view target) {
+    Client client(port);
+    client.send(request("POST", target, "body"));
+    return client.receive().value_or(Reply{});
+  };
+  EXPECT_EQ(ask("/large").body.size(), size_t{64} << 20);
+  {
+    Client slow(port);
+    slow.send(request("GET", "/large"));
+    EXPECT_EQ(ask("/").body, "body");
+    EXPECT_EQ(ask("/large").status, 503) << "another is waiting";
+    for (int i = 0; i < 20; ++i) EXPECT_EQ(ask("/").body, "body") << "a small one has room";
+    slow.leave();
+  }
+  EXPECT_TRUE(wait_for([&] { return ask("/large").status == 200; })) << "its room is free";
+}
+
 TEST_F(HttpServerTest, AClientThatDoesNotReadIsCutOff) {
   Client client(port_);
   client.send(request("GET", "/large"));
