@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <optional>
 #include <set>
+#include <unordered_set>
 
 #include "base/text.h"
 #include "base/to_size.h"
@@ -52,14 +53,13 @@ std::vector<std::string> prefixes_of(const WeightScheme& scheme, const WeightFil
     if (number++ % step == 0) wanted.insert(name);
   }
   std::vector<std::string> found{""};
+  std::unordered_set<std::string_view> seen;
   for (const WeightTensor& tensor : file.tensors()) {
     const std::string_view name = tensor.name;
     for (const std::string_view ending : wanted) {
       if (name.size() <= ending.size() || !name.ends_with(ending)) continue;
       const std::string_view before = name.substr(0, name.size() - ending.size());
-      if (before.ends_with('.') && std::ranges::find(found, before) == found.end()) {
-        found.emplace_back(before);
-      }
+      if (before.ends_with('.') && seen.insert(before).second) found.emplace_back(before);
     }
   }
   std::ranges::stable_sort(found, {}, &std::string::size);
@@ -151,10 +151,17 @@ std::string summary_of(std::span<const WeightTensor> tensors) {
   return fmt::format("{} tensors, the first {}", tensors.size(), joined(first));
 }
 
-std::string network_of(const WeightFile& file, Task task) {
+namespace {
+
+/// The network of a task that a file holds most of, and how many of its elements; none if no
+/// network is whole.
+struct Likeness {
+  std::string network;
+  int64_t elements = 0;
+};
+Likeness likeness(const WeightFile& file, Task task) {
   constexpr double kEnough = 0.95;  // of the network, or of its encoder
-  std::string best;
-  int64_t most = 0;
+  Likeness best;
   for (const NetworkEntry& entry : networks()) {
     if (entry.task != task) continue;
     const Graph graph = probe(entry);
@@ -167,13 +174,16 @@ std::string network_of(const WeightFile& file, Task task) {
     if (encoder > 0) wanted = encoder;
     const Match match = best_match(file, schemes, graph);
     if (static_cast<double>(match.elements) >= kEnough * static_cast<double>(wanted) &&
-        match.elements > most) {
-      most = match.elements;
-      best = entry.name;
+        match.elements > best.elements) {
+      best = {entry.name, match.elements};
     }
   }
   return best;
 }
+
+}  // namespace
+
+std::string network_of(const WeightFile& file, Task task) { return likeness(file, task).network; }
 
 WeightImport::WeightImport(const std::filesystem::path& path, const NetworkSpec& spec,
                            const Graph& graph, bool partial)
@@ -241,11 +251,15 @@ WeightImport::WeightImport(const std::filesystem::path& path, const NetworkSpec&
     }
   }
 
-  // A larger sister's file holds all that this network asks for, and more: ResNet34's for ResNet18.
-  // No sister is a network of another family: keras_vgg_unet takes four of VGG16's five blocks.
+  // A larger sister's file holds all that this network asks for, and more: ResNet34's for ResNet18,
+  // or SwiftNet's for the UNet upon its encoder. image-segmentation-keras' networks are nobody's
+  // sisters but their own: keras_vgg_unet takes four of VGG16's five blocks.
   if (!report_.unused.empty()) {
-    const std::string other = network_of(*file_, entry.task);
-    if (!other.empty() && other != spec.name && find_network(other).family == entry.family) {
+    const Likeness other = likeness(*file_, entry.task);
+    const bool kin =
+        entry.family != NetworkFamily::keras_by_order && other.elements > match.elements;
+    if (!other.network.empty() && other.network != spec.name &&
+        (kin || find_network(other.network).family == entry.family)) {
       throw InputError(fmt::format("weights of another network than {}", spec.name), file_->name(),
                        looks_like());
     }

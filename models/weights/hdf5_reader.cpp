@@ -15,6 +15,7 @@
 #include "base/to_size.h"
 #include "models/weights/byte_reader.h"
 #include "models/weights/keras_names.h"
+#include "models/weights/stored_array.h"
 
 namespace macadam {
 
@@ -243,7 +244,7 @@ class KerasReader {
   }
 
   void add(Stored tensor, const std::string& path, const std::string& name) {
-    if (name.empty() || !is_utf8(name)) damaged("a tensor without a usable name", where(path));
+    check_tensor_name(name, where(path));
     if (!names_.insert(name).second) {
       throw InputError("two layers have one name", where(name), "rename one of them in Keras");
     }

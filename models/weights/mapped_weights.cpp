@@ -60,6 +60,7 @@ std::vector<NamedArray> read_safetensors(std::span<const std::byte> bytes, std::
   const SafetensorsContent content = parse_safetensors(bytes, file);
   std::vector<NamedArray> arrays;
   for (const auto& [name, tensor] : content.tensors) {
+    check_tensor_name(name, file);
     const auto where = fmt::format("{}: {}", file, quote(name));
     arrays.push_back({name, stored_array(tensor.type, tensor.shape,
                                          contiguous_strides(tensor.shape), 0, tensor.data, where)});

@@ -99,7 +99,7 @@ class Machine {
 
   void step(Op op) {
     switch (op) {
-      case Op::mark: return marks_.push_back(stack_.size());
+      case Op::mark: admit(1); return marks_.push_back(stack_.size());
       case Op::stop: return;
       case Op::pop: return static_cast<void>(pop());
       case Op::none: return push({});
@@ -159,8 +159,12 @@ class Machine {
 
   // The stack.
 
+  void admit(size_t values) {
+    values_ += values;
+    if (values_ > kMaxValues) fail("the pickle has more than 4 million values");
+  }
   void push(PickleValue value) {
-    if (++values_ > kMaxValues) fail("the pickle has more than 4 million values");
+    admit(1);
     stack_.push_back(value);
   }
   /// The lowest place that operations may reach: below it lies what a mark protects.
@@ -321,7 +325,7 @@ class Machine {
         const auto& key_and_value = pickle_.items[pair.payload];
         if (key_and_value.size() != 2) fail("an OrderedDict of no pairs");
         items.insert(items.end(), key_and_value.begin(), key_and_value.end());
-        values_ += 2;
+        admit(2);
       }
     }
     pickle_.items.push_back(std::move(items));
@@ -334,7 +338,7 @@ class Machine {
     const PickleStorage& storage = pickle_.storages[arguments[0].payload];
     const auto dtype = type ? type->dtype : storage.dtype;
     if (!dtype) fail("a tensor without a type");
-    values_ += kTensorValues;
+    admit(kTensorValues);
     pickle_.tensors.push_back({arguments[0].payload, *dtype, integer(arguments[1]),
                                integers(arguments[2]), integers(arguments[3])});
     push({Kind::tensor, 0, pickle_.tensors.size() - 1});
@@ -343,7 +347,7 @@ class Machine {
   /// A parameter is its tensor. Before PyTorch 0.2 it could be made first and filled by build().
   void push_parameter(std::span<const PickleValue> arguments) {
     if (arguments.empty()) {
-      values_ += kTensorValues;
+      admit(kTensorValues);
       pickle_.tensors.emplace_back();
       return push({Kind::tensor, 0, pickle_.tensors.size() - 1});
     }
@@ -387,7 +391,7 @@ class Machine {
       storage.view_offset = integer(view[1]);
       storage.view_count = integer(view[2]);
     }
-    values_ += kStorageValues;
+    admit(kStorageValues);
     pickle_.storages.push_back(storage);
     push({Kind::storage, 0, pickle_.storages.size() - 1});
   }

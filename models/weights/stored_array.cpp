@@ -20,7 +20,7 @@ static_assert(std::endian::native == std::endian::little, "the formats are littl
 
 namespace {
 
-constexpr size_t kMaxRank = 16;
+constexpr size_t kMaxRank = 16, kMaxNameBytes = 1024;
 constexpr size_t kReleaseBytes = size_t{8} << 20;  // pages are given back in pieces of this size
 constexpr int64_t kSpareElements = 1 << 20;
 
@@ -203,13 +203,22 @@ std::optional<std::span<const float>> view_array(const StoredArray& array) {
                    array.bytes.size() / sizeof(float));
 }
 
+void check_tensor_name(std::string_view name, std::string_view file) {
+  if (name.size() > kMaxNameBytes) {
+    damaged(
+        fmt::format("the name of a tensor has {} bytes (at most {})", name.size(), kMaxNameBytes),
+        file);
+  }
+  if (name.empty() || !is_utf8(name) || name.find('\0') != std::string_view::npos) {
+    damaged(fmt::format("{} is no name for a tensor", quote(name)), file);
+  }
+}
+
 void check_arrays(std::span<const NamedArray> arrays, size_t file_bytes, std::string_view file) {
   std::unordered_set<std::string_view> names;
   int64_t room = kSpareElements + 4 * static_cast<int64_t>(file_bytes);
   for (const auto& [name, array] : arrays) {
-    if (name.empty() || !is_utf8(name) || name.find('\0') != std::string::npos) {
-      damaged(fmt::format("{} is no name for a tensor", quote(name)), file);
-    }
+    check_tensor_name(name, file);
     if (!names.insert(name).second) {
       damaged(fmt::format("the name {} occurs twice", quote(name)), file);
     }

@@ -51,7 +51,11 @@ struct NamedArray {
   StoredArray array;
 };
 
-/// Throws InputError naming `file` unless every name is usable (UTF-8, not empty) and occurs once,
+/// Throws InputError naming `file` unless `name` is usable: UTF-8, not empty, at most 1024 bytes,
+/// which bounds what looking for it costs.
+void check_tensor_name(std::string_view name, std::string_view file);
+
+/// Throws InputError naming `file` unless every name is usable and occurs once,
 /// and the arrays have together at most 4 elements a byte of the file and a million more: more
 /// cannot be weights, only an attempt to exhaust the memory (strides of 0 cost nothing in a file).
 void check_arrays(std::span<const NamedArray> arrays, size_t file_bytes, std::string_view file);

@@ -99,10 +99,16 @@ std::vector<NamedArray> torch_state(const Pickle& pickle, const StorageBytes& st
                                     std::string_view file) {
   const auto items = pickle.contents(Search(pickle, file).find());
   std::vector<NamedArray> arrays;
+  size_t characters = 0;
   for (size_t i = 0; i + 1 < items.size(); i += 2) {
     if (items[i + 1].kind != Kind::tensor) continue;
     if (items[i].kind != Kind::text) damaged("a tensor whose name is no text", file);
-    std::string name(pickle.text(items[i]));
+    const std::string_view text = pickle.text(items[i]);
+    check_tensor_name(text, file);
+    // Each lies in the pickle once, unless it is remembered and put under many tensors.
+    characters += text.size();
+    if (characters > pickle.bytes.size()) damaged("tensors of one name", file);
+    std::string name(text);
     const std::string where = fmt::format("{}: {}", file, quote(name));
     const PickleTensor& tensor = pickle.tensors[items[i + 1].payload];
     if (!tensor.storage) damaged("a parameter without data", where);
@@ -116,17 +122,20 @@ std::vector<NamedArray> torch_state(const Pickle& pickle, const StorageBytes& st
 
 void strip_common_prefixes(std::vector<NamedArray>& arrays) {
   constexpr std::array<std::string_view, 3> kPrefixes{"module.", "_orig_mod.", "model."};
+  if (arrays.empty()) return;
+  size_t before = 0;  // characters of what all names begin with
   const auto common = [&] {
     return std::ranges::find_if(kPrefixes, [&](std::string_view prefix) {
       return std::ranges::all_of(arrays, [&](const NamedArray& array) {
-        return array.name.size() > prefix.size() && array.name.starts_with(prefix);
+        const std::string_view rest = std::string_view(array.name).substr(before);
+        return rest.size() > prefix.size() && rest.starts_with(prefix);
       });
     });
   };
-  if (arrays.empty()) return;
   for (auto prefix = common(); prefix != kPrefixes.end(); prefix = common()) {
-    for (NamedArray& array : arrays) array.name.erase(0, prefix->size());
+    before += prefix->size();
   }
+  for (NamedArray& array : arrays) array.name.erase(0, before);
 }
 
 }  // namespace macadam

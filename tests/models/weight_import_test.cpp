@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <ctime>
 #include <functional>
 #include <set>
 #include <stdexcept>
@@ -152,6 +154,38 @@ TEST_F(WeightImports, AnotherNetworkIsNamed) {
   Tensors nothing;
   nothing.content["a.b"] = {{2}, {1, 2}};
   EXPECT_TRUE(contains(complaint(nothing), "no tensor of the file fits"));
+}
+
+TEST_F(WeightImports, SistersOfAnotherFamilyAreNamed) {
+  const NetworkSpec swiftnet{"swiftnet_rn18", 8, {}}, unet{"resnet18_unet", 8, {}};
+  const std::string deeper =
+      complaint(tensors_of({"resnet34_unet", 8, {}}, encoder_alone), swiftnet);
+  EXPECT_TRUE(contains(deeper, "another network") && contains(deeper, "resnet34_unet")) << deeper;
+  const Tensors whole = tensors_of(swiftnet, as_it_is);
+  const std::string other = complaint(whole, unet);
+  EXPECT_TRUE(contains(other, "look like swiftnet_rn18")) << other;
+  EXPECT_TRUE(load(whole, swiftnet).report().missing.empty());
+  // The encoder is both's.
+  Tensors encoder = tensors_of(unet, encoder_alone);
+  encoder.content["fc.bias"] = {{1000}, std::vector<float>(1000)};
+  for (const NetworkSpec& spec : {swiftnet, unet}) {
+    const ImportReport report = load(encoder, spec).report();
+    EXPECT_EQ(report.scheme, "torchvision");
+    EXPECT_EQ(report.unused, std::vector<std::string>{"fc.bias"});
+  }
+}
+
+// To tell them from each other by comparing all pairs is a matter of many minutes.
+TEST_F(WeightImports, ManyPrefixesAreTakenInPassing) {
+  constexpr int kPrefixes = 60'000;
+  constexpr double kSeconds = 60;
+  Tensors tensors;
+  for (int i = 0; i < kPrefixes; ++i) {
+    tensors.content[std::to_string(i) + ".bn1.bias"] = {{1}, {1}};
+  }
+  const std::clock_t start = std::clock();
+  EXPECT_TRUE(contains(complaint(tensors, {"resnet18_unet", 8, {}}), "no tensor of the file fits"));
+  EXPECT_LT(static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC, kSeconds);
 }
 
 TEST_F(WeightImports, WrongShapesAreNamed) {

@@ -229,6 +229,9 @@ TEST(Pickle, MemoryIsBounded) {
   std::string values = kBegin + "(";
   values.append(5'000'000, 'N');
   EXPECT_NE(error_of(values + "t.").find("4 million values"), std::string::npos);
+  EXPECT_NE(error_of(kBegin + std::string(5'000'000, '(') + ".").find("4 million values"),
+            std::string::npos)
+      << "marks lie on a stack of their own";
   // Remembering a list of pairs and making dictionaries of it again and again.
   std::string dictionaries = kBegin + "](";
   for (int i = 0; i < 1000; ++i) dictionaries += "NN\x86";
@@ -286,6 +289,29 @@ TEST(TorchLegacy, StripsPrefixesThatAllNamesShare) {
   EXPECT_EQ(names("_orig_mod.a", "_orig_mod.model.b"), "a model.b ");
   EXPECT_EQ(names("module.a", "other.b"), "module.a other.b ");
   EXPECT_EQ(names("module.", "module.b"), "module. module.b ") << "a name never becomes empty";
+  std::string often;
+  for (int i = 0; i < 100; ++i) often += i % 3 == 0 ? "model." : "module.";
+  EXPECT_EQ(names(often + "model.a", often + "b"), "model.a b ");
+}
+
+// One prefix after the other off names of megabytes is a matter of an hour.
+TEST(TorchLegacy, NamesAreShort) {
+  const std::string w = tensor(storage("1", 2), 0, {2}, {1});
+  const auto error = [&](const std::string& object) {
+    return legacy_error(legacy(object, {{"1", {8, 9}}}));
+  };
+  EXPECT_EQ(error(dict({{std::string(1024, 'a'), w}})), "no error");
+  EXPECT_NE(error(dict({{std::string(1025, 'a'), w}})).find("1025 bytes (at most 1024)"),
+            std::string::npos);
+  std::string endless;
+  for (int i = 0; i < 1'000'000; ++i) endless += "module.";
+  EXPECT_NE(error(dict({{endless + "a", w}, {endless + "b", w}})).find("at most 1024"),
+            std::string::npos);
+  // A name and a tensor that are remembered, and again and again.
+  std::string again =
+      "}(" + text(std::string(1000, 'a')) + "q" + little(1, 1) + w + "q" + little(2, 1);
+  for (int i = 0; i < 1000; ++i) again += "h" + little(1, 1) + "h" + little(2, 1);
+  EXPECT_NE(error(again + "u").find("tensors of one name"), std::string::npos);
 }
 
 TEST(TorchLegacy, RefusesTensorsThatDoNotFitTheirData) {
