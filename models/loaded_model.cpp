@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/round_up.h"
 
 namespace macadam {
@@ -43,8 +45,11 @@ Graph LoadedModel::graph(int batch, int height, int width) const {
 }
 
 Shape LoadedModel::fitting(int height, int width) const {
-  const int m = find_network(info_.network).size_multiple;
-  return {1, round_up(height, m), round_up(width, m), 3};
+  const NetworkEntry& entry = find_network(info_.network);
+  const auto fitted = [&](int extent) {
+    return round_up(std::max(extent, entry.minimum_size), entry.size_multiple);
+  };
+  return {1, fitted(height), fitted(width), 3};
 }
 
 }  // namespace macadam

@@ -74,7 +74,7 @@ const NetworkEntry& find_segmentation_network(std::string_view name) {
   const NetworkEntry& entry = find_network(name);
   if (entry.task != Task::segmentation) {
     throw InputError("the network is a classifier", std::string(name),
-                     "choose a network that ends in _unet");
+                     "choose a network that `macadam info` does not call a classifier");
   }
   return entry;
 }

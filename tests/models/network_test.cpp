@@ -53,6 +53,18 @@ TEST(Networks, UnknownNameNamesTheNearest) {
   EXPECT_TRUE(contains(message, "unet_mimi") && contains(message, "'unet_mini'")) << message;
 }
 
+TEST(Networks, ClassifiersAreNotTrained) {
+  try {
+    find_segmentation_network("resnet34");
+    ADD_FAILURE() << "accepted";
+  } catch (const InputError& error) {
+    const std::string message = error.what();
+    EXPECT_TRUE(contains(message, "resnet34") && contains(message, "macadam info")) << message;
+    EXPECT_FALSE(contains(message, "_unet")) << "not all networks end so: " << message;
+  }
+  EXPECT_EQ(find_segmentation_network("pidnet_s").name, "pidnet_s");
+}
+
 TEST(Networks, UnknownOptionNamesTheNearest) {
   const std::string message = complaint({"unet_mini", 8, {{"droput", "0.1"}}});
   EXPECT_TRUE(contains(message, "network.droput") && contains(message, "'dropout'")) << message;
