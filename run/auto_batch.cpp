@@ -8,6 +8,8 @@
 
 #include "base/error.h"
 #include "base/to_size.h"
+#include "engine/graph/one_value_norm.h"
+#include "engine/train/fine_tuning.h"
 #include "engine/train/training_step.h"
 #include "kernels/free_memory.h"
 #include "models/network.h"
@@ -65,22 +67,26 @@ int choose_batch(const Config& config, int classes, const ModelInfo* teacher,
   find_segmentation_network(config.network);
   const size_t free = free_memory(device);
   const auto budget = static_cast<size_t>(kShare * static_cast<double>(free));
-  const auto most =
-      static_cast<int>(std::clamp<size_t>(training_photos / kLeastSteps, 1, to_size(kMost)));
-  DeviceContext context(device);
   const NetworkSpec spec{config.network, classes, config.network_options};
+  const Graph one = build_network(spec, {1, config.height, config.width, 3});
+  const Graph trained = with_frozen_batch_norms(config.fine_tuning, one);
+  const int least = norm_of_one_value(trained).empty() ? 1 : 2;
+  const auto most = static_cast<int>(
+      std::clamp<size_t>(training_photos / kLeastSteps, to_size(least), to_size(kMost)));
+  DeviceContext context(device);
   size_t needed = 0;
   const int batch = largest_batch(budget, most, [&](int photos) {
     const size_t bytes = bytes_of_run(config, spec, teacher, context, dtype, photos);
-    if (photos == 1 || bytes <= budget) needed = bytes;
+    if (photos <= least || bytes <= budget) needed = bytes;
     return bytes;
   });
   const auto mebibytes = [](size_t bytes) { return bytes >> 20; };
-  if (batch == 0) {
-    throw RunError(fmt::format("a photo of {}x{} takes {} MiB in training, and {} of the {} MiB "
-                               "that are free may be taken",
-                               config.height, config.width, mebibytes(needed), mebibytes(budget),
-                               mebibytes(free)),
+  if (batch < least) {
+    throw RunError(fmt::format("{} of {}x{} take{} {} MiB in training, and {} of the {} MiB that "
+                               "are free may be taken",
+                               batch == 0 ? "a photo" : "two photos, which the network needs,",
+                               config.height, config.width, batch == 0 ? "s" : "",
+                               mebibytes(needed), mebibytes(budget), mebibytes(free)),
                    "batch = \"auto\"", "train with a smaller size or network");
   }
   observer.on_notice(fmt::format("a batch is of {} photos: {} MiB of the {} MiB that are free",

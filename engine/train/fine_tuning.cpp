@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "engine/graph/one_value_norm.h"
 #include "engine/graph/rewrite.h"
 
 namespace macadam {
@@ -97,6 +98,13 @@ void check_fine_tuning(const FineTuning& options, const Graph& graph) {
       throw InputError("there is no batch norm to freeze", "freeze_batch_norm",
                        "remove the key, or choose another network");
     }
+  }
+  if (const std::string norm = norm_of_one_value(with_frozen_batch_norms(options, graph));
+      !norm.empty()) {
+    throw InputError(
+        fmt::format("the batch norm {} would see one value a channel, which has no variance",
+                    quote(norm)),
+        "batch", "take 2 photos or more, or freeze_batch_norm = \"all\"");
   }
   // Rules only ever end, so the first epoch has the most of them.
   const std::vector<float> scales = learning_rate_scales(options, specs, 0);

@@ -181,6 +181,36 @@ TEST(FineTuning, OptionsWithoutEffectAreRefused) {
   EXPECT_THROW(Process(folder.path(), encoder_configuration(freezing({{"*"}}))), InputError);
 }
 
+// As the pyramids of real-time networks have it. A batch of one image would teach it a variance of
+// 0.
+TEST(FineTuning, ABatchNormOfOneValueAChannelIsRefused) {
+  const auto pyramid = [](int images, int rows) {
+    Graph g({images, rows, 2, 3});
+    Value x =
+        g.relu(g.batch_norm(g.conv(g.input(), "encoder.conv1", conv(8, 3, false)), "encoder.bn1"));
+    const Value mean = g.batch_norm(g.global_average_pool(x), "spp.bn");
+    g.set_output(g.conv(g.upsample(mean, x), "head.0", conv(kClasses, 1, true)));
+    g.mark_encoder(std::array<std::string_view, 1>{"encoder."});
+    return g;
+  };
+  EXPECT_EQ(complaint({}, pyramid(1, 8)),
+            "the batch norm 'spp.bn' would see one value a channel, which has no variance: batch: "
+            "take 2 photos or more, or freeze_batch_norm = \"all\"");
+  EXPECT_EQ(complaint({}, pyramid(2, 8)), "accepted");
+  FineTuning tuning;
+  tuning.batch_norms = FrozenBatchNorms::encoder;
+  EXPECT_NE(complaint(tuning, pyramid(1, 8)).find("'spp.bn'"), std::string::npos);
+  tuning.batch_norms = FrozenBatchNorms::all;
+  EXPECT_EQ(complaint(tuning, pyramid(1, 8)), "accepted");
+
+  Configuration c;
+  c.network = [](Shape input, int classes) {
+    return encoder_network({1, input.h, input.w, 3}, classes);
+  };
+  const TemporaryFolder folder;
+  EXPECT_NO_THROW(Process(folder.path(), c)) << "others take a batch of one";
+}
+
 TEST(FineTuning, ScalesFollowTheEpochs) {
   const Graph graph = encoder_network(kTrainInput, kClasses);
   FineTuning tuning = freezing({{"encoder.*", 2}, {"*.bn1.*", 5}, {"*.bias"}});

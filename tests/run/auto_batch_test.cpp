@@ -78,5 +78,35 @@ TEST(AutoBatch, IsNoneOfAClassifier) {
   EXPECT_TRUE(notices.lines.empty()) << "nothing was measured for it";
 }
 
+// A batch norm behind the mean over a photo alone would learn a variance of 0.
+TEST(AutoBatch, IsTwoAtLeastWhereNormsNeedThem) {
+  const testing::TemporaryFolder folder;
+  testing::write_small_streets(folder.path(), 8);
+  const auto run = [&](const std::string& batch, const std::string& network,
+                       const std::string& norms) {
+    Notices notices;
+    return TrainingRun(testing::small_run(folder.path(), "one", "",
+                                          {batch, network, norms, "size=[64, 64]", "epochs=1"}),
+                       {.profile = true}, notices)
+        .config()
+        .batch;
+  };
+  const std::string pyramid = "network=fast_scnn", none = "freeze_batch_norm=none",
+                    all = "freeze_batch_norm=all";
+  EXPECT_EQ(run("batch=auto", pyramid, none), 2) << "where an eighth of the photos is one";
+  EXPECT_EQ(run("batch=auto", pyramid, all), 1);
+  EXPECT_EQ(run("batch=auto", "network=unet_mini", none), 1);
+  EXPECT_EQ(run("batch=1", pyramid, all), 1);
+  for (const char* network : {"fast_scnn", "ddrnet23_slim", "pidnet_s", "gcnet_s"}) {
+    try {
+      run("batch=1", std::string("network=") + network, none);
+      ADD_FAILURE() << network << " took a batch of one";
+    } catch (const InputError& error) {
+      const std::string message = error.what();
+      EXPECT_NE(message.find("2 photos or more"), std::string::npos) << network << message;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace macadam
