@@ -43,8 +43,11 @@ size_t bytes_of_run(const Config& config, const NetworkSpec& spec, const ModelIn
   validating.dtype = dtype;
   validating.loss = options.loss;
   const Plan validation(graph, parameters, context, validating);
-  return step.optimizer().bytes() + step.bytes() + (of_teacher ? of_teacher->bytes() : 0) +
-         validation.memory().arena + validation.memory().packed;
+  // Scratch that is larger than the arena lies beside it while weights are packed.
+  const size_t scratch = validation.weights().workspace_bytes();
+  const size_t arena = validation.memory().arena;
+  return step.optimizer().bytes() + step.bytes() + (of_teacher ? of_teacher->bytes() : 0) + arena +
+         (scratch > arena ? scratch : 0) + validation.memory().packed;
 }
 
 }  // namespace

@@ -1,10 +1,12 @@
 #include "engine/plan/plan.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/round_up.h"
 #include "base/to_size.h"
 #include "engine/graph/rewrite.h"
+#include "engine/plan/memory_planner.h"
 #include "engine/plan/placement.h"
 
 namespace macadam {
@@ -30,6 +32,19 @@ Graph rewrite(const Graph& graph, const PlanOptions& options, Device device) {
 LossDesc weighted(LossDesc loss, float weight) {
   for (LossTerm& term : loss.terms) term.weight *= weight;
   return loss;
+}
+
+/// Without the scratch of packing where it is larger than all that inference needs (where it is
+/// what branches are folded in): no arena should be so large for the sake of one moment.
+PlanLayout lay_out_for(const Graph& graph, const std::vector<LayerNeeds>& needs,
+                       LayoutOptions options) {
+  const size_t scratch = std::exchange(options.pack_workspace_bytes, 0);
+  if (scratch > 0 && !options.training) {
+    PlanLayout without = lay_out(graph, needs, options);
+    if (place_blocks(without.blocks).arena < scratch) return without;
+  }
+  options.pack_workspace_bytes = scratch;
+  return lay_out(graph, needs, options);
 }
 
 bool is_joined(const Node& node) {
@@ -104,7 +119,7 @@ PlanLayout Plan::place(const std::vector<bool>& gradients, Device device) {
   }
   std::vector<LayerNeeds> needs;
   for (const Step& step : steps_) needs.push_back(step.needs);
-  PlanLayout layout = lay_out(graph_, needs, options);
+  PlanLayout layout = lay_out_for(graph_, needs, options);
   require(options_.arena == nullptr || !training, "arenas are shared for inference");
   const Value input = graph_.input();
   const bool padded = graph_.stored_channels(input) > graph_.shape(input).c;
@@ -255,7 +270,15 @@ void Plan::run(Pass pass, Timeline* timeline) {
   });
 }
 
-void Plan::pack_weights(Timeline* timeline) { run(Pass::pack, timeline); }
+void Plan::pack_weights(Timeline* timeline) {
+  if (pack_workspace_ != nullptr || weights_->workspace_bytes() == 0) {
+    return run(Pass::pack, timeline);
+  }
+  const Buffer scratch(input().device, weights_->workspace_bytes());
+  pack_workspace_ = scratch.data();
+  run(Pass::pack, timeline);
+  pack_workspace_ = nullptr;  // the memory is given back once the device is done (cudaFree waits)
+}
 
 void Plan::forward(Timeline* timeline) { run(Pass::forward, timeline); }
 

@@ -314,6 +314,32 @@ TEST(Plan, CastsOfAllLayersAreOneCall) {
   }
 }
 
+// What weights are folded in is as large as they are, in fp32: more than the arena of a small
+// image.
+TEST(Plan, NoArenaIsOfTheSizeOfScratch) {
+  const auto network = [](int side) {
+    Graph g({1, side, side, 3});
+    ConvLayer layer;
+    layer.out_channels = 64;
+    layer.bias = false;
+    Value x = g.relu(g.batch_norm(g.conv(g.input(), "conv1", layer), "bn1"));
+    x = g.relu(g.batch_norm(g.conv(x, "conv2", layer), "bn2"));
+    layer.out_channels = kClasses;
+    g.set_output(g.conv(x, "head", layer));
+    return g;
+  };
+  PlanRunner small(network(4), cpu_ops(), options_for(Mode::infer));
+  PlanRunner large(network(64), cpu_ops(), options_for(Mode::infer));
+  const size_t scratch = small.plan().weights().workspace_bytes();
+  EXPECT_GE(scratch, 64 * 64 * 9 * sizeof(float));
+  EXPECT_LT(small.plan().memory().arena, scratch / 2);
+  EXPECT_GE(large.plan().memory().arena, scratch);
+  const float loss = small.run(7, 3).total;
+  EXPECT_NEAR(Oracle(network(4), Mode::infer).run(7, 3).total, loss, 1e-4f * loss);
+  small.plan().pack_weights();  // once more, in other memory
+  EXPECT_EQ(small.run(7, 3).total, loss);
+}
+
 // The first half of the parameters is frozen: the others' gradients keep every bit, what only the
 // frozen ones make is not kept for a backward pass, and their gradients are not touched.
 TEST(Plan, FrozenParametersCostNoBackwardPass) {
