@@ -63,6 +63,31 @@ std::map<std::string, std::string> unet_names(const ModelInfo& info, std::string
                    file, "convert it to .onnx instead");
 }
 
+/// What the code of some networks' authors always holds, and models need not.
+struct AuthorsCode {
+  std::string_view network;                    // what its names begin with
+  bool auxiliary = false;                      // the authors' auxiliary head
+  std::string_view mean = {}, deviation = {};  // buffers: of the bytes of images
+};
+constexpr std::array<AuthorsCode, 2> kAuthorsCode{{
+    {.network = "gcnet_", .auxiliary = true},
+    {.network = "swiftnet_", .mean = "backbone.img_mean", .deviation = "backbone.img_std"},
+}};
+
+Graph with_auxiliary_head(const ModelInfo& info) {
+  NetworkSpec spec = network_spec(info);
+  spec.options[std::string(kOwnAuxiliaryOption.key)] = "1";
+  return build_network(spec, {1, info.height, info.width, 3});
+}
+
+std::vector<float> of_bytes(const ModelInfo& info, std::array<float, 3> Normalization::*which) {
+  std::vector<float> values;
+  for (const float value : info.normalization.*which) {
+    values.push_back(value * (255 / info.normalization.range));
+  }
+  return values;
+}
+
 }  // namespace
 
 bool is_model_file(const std::filesystem::path& path) {
@@ -115,24 +140,44 @@ ImportReport convert_weights(const std::filesystem::path& source,
 
 void export_pytorch(const std::filesystem::path& destination, const Model& model,
                     std::string_view file) {
-  const NetworkFamily family = find_network(model.info.network).family;
+  const ModelInfo& info = model.info;
+  const NetworkFamily family = find_network(info.network).family;
   if (family != NetworkFamily::smp && family != NetworkFamily::authors) {
-    throw InputError(fmt::format("{} has no counterpart in PyTorch", model.info.network), file,
+    throw InputError(fmt::format("{} has no counterpart in PyTorch", info.network), file,
                      "convert it to .onnx instead");
   }
-  const std::map<std::string, std::string> names = unet_names(model.info, file);
   constexpr std::string_view kStatistic = ".running_mean";
-  const int64_t batches = model.info.step;  // what PyTorch would have counted
+  const int64_t batches = info.step;  // what PyTorch would have counted
   std::map<std::string, StoredTensor> stored;
-  for (const auto& [own, tensor] : model.parameters) {
-    if (own.starts_with(kAuxiliaryPrefix)) continue;  // a head of our own
-    const std::string& name = names.at(own);
-    stored[name] = {StoredType::f32, tensor.shape, std::as_bytes(std::span(tensor.values))};
+  const auto add = [&](const std::string& name, const TensorShape& shape,
+                       std::span<const float> values) {
+    stored[name] = {StoredType::f32, shape, std::as_bytes(values)};
     if (name.ends_with(kStatistic)) {
       const std::string layer = name.substr(0, name.size() - kStatistic.size());
       stored[layer + ".num_batches_tracked"] = {
           StoredType::i64, {}, std::as_bytes(std::span(&batches, 1))};
     }
+  };
+  const std::map<std::string, std::string> names = unet_names(info, file);
+  for (const auto& [own, tensor] : model.parameters) {
+    if (own.starts_with(kAuxiliaryPrefix)) continue;  // a head of our own
+    add(names.at(own), tensor.shape, tensor.values);
+  }
+  std::list<std::vector<float>> made;
+  for (const AuthorsCode& code : kAuthorsCode) {
+    if (!info.network.starts_with(code.network)) continue;
+    if (code.auxiliary) {
+      const Graph graph = with_auxiliary_head(info);
+      for (const ParameterSpec& p : graph.parameters()) {
+        if (model.parameters.count(p.name) != 0) continue;
+        add(p.name, p.file_shape(), made.emplace_back(initial_values(p, info.seed)));
+      }
+    }
+    if (code.mean.empty()) continue;
+    add(std::string(code.mean), {1, 3, 1, 1},
+        made.emplace_back(of_bytes(info, &Normalization::mean)));
+    add(std::string(code.deviation), {1, 3, 1, 1},
+        made.emplace_back(of_bytes(info, &Normalization::std)));
   }
   write_safetensors(destination, stored, {{"format", "pt"}});
 }

@@ -593,6 +593,49 @@ TEST_F(Conversions, PyTorchGetsItsNamesAndCounters) {
   EXPECT_THROW(export_pytorch(torch_file, own, "x"), InputError);
 }
 
+// Whether something trains it or not.
+TEST_F(Conversions, PyTorchGetsWhatTheAuthorsCodeAlwaysHolds) {
+  const auto model_file = folder_ / "model.safetensors", torch_file = folder_ / "torch.safetensors";
+  const auto exported = [&](const NetworkSpec& spec, const Normalization& normalization) {
+    tensors_of(spec, as_it_is).write(file_);
+    ModelInfo info = Conversions::info();
+    info.network = spec.name;
+    convert_weights(file_, model_file, info, false);
+    Model model = load_model(model_file);
+    model.info.normalization = normalization;
+    export_pytorch(torch_file, model, "mine.safetensors");
+    return SafetensorsFile(torch_file);
+  };
+  const NetworkSpec gcnet{"gcnet_s", 8, {}}, headed{"gcnet_s", 8, {{"auxiliary", "0.4"}}};
+  const SafetensorsFile whole = exported(gcnet, {});
+  const Graph graph = build_network(headed, kImage);
+  size_t counters = 0;
+  for (const ParameterSpec& p : graph.parameters()) {
+    const auto found = whole.tensors().find(p.name);
+    ASSERT_NE(found, whole.tensors().end()) << p.name;
+    EXPECT_EQ(found->second.shape, p.file_shape()) << p.name;
+    counters += p.role == ParameterRole::running_mean ? 1 : 0;
+  }
+  EXPECT_EQ(whole.tensors().size(), graph.parameters().size() + counters);
+  EXPECT_EQ(whole.tensors().count("decode_head.aux_head_c4.2.bn.num_batches_tracked"), 1u);
+
+  const NetworkSpec swiftnet{"swiftnet_rn18", 8, {}};
+  const auto buffer = [](const SafetensorsFile& file, const char* name) {
+    const auto& tensor = file.tensors().at(name);
+    EXPECT_EQ(tensor.shape, (TensorShape{1, 3, 1, 1})) << name;
+    std::vector<float> values(3);
+    std::memcpy(values.data(), tensor.data.data(), sizeof(float) * 3);
+    return values;
+  };
+  const SafetensorsFile cityscapes =
+      exported(swiftnet, find_network("swiftnet_rn18").normalization);
+  EXPECT_EQ(buffer(cityscapes, "backbone.img_mean"), (std::vector{73.15f, 82.90f, 72.3f}));
+  EXPECT_EQ(buffer(cityscapes, "backbone.img_std"), (std::vector{47.67f, 48.49f, 47.73f}));
+  const SafetensorsFile imagenet = exported(swiftnet, {});
+  EXPECT_NEAR(buffer(imagenet, "backbone.img_mean")[0], 123.675f, 1e-3f) << "of bytes";
+  EXPECT_NEAR(buffer(imagenet, "backbone.img_std")[2], 57.375f, 1e-3f);
+}
+
 TEST_F(Conversions, PyTorchGetsTheUnetThatComputesTheSame) {
   const auto model_file = folder_ / "model.safetensors", torch_file = folder_ / "smp.safetensors";
   const auto exported = [&](const NetworkSpec& spec) {
