@@ -102,7 +102,7 @@ class Plan {
 
   /// Rewrites the parameters for the device, but for those that were another plan's to pack
   /// (PlanOptions::weights). Call after every change of them, while no plan that reads them
-  /// runs. Its scratch lies in the arena: output() is gone then, and what lies in an only input().
+  /// runs. Its scratch may lie in the arena: output() is gone, and what lies in an only input().
   void pack_weights(Timeline* timeline = nullptr);
   void forward(Timeline* timeline = nullptr);
   /// Loss of output() against labels(), and with weights that of auxiliary ones; in train mode

@@ -42,8 +42,8 @@ struct FineTuning {
 bool matches_pattern(std::string_view pattern, std::string_view name);
 
 /// Throws InputError when a rule matches no trained parameter of `graph` (naming the nearest part
-/// of the network), when nothing is left to train, and when the graph has no encoder or no batch
-/// norm that an option could act on.
+/// of the network), when nothing is left to train, when there is no encoder or batch norm that an
+/// option could act on, and when a batch norm would see one value a channel (one_value_norm.h).
 void check_fine_tuning(const FineTuning& options, const Graph& graph);
 
 /// The factor on the learning rate of each parameter in `epoch` (from 0); 0: frozen.
