@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
@@ -24,6 +23,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "server/http/socket_path.h"
 
 namespace macadam {
 
@@ -387,10 +387,7 @@ class HttpServer::Impl {
     stop();
     for (const auto& loop : loops_) loop->context.stop();
     threads_.clear();
-    for (const auto& path : paths_) {
-      std::error_code ignored;
-      std::filesystem::remove(path, ignored);
-    }
+    paths_.clear();  // stop() may not have had its turn
   }
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
@@ -419,36 +416,17 @@ class HttpServer::Impl {
 
   void listen(const std::filesystem::path& path) {
     namespace local = asio::local;
+    clear_socket_path(path);
     error_code error;
-    struct stat status {};
-    if (::lstat(path.c_str(), &status) == 0) {
-      if (!S_ISSOCK(status.st_mode)) {
-        throw InputError("something that is not a socket has this name", quote(path.string()),
-                         "choose another --unix path");
-      }
-      local::stream_protocol::socket trial(first());
-      trial.connect(local::stream_protocol::endpoint(path.string()), error);
-      if (!error) {
-        throw InputError("somebody listens on this socket", quote(path.string()),
-                         "choose another --unix path, or end the other server");
-      }
-      std::error_code ignored;
-      std::filesystem::remove(path, ignored);  // a killed server left it behind
-    }
-    constexpr size_t kLongest = 107;  // of sockaddr_un
-    if (path.string().size() > kLongest) {
-      throw InputError("a socket's path has at most 107 bytes", quote(path.string()),
-                       "choose a shorter --unix path");
-    }
     local::stream_protocol::acceptor acceptor(first());
     acceptor.open(local::stream_protocol(), error);
     if (!error) acceptor.bind(local::stream_protocol::endpoint(path.string()), error);
+    if (!error) paths_.emplace_back(path);
     if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
     if (error) {
       throw InputError(fmt::format("cannot listen ({})", error.message()), quote(path.string()),
                        "choose another --unix path");
     }
-    paths_.push_back(path);
     unix_.push_back(
         std::make_unique<Door<asio::local::stream_protocol::acceptor>>(std::move(acceptor)));
   }
@@ -465,6 +443,7 @@ class HttpServer::Impl {
     asio::post(first(), [this] {
       const std::lock_guard lock(mutex_);
       error_code ignored;
+      paths_.clear();
       for_each_door([&](auto& door) { door.acceptor.close(ignored); });
       for (const auto& weak : alive_) {
         if (const auto connection = weak.lock()) connection->stop();
@@ -600,7 +579,7 @@ class HttpServer::Impl {
   std::atomic<size_t> turn_ = 0;
   std::vector<std::unique_ptr<Door<asio::ip::tcp::acceptor>>> tcp_;
   std::vector<std::unique_ptr<Door<asio::local::stream_protocol::acceptor>>> unix_;
-  std::vector<std::filesystem::path> paths_;  // of Unix sockets
+  std::vector<SocketPath> paths_;  // removed before their doors close
   std::mutex mutex_;
   std::vector<std::weak_ptr<Connection>> alive_;
   std::vector<std::jthread> threads_;
