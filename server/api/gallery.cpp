@@ -96,19 +96,20 @@ void list_images(const ApiContext& context, Call& call) {
 
 void give_photo(const ApiContext& context, const std::shared_ptr<Call>& call) {
   const GalleryItem& item = item_of(context, *call);
-  if (answer_unchanged(*call, item.photo_tag)) return;
   on_pool(context, call, [call, &item] {
+    const std::string tag = Gallery::photo_tag(item);
+    if (answer_unchanged(*call, tag)) return;
     PhotoFile file = Gallery::file(item);
-    answer_tagged(*call, item.photo_tag, std::move(file.content_type), std::move(file.bytes));
+    answer_tagged(*call, tag, std::move(file.content_type), std::move(file.bytes));
   });
 }
 
 void give_thumbnail(const ApiContext& context, const std::shared_ptr<Call>& call) {
   const GalleryItem& item = item_of(context, *call);
   const auto width = static_cast<int>(call->number("width", 16, kLargestThumbnail, kThumbnail));
-  const std::string tag = fmt::format("{}-t{}", item.photo_tag, width);
-  if (answer_unchanged(*call, tag)) return;
-  on_pool(context, call, [call, &item, width, tag] {
+  on_pool(context, call, [call, &item, width] {
+    const std::string tag = fmt::format("{}-t{}", Gallery::photo_tag(item), width);
+    if (answer_unchanged(*call, tag)) return;
     const Image photo = Gallery::photo(item, {1, width, nullptr}, {});
     const auto jpeg = encode_jpeg(reduce(photo, width), kThumbnailQuality);
     answer_tagged(*call, tag, "image/jpeg", {jpeg.begin(), jpeg.end()});
@@ -129,9 +130,9 @@ void give_mask(const ApiContext& context, const std::shared_ptr<Call>& call) {
   const GalleryItem& item = item_of(context, *call);
   require_labeled(item);
   const auto model = model_of_call(context, *call);
-  const std::string tag = fmt::format("{}-{}", item.tag, model->digest());
-  if (answer_unchanged(*call, tag)) return;
-  on_pool(context, call, [&context, call, &item, model, tag] {
+  on_pool(context, call, [&context, call, &item, model] {
+    const std::string tag = fmt::format("{}-{}", context.gallery->tag(item), model->digest());
+    if (answer_unchanged(*call, tag)) return;
     std::vector<Rgb> palette = model->info().palette;
     palette.resize(256, kIgnoredColor);
     const auto png = encode_png(context.gallery->labels(item, model->info()), palette);
@@ -170,6 +171,13 @@ void predict(const ApiContext& context, const std::shared_ptr<Call>& call, const
   });
 }
 
+/// Tells apart what may predict differently.
+std::string predictor_tag(const ServedModel& model) {
+  const Device device = model.options().device;
+  return fmt::format("{}-{}-{}", model.digest(), device.kind == DeviceKind::cpu ? "cpu" : "cuda",
+                     model.precision());
+}
+
 void give_prediction(const ApiContext& context, const std::shared_ptr<Call>& call) {
   const GalleryItem& item = item_of(context, *call);
   const auto model = model_of_call(context, *call);
@@ -177,33 +185,35 @@ void give_prediction(const ApiContext& context, const std::shared_ptr<Call>& cal
   const auto format =
       static_cast<AnswerFormat>(std::ranges::find(kAnswerFormats, name) - kAnswerFormats.begin());
   const bool confidence = call->flag("confidence");
-  const std::string tag =
-      fmt::format("{}-{}-{}{}", item.photo_tag, model->digest(), name, confidence ? "-c" : "");
-  if (answer_unchanged(*call, tag)) return;
-  predict(context, call, item, model, format == AnswerFormat::overlay, confidence,
-          [call, model, format, tag, confidence](SegmentationResult& result) {
-            const auto begun = Clock::now();
-            HttpResponse response{
-                200,
-                std::string(media_type(format)),
-                encode_mask(format, result.prediction, result.photo.whole, model->info(), false),
-                {}};
-            if (confidence) {
-              const std::array<SentPart, 2> parts{
-                  SentPart{"mask", response.content_type, std::move(response.body)},
-                  SentPart{"confidence", "image/png", encode_confidence(result.prediction)}};
-              MultipartBody body = make_multipart(parts);
-              response.content_type = std::move(body.content_type);
-              response.body = std::move(body.body);
-            }
-            add_stages(response, result, Clock::now() - begun, *model);
-            answer_tagged(*call, tag, std::move(response));
-          });
+  on_pool(context, call, [&context, call, &item, model, name, format, confidence] {
+    const std::string tag = fmt::format("{}-{}-{}{}", Gallery::photo_tag(item),
+                                        predictor_tag(*model), name, confidence ? "-c" : "");
+    if (answer_unchanged(*call, tag)) return;
+    predict(context, call, item, model, format == AnswerFormat::overlay, confidence,
+            [call, model, format, tag, confidence](SegmentationResult& result) {
+              const auto begun = Clock::now();
+              HttpResponse response{
+                  200,
+                  std::string(media_type(format)),
+                  encode_mask(format, result.prediction, result.photo.whole, model->info(), false),
+                  {}};
+              if (confidence) {
+                const std::array<SentPart, 2> parts{
+                    SentPart{"mask", response.content_type, std::move(response.body)},
+                    SentPart{"confidence", "image/png", encode_confidence(result.prediction)}};
+                MultipartBody body = make_multipart(parts);
+                response.content_type = std::move(body.content_type);
+                response.body = std::move(body.body);
+              }
+              add_stages(response, result, Clock::now() - begun, *model);
+              answer_tagged(*call, tag, std::move(response));
+            });
+  });
 }
 
 /// Photo, mask and model as they are.
-std::string score_key(const GalleryItem& item, const ServedModel& model) {
-  return fmt::format("{}-{}", item.tag, model.digest());
+std::string score_key(const Gallery& gallery, const GalleryItem& item, const ServedModel& model) {
+  return fmt::format("{}-{}", gallery.tag(item), predictor_tag(model));
 }
 
 Json class_ious(const SegmentationMetrics& metrics) {
@@ -245,23 +255,25 @@ void give_metrics(const ApiContext& context, const std::shared_ptr<Call>& call) 
   const GalleryItem& item = item_of(context, *call);
   require_labeled(item);
   const auto model = model_of_call(context, *call);
-  const std::string key = score_key(item, *model);
-  if (answer_unchanged(*call, key)) return;
-  const auto answer = [call, &item, model, key](const ConfusionMatrix& matrix) {
-    answer_tagged(*call, key, json_response(metrics_of(item, *model, matrix)));
-  };
-  if (const auto known = context.scores.find(key)) return answer(*known);
-  predict(context, call, item, model, false, false,
-          [&context, &item, model, key, answer](SegmentationResult& result) {
-            const Image labels = context.gallery->labels(item, model->info());
-            const Prediction& prediction = result.prediction;
-            if (labels.height != prediction.height || labels.width != prediction.width) {
-              throw HttpError(404, "this image's mask has another size");
-            }
-            const ConfusionMatrix matrix = compare(labels, prediction, model->classes());
-            context.scores.put(key, matrix);
-            answer(matrix);
-          });
+  on_pool(context, call, [&context, call, &item, model] {
+    const std::string key = score_key(*context.gallery, item, *model);
+    if (answer_unchanged(*call, key)) return;
+    const auto answer = [call, &item, model, key](const ConfusionMatrix& matrix) {
+      answer_tagged(*call, key, json_response(metrics_of(item, *model, matrix)));
+    };
+    if (const auto known = context.scores.find(key)) return answer(*known);
+    predict(context, call, item, model, false, false,
+            [&context, &item, model, key, answer](SegmentationResult& result) {
+              const Image labels = context.gallery->labels(item, model->info());
+              const Prediction& prediction = result.prediction;
+              if (labels.height != prediction.height || labels.width != prediction.width) {
+                throw HttpError(404, "this image's mask has another size");
+              }
+              const ConfusionMatrix matrix = compare(labels, prediction, model->classes());
+              context.scores.put(key, matrix);
+              answer(matrix);
+            });
+  });
 }
 
 /// What is known of the photos so far, one by one and together.
@@ -272,7 +284,7 @@ void list_scores(const ApiContext& context, Call& call) {
   Json images = Json::array();
   for (const GalleryItem& item : context.gallery->items()) {
     if (!item.labeled || (!split.empty() && item.split != split)) continue;
-    const auto matrix = context.scores.find(score_key(item, *model));
+    const auto matrix = context.scores.find(score_key(*context.gallery, item, *model));
     if (!matrix) continue;
     all += *matrix;
     const auto metrics = compute_metrics(*matrix, AbsentRule::drop);
@@ -333,7 +345,9 @@ void add_gallery_routes(Router& router, const ApiContext& context) {
       {"application/json"}, true, give_metrics);
   add("/v1/scores", "How good the predictions are that were compared so far",
       {model, {"split", text, "Of one split alone"}}, {"application/json"}, false,
-      [](const ApiContext& c, const std::shared_ptr<Call>& call) { list_scores(c, *call); });
+      [](const ApiContext& c, const std::shared_ptr<Call>& call) {
+        on_pool(c, call, [&c, call] { list_scores(c, *call); });  // it looks at every file
+      });
 }
 
 }  // namespace macadam

@@ -80,23 +80,29 @@ Gallery::Gallery(const fs::path& root) : root_(root) {
 }
 
 void Gallery::add(const std::string& split, const Sample& sample, bool labeled) {
-  GalleryItem item{id_of(split, sample.id), split, labeled, sample, {}, {}};
-  if (sample.record == nullptr) {
-    if (!lies_in(sample.image, real_root_) || (labeled && !lies_in(sample.mask, real_root_))) {
-      ++left_out_;
-      return;
-    }
-    item.photo_tag = tag_of(sample.image);
-    item.tag = labeled ? item.photo_tag + "-" + tag_of(sample.mask) : item.photo_tag;
-  } else {
-    item.photo_tag = item.tag = tag_of(sample.pack->path()) + "-" + item.id;
+  if (sample.record == nullptr &&
+      (!lies_in(sample.image, real_root_) || (labeled && !lies_in(sample.mask, real_root_)))) {
+    ++left_out_;
+    return;
   }
+  GalleryItem item{id_of(split, sample.id), split, labeled, sample, {}};
+  if (sample.record != nullptr) item.pack_tag = tag_of(sample.pack->path()) + "-" + item.id;
   items_.push_back(std::move(item));
 }
 
 const GalleryItem* Gallery::find(std::string_view id) const {
   const auto found = places_.find(id);
   return found == places_.end() ? nullptr : &items_[found->second];
+}
+
+std::string Gallery::photo_tag(const GalleryItem& item) {
+  return item.pack_tag.empty() ? tag_of(item.sample.image) : item.pack_tag;
+}
+
+std::string Gallery::tag(const GalleryItem& item) const {
+  if (!item.labeled || !item.pack_tag.empty()) return photo_tag(item);
+  return fmt::format("{}-{}-{}", photo_tag(item), tag_of(item.sample.mask),
+                     tag_of(real_root_ / "dataset.toml"));
 }
 
 PhotoFile Gallery::file(const GalleryItem& item) {

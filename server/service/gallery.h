@@ -19,8 +19,7 @@ struct GalleryItem {
   std::string split;
   bool labeled = false;
   Sample sample;
-  /// Changes when the files change: for ETag. Of the photo, and of photo and mask.
-  std::string photo_tag, tag;
+  std::string pack_tag;  // of the pack as it was opened, which is what is shown; of files empty
 };
 
 /// A photo as a file.
@@ -42,6 +41,13 @@ class Gallery {
   const std::vector<GalleryItem>& items() const { return items_; }
   /// Null when there is none of this name.
   const GalleryItem* find(std::string_view id) const;
+
+  // Changes with what is on the disk now: for ETag. Both look at files.
+
+  /// With the photo.
+  static std::string photo_tag(const GalleryItem& item);
+  /// With the photo, and where it has one its mask and what the ids in that mean.
+  std::string tag(const GalleryItem& item) const;
 
   // These throw InputError when a file cannot be read.
 

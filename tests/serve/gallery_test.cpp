@@ -3,9 +3,12 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "image/image.h"
+#include "kernels/device.h"
 #include "tests/app/shared_folder.h"
 #include "tests/serve/served.h"
 
@@ -128,6 +131,66 @@ TEST_F(GalleryApi, WhatIsUnchangedIsNotSentAgain) {
     EXPECT_EQ(again.body, "");
     EXPECT_EQ(served().ask("GET", target, {}, {"If-None-Match: \"other\""}).status, 200) << target;
   }
+}
+
+TEST_F(GalleryApi, WhatIsReplacedIsSentAnew) {
+  const fs::path set = folder() / "replaced";
+  fs::copy(folder() / "set", set, fs::copy_options::recursive | fs::copy_options::copy_symlinks);
+  Served own(folder(), {"m.safetensors", "--gallery", "replaced"}, true, "replaced.log");
+  const std::string photo = "/v1/images/val.photo_0";
+  const auto tags_of = [&] {
+    std::map<std::string, std::string> tags;
+    for (const char* part : {"", "/thumbnail", "/prediction", "/mask", "/metrics"}) {
+      tags[part] = own.get(photo + part).field("etag");
+    }
+    return tags;
+  };
+  const auto status = [&](const std::string& part, const std::string& tag) {
+    return own.ask("GET", photo + part, {}, {"If-None-Match: " + tag}).status;
+  };
+  const auto scores = [&] { return Json::parse(own.get("/v1/scores").body)["images"]; };
+  const auto first = tags_of();
+  const Json first_metrics = Json::parse(own.get(photo + "/metrics").body);
+  EXPECT_EQ(scores().size(), 1u);
+
+  // Every pixel another class: the mask alone.
+  Image mask(20, 30, 1);
+  for (uint8_t& id : mask.pixels) id = 14;
+  write_png(folder() / "new.png", mask);
+  fs::rename(folder() / "new.png", set / "masks/val/photo 0.png");
+  for (const char* same : {"", "/thumbnail", "/prediction"}) {
+    EXPECT_EQ(status(same, first.at(same)), 304) << same;
+  }
+  EXPECT_EQ(scores().size(), 0u) << "they were of another mask";
+  for (const char* part : {"/mask", "/metrics"}) {
+    EXPECT_EQ(status(part, first.at(part)), 200) << part;
+  }
+  EXPECT_NE(Json::parse(own.get(photo + "/metrics").body), first_metrics);
+  EXPECT_EQ(scores().size(), 1u);
+
+  const auto second = tags_of();
+  write_text(folder() / "new.png", png_photo(20, 30, 9));
+  fs::rename(folder() / "new.png", set / "images/val/photo 0.png");
+  for (const auto& [part, tag] : second) EXPECT_EQ(status(part, tag), 200) << part;
+  EXPECT_EQ(own.get(photo).body, png_photo(20, 30, 9));
+  const auto third = tags_of();
+  for (const auto& [part, tag] : third) EXPECT_EQ(status(part, tag), 304) << part;
+}
+
+TEST_F(GalleryApi, PredictionsOfAnotherPrecisionHaveAnotherTag) {
+  if (!device_info(parse_device("cpu")).bf16) GTEST_SKIP() << "this CPU has no bf16";
+  std::map<std::string, std::set<std::string>> tags;
+  for (const char* precision : {"fp32", "bf16"}) {
+    Served own(folder(), {"m.safetensors", "--gallery", "set", "--precision", precision}, true,
+               "precision.log");
+    for (const char* part : {"", "/mask", "/prediction", "/metrics"}) {
+      tags[part].insert(own.get(std::string("/v1/images/val.photo_1") + part).field("etag"));
+    }
+  }
+  EXPECT_EQ(tags[""].size(), 1u);
+  EXPECT_EQ(tags["/mask"].size(), 1u);
+  EXPECT_EQ(tags["/prediction"].size(), 2u);
+  EXPECT_EQ(tags["/metrics"].size(), 2u);
 }
 
 TEST_F(GalleryApi, NamesAreNeverPaths) {
