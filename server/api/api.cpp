@@ -29,6 +29,16 @@ bool is_id(std::string_view text) {
          std::ranges::all_of(text, [](unsigned char c) { return c > 0x20 && c < 0x7f; });
 }
 
+Rejection rejection_of(RequestFault::Kind kind) {
+  switch (kind) {
+    case RequestFault::Kind::malformed: break;
+    case RequestFault::Kind::memory: return Rejection::memory;
+    case RequestFault::Kind::connections: return Rejection::connections;
+    case RequestFault::Kind::dropped: return Rejection::dropped;
+  }
+  return Rejection::malformed_http;
+}
+
 }  // namespace
 
 /// A call's place among those that work.
@@ -106,7 +116,7 @@ std::optional<HttpResponse> Api::refuse(const HttpRequest& head) {
       response.fields.emplace_back("Allow", router_.methods_of(*parse_target(head.target)));
     }
   }
-  response.fields.emplace_back("X-Request-Id", new_id());
+  response.fields.emplace_back("X-Request-Id", id_of(head));
   monitor_.answered({.id = response.fields.back().second,
                      .method = head.method,
                      .target = head.target,
@@ -115,6 +125,7 @@ std::optional<HttpResponse> Api::refuse(const HttpRequest& head) {
                      .agent = std::string(head.field("User-Agent").value_or("")),
                      .traceparent = std::string(head.field("traceparent").value_or("")),
                      .status = response.status,
+                     .refused = true,
                      .time = {},
                      .bytes_in = 0,
                      .bytes_out = response.body.size()});
@@ -122,9 +133,7 @@ std::optional<HttpResponse> Api::refuse(const HttpRequest& head) {
 }
 
 void Api::handle(std::shared_ptr<Exchange> exchange) {
-  const HttpRequest& request = exchange->request();
-  const std::string_view wished = request.field("X-Request-Id").value_or("");
-  const std::string id = is_id(wished) ? std::string(wished) : new_id();
+  const std::string id = id_of(exchange->request());
   const auto slot = std::make_shared<std::unique_ptr<Slot>>();
   const auto call = std::make_shared<Call>(
       std::move(exchange), id, [this, slot](const Call& answered, const HttpResponse& response) {
@@ -141,6 +150,7 @@ void Api::handle(std::shared_ptr<Exchange> exchange) {
         *slot = std::make_unique<Slot>(working_, options_.queue);
       } catch (const HttpError&) {
         monitor_.rejected(Rejection::queue_full);
+        call->refused = true;
         throw;
       }
     }
@@ -150,6 +160,9 @@ void Api::handle(std::shared_ptr<Exchange> exchange) {
 
 void Api::count(const Call& call, const HttpResponse& response) {
   const HttpRequest& request = call.request();
+  const auto time = std::chrono::steady_clock::now() - call.received();
+  if (call.no_room) monitor_.rejected(Rejection::memory);
+  if (call.inference) call.inference->model->count_request(call.inference->times, time);
   monitor_.answered({.id = call.id(),
                      .method = request.method,
                      .target = request.target,
@@ -158,18 +171,26 @@ void Api::count(const Call& call, const HttpResponse& response) {
                      .agent = std::string(request.field("User-Agent").value_or("")),
                      .traceparent = std::string(request.field("traceparent").value_or("")),
                      .status = response.status,
-                     .time = std::chrono::steady_clock::now() - call.received(),
+                     .refused = call.refused,
+                     .time = time,
                      .bytes_in = request.body.size(),
                      .bytes_out = response.body.size()});
 }
 
-HttpResponse Api::answer_fault(const RequestFault& fault) {
-  monitor_.rejected(Rejection::fault);
-  monitor_.log("refused", {{"status", fault.status}, {"what", fault.reason}});
-  return error_response(fault.status, fault.reason);
+HttpResponse Api::answer_fault(const RequestFault& fault, const HttpRequest& head) {
+  HttpResponse response = error_response(fault.status, fault.reason);
+  const std::string id = id_of(head);
+  response.fields.emplace_back("X-Request-Id", id);
+  monitor_.log("refused", {{"id", id}, {"status", fault.status}, {"what", fault.reason}});
+  monitor_.faulted(fault.status, rejection_of(fault.kind));
+  return response;
 }
 
-std::string Api::new_id() { return fmt::format("{:016x}", ids_++ * 0x9E3779B97F4A7C15); }
+std::string Api::id_of(const HttpRequest& request) {
+  const std::string_view wished = request.field("X-Request-Id").value_or("");
+  if (is_id(wished)) return std::string(wished);
+  return fmt::format("{:016x}", ids_++ * 0x9E3779B97F4A7C15);
+}
 
 std::shared_ptr<ServedModel> model_of(const ApiContext& context, std::string_view name,
                                       std::string_view version) {
@@ -182,11 +203,15 @@ std::shared_ptr<ServedModel> model_of(const ApiContext& context, std::string_vie
 HttpResponse current_error(const ApiContext& context, const Call& call) {
   try {
     throw;
+  } catch (const NoMemoryError& error) {
+    context.monitor.rejected(Rejection::memory);
+    return error_response(error.status(), error.what());
   } catch (const HttpError& error) {
     return error_response(error.status(), error.what());
   } catch (const InputError& error) {
     return error_response(400, error.what());
   } catch (const std::bad_alloc&) {
+    context.monitor.rejected(Rejection::memory);
     return error_response(503, "the server has not enough memory for this, try again");
   } catch (const std::exception& error) {
     context.monitor.log("failure", {{"id", call.id()}, {"what", error.what()}});
@@ -238,7 +263,7 @@ std::shared_ptr<const std::string> unpacked_body(const ApiContext& context,
     default: throw HttpError(400, "the compressed body is damaged");
   }
   const auto memory = context.segmentation.memory().hold(unpacked->size());
-  if (!memory) throw HttpError(503, "the server has not enough memory for this, try again");
+  if (!memory) throw NoMemoryError("the server has not enough memory for this, try again");
   const auto both =
       std::make_shared<std::pair<std::shared_ptr<std::string>, ByteBudget::Hold>>(unpacked, memory);
   return {both, unpacked.get()};

@@ -47,7 +47,7 @@ class Api : public HttpHandler {
 
   std::optional<HttpResponse> refuse(const HttpRequest& head) override;
   void handle(std::shared_ptr<Exchange> exchange) override;
-  HttpResponse answer_fault(const RequestFault& fault) override;
+  HttpResponse answer_fault(const RequestFault& fault, const HttpRequest& head) override;
 
   /// From now on not ready(): load balancers should send nobody any more.
   void leave() { leaving_ = true; }
@@ -61,7 +61,8 @@ class Api : public HttpHandler {
   /// Throws HttpError unless the request has the token, if there is one.
   void authorize(const Route& route, const HttpRequest& request);
   void count(const Call& call, const HttpResponse& response);
-  std::string new_id();
+  /// The client's own, or a new one.
+  std::string id_of(const HttpRequest& request);
 
   ModelRegistry& models_;
   Monitor& monitor_;
@@ -88,7 +89,8 @@ std::shared_ptr<ServedModel> model_of(const ApiContext& context, std::string_vie
                                       std::string_view version = {});
 
 /// The answer that says what the exception being handled does: an HttpError as it is, an InputError
-/// of a photo as 400, and anything else as 500, which goes to the log and not to the client.
+/// of a photo as 400, and anything else as 500, which goes to the log and not to the client. Want
+/// of memory is counted.
 HttpResponse current_error(const ApiContext& context, const Call& call);
 /// Runs `work` and answers with current_error() when it throws.
 void answer_errors(const ApiContext& context, Call& call, const std::function<void()>& work);

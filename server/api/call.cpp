@@ -23,6 +23,11 @@ HttpResponse error_response(int status, std::string_view text) {
   return response;
 }
 
+void Inference::add(const StageTimes& photo) {
+  const auto whole = [](const StageTimes& t) { return t.queue + t.decode + t.infer + t.encode; };
+  if (!times || whole(photo) > whole(*times)) times = photo;
+}
+
 const std::string& Call::path(std::string_view name) const {
   static const std::string kNone;
   const auto found = segments.find(name);
@@ -69,6 +74,8 @@ void Call::answer(HttpResponse response) {
   if (!exchange_->make_room(response.body.size())) {
     response = error_response(
         503, "clients have not taken as many answers as the server holds, try again");
+    no_room = true;
+    if (inference) inference->times.reset();
   }
   response.fields.emplace_back("X-Request-Id", id_);
   answered_(*this, response);

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -15,11 +16,21 @@
 #include "server/http/http_error.h"
 #include "server/http/http_server.h"
 #include "server/http/target.h"
+#include "server/service/served_model.h"
 
 namespace macadam {
 
 HttpResponse json_response(const nlohmann::ordered_json& value, int status = 200);
 HttpResponse error_response(int status, std::string_view text);
+
+/// What a call had a model do.
+struct Inference {
+  std::shared_ptr<ServedModel> model;
+  std::optional<StageTimes> times;  // of the slowest photo; nothing while none is done
+
+  /// Adds a photo that is done.
+  void add(const StageTimes& photo);
+};
 
 class Call {
  public:
@@ -53,8 +64,11 @@ class Call {
   std::string route;  // its pattern: a name that clients cannot choose
   std::map<std::string, std::string, std::less<>> segments;
   std::vector<std::pair<std::string, std::string>> query;
-  // Set by whoever answers, for the log.
+  // Set before the answer, for the log and the counts.
   std::string model;
+  bool refused = false;  // before anything was done for it
+  std::optional<Inference> inference;
+  bool no_room = false;  // for the answer, which says so
 
  private:
   std::shared_ptr<Exchange> exchange_;

@@ -140,7 +140,14 @@ void give_mask(const ApiContext& context, const std::shared_ptr<Call>& call) {
   });
 }
 
-/// Begins the prediction of an item; `then` answers.
+/// Counts a photo of which an answer has been made.
+void count_done(const ApiContext& context, Call& call, const SegmentationResult& result,
+                std::chrono::nanoseconds encode) {
+  context.monitor.segmented(*call.inference->model, result, encode);
+  call.inference->add(result.times(encode));
+}
+
+/// Begins the prediction of an item; `then` counts it as done and answers.
 void predict(const ApiContext& context, const std::shared_ptr<Call>& call, const GalleryItem& item,
              const std::shared_ptr<ServedModel>& model, bool shown, bool confidence,
              std::function<void(SegmentationResult&)> then) {
@@ -160,13 +167,13 @@ void predict(const ApiContext& context, const std::shared_ptr<Call>& call, const
   context.segmentation.run(std::move(request), [&context, call, model, then = std::move(then)](
                                                    SegmentationResult& result) {
     answer_errors(context, *call, [&] {
+      call->inference = {model, {}};
       require_done(context, result);
       try {
         then(result);
       } catch (const InputError& error) {
         throw RunError("a mask of the gallery cannot be used", error.what(), "");
       }
-      context.monitor.segmented(*model, result, {});
     });
   });
 }
@@ -190,7 +197,7 @@ void give_prediction(const ApiContext& context, const std::shared_ptr<Call>& cal
                                         predictor_tag(*model), name, confidence ? "-c" : "");
     if (answer_unchanged(*call, tag)) return;
     predict(context, call, item, model, format == AnswerFormat::overlay, confidence,
-            [call, model, format, tag, confidence](SegmentationResult& result) {
+            [&context, call, model, format, tag, confidence](SegmentationResult& result) {
               const auto begun = Clock::now();
               HttpResponse response{
                   200,
@@ -205,7 +212,9 @@ void give_prediction(const ApiContext& context, const std::shared_ptr<Call>& cal
                 response.content_type = std::move(body.content_type);
                 response.body = std::move(body.body);
               }
-              add_stages(response, result, Clock::now() - begun, *model);
+              const auto encode = Clock::now() - begun;
+              count_done(context, *call, result, encode);
+              add_stages(response, result, encode, *model);
               answer_tagged(*call, tag, std::move(response));
             });
   });
@@ -263,7 +272,8 @@ void give_metrics(const ApiContext& context, const std::shared_ptr<Call>& call) 
     };
     if (const auto known = context.scores.find(key)) return answer(*known);
     predict(context, call, item, model, false, false,
-            [&context, &item, model, key, answer](SegmentationResult& result) {
+            [&context, call, &item, model, key, answer](SegmentationResult& result) {
+              const auto begun = Clock::now();
               const Image labels = context.gallery->labels(item, model->info());
               const Prediction& prediction = result.prediction;
               if (labels.height != prediction.height || labels.width != prediction.width) {
@@ -271,6 +281,7 @@ void give_metrics(const ApiContext& context, const std::shared_ptr<Call>& call) 
               }
               const ConfusionMatrix matrix = compare(labels, prediction, model->classes());
               context.scores.put(key, matrix);
+              count_done(context, *call, result, Clock::now() - begun);
               answer(matrix);
             });
   });

@@ -197,6 +197,7 @@ class InferCall : public std::enable_shared_from_this<InferCall> {
 
   void answer() {
     const auto begun = Clock::now();
+    call_->inference = {model_, {}};
     for (const SegmentationResult& result : results_) require_done(context_, result);
     std::vector<const Prediction*> predictions;
     for (const SegmentationResult& result : results_) predictions.push_back(&result.prediction);
@@ -215,8 +216,10 @@ class InferCall : public std::enable_shared_from_this<InferCall> {
                                    std::to_string(made.json_bytes));
     }
     response.body = std::move(made.body);
+    const auto encode = Clock::now() - begun;  // of all photos together
     for (const SegmentationResult& result : results_) {
-      context_.monitor.segmented(*model_, result, Clock::now() - begun);
+      context_.monitor.segmented(*model_, result, encode / static_cast<int>(results_.size()));
+      call_->inference->add(result.times(encode));
     }
     call_->answer(std::move(response));
   }
@@ -280,11 +283,17 @@ void add_protocol_routes(Router& router, const ApiContext& context) {
                            call->answer(json_response(config_of(*model_of_path(context, *call))));
                          }));
 
-    router.add(get_route(
-        base + "/stats", "What a model has done", [&context](const std::shared_ptr<Call>& call) {
-          const auto model = model_of_path(context, *call);
-          call->answer(json_response({{"model_stats", Json::array({statistics_of(*model)})}}));
-        }));
+    router.add(get_route(base + "/stats",
+                         "What a model has done: all of its versions, unless one is named",
+                         [&context](const std::shared_ptr<Call>& call) {
+                           auto models = context.models.versions(call->path("model"));
+                           if (models.empty() || !call->path("version").empty()) {
+                             models = {model_of_path(context, *call)};
+                           }
+                           Json list = Json::array();
+                           for (const auto& model : models) list.push_back(statistics_of(*model));
+                           call->answer(json_response({{"model_stats", std::move(list)}}));
+                         }));
 
     Route inference;
     inference.method = "POST";

@@ -123,10 +123,16 @@ class SegmentCall : public std::enable_shared_from_this<SegmentCall> {
     outcome.memory = context_.segmentation.memory().hold(bytes);
     if (outcome.memory) return;
     outcome.parts.clear();
-    throw HttpError(503, "the server has not enough memory for this, try again");
+    throw NoMemoryError("the server has not enough memory for this, try again");
   }
 
   void answer() {
+    call_->inference = {model_, {}};
+    for (const Outcome& outcome : outcomes_) {
+      if (outcome.error.status == 200) {
+        call_->inference->add(outcome.stages.times(outcome.encode));
+      }
+    }
     HttpResponse response;
     if (several_) {
       std::vector<SentPart> parts;

@@ -3,6 +3,7 @@
 
 #include <exception>
 #include <string>
+#include <utility>
 
 namespace macadam {
 
@@ -17,6 +18,12 @@ class HttpError : public std::exception {
  private:
   int status_;
   std::string text_;
+};
+
+/// Thrown when there is no memory for a call now: 503.
+class NoMemoryError : public HttpError {
+ public:
+  explicit NoMemoryError(std::string text) : HttpError(503, std::move(text)) {}
 };
 
 }  // namespace macadam

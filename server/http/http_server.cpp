@@ -215,7 +215,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   }
 
   void answer_fault(const RequestFault& fault) {
-    write(shared_->handler.answer_fault(fault), false);
+    write(shared_->handler.answer_fault(fault, parser_->request()), false);
   }
 
   void hand_over();
@@ -288,8 +288,8 @@ class Connection::Pending : public Exchange {
     for (int i = 0; !answered_ && i < kAnswerTrials; ++i) {
       if (i > 0) std::this_thread::sleep_for(kTrialEvery);
       try {
-        respond(
-            connection_->shared_->handler.answer_fault({500, "the request could not be answered"}));
+        respond(connection_->shared_->handler.answer_fault(
+            {500, "the request could not be answered", RequestFault::Kind::dropped}, request()));
       } catch (const std::exception&) {
         // Once more.
       }
@@ -309,7 +309,9 @@ class Connection::Pending : public Exchange {
     try {
       if (!make_room(response.body.size())) {
         response = connection_->shared_->handler.answer_fault(
-            {503, "clients have not taken as many answers as the server holds, try again"});
+            {503, "clients have not taken as many answers as the server holds, try again",
+             RequestFault::Kind::memory},
+            request());
       }
       send(std::move(response));
     } catch (const std::exception&) {
@@ -557,8 +559,8 @@ class HttpServer::Impl {
     }
     auto place = shared_->connections.enter(shared_->options.connections);
     if (!place) {
-      const HttpResponse answer =
-          shared_->handler.answer_fault({503, "the server has too many connections"});
+      const HttpResponse answer = shared_->handler.answer_fault(
+          {503, "the server has too many connections", RequestFault::Kind::connections}, {});
       const std::string text = response_head(answer, false) + answer.body;
       socket.non_blocking(true, ignored);
       socket.write_some(asio::buffer(text), ignored);

@@ -65,8 +65,9 @@ class HttpHandler {
   /// Sees to it that the request is answered, now or later. One that is dropped unanswered is
   /// answered with 500.
   virtual void handle(std::shared_ptr<Exchange> exchange) = 0;
-  /// The answer to what is not a request, or came too slowly.
-  virtual HttpResponse answer_fault(const RequestFault& fault) = 0;
+  /// The answer to what is not a request, came too slowly or was dropped. `head`: what is known of
+  /// it; may be empty.
+  virtual HttpResponse answer_fault(const RequestFault& fault, const HttpRequest& head) = 0;
 };
 
 class HttpServer {

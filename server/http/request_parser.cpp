@@ -157,7 +157,9 @@ class RequestParser::Impl : public http::basic_parser<true> {
     const size_t room = std::max({kLeast, needed, 2 * request.body.capacity()});
     // While it grows the old memory is held too.
     if (!budget_.take(room)) {
-      return refuse({503, "too many bodies are being received, try again"}, error);
+      return refuse(
+          {503, "too many bodies are being received, try again", RequestFault::Kind::memory},
+          error);
     }
     request.body.reserve(room);
     budget_.give_back(held_);

@@ -4,6 +4,7 @@
 // request_parser.cpp alone includes it.
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
@@ -21,10 +22,18 @@ struct RequestLimits {
   size_t chunks = 65'536;  // of a chunked body
 };
 
-/// Why a request cannot be read: what it is answered with. The connection ends with the answer.
+/// Why a request cannot be read, or is not answered: what it is answered with. The connection ends
+/// with the answer.
 struct RequestFault {
+  enum class Kind : uint8_t {
+    malformed,    // or too large, or too slow
+    memory,       // too many bodies at once
+    connections,  // too many at once
+    dropped,      // whoever had to answer did not
+  };
   int status = 400;
   const char* reason = "";  // for the client
+  Kind kind = Kind::malformed;
 };
 
 /// Reads one request; make another for the next.

@@ -26,14 +26,10 @@ std::string shortened(const std::string& value) {
   return value.size() <= kLongestValue ? value : value.substr(0, kLongestValue) + "...";
 }
 
-constexpr std::array<std::pair<Rejection, const char*>, 6> kRejections{{
-    {Rejection::queue_full, "queue_full"},
-    {Rejection::deadline, "deadline"},
-    {Rejection::abandoned, "abandoned"},
-    {Rejection::stopping, "stopping"},
-    {Rejection::unauthorized, "unauthorized"},
-    {Rejection::fault, "malformed_http"},
-}};
+/// Of Rejection, in its order.
+constexpr std::array<const char*, kRejections> kRejectionNames{
+    "queue_full",     "deadline", "abandoned",   "stopping", "unauthorized",
+    "malformed_http", "memory",   "connections", "dropped"};
 
 }  // namespace
 
@@ -70,8 +66,10 @@ void Monitor::answered(const AnsweredRequest& request) {
   {
     const std::lock_guard lock(mutex_);
     ++requests_[{request.route, request.status}];
-    seconds_.try_emplace(request.route, latency_bounds())
-        .first->second.add(seconds_of(request.time));
+    if (!request.refused) {
+      seconds_.try_emplace(request.route, latency_bounds())
+          .first->second.add(seconds_of(request.time));
+    }
   }
   nlohmann::ordered_json fields{{"id", request.id},
                                 {"method", shortened(request.method)},
@@ -88,14 +86,17 @@ void Monitor::answered(const AnsweredRequest& request) {
 
 void Monitor::rejected(Rejection why) {
   const std::lock_guard lock(mutex_);
-  ++rejections_[why];
+  ++rejections_[static_cast<size_t>(why)];
 }
 
-void Monitor::segmented(ServedModel& model, const SegmentationResult& result, nanoseconds encode) {
-  model.count([&](ModelStatistics& statistics) {
-    ++statistics.encode.count;
-    statistics.encode.nanoseconds += static_cast<uint64_t>(encode.count());
-  });
+void Monitor::faulted(int status, Rejection why) {
+  const std::lock_guard lock(mutex_);
+  ++requests_[{"none", status}];
+  ++rejections_[static_cast<size_t>(why)];
+}
+
+void Monitor::segmented(const ServedModel& model, const SegmentationResult& result,
+                        nanoseconds encode) {
   const std::lock_guard lock(mutex_);
   Stages& stages = stages_[{model.name(), model.version()}];
   stages.queue.add(seconds_of(result.queue));
@@ -115,9 +116,8 @@ void Monitor::write(MetricsPage& page) const {
               "From a request's last byte to the first of its answer.");
   for (const auto& [route, histogram] : seconds_) page.histogram({{"route", route}}, histogram);
   page.metric("macadam_rejections_total", "counter", "Requests that were turned away, by reason.");
-  for (const auto& [why, name] : kRejections) {
-    const auto found = rejections_.find(why);
-    page.value({{"reason", name}}, found == rejections_.end() ? 0 : found->second);
+  for (size_t i = 0; i < kRejections; ++i) {
+    page.value({{"reason", kRejectionNames[i]}}, rejections_[i]);
   }
   const auto histograms = [&](const char* name, const char* help, Histogram Stages::*stage) {
     page.metric(name, "histogram", help);

@@ -1,6 +1,7 @@
 #pragma once
 // What the server says of itself: a line of its log for each request, and counts.
 
+#include <array>
 #include <chrono>
 #include <functional>
 #include <map>
@@ -19,12 +20,24 @@ namespace macadam {
 using LogSink = std::function<void(std::string_view line)>;
 
 /// Why a request was not done, where the server chose so.
-enum class Rejection : uint8_t { queue_full, deadline, abandoned, stopping, unauthorized, fault };
+enum class Rejection : uint8_t {
+  queue_full,
+  deadline,
+  abandoned,
+  stopping,
+  unauthorized,
+  malformed_http,  // or too large, or too slow
+  memory,
+  connections,
+  dropped,
+};
+inline constexpr size_t kRejections = 9;
 
 /// What is told of one answered request.
 struct AnsweredRequest {
   std::string id, method, target, route, model, agent, traceparent;
   int status = 0;
+  bool refused = false;  // before anything was done for it: its time says nothing
   std::chrono::nanoseconds time{0};
   size_t bytes_in = 0, bytes_out = 0;
 };
@@ -38,8 +51,10 @@ class Monitor {
   /// Counts and logs.
   void answered(const AnsweredRequest& request);
   void rejected(Rejection why);
+  /// Of what was no request that a route could have.
+  void faulted(int status, Rejection why);
   /// The stages of a photo that was segmented.
-  void segmented(ServedModel& model, const SegmentationResult& result,
+  void segmented(const ServedModel& model, const SegmentationResult& result,
                  std::chrono::nanoseconds encode);
 
   /// Adds all of it to a page.
@@ -56,7 +71,7 @@ class Monitor {
   mutable std::mutex mutex_;
   std::map<std::pair<std::string, int>, uint64_t> requests_;  // by route and status
   std::map<std::string, Histogram> seconds_;                  // by route
-  std::map<Rejection, uint64_t> rejections_;
+  std::array<uint64_t, kRejections> rejections_{};
   std::map<std::pair<std::string, std::string>, Stages> stages_;  // by model and version
 };
 

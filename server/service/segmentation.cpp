@@ -38,11 +38,6 @@ size_t memory_of(const SegmentationRequest& request, const DecodedPhoto& photo) 
          pixels * (1 + (wishes.confidence ? 1 : 0) + scores + request.answer_bytes);
 }
 
-void add(ModelStatistics::Sum& sum, std::chrono::nanoseconds time) {
-  ++sum.count;
-  sum.nanoseconds += count_of(time);
-}
-
 }  // namespace
 
 class Segmentation::PhotoJob : public Job {
@@ -75,14 +70,6 @@ class Segmentation::PhotoJob : public Job {
       result_.queue = begun - queued;
       result_.infer = finished - begun;
     }
-    model().count([&](ModelStatistics& statistics) {
-      const auto whole = result_.decode + result_.queue + result_.infer;
-      add(end == JobEnd::done ? statistics.success : statistics.failure, whole);
-      if (end != JobEnd::done) return;
-      add(statistics.decode, result_.decode);
-      add(statistics.queue, result_.queue);
-      add(statistics.infer, result_.infer);
-    });
     const auto shared = std::make_shared<SegmentationResult>(std::move(result_));
     const auto finish = [shared, then = std::move(then_)] { then(*shared); };
     if (end == JobEnd::stopped) {
@@ -147,7 +134,7 @@ void Segmentation::decode(SegmentationRequest request, const Then& then) {
       // Only as many photos as there are threads are decoded before they are weighed.
       check_windows(request, photo);
       auto memory = memory_.hold(memory_of(request, photo));
-      if (!memory) throw HttpError(503, "the server holds as many photos as it can, try again");
+      if (!memory) throw NoMemoryError("the server holds as many photos as it can, try again");
       batcher_.submit(std::make_unique<PhotoJob>(std::move(request), std::move(photo),
                                                  std::move(memory), Clock::now() - begun, pool_,
                                                  then));
@@ -156,10 +143,6 @@ void Segmentation::decode(SegmentationRequest request, const Then& then) {
       result.end = JobEnd::failed;
       result.photo_fault = std::current_exception();
     }
-  }
-  if (request.model) {
-    request.model->count(
-        [&](ModelStatistics& statistics) { add(statistics.failure, Clock::now() - begun); });
   }
   then(result);
 }

@@ -52,6 +52,8 @@ struct SegmentationResult {
   ByteBudget::Hold memory;  // of photo, prediction and answer
   std::chrono::nanoseconds decode{0}, queue{0}, infer{0};
   int batch = 0;  // photos that the network saw together
+
+  StageTimes times(std::chrono::nanoseconds encode) const { return {queue, decode, infer, encode}; }
 };
 
 class Segmentation {

@@ -123,6 +123,21 @@ ModelStatistics ServedModel::statistics() const {
   return statistics_;
 }
 
+void ServedModel::count_request(const std::optional<StageTimes>& stages,
+                                std::chrono::nanoseconds whole) {
+  const auto add = [](ModelStatistics::Sum& sum, std::chrono::nanoseconds time) {
+    ++sum.count;
+    sum.nanoseconds += static_cast<uint64_t>(time.count());
+  };
+  const std::lock_guard lock(mutex_);
+  if (!stages) return add(statistics_.failure, whole);
+  add(statistics_.success, whole);
+  add(statistics_.queue, stages->queue);
+  add(statistics_.decode, stages->decode);
+  add(statistics_.infer, stages->infer);
+  add(statistics_.encode, stages->encode);
+}
+
 void ServedModel::count_batch(int size, uint64_t nanoseconds) {
   using std::chrono::system_clock;
   const auto now =

@@ -1,10 +1,12 @@
 #pragma once
 // A model file on a device, ready to see photos.
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -24,7 +26,14 @@ struct ServedModelOptions {
   size_t memory_limit = 0;  // bytes on the device, of all that the model needs; 0: none
 };
 
-/// What happened to a version of a model, in its life. Times in nanoseconds, sums over photos.
+/// Where the time of a request's slowest photo went.
+struct StageTimes {
+  std::chrono::nanoseconds queue{0}, decode{0}, infer{0}, encode{0};
+};
+
+/// What happened to a version of a model, in its life, as Triton's statistics extension has it.
+/// Times in nanoseconds, sums over requests; but `images` are photos, and `infer` of batches
+/// theirs.
 struct ModelStatistics {
   struct Sum {
     uint64_t count = 0, nanoseconds = 0;
@@ -68,12 +77,8 @@ class ServedModel {
   void run(int replica, std::span<const PredictionTask> tasks);
 
   ModelStatistics statistics() const;
-  /// Adds to them, under a lock.
-  template <typename Change>
-  void count(const Change& change) {
-    const std::lock_guard lock(mutex_);
-    change(statistics_);
-  }
+  /// Adds a request: that failed, where it has no stages.
+  void count_request(const std::optional<StageTimes>& stages, std::chrono::nanoseconds whole);
   /// Adds a batch.
   void count_batch(int size, uint64_t nanoseconds);
 

@@ -142,7 +142,7 @@ void ViewHandler::handle(std::shared_ptr<Exchange> exchange) {
   exchange->respond(std::move(response));
 }
 
-HttpResponse ViewHandler::answer_fault(const RequestFault& fault) {
+HttpResponse ViewHandler::answer_fault(const RequestFault& fault, const HttpRequest&) {
   HttpResponse response = error_response(fault.status, fault.reason);
   add_safety(response);
   return response;

@@ -20,7 +20,7 @@ class ViewHandler : public HttpHandler {
 
   std::optional<HttpResponse> refuse(const HttpRequest& head) override;
   void handle(std::shared_ptr<Exchange> exchange) override;
-  HttpResponse answer_fault(const RequestFault& fault) override;
+  HttpResponse answer_fault(const RequestFault& fault, const HttpRequest& head) override;
 
  private:
   /// The answer to a request that is not the API's.

@@ -323,6 +323,17 @@ TEST_F(Attacks, RequestIdsGoInAndOut) {
       served().ask("GET", "/v2", {}, {"X-Request-Id: with space"}).field("x-request-id");
   EXPECT_NE(made, "with space");
   EXPECT_EQ(made.size(), 16u);
+  const auto refused = [](const char* method, const char* target, const std::string& body,
+                          const char* field = "A: b") {
+    const Reply reply = served().ask(method, target, body, {"X-Request-Id: my-id.8", field});
+    EXPECT_EQ(reply.field("x-request-id"), "my-id.8") << reply.status;
+    return reply.status;
+  };
+  EXPECT_EQ(refused("GET", "/none", ""), 404);
+  EXPECT_EQ(refused("DELETE", "/v2", ""), 405);
+  EXPECT_EQ(refused("POST", "/v1/segment", "x", "Content-Encoding: br"), 415);
+  EXPECT_EQ(refused("POST", "/v1/segment", std::string(2 << 20, 'x')), 413);
+  EXPECT_EQ(refused("GET", "/v2", "", "Host: twice"), 400);
 }
 
 TEST_F(Attacks, ClientsThatLeaveFreeTheirPlaces) {

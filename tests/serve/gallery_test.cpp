@@ -116,6 +116,12 @@ TEST_F(GalleryApi, PredictionsAreThoseOfTheApi) {
   uint64_t right = 0, all = 0;
   for (size_t p = 0; p < 600; ++p, ++all) right += raw.body[p] == (p < 300 ? 0 : 2);
   EXPECT_NEAR(metrics["pixel_accuracy"].get<double>(), static_cast<double>(right) / 600, 1e-9);
+  const std::string counted = "\nmacadam_encode_seconds_sum{model=\"m\",version=\"1\"} ";
+  Served alone(folder(), {"m.safetensors", "--gallery", "set"}, true, "alone.log");
+  EXPECT_EQ(alone.get("/v1/images/val.photo_2/prediction").status, 200);
+  const std::string page = alone.get("/metrics").body;
+  ASSERT_NE(page.find(counted), std::string::npos);
+  EXPECT_GT(std::stod(page.substr(page.find(counted) + counted.size())), 0);
   EXPECT_EQ(metrics["confusion"].size(), 8u);
   EXPECT_EQ(metrics["iou"].size(), 8u);
 }

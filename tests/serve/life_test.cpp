@@ -233,7 +233,9 @@ TEST_F(Life, ATokenIsAskedForAndNeverTold) {
   }
   for (const char* target : {"/v2", "/v2/", "/v1/models", "/metrics", "/openapi.json",
                              "/v2/models/m", "/v2/models/m/versions/1/config"}) {
-    EXPECT_EQ(served.get(target).status, 401) << target;
+    const Reply refused = served.ask("GET", target, {}, {"X-Request-Id: mine"});
+    EXPECT_EQ(refused.status, 401) << target;
+    EXPECT_EQ(refused.field("x-request-id"), "mine");
     EXPECT_EQ(served.ask("HEAD", target).status, 401) << target;
     EXPECT_EQ(served.ask("GET", target, {}, {"Authorization: Bearer " + token}).status, 200);
     for (const std::string wrong :

@@ -233,6 +233,20 @@ TEST_F(Protocol, PhotosThatCannotBeHeldTogetherAreRefused) {
   EXPECT_EQ(status(8), 413);
 }
 
+TEST_F(Protocol, StatisticsAreOfAllVersionsUnlessOneIsNamed) {
+  const auto versions = [](const std::string& target) {
+    std::string found;
+    const Json stats = Json::parse(served().get(target).body);
+    for (const Json& model : stats["model_stats"]) {
+      found += model["version"].get<std::string>() + " ";
+    }
+    return found;
+  };
+  EXPECT_EQ(versions("/v2/models/m/stats"), "2 1 ");
+  EXPECT_EQ(versions("/v2/models/m/versions/1/stats"), "1 ");
+  EXPECT_EQ(served().get("/v2/models/none/stats").status, 404);
+}
+
 TEST_F(Protocol, StatisticsCountPhotosAndBatches) {
   const auto stats = [] {
     return Json::parse(served().get("/v2/models/m/versions/1/stats").body)["model_stats"][0];

@@ -42,7 +42,7 @@ class Mirror : public HttpHandler {
     }
     exchange->respond(std::move(response));
   }
-  HttpResponse answer_fault(const RequestFault& fault) override {
+  HttpResponse answer_fault(const RequestFault& fault, const HttpRequest&) override {
     return {fault.status, "text/plain", fault.reason, {}};
   }
   size_t abandoned() {

@@ -49,9 +49,12 @@ class Echo : public HttpHandler {
       exchange->respond({200, "text/plain", exchange->request().body, {}});
     }
   }
-  HttpResponse answer_fault(const RequestFault& fault) override {
-    return {fault.status, "text/plain", fault.reason, {}};
+  HttpResponse answer_fault(const RequestFault& fault, const HttpRequest& head) override {
+    if (fault.kind == RequestFault::Kind::dropped) ++dropped;
+    return {fault.status, "text/plain", head.target, {}};
   }
+
+  std::atomic<int> dropped = 0;
 
   void join() {
     const std::lock_guard lock(mutex_);
@@ -128,6 +131,7 @@ TEST_F(HttpServerTest, ManyClientsGetTheirOwnAnswers) {
 
 TEST_F(HttpServerTest, WhatNobodyAnswersIsAnswered500) {
   EXPECT_EQ(status("/drop"), 500);
+  EXPECT_EQ(echo_.dropped, 1);
   EXPECT_EQ(status("/refused"), 503);
 }
 

@@ -36,7 +36,7 @@ class FakeMlflow : public HttpHandler {
     asked_.push_back({request.method, request.target, request.body});
     exchange->respond(answer(request));
   }
-  HttpResponse answer_fault(const RequestFault& fault) override {
+  HttpResponse answer_fault(const RequestFault& fault, const HttpRequest&) override {
     return {fault.status, "text/plain", fault.reason, {}};
   }
 

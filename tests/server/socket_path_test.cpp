@@ -34,7 +34,7 @@ class Named : public HttpHandler {
     if (exchange->request().target == "/never") return held_.push_back(std::move(exchange));
     exchange->respond({200, "text/plain", name_, {}});
   }
-  HttpResponse answer_fault(const RequestFault& fault) override {
+  HttpResponse answer_fault(const RequestFault& fault, const HttpRequest&) override {
     return {fault.status, "text/plain", fault.reason, {}};
   }
   size_t held() {

@@ -28,7 +28,7 @@ class Keeper : public HttpHandler {
     asked_.push_back(exchange->request());
     exchange->respond({200, "text/html", "<script>", {{"ETag", "\"e\""}, {"Set-Cookie", "a=b"}}});
   }
-  HttpResponse answer_fault(const RequestFault& fault) override {
+  HttpResponse answer_fault(const RequestFault& fault, const HttpRequest&) override {
     return {fault.status, "text/plain", fault.reason, {}};
   }
   std::vector<HttpRequest> asked() {
