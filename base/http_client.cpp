@@ -152,7 +152,7 @@ class Transfer {
       return then_(std::move(answer_));
     }
     const HttpAnswer::Outcome outcome = no_room_ ? HttpAnswer::Outcome::too_many
-                                        : result == CURLE_OPERATION_TIMEDOUT
+                                        : result == CURLE_OPERATION_TIMEDOUT && is_connected()
                                             ? HttpAnswer::Outcome::late
                                         : result == CURLE_WRITE_ERROR ? HttpAnswer::Outcome::large
                                                                       : HttpAnswer::Outcome::none;
@@ -163,6 +163,13 @@ class Transfer {
   }
 
  private:
+  /// Whether there was a connection to ask on.
+  bool is_connected() const {
+    curl_off_t asked = 0;
+    curl_easy_getinfo(handle_.get(), CURLINFO_PRETRANSFER_TIME_T, &asked);
+    return asked > 0;
+  }
+
   template <typename T>
   void set(CURLoption option, T value) {
     const CURLcode result = curl_easy_setopt(handle_.get(), option, value);

@@ -78,7 +78,7 @@ std::string response_head(const HttpResponse& response, bool keep_alive) {
     head += fmt::format("{}: {}\r\n", one_line(name), one_line(value));
   }
   // RFC 9110, 8.6: none of these has content.
-  if (response.status != 204 && response.status != 304) {
+  if (response.status != 204 && response.status != 304 && !response.head_alone) {
     head += fmt::format("Content-Length: {}\r\n", response.body.size());
   }
   head += keep_alive ? "\r\n" : "Connection: close\r\n\r\n";

@@ -33,6 +33,9 @@ struct HttpResponse {
   std::string content_type;  // empty: no body
   std::string body;
   std::vector<HttpField> fields;  // besides Content-Type, Content-Length and Connection
+  /// Of HEAD, as another server answered it: there is no body to take the length from, and `fields`
+  /// has that server's Content-Length, if it said one.
+  bool head_alone = false;
 };
 
 /// "Not Found" of 404; empty for a status that this server does not give.

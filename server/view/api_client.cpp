@@ -25,8 +25,12 @@ HttpResponse response_of(HttpAnswer answer) {
 }  // namespace
 
 void ApiClient::ask(HttpQuestion question, Then then) {
-  client_.ask(std::move(question), [then = std::move(then)](HttpAnswer answer) {
-    then(response_of(std::move(answer)));
+  const bool head_alone = question.method == "HEAD";
+  client_.ask(std::move(question), [head_alone, then = std::move(then)](HttpAnswer answer) {
+    const bool answered = answer.outcome == HttpAnswer::Outcome::answered;
+    HttpResponse response = response_of(std::move(answer));
+    response.head_alone = answered && head_alone;
+    then(std::move(response));
   });
 }
 

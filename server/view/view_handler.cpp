@@ -195,7 +195,10 @@ void ViewHandler::ask_api(const std::shared_ptr<Exchange>& exchange) {
     if (!exchange->make_room(response.body.size())) {
       response = error_response(503, "as many answers as there is room for wait, try again");
     }
-    std::erase_if(response.fields, [](const auto& f) { return !is_one_of(f.first, kAnswered); });
+    std::erase_if(response.fields, [&](const auto& f) {
+      const bool length = response.head_alone && same_field(f.first, "Content-Length");
+      return !length && !is_one_of(f.first, kAnswered);
+    });
     add_safety(response);
     log(exchange->request(), response, std::chrono::steady_clock::now() - exchange->received());
     exchange->respond(std::move(response));

@@ -3,12 +3,16 @@
 #include "server/view/api_client.h"
 
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <future>
 #include <mutex>
 #include <thread>
+#include <vector>
 
+#include "base/descriptor.h"
 #include "base/error.h"
 #include "base/to_size.h"
 #include "server/http/http_server.h"
@@ -169,6 +173,7 @@ TEST_F(ApiClientTest, WhatIsWrongHasAStatus) {
   EXPECT_EQ(ask(client, {"GET", "/v1", {}, "", {}}).status, 503) << "one waits, and more do not";
   EXPECT_EQ(late.get_future().get().status, 504);
   EXPECT_EQ(ask(client, {"GET", "/v1", {}, "", {}}).status, 200) << "and then there is room";
+  EXPECT_EQ(ask(client, {"GET", "/never", {}, "", {}}).status, 504) << "on the same connection";
 
   HttpClientOptions nobody = options();
   nobody.address = "http://127.0.0.1:1";
@@ -176,6 +181,29 @@ TEST_F(ApiClientTest, WhatIsWrongHasAStatus) {
   const HttpResponse none = ask(alone, {"GET", "/v1", {}, "", {}});
   EXPECT_EQ(none.status, 502);
   EXPECT_NE(none.body.find("does not answer"), std::string::npos) << none.body;
+}
+
+TEST_F(ApiClientTest, WhoTakesNoConnectionIsNotThere) {
+  // A queue of connections that is full: the system drops what comes, without a word.
+  const Descriptor deaf(::socket(AF_INET, SOCK_STREAM, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t bytes = sizeof address;
+  auto* const any = reinterpret_cast<sockaddr*>(&address);
+  ASSERT_EQ(::bind(deaf.get(), any, bytes), 0);
+  ASSERT_EQ(::listen(deaf.get(), 0), 0);
+  ASSERT_EQ(::getsockname(deaf.get(), any, &bytes), 0);
+  std::vector<Descriptor> waiting;
+  for (int i = 0; i < 3; ++i) {
+    waiting.emplace_back(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0));
+    static_cast<void>(::connect(waiting.back().get(), any, bytes));
+  }
+  HttpClientOptions options;
+  options.address = "http://127.0.0.1:" + std::to_string(ntohs(address.sin_port));
+  options.connect_time = 200ms;
+  ApiClient client(options);
+  EXPECT_EQ(ask(client, {"GET", "/v1", {}, "", {}}).status, 502);
 }
 
 TEST_F(ApiClientTest, LeavingLeavesTheApiToo) {

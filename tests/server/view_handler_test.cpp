@@ -111,6 +111,14 @@ TEST_F(ViewHandlerTest, ThePageHasAPolicyAndATag) {
   EXPECT_EQ(get("/health").body, "ok\n");
 }
 
+TEST_F(ViewHandlerTest, HeadHasTheLengthThatGetHas) {
+  for (const char* target : {"/api/v1/images", "/main.js"}) {
+    const Reply head = ask("HEAD", target), whole = get(target);
+    EXPECT_EQ(head.status, 200);
+    EXPECT_EQ(head.field("content-length"), std::to_string(whole.body.size())) << target;
+  }
+}
+
 TEST_F(ViewHandlerTest, WhatIsForThePageGoesToTheApi) {
   const Reply reply = ask("GET", "/api/v1/images?limit=3",
                           {"Cookie: c", "Authorization: Bearer x", "If-None-Match: \"t\""});
