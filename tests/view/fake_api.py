@@ -23,7 +23,7 @@ def png(width, height, rows, palette=None):
 
 
 class FakeApi:
-    """Serves `photos` ids on a free port. `mode`: well, busy, broken, not_an_api, cut."""
+    """Serves `photos` ids on a free port. `mode`: well, busy, full (for scores), slow, broken, not_an_api, cut."""
 
     def __init__(self, photos, size=(64, 32)):
         self.mode = "well"
@@ -48,8 +48,11 @@ class FakeApi:
                 self.send_header("Content-Length", str(len(body)))
                 for name, value in fields.items():
                     self.send_header(name.replace("_", "-"), value)
-                self.end_headers()
-                self.wfile.write(body)
+                try:
+                    self.end_headers()
+                    self.wfile.write(body)
+                except BrokenPipeError:
+                    pass  # whoever asked has left
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -74,6 +77,8 @@ class FakeApi:
                     models = [{"name": "one", "version": "1"}, {"name": "<i>two</i>", "version": "1"}]
                     return self.answer(json.dumps({"models": models}).encode())
                 if path == "/v1/classes":
+                    if fake.mode == "slow":
+                        time.sleep(1.5)
                     classes = [{"id": i, "name": name, "color": color, "label": i} for i, (name, color) in enumerate(CLASSES)]
                     return self.answer(json.dumps({"model": "one", "classes": classes}).encode())
                 if path == "/v1/images":
@@ -87,7 +92,9 @@ class FakeApi:
                 if path.endswith("/mask") or path.endswith("/prediction"):
                     return self.answer(fake.mask, "image/png")
                 if path.endswith("/metrics"):
-                    time.sleep(0.02)
+                    if fake.mode == "full":
+                        return self.answer(b'{"error": "as many requests as it takes"}', status=503, Retry_After="1")
+                    time.sleep(0.5 if fake.mode == "slow" else 0.02)
                     return self.answer(json.dumps({"miou": 0.5, "iou": {"road": 0.5}}).encode())
                 if path.startswith("/v1/images/"):
                     return self.answer(fake.photo, "image/png")

@@ -86,7 +86,8 @@ export async function askJson(path, options) {
   const response = await askPatiently(path, options);
   try {
     return await response.json();
-  } catch {
+  } catch (error) {
+    if (error.name === 'AbortError') throw new ApiError('aborted', 'stopped');
     throw new ApiError('broken', 'the answer is not JSON: is this the API of Macadam?');
   }
 }

@@ -78,10 +78,11 @@ export class Detail {
       this.setFacts();
       this.setLayers();
     };
-    await this.loaded.load(this.app.model, this.other, changed, signal);
+    this.model = this.app.model;
+    await this.loaded.load(this.model, this.other, changed, signal);
     if (signal.aborted || !this.loaded.truth) return;
     try {
-      this.means = await askJson(`v1/scores?model=${encodeURIComponent(this.app.model)}`, {signal, quiet: true});
+      this.means = await askJson(`v1/scores?model=${encodeURIComponent(this.model)}`, {signal, quiet: true});
       this.setLegend();
     } catch { /* the photo's own scores stand alone then */ }
   }
@@ -348,7 +349,7 @@ export class Detail {
     this.legend.set(present.map((c) => ({id: c.id, name: c.name, color: palette[c.id],
       share: found ? found[c.id] / prediction.data.length : null, iou: scores?.iou[c.id] ?? null,
       mean: this.means?.iou[c.id] ?? null})));
-    if (scores) this.app.scores.set(this.source.name, scores);
+    if (scores && this.app.model === this.model && !this.stop.signal.aborted) this.app.scores.set(this.source.name, scores);
   }
 
   setFacts() {

@@ -152,13 +152,16 @@ export class Gallery {
 
   /** What the API knows already. */
   async fetchScores() {
-    if (this.app.scoresKnown === this.app.model) return;
-    this.app.scoresKnown = this.app.model;
+    const {model} = this.app;
+    if (this.app.scoresKnown === model || this.stop.signal.aborted) return;
+    this.app.scoresKnown = model;
     try {
-      const known = await askJson(`v1/scores?model=${encodeURIComponent(this.app.model)}`, {signal: this.stop.signal});
+      const known = await askJson(`v1/scores?model=${encodeURIComponent(model)}`, {signal: this.stop.signal});
+      if (this.stop.signal.aborted || this.app.model !== model) return;
       for (const {id, miou, iou} of known.images) this.app.scores.set(id, {miou, iou});
       this.show();
     } catch (error) {
+      if (this.app.scoresKnown === model) this.app.scoresKnown = '';
       if (error.kind !== 'aborted') this.app.say(`The scores did not come: ${error.message}`);
     }
   }
@@ -170,31 +173,39 @@ export class Gallery {
   }
 
   async scoreAll() {
+    if (this.stop.signal.aborted) return;
     const stop = new AbortController();
     this.stop.signal.addEventListener('abort', () => stop.abort());
     const queue = this.unscored();
     this.scoring = {stop, total: queue.length};
     this.setScoreButton();
-    const model = encodeURIComponent(this.app.model);
+    const {model} = this.app;
+    const outdated = () => stop.signal.aborted || this.app.model !== model;
+    let failed = 0;
     const work = async () => {
-      for (let photo; (photo = queue.shift()) && !stop.signal.aborted;) {
+      for (let photo; !stop.signal.aborted && (photo = queue.shift());) {
         try {
-          const {miou, iou} = await askJson(`v1/images/${encodeURIComponent(photo.id)}/metrics?model=${model}`, {signal: stop.signal, quiet: true});
+          const {miou, iou} = await askJson(`v1/images/${encodeURIComponent(photo.id)}/metrics?model=${encodeURIComponent(model)}`,
+            {signal: stop.signal, quiet: true});
+          if (outdated()) return;
           this.app.scores.set(photo.id, {miou, iou: this.app.classes.map((c) => iou[c.name] ?? null)});
         } catch (error) {
-          if (error.kind === 'aborted') return;
+          if (error.kind === 'aborted' || outdated()) return;
           if (error.kind === 'down') {
             this.app.say('The API went away: scoring has stopped, and what was scored stays.');
             stop.abort();
             return;
           }
-          this.app.scores.set(photo.id, {miou: null, iou: []});  // it cannot be scored
+          const never = error.kind === 'refused' && error.status !== 401;
+          if (never) this.app.scores.set(photo.id, {miou: null, iou: []});
+          else ++failed;
         }
         this.setScoreButton();
       }
     };
     await Promise.all(Array.from({length: kScorers}, work));
     if (this.scoring?.stop === stop) this.scoring = null;
+    if (failed > 0 && !outdated()) this.app.say(`The API gave no score of ${failed} ${failed === 1 ? 'photo' : 'photos'}: try again later.`);
     if (!this.stop.signal.aborted) this.show();
   }
 

@@ -69,19 +69,23 @@ async function check() {
 
 // What is served.
 
+/** False when another model was chosen meanwhile. */
 async function loadClasses() {
-  const {classes} = await askJson(`v1/classes?model=${encodeURIComponent(app.model)}`);
+  const {model} = app;
+  const {classes} = await askJson(`v1/classes?model=${encodeURIComponent(model)}`);
   if (!Array.isArray(classes)) throw new Error('the API names no classes: is it the API of Macadam?');
+  if (app.model !== model) return false;
   app.classes = classes;
+  return true;
 }
 
 async function chooseModel(name) {
+  page?.end();  // what it still waits for is the other model's
   app.model = name;
   app.scores.clear();
   app.scoresKnown = '';
   noteInAddress({model: name === app.models[0].name ? '' : name});
-  await loadClasses();
-  show();
+  if (await loadClasses()) show();
 }
 
 async function start() {

@@ -54,6 +54,35 @@ class Trouble(Browser):
         page.wait_for_planes()
         self.assertEqual(sum("/prediction" in path for path in self.fake.asked), 2)
 
+    def test_photos_that_had_no_turn_can_be_scored_later(self):
+        page = self.page
+        page.open()
+        page.wait(lambda: page.all(".grid li"), "the gallery")
+        page.js("const real = setTimeout; window.setTimeout = (work, time) => real(work, Math.min(time, 10));")
+        self.fake.mode = "full"
+        page.button("Score 2 photos").click()
+        page.wait(lambda: sum("/metrics" in path for path in self.fake.asked) == 40, "20 trials of each")
+        again = page.button("Score 2 photos")
+        self.fake.mode = "well"
+        again.click()
+        page.wait(lambda: not [b for b in page.all(".tools button") if b.is_displayed()], "both are scored")
+
+    def test_scores_of_the_model_before_are_not_kept(self):
+        page = self.page
+        page.open()
+        page.wait(lambda: page.all(".grid li"), "the gallery")
+        self.fake.mode = "slow"
+        page.button("Score 2 photos").click()
+        page.wait(lambda: sum("/metrics" in path for path in self.fake.asked) == 2, "both are asked for")
+        asked = len(self.fake.asked)
+        page.js("""const select = document.querySelector('#model'); select.value = '<i>two</i>';
+                document.querySelector('.gallery').dataset.old = '1'; select.dispatchEvent(new Event('change'));""")
+        page.wait(lambda: page.js("return !document.querySelector('.gallery[data-old]')"), "the page of the other model")
+        self.assertTrue(any("/classes?model=%3Ci" in path for path in self.fake.asked[asked:]))
+        self.fake.mode = "well"
+        page.button("Score 2 photos").click()
+        page.wait(lambda: not [b for b in page.all(".tools button") if b.is_displayed()], "both are scored")
+
     def test_not_an_api(self):
         page = self.page
         self.fake.mode = "not_an_api"
