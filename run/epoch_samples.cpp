@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "base/files.h"
 #include "base/folder.h"
@@ -16,11 +17,16 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// The folder of a sample; names of samples may hold folders.
-fs::path folder_of(const fs::path& epochs, std::string id, int number) {
+/// The folder of a sample, which no other one of the epoch has; names of samples may hold folders.
+fs::path folder_of(const fs::path& epochs, std::string id, int number,
+                   const std::set<fs::path>& taken) {
   std::ranges::replace(id, '/', '_');
-  const fs::path folder = epochs / id;
-  return name_fits(folder) ? folder : epochs / fmt::format("sample_{}", number);
+  fs::path folder = epochs / id;
+  if (!name_fits(folder) || taken.contains(folder)) {
+    folder = epochs / fmt::format("sample_{}", number);
+  }
+  while (taken.contains(folder)) folder += "_";
+  return folder;
 }
 
 Image image_of(const EvaluatedSample& sample, int channels, const std::vector<uint8_t>& bytes) {
@@ -41,9 +47,11 @@ void write_epoch_samples(const fs::path& folder, const Dataset& dataset, const L
   const fs::path epochs = folder / "samples" / "epochs";
   std::vector<Rgb> palette = labels.palette;
   palette.resize(256, kIgnoredColor);
+  std::set<fs::path> taken;  // the same every time: the samples are
   for (const EvaluatedSample& sample : evaluation.samples) {
     const fs::path place =
-        folder_of(epochs, dataset.samples[to_size(sample.sample)].id, sample.sample);
+        folder_of(epochs, dataset.samples[to_size(sample.sample)].id, sample.sample, taken);
+    taken.insert(place);
     if (!fs::exists(place / "truth.png")) {
       std::error_code error;
       fs::create_directories(place, error);  // what is wrong shows when a file is written
