@@ -78,6 +78,17 @@ void describe_parameters(Fields& f, LossDesc& loss, bool of_pixels) {
   }
 }
 
+/// A loss that chooses no pixel at all trains nothing.
+void check_hardest(Fields& f, const LossDesc& loss) {
+  const int kind = loss_term("ohem").kind;
+  for (const LossTerm& term : loss.used()) {
+    const float threshold = term.parameters[0], min_kept = term.parameters[1];
+    f.check(term.kind != kind || threshold > 0 || min_kept > 0, "ohem_min_kept",
+            "is 0 beside ohem_threshold = 0: ohem keeps no pixel",
+            "write a positive share, or a positive ohem_threshold");
+  }
+}
+
 /// A teacher's scores are in the loss too.
 void describe_teacher(Fields& f, Config& c) {
   f.path({"teacher",
@@ -135,6 +146,7 @@ void describe_loss(Fields& f, Config& c) {
            c.class_weighting_options.cap, 1, 1e6);
 
   describe_parameters(f, c.loss, true);
+  check_hardest(f, c.loss);
   f.choice({kAbsentKey,
             "a class without a pixel in the batch, in the mean of a term over classes: is left "
             "out, counts as a loss of 0, or is pushed down like any other",

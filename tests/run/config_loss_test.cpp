@@ -37,6 +37,10 @@ TEST(Config, EveryTermOfTheLossHasItsKeys) {
   expect_complaint("loss = \"edge\"\nedge_width = 65", {"'edge_width' is 65", "1 to 64"});
   expect_complaint("loss = \"edge\"\nboundary_weight = 1", {"'boundary_weight' has no effect"});
   expect_complaint("loss = \"lovasz\"\ndice_absent = \"zero\"", {"'dice_absent' has no effect"});
+  const std::string none = "loss = \"ohem + dice\"\nohem_threshold = 0\n";
+  expect_complaint(none + "ohem_min_kept = 0", {"'ohem_min_kept' is 0", "keeps no pixel"});
+  EXPECT_NO_THROW(parse(kMinimal + none));
+  EXPECT_NO_THROW(parse(kMinimal + "loss = \"ohem\"\nohem_min_kept = 0\n"));
   EXPECT_EQ(parse(kMinimal + "loss = \"edge\"\nedge_width = 5\n").loss.terms[0].parameters[0], 5);
 }
 
