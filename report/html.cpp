@@ -244,10 +244,12 @@ std::string report_html(const ReportData& d) {
     out += "<h2>Scores of the classes</h2>\n" + scores(d);
     if (std::any_of(d.classes.begin(), d.classes.end(),
                     [](const ClassScore& c) { return !std::isfinite(c.iou); })) {
-      out +=
-          "<p class=\"lead\">An absent class is neither in the truth nor in the prediction and "
-          "does "
-          "not count in the mean.</p>\n";
+      out += fmt::format(
+          "<p class=\"lead\">An absent class is neither in the truth nor in the prediction, and "
+          "{} in the mean.</p>\n",
+          d.absent == AbsentRule::drop  ? "does not count"
+          : d.absent == AbsentRule::one ? "counts as 1"
+                                        : "counts as 0");
     }
   }
   out += "<h2>Training</h2>\n<figure>\n" + curves_svg(d.history, d.best_epoch) + "</figure>\n";

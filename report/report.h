@@ -43,6 +43,7 @@ struct ReportData {
   std::vector<Score> scores;  ///< of the best epoch
   std::vector<EpochRecord> history;
   std::vector<ClassScore> classes;
+  AbsentRule absent = AbsentRule::drop;  ///< of the means
   /// classes x classes pixels, row = truth, column = prediction; may be empty.
   std::vector<uint64_t> confusion;
   std::string config;                            ///< TOML

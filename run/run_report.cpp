@@ -89,6 +89,7 @@ void write_run_report(const Config& config, const Loader& val_loader, const RunS
   data.history = read_results(folder / "results.csv");
   for (const EpochRecord& record : data.history) data.seconds += record.seconds;
   data.classes = class_scores(labels, metrics);
+  data.absent = config.absent;
   data.confusion.assign(best.confusion.counts().begin(), best.confusion.counts().end());
   data.config = to_toml(config);
   if (!run.class_weights.empty()) {

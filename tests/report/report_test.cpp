@@ -127,6 +127,17 @@ TEST(Markup, WritesNumbersForPeople) {
   EXPECT_EQ(duration(kNan), "\u2013");
 }
 
+TEST(Report, SaysWhatAbsentClassesCountAs) {
+  ReportData d = data();
+  d.classes[1].iou = kNan;
+  EXPECT_TRUE(contains(report_html(d), "and does not count in the mean"));
+  d.absent = AbsentRule::one;
+  EXPECT_TRUE(contains(report_html(d), "and counts as 1 in the mean"));
+  EXPECT_FALSE(contains(report_html(d), "does not count"));
+  d.absent = AbsentRule::zero;
+  EXPECT_TRUE(contains(report_html(d), "and counts as 0 in the mean"));
+}
+
 TEST(Ticks, AreRound) {
   EXPECT_EQ(round_ticks(0, 1, 5), (std::vector<double>{0, 0.2, 0.4, 0.6000000000000001, 0.8, 1}));
   EXPECT_EQ(round_ticks(-30, 110, 4), (std::vector<double>{0, 50, 100}));
