@@ -76,8 +76,9 @@ void TrainingConsole::on_epoch(const EpochRecord& r) {
 }
 
 void TrainingConsole::on_recovery(const Recovery& r) {
-  say(fmt::format("{}\nback to step {} with half the learning rate (recovery {} of {})", r.reason,
-                  r.step, r.count, r.most));
+  say(r.reason);
+  say(fmt::format("back to step {} with half the learning rate (recovery {} of {})", r.step,
+                  r.count, r.most));
 }
 
 void TrainingConsole::on_average(const Average& a) {

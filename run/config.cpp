@@ -177,7 +177,8 @@ void describe_run(Fields& f, Config& c) {
             {.on_resume = OnResume::resolved}},
            c.precision, precision_names());
   f.text({"device",
-          "where the run computes: auto (a GPU if there is one), cpu, cuda or cuda:N",
+          "where the run computes: auto (a GPU if there is one), cpu, cuda or cuda:N; another one "
+          "rounds otherwise",
           {.on_resume = OnResume::free}},
          c.device);
   auto seed = static_cast<int64_t>(c.seed);

@@ -83,7 +83,7 @@ them so. `macadam train --keys` prints this list, `--json` gives it to programs.
 as it was; **kept** is the run's where it is not given, and must be the same where it is; of what
 **comes to the same** the words may differ, but not what they mean for the run (the classes and their
 ids, the samples, the dtype); what **may change** alters no result of the steps to come, but for
-`epochs`.
+`epochs`, and for `device`: another one rounds otherwise.
 )";
 
 }  // namespace

@@ -17,6 +17,9 @@ constexpr std::string_view kSplits =
     "the data set's folders say what is for training and what for "
     "validation (docs/datasets.md)";
 constexpr std::string_view kAlways = "remove it: that is always so";
+constexpr std::string_view kDeterministic =
+    "remove it: that is always so on one machine with one number of compute threads "
+    "(OMP_NUM_THREADS)";
 constexpr std::string_view kNever =
     "remove it: training photos are shuffled and whole batches used";
 constexpr std::string_view kResume = "give --resume on the command line";
@@ -120,7 +123,7 @@ constexpr auto kSynonyms = std::to_array<KeySynonym>({
     {"drop_last", "", kNever},
     {"pin_memory", "", kAlways},
     {"persistent_workers", "", kAlways},
-    {"deterministic", "", kAlways},
+    {"deterministic", "", kDeterministic},
     {"model", "network", ""},
     {"model_name", "network", ""},
     {"net", "network", ""},

@@ -1,6 +1,7 @@
 #include "run/resume.h"
 
 #include <fmt/format.h>
+#include <omp.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -14,6 +15,7 @@
 #include "base/json_text.h"
 #include "base/text.h"
 #include "base/toml.h"
+#include "kernels/self_test.h"
 
 namespace macadam {
 
@@ -170,6 +172,26 @@ std::string difference(std::string_view name, const RunData::Split& now,
 
 }  // namespace
 
+std::string RunCompute::text() const {
+  std::string text = device;
+  if (threads > 0) text += fmt::format(" with {} thread{}", threads, threads == 1 ? "" : "s");
+  return library.empty() ? text : fmt::format("{}, {}", text, library);
+}
+
+RunCompute compute_of(const DeviceInfo& device) {
+  if (device.device.kind != DeviceKind::cpu) return {device.name, "", 0};
+  return {device.name, self_test_library(), omp_get_max_threads()};
+}
+
+std::string compute_notice(const RunCompute& now, const BegunRun& begun) {
+  if (!begun.data || begun.data->compute.device.empty() || now == begun.data->compute) return {};
+  return fmt::format(
+      "the run goes on on {}, but was on {}: it rounds otherwise, so that its steps are not bit "
+      "for "
+      "bit those of a run that never stopped",
+      now.text(), begun.data->compute.text());
+}
+
 RunData run_data_of(const Dataset& train, const Dataset& val, const LabelSet& labels) {
   RunData data{split_of(train), split_of(val), {}};
   for (const std::string& name : labels.class_names) data.classes.push_back({name, {}});
@@ -191,6 +213,9 @@ std::string to_json(const RunData& data) {
       {"train", split(data.train)}, {"val", split(data.val)}, {"classes", std::move(classes)}};
   for (const float weight : data.class_weights) json["class_weights"].push_back(shortest(weight));
   if (!data.teacher.empty()) json["teacher"] = data.teacher;
+  if (const RunCompute& c = data.compute; !c.device.empty()) {
+    json["compute"] = {{"device", c.device}, {"library", c.library}, {"threads", c.threads}};
+  }
   return exact_json_text(json, "a class's name is not UTF-8", "label_set", "rename the class") +
          '\n';
 }
@@ -216,6 +241,11 @@ std::optional<RunData> read_run_data(const fs::path& file) {
       data.class_weights = json.at("class_weights").get<std::vector<float>>();
     }
     if (json.contains("teacher")) data.teacher = json.at("teacher").get<std::string>();
+    if (json.contains("compute")) {
+      const Json& c = json.at("compute");
+      data.compute = {c.at("device").get<std::string>(), c.at("library").get<std::string>(),
+                      c.at("threads").get<int>()};
+    }
   } catch (const Json::exception&) {
     fail();
   }

@@ -7,15 +7,27 @@
 #include <string>
 #include <vector>
 
+#include "kernels/device.h"
 #include "loader/dataset.h"
 #include "loader/label_set.h"
 #include "run/config.h"
 
 namespace macadam {
 
-/// A run's samples by their names, what the ids in their masks mean, what was counted in them, and
-/// its teacher. Kept in the run's folder, so that another data set or teacher is told from the same
-/// one at another place.
+/// What a run computes on: another one rounds otherwise.
+struct RunCompute {
+  std::string device;   // "AMD EPYC", "NVIDIA H200"; empty: not known
+  std::string library;  // of the CPU's convolutions, as self_test_library() says it; empty on a GPU
+  int threads = 0;      // that the CPU computes with; 0 on a GPU
+
+  bool operator==(const RunCompute&) const = default;
+  /// "AMD EPYC with 2 threads, oneDNN 3.2.0 (avx512_core_bf16)".
+  std::string text() const;
+};
+
+/// A run's samples by their names, what the ids in their masks mean, what was counted in them, its
+/// teacher, and what it computed on last. Kept in the run's folder, so that another data set or
+/// teacher is told from the same one at another place.
 struct RunData {
   struct Split {
     int64_t samples = 0;
@@ -33,7 +45,11 @@ struct RunData {
   std::vector<Class> classes;
   std::vector<float> class_weights = {};  // of a rule for them; one a class, or none
   std::string teacher = {};               // a hash of its file; empty: none
+  RunCompute compute = {};
 };
+
+/// Of this process.
+RunCompute compute_of(const DeviceInfo& device);
 
 RunData run_data_of(const Dataset& train, const Dataset& val, const LabelSet& labels);
 
@@ -64,6 +80,9 @@ void keep_begun_defaults(Config& config, const BegunRun& begun);
 /// run's and that must not (OnResume). What is resolved is compared elsewhere: the precision in
 /// Trainer, data set and classes in check_same_data.
 void check_same_configuration(const Config& config, const BegunRun& begun);
+
+/// What is to be said of a run that goes on on something else than it computed on; empty: nothing.
+std::string compute_notice(const RunCompute& now, const BegunRun& begun);
 
 /// Throws InputError when the classes, their ids, the samples or the teacher are not those that the
 /// run was begun with, and when the same samples lie elsewhere and `may_have_moved` is false.

@@ -65,6 +65,7 @@ struct CheckedRun {
   RunData run_data;
   std::vector<float> class_weights;  // in the loss
   std::optional<TeacherFile> teacher;
+  std::string notice;  // where steps follow
 };
 
 CheckedRun check_run(Config given, const TrainingRunOptions& options, Observer& observer) {
@@ -89,7 +90,11 @@ CheckedRun check_run(Config given, const TrainingRunOptions& options, Observer& 
   run.teacher = open_teacher(config, labels);
   run.run_data = run_data_of(run.data.train, run.data.val, labels);
   if (run.teacher) run.run_data.teacher = run.teacher->hash;
-  if (begun) check_same_data(config, run.run_data, *begun, options.dataset_moved);
+  run.run_data.compute = compute_of(run.device);
+  if (begun) {
+    check_same_data(config, run.run_data, *begun, options.dataset_moved);
+    run.notice = compute_notice(run.run_data.compute, *begun);
+  }
   run.class_weights = resolve_class_weights(
       config, run.data, begun && begun->data ? begun->data->class_weights : std::vector<float>(),
       observer);
@@ -200,7 +205,7 @@ class TrainingRun::Impl {
     parameters_.initialize(run_.config.seed);
     if (weights_) load_weights();
     if (run_.teacher) load_teacher();
-    if (!options.profile) prepare_trainer(options.resume);
+    if (!options.profile) prepare_trainer(options);
   }
 
   const Config& config() const { return run_.config; }
@@ -208,18 +213,29 @@ class TrainingRun::Impl {
   RunResult run(const std::function<bool()>& stop_requested) {
     require(trainer_.has_value(), "a run that is not for a profile");
     RunResult result;
-    result.end = trainer_->run(stop_requested);
-    // In the end, when there is a report: a tracker may want it.
-    const auto tell = [&] { tracking_.end(result.end); };
-    result.best_epoch = trainer_->best_epoch();
-    result.best_score = trainer_->best_score();
-    if (result.end == TrainingEnd::interrupted || result.best_epoch == 0) {
-      tell();
+    const auto found = [&] {
+      result.best_epoch = trainer_->best_epoch();
+      result.best_score = trainer_->best_score();
+      return result.end != TrainingEnd::interrupted && result.best_epoch > 0;
+    };
+    if (taken_) {
+      result.end = *trainer_->ended();
+      found();
       return result;
     }
-    report();
-    tell();
-    if (run_.data.test) result.test = score_test_split(*run_.data.test);
+    bool scored = false;
+    try {
+      result.end = trainer_->run(stop_requested);
+      scored = found();
+      if (scored) report();
+    } catch (...) {
+      tracking_.fail();
+      throw;
+    }
+    tracking_.end(result.end);  // when there is a report: a tracker may want it
+    if (scored && result.end != TrainingEnd::paused && run_.data.test) {
+      result.test = score_test_split(*run_.data.test);
+    }
     return result;
   }
 
@@ -255,11 +271,12 @@ class TrainingRun::Impl {
     trainer_options_.step.teacher = std::move(teacher);
   }
 
-  void prepare_trainer(bool resume) {
+  void prepare_trainer(const TrainingRunOptions& options) {
     const Config& config = run_.config;
     if (!run_.folder) {
-      run_.folder = std::make_unique<RunFolder>(run_folder(config), resume, observer_);
+      run_.folder = std::make_unique<RunFolder>(run_folder(config), options.resume, observer_);
     }
+    trainer_options_.stop_epoch = options.stop_epoch;
     trainer_options_.evaluated = [this](const EpochRecord& record, const Evaluation& evaluation) {
       write_epoch_samples(run_.folder->path(), val_.dataset(), val_.labels(), record.epoch,
                           evaluation);
@@ -267,14 +284,29 @@ class TrainingRun::Impl {
     };
     trainer_.emplace(graph_, graph_, parameters_, context_, train_, val_, trainer_options_,
                      tracking_);
-    if (resume) trainer_->resume();
-    tracking_.begin(config, run_.folder->path(), trainer_->epochs(), trainer_->steps(), observer_);
+    if (options.resume) trainer_->resume();
+    taken_ = options.stop_epoch > 0 && trainer_->ended() && has_report();
+    if (taken_) return;
+    if (!run_.notice.empty() && !trainer_->ended()) observer_.on_notice(run_.notice);
     write_file_atomically(run_.folder->path() / "data.json", to_json(run_.run_data));
     write_file_atomically(run_.folder->path() / "config.toml", to_toml(config));
+    tracking_.begin(config, run_.folder->path(), options.resume, trainer_->epochs(),
+                    trainer_->steps(), observer_);
     observer_.on_notice(fmt::format(
         "{} with {} parameters on {} ({}), {}; {} training and {} validation images",
         config.network, graph_.parameter_count(), run_.device.device.name(), run_.device.name,
         precision_name(run_.dtype), run_.data.train.samples.size(), run_.data.val.samples.size()));
+  }
+
+  /// Whether the report is of what the checkpoint holds, and not of an earlier pause.
+  bool has_report() const {
+    std::error_code none;
+    const auto written =
+        std::filesystem::last_write_time(run_.folder->path() / "report.html", none);
+    if (none) return false;
+    const auto checkpoint =
+        std::filesystem::last_write_time(run_.folder->path() / "last.safetensors", none);
+    return !none && written >= checkpoint;
   }
 
   /// Of the best epoch: as the trainer has evaluated it, or, where that was before an interruption,
@@ -324,6 +356,7 @@ class TrainingRun::Impl {
   std::optional<LoadedModel> teacher_;
   RunTracking tracking_;
   std::optional<Trainer> trainer_;  // but for a profile
+  bool taken_ = false;              // it is there as it is to be
 };
 
 TrainingRun::TrainingRun(Config config, const TrainingRunOptions& options, RunObserver& observer)

@@ -22,6 +22,9 @@ struct TrainingRunOptions {
   bool resume = false;         // go on from the folder's last checkpoint
   bool dataset_moved = false;  // with it: samples of the same names elsewhere are the same data set
   bool profile = false;        // for profile() alone: no folder is made or touched
+  /// The run pauses behind this epoch, with a report of what it is by then; 0: it does not. One
+  /// that is resumed there, or has ended, is taken as it is: nothing is written.
+  int64_t stop_epoch = 0;
 };
 
 class RunObserver : public Observer, public TrainingObserver {
@@ -41,7 +44,7 @@ struct RunResult {
   TrainingEnd end = TrainingEnd::finished;
   int64_t best_epoch = 0;                                        // 0: none
   double best_score = std::numeric_limits<double>::quiet_NaN();  // its mean IoU
-  std::optional<TestScores> test;  // where the run was not interrupted and has such a split
+  std::optional<TestScores> test;  // where the run has ended now and has such a split
 };
 
 class TrainingRun {
@@ -60,8 +63,8 @@ class TrainingRun {
   /// What is left open in a configuration is decided here: label set, normalisation, options.
   const Config& config() const;
 
-  /// Trains (Trainer::run), and unless that was interrupted writes the report and scores the test
-  /// split. Requires that `profile` was not asked for.
+  /// Trains (Trainer::run), and unless that was interrupted writes the report and, where it has
+  /// ended, scores the test split. Requires that `profile` was not asked for.
   RunResult run(const std::function<bool()>& stop_requested);
 
   /// Where the time of a step goes, over `steps` of them. Requires that `profile` was asked for.

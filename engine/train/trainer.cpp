@@ -27,7 +27,13 @@ constexpr const char *kAuxiliary = "auxiliary", *kTeacher = "teacher";
 /// A loss or a weight that is not finite, from which a run may recover.
 class NotFinite : public RunError {
  public:
-  using RunError::RunError;
+  NotFinite(std::string_view what, std::string_view where, std::string_view remedy)
+      : RunError(what, where, remedy), reason_(RunError(what, where, "").what()) {}
+  /// What and where: a run that goes on by itself needs no remedy.
+  const std::string& reason() const { return reason_; }
+
+ private:
+  std::string reason_;
 };
 
 EvaluatorOptions evaluator_options(const TrainingStepOptions& step) {
@@ -99,7 +105,7 @@ void Trainer::recover(const std::string& failure) {
   files_.begin(state_);
   checkpoint();
   files_.log().recovery(state_.epoch, state_.steps, recoveries, failure);
-  observer_.on_recovery({failure, state_.steps, recoveries, options_.recoveries});
+  observer_.on_recovery({failure, state_.epoch, state_.steps, recoveries, options_.recoveries});
 }
 
 std::string Trainer::train_anew(std::string_view how) const {
@@ -195,7 +201,9 @@ TrainingObserver::Progress Trainer::progress(int64_t first, int64_t images, doub
   if (state_.term_sums.size() > 1) {
     for (const auto& [name, sum] : state_.term_sums) now.terms.push_back({name, sum / landed});
   }
-  const auto epochs = static_cast<double>(now.epochs - now.epoch);  // behind this one
+  const int64_t stop = options_.stop_epoch;
+  const int64_t last = stop > 0 ? std::min(stop, now.epochs) : now.epochs;
+  const auto epochs = static_cast<double>(last - now.epoch);  // behind this one
   const auto batches = static_cast<double>(now.batches);
   now.seconds_left = now.seconds * (epochs * batches + batches - static_cast<double>(now.batch)) +
                      validation_seconds_ * (epochs + 1);
@@ -329,26 +337,33 @@ TrainingEnd Trainer::run(const std::function<bool()>& stop_requested) {
   while (true) {
     try {
       const TrainingEnd end = train(stop_requested);
-      const bool whole = end == TrainingEnd::interrupted || write_average(stop_requested);
-      return whole ? end : TrainingEnd::interrupted;
+      const bool goes_on = end == TrainingEnd::interrupted || end == TrainingEnd::paused;
+      return goes_on || write_average(stop_requested) ? end : TrainingEnd::interrupted;
     } catch (const NotFinite& failure) {
       if (state_.recoveries >= options_.recoveries) {
         if (saved_steps_ == 0) files_.remove_checkpoint();  // nothing is lost, and the name is free
         throw;
       }
-      recover(failure.what());
+      recover(failure.reason());
     }
   }
+}
+
+std::optional<TrainingEnd> Trainer::ended() const {
+  if (state_.epoch >= options_.epochs) return TrainingEnd::finished;
+  if (options_.patience > 0 && state_.waited_epoch > 0 &&
+      state_.epoch - state_.waited_epoch >= options_.patience) {
+    return TrainingEnd::stopped_early;
+  }
+  if (options_.stop_epoch > 0 && state_.epoch >= options_.stop_epoch) return TrainingEnd::paused;
+  return std::nullopt;
 }
 
 TrainingEnd Trainer::train(const std::function<bool()>& stop_requested) {
   last_checkpoint_ = Clock::now();
   int64_t phase_end = state_.epoch;
-  while (state_.epoch < options_.epochs) {
-    if (options_.patience > 0 && state_.waited_epoch > 0 &&
-        state_.epoch - state_.waited_epoch >= options_.patience) {
-      return TrainingEnd::stopped_early;
-    }
+  while (true) {
+    if (const auto end = ended()) return *end;
     if (state_.epoch >= phase_end) phase_end = begin_phase();
     if (!train_epoch(stop_requested)) return TrainingEnd::interrupted;
 
@@ -370,7 +385,6 @@ TrainingEnd Trainer::train(const std::function<bool()>& stop_requested) {
     observer_.on_epoch(record);
     if (stop_requested()) return TrainingEnd::interrupted;
   }
-  return TrainingEnd::finished;
 }
 
 }  // namespace macadam

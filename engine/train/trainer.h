@@ -57,7 +57,7 @@ class TrainingObserver {
   /// The run has gone back to its last checkpoint, for a reason in words.
   struct Recovery {
     std::string reason;
-    int64_t step = 0;  // from which it goes on
+    int64_t epoch = 0, step = 0;  // finished ones, from which it goes on
     int64_t count = 0, most = 0;
   };
   virtual void on_recovery(const Recovery&) {}
@@ -73,6 +73,7 @@ class TrainingObserver {
 struct TrainerOptions {
   std::filesystem::path folder;  // exists
   int64_t epochs = 30;
+  int64_t stop_epoch = 0;  // behind which it pauses, to go on another time; 0: none
   std::function<float(int64_t step)> learning_rate;
   TrainingStepOptions step;  // an epoch's last step may have fewer batches than `accumulate`
   FineTuning fine_tuning;
@@ -92,7 +93,12 @@ struct TrainerOptions {
   ModelInfo info;  // of the model files; epoch, step, metrics are filled in
 };
 
-enum class TrainingEnd : uint8_t { finished, stopped_early, interrupted };
+enum class TrainingEnd : uint8_t {
+  finished,
+  stopped_early,  // patience ran out
+  paused,         // behind TrainerOptions::stop_epoch
+  interrupted,
+};
 
 class Trainer {
  public:
@@ -109,16 +115,19 @@ class Trainer {
   /// or of a data set with another number of batches.
   void resume();
 
-  /// Trains until the last epoch, until `patience` runs out, or until `stop_requested` returns
-  /// true. It is asked after every step of training and every batch of validation; where it stops,
-  /// a checkpoint is written first. A validation that it cuts short is done anew when the run is
-  /// resumed. With a moving average of the parameters, that is validated and kept as the best
-  /// model; last.safetensors holds the parameters in training, and the average beside them.
-  /// In the end average.safetensors holds the average of the best epochs, if that was asked for.
-  /// Throws RunError when a loss or a weight is not finite and `recoveries` are used up, naming the
-  /// step and its samples; the checkpoints on disk stay the last good ones.
+  /// Trains until the last epoch or `stop_epoch`, until `patience` runs out, or until
+  /// `stop_requested` returns true. It is asked after every step of training and every batch of
+  /// validation; where it stops, a checkpoint is written first. A validation that it cuts short is
+  /// done anew when the run is resumed. With a moving average of the parameters, that is validated
+  /// and kept as the best model; last.safetensors holds the parameters in training, and the average
+  /// beside them. In the end, which a pause is not, average.safetensors holds the average of the
+  /// best epochs, if that was asked for. Throws RunError when a loss or a weight is not finite and
+  /// `recoveries` are used up, naming the step and its samples; the checkpoints on disk stay the
+  /// last good ones.
   TrainingEnd run(const std::function<bool()>& stop_requested);
 
+  /// How run() ends without a further step; nothing while there are epochs to train.
+  std::optional<TrainingEnd> ended() const;
   /// Finished ones.
   int64_t epochs() const { return state_.epoch; }
   int64_t steps() const { return state_.steps; }

@@ -2,12 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <condition_variable>
 #include <cstdlib>
 #include <mutex>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -28,6 +30,8 @@ constexpr const char* kInterface = "/api/2.0/mlflow/";
 constexpr size_t kMaxStateBytes = 1 << 16, kMaxArtifactBytes = size_t{64} << 20;
 constexpr size_t kLongestParameter = 500;  // bytes; more is refused by older servers
 constexpr size_t kParametersAtOnce = 100;
+constexpr size_t kLongestName = 200;       // bytes, of a class; a metric's may have 250
+constexpr const char* kEveryEpoch = "lr";  // a metric that is always a number
 
 int64_t milliseconds_now() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -102,37 +106,49 @@ class Mlflow final : public Tracker {
                                {"images_per_second", record.images_per_second}};
     metrics.insert(metrics.end(), record.terms.begin(), record.terms.end());
     metrics.insert(metrics.end(), record.scores.begin(), record.scores.end());
-    attempt([&] {
-      send(record.epoch, metrics, "");
-      known_epoch_ = record.epoch;
-      write_state();
-    });
+    attempt([&] { send(record.epoch, metrics); });
+    known_epoch_ = record.epoch;
   }
 
   void classes(int64_t epoch, std::span<const Score> ious) override {
-    attempt([&] { send(epoch, ious, "iou/"); });
+    std::vector<Score> metrics(ious.begin(), ious.end());
+    const std::vector<std::string> names = mlflow_names(ious);
+    for (size_t i = 0; i < metrics.size(); ++i) metrics[i].name = "iou/" + names[i];
+    attempt([&] { send(epoch, metrics); });
   }
 
   void pictures(int64_t, std::span<const TrackedPicture>) override {}
 
+  void recover(int64_t, int64_t) override {}
+
   void end(TrainingEnd end) override {
+    close(end == TrainingEnd::interrupted ? "KILLED" : "FINISHED", end != TrainingEnd::interrupted);
+  }
+  void fail() override { close("FAILED", false); }
+
+ private:
+  /// Says how the run ended, and then what was refused on the way.
+  void close(const char* status, bool with_files) {
+    const HttpQuestion end =
+        question("POST", "runs/update",
+                 {{"run_id", run_}, {"status", status}, {"end_time", milliseconds_now()}});
+    wait();
+    if (failed_ && !run_.empty())
+      client_.ask(end);  // should it answer again, it knows that at least
     attempt([&] {
-      wait();
-      if (end != TrainingEnd::interrupted) {
+      if (with_files) {
         for (const char* file : {"report.html", "config.toml", "scores.json"}) upload(file);
       }
-      ask("POST", "runs/update",
-          {{"run_id", run_},
-           {"status", end == TrainingEnd::interrupted ? "KILLED" : "FINISHED"},
-           {"end_time", milliseconds_now()}});
+      checked(client_.ask(end));
+      check_sent();
     });
   }
 
- private:
   void begin(std::span<const TrackedParameter> parameters) {
-    read_state();
+    if (options_.resumed) read_state();
     if (!run_.empty()) {
       ask("POST", "runs/update", {{"run_id", run_}, {"status", "RUNNING"}});
+      known_epoch_ = told_epoch();
       return;
     }
     const Json made = ask("POST", "runs/create",
@@ -157,6 +173,25 @@ class Mlflow final : public Tracker {
     }
   }
 
+  /// The last epoch that the server has a metric of: what was on its way to it when a process died
+  /// is in nobody's books.
+  int64_t told_epoch() {
+    const Json history =
+        ask("GET", "metrics/get-history?run_id=" + url_escaped(run_) + "&metric_key=" + kEveryEpoch,
+            {});
+    int64_t epoch = 0;
+    if (!history.is_object() || !history.contains("metrics")) return epoch;
+    for (const Json& metric : history["metrics"]) {
+      if (!metric.is_object() || !metric.contains("step")) continue;
+      const Json& step = metric["step"];  // protobuf's JSON has 64 bits as text
+      if (step.is_number_integer()) epoch = std::max(epoch, step.get<int64_t>());
+      if (step.is_string()) {
+        epoch = std::max(epoch, int64_t{std::atoll(step.get<std::string>().c_str())});
+      }
+    }
+    return epoch;
+  }
+
   /// The experiment's number.
   std::string experiment() {
     const HttpAnswer answer = client_.ask(question(
@@ -175,15 +210,9 @@ class Mlflow final : public Tracker {
     if (text_at(state, {"address"}) != options_.address) return;  // a run of another server
     run_ = text_at(state, {"run_id"});
     artifacts_ = text_at(state, {"artifact_uri"});
-    if (state.contains("epoch") && state["epoch"].is_number_integer()) {
-      known_epoch_ = state["epoch"].get<int64_t>();
-    }
   }
   void write_state() const {
-    const Json state{{"address", options_.address},
-                     {"run_id", run_},
-                     {"artifact_uri", artifacts_},
-                     {"epoch", known_epoch_}};
+    const Json state{{"address", options_.address}, {"run_id", run_}, {"artifact_uri", artifacts_}};
     write_file_atomically(options_.folder / kState, json_text(state) + "\n");
   }
 
@@ -207,18 +236,18 @@ class Mlflow final : public Tracker {
   }
 
   /// Does not wait: what is refused is known at the next call.
-  void send(int64_t epoch, std::span<const Score> values, const std::string& prefix) {
+  void send(int64_t epoch, std::span<const Score> values) {
     Json metrics = Json::array();
     for (const Score& score : values) {
       if (!std::isfinite(score.value)) continue;
-      metrics.push_back({{"key", prefix + score.name},
+      metrics.push_back({{"key", score.name},
                          {"value", score.value},
                          {"timestamp", milliseconds_now()},
                          {"step", epoch}});
     }
+    check_sent();
     {
       const std::lock_guard lock(mutex_);
-      if (!refused_.empty()) throw MlflowError("MLflow: " + refused_, options_.address);
       ++waiting_;
     }
     client_.ask(
@@ -229,6 +258,12 @@ class Mlflow final : public Tracker {
           --waiting_;
           answered_.notify_all();
         });
+  }
+
+  /// Throws MlflowError when something that was sent has been refused.
+  void check_sent() {
+    const std::lock_guard lock(mutex_);
+    if (!refused_.empty()) throw MlflowError("MLflow: " + refused_, options_.address);
   }
 
   void wait() {
@@ -276,6 +311,25 @@ class Mlflow final : public Tracker {
 };
 
 }  // namespace
+
+std::vector<std::string> mlflow_names(std::span<const Score> classes) {
+  std::set<std::string> taken;
+  std::vector<std::string> names;
+  for (const Score& score : classes) {
+    std::string name;
+    for (const char c : score.name.substr(0, kLongestName)) {
+      const bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
+                         (c >= 'A' && c <= 'Z') || c == '_' || c == '-' || c == '.' || c == ' ';
+      name += plain ? c : '_';
+    }
+    // The server takes names for paths, which "." and ".." would shorten.
+    if (name.find_first_not_of('.') == std::string::npos) name += '_';
+    std::string own = name;
+    for (int n = 2; !taken.insert(own).second; ++n) own = fmt::format("{}_{}", name, n);
+    names.push_back(std::move(own));
+  }
+  return names;
+}
 
 void check_mlflow_address(const std::string& address) {
   const HttpClient client(client_options(address));

@@ -1,5 +1,7 @@
 #include "run/tracking/run_tracking.h"
 
+#include <fmt/format.h>
+
 #include "base/to_size.h"
 #include "base/toml.h"
 #include "engine/train/run_log.h"
@@ -29,16 +31,22 @@ std::vector<TrackedParameter> parameters_of(const Config& config) {
 
 }  // namespace
 
-void RunTracking::begin(const Config& config, const std::filesystem::path& folder, int64_t epoch,
-                        int64_t steps, Observer& notices) {
+void RunTracking::begin(const Config& config, const std::filesystem::path& folder, bool resumed,
+                        int64_t epoch, int64_t steps, Observer& notices) {
   const std::vector<TrackedParameter> parameters = parameters_of(config);
   const auto notice = [&notices](const std::string& line) { notices.on_notice(line); };
   if (config.tensorboard) {
-    trackers_.push_back(make_tensorboard(folder, epoch, steps, parameters, notice));
+    trackers_.push_back(
+        make_tensorboard({.folder = folder,
+                          .epoch = epoch,
+                          .steps = steps,
+                          .score = fmt::format("miou_{}", suffix_of(config.absent))},
+                         parameters, notice));
   }
   if (!config.mlflow.empty()) {
-    trackers_.push_back(make_mlflow({config.mlflow, config.mlflow_experiment, config.name, folder},
-                                    parameters, notice));
+    trackers_.push_back(
+        make_mlflow({config.mlflow, config.mlflow_experiment, config.name, folder, resumed},
+                    parameters, notice));
   }
   // A process that died behind a checkpoint may not have told of the epoch that it holds; and it
   // may have left half a line, which goes as the log is opened.
@@ -84,6 +92,15 @@ void RunTracking::on_epoch(const EpochRecord& record) {
     if (record.best) tracker->pictures(record.epoch, pictures_);
   }
   next_.on_epoch(record);
+}
+
+void RunTracking::on_recovery(const Recovery& recovery) {
+  for (const auto& tracker : trackers_) tracker->recover(recovery.epoch, recovery.step);
+  next_.on_recovery(recovery);
+}
+
+void RunTracking::fail() {
+  for (const auto& tracker : trackers_) tracker->fail();
 }
 
 void RunTracking::end(TrainingEnd end) {

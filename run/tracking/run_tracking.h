@@ -19,15 +19,16 @@ class RunTracking final : public TrainingObserver {
   /// `next` outlives it.
   explicit RunTracking(TrainingObserver& next) : next_(next) {}
 
-  /// Takes up the trackers that `config` asks for, where the run in `folder` has finished `epoch`
-  /// epochs and `steps` steps. `notices` outlives it. Throws InputError when MLflow's address is
-  /// none.
-  void begin(const Config& config, const std::filesystem::path& folder, int64_t epoch,
+  /// Takes up the trackers that `config` asks for, where the run in `folder`, new or `resumed`, has
+  /// finished `epoch` epochs and `steps` steps. `notices` outlives it. Throws InputError when
+  /// MLflow's address is none.
+  void begin(const Config& config, const std::filesystem::path& folder, bool resumed, int64_t epoch,
              int64_t steps, Observer& notices);
 
   /// What an epoch made of the validation split of `val`, before on_epoch() is told of it.
   void evaluated(const EpochRecord& record, const Evaluation& evaluation, const Loader& val);
   void end(TrainingEnd end);
+  void fail();
 
   void on_phase(const Phase& phase) override { next_.on_phase(phase); }
   void on_step(const Progress& progress) override { next_.on_step(progress); }
@@ -36,7 +37,7 @@ class RunTracking final : public TrainingObserver {
     next_.on_validation(batch, batches);
   }
   void on_epoch(const EpochRecord& record) override;
-  void on_recovery(const Recovery& recovery) override { next_.on_recovery(recovery); }
+  void on_recovery(const Recovery& recovery) override;
   void on_average(const Average& average) override { next_.on_average(average); }
 
  private:

@@ -50,16 +50,13 @@ std::string markdown_of(std::span<const TrackedParameter> parameters) {
 
 class TensorBoard final : public Tracker {
  public:
-  TensorBoard(const std::filesystem::path& folder, int64_t epoch, int64_t steps,
-              std::span<const TrackedParameter> parameters,
+  TensorBoard(const TensorBoardOptions& options, std::span<const TrackedParameter> parameters,
               std::function<void(const std::string&)> notice)
-      : notice_(std::move(notice)) {
-    attempt([&] {
-      file_.emplace(
-          folder / "events.out.tfevents.macadam",
-          [&](std::string_view tag, int64_t step) { return keeps(tag, step, epoch, steps); });
-      describe(parameters);
-    });
+      : path_(options.folder / "events.out.tfevents.macadam"),
+        score_(options.score),
+        parameters_(parameters.begin(), parameters.end()),
+        notice_(std::move(notice)) {
+    attempt([&] { open(options.epoch, options.steps); });
   }
 
   int64_t known_epoch() const override { return known_epoch_; }
@@ -106,16 +103,39 @@ class TensorBoard final : public Tracker {
     });
   }
 
-  void end(TrainingEnd end) override {
-    if (end == TrainingEnd::interrupted) return;
+  void recover(int64_t epoch, int64_t steps) override {
     attempt([&] {
-      const ProtoMessage done = std::move(ProtoMessage().integer(1, 1));  // STATUS_SUCCESS
-      hyperparameters("session_end_info", 4, done);
+      file_.reset();
+      open(epoch, steps);
     });
+  }
+
+  void end(TrainingEnd end) override {
+    constexpr int kSuccess = 1;
+    if (end != TrainingEnd::interrupted) close(kSuccess);
+  }
+
+  void fail() override {
+    constexpr int kFailure = 2;
+    close(kFailure);
   }
 
  private:
   static constexpr std::string_view kScores = "scores/";
+
+  /// Where the run has got to.
+  void open(int64_t epoch, int64_t steps) {
+    file_.emplace(
+        path_, [&](std::string_view tag, int64_t step) { return keeps(tag, step, epoch, steps); });
+    describe(parameters_);
+  }
+
+  void close(int status) {
+    attempt([&] {
+      const ProtoMessage done = std::move(ProtoMessage().integer(1, status));
+      hyperparameters("session_end_info", 4, done);
+    });
+  }
 
   bool keeps(std::string_view tag, int64_t step, int64_t epoch, int64_t steps) {
     if (tag.starts_with(kHyperparameters) || tag.starts_with("configuration/")) return false;
@@ -138,7 +158,9 @@ class TensorBoard final : public Tracker {
       experiment.message(5, ProtoMessage().bytes(1, key));
       start.message(1, ProtoMessage().bytes(1, key).message(2, parameter_value(value)));
     }
-    for (const std::string tag : {"scores/miou_present", "scores/pixel_accuracy", "loss/val"}) {
+    for (const std::string& tag :
+         {std::string(kScores) + score_, std::string(kScores) + "pixel_accuracy",
+          std::string("loss/val")}) {
       experiment.message(6, ProtoMessage().message(1, ProtoMessage().bytes(2, tag)));
     }
     hyperparameters("experiment", 2, experiment);
@@ -171,6 +193,9 @@ class TensorBoard final : public Tracker {
     }
   }
 
+  const std::filesystem::path path_;
+  const std::string score_;
+  const std::vector<TrackedParameter> parameters_;
   std::optional<EventFile> file_;
   std::function<void(const std::string&)> notice_;
   int64_t known_epoch_ = 0;
@@ -179,11 +204,10 @@ class TensorBoard final : public Tracker {
 
 }  // namespace
 
-std::unique_ptr<Tracker> make_tensorboard(const std::filesystem::path& folder, int64_t epoch,
-                                          int64_t steps,
+std::unique_ptr<Tracker> make_tensorboard(const TensorBoardOptions& options,
                                           std::span<const TrackedParameter> parameters,
                                           std::function<void(const std::string&)> notice) {
-  return std::make_unique<TensorBoard>(folder, epoch, steps, parameters, std::move(notice));
+  return std::make_unique<TensorBoard>(options, parameters, std::move(notice));
 }
 
 }  // namespace macadam

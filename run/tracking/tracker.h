@@ -37,8 +37,13 @@ class Tracker {
   virtual void classes(int64_t epoch, std::span<const Score> ious) = 0;
   /// What the best epoch so far makes of some samples.
   virtual void pictures(int64_t epoch, std::span<const TrackedPicture> pictures) = 0;
-  /// The run ends here, or is interrupted and may go on.
+  /// The run has gone back to `epoch` finished epochs and `steps` optimiser steps: it has not been
+  /// told of a later epoch, but of later steps.
+  virtual void recover(int64_t epoch, int64_t steps) = 0;
+  /// The run ends here, or is interrupted or paused and may go on.
   virtual void end(TrainingEnd end) = 0;
+  /// The run has failed.
+  virtual void fail() = 0;
 };
 
 }  // namespace macadam

@@ -208,7 +208,13 @@ TEST_F(SameRun, AfterANaNTheAdviceWorks) {
     return train(more);
   };
   // In the first epoch, before a checkpoint and after one.
-  expect_error(train_with({"name=nan", "lr=100", "warmup=0"}), 1, {"lower lr", "train again"});
+  const ProgramResult first = train_with({"name=nan", "lr=100", "warmup=0"});
+  expect_error(first, 1, {"lower lr", "train again"});
+  EXPECT_NE(first.err.find("\nback to step 0 with half the learning rate (recovery 1 of 2)\n"),
+            std::string::npos)
+      << first.err;
+  EXPECT_EQ(first.err.find("lower lr"), first.err.rfind("lower lr"))
+      << "a remedy where the run went on: " << first.err;
   expect_success(train_with({"name=nan", "lr=0.01", "epochs=1"}));
   expect_error(train_with({"name=nan1", "lr=100", "warmup=0", "checkpoint_seconds=0.001"}), 1,
                {"lower lr", "train under another name"});

@@ -134,14 +134,14 @@ TEST(TensorBoard, KnowsWhichEpochsItHas) {
   const std::vector<TrackedParameter> parameters{{"network", "unet_mini"}, {"lr", "0.001"}};
   const auto none = [](const std::string& line) { ADD_FAILURE() << line; };
   {
-    const auto board = make_tensorboard(folder.path(), 0, 0, parameters, none);
+    const auto board = make_tensorboard({folder.path()}, parameters, none);
     EXPECT_EQ(board->known_epoch(), 0);
     for (int64_t step = 0; step < 6; ++step) board->update(step, 1, 0.1);
     for (int64_t epoch = 1; epoch <= 3; ++epoch) board->epoch(record_of(epoch));
     EXPECT_EQ(board->known_epoch(), 3);
     board->end(TrainingEnd::interrupted);
   }
-  const auto board = make_tensorboard(folder.path(), 2, 4, parameters, none);
+  const auto board = make_tensorboard({folder.path(), 2, 4}, parameters, none);
   EXPECT_EQ(board->known_epoch(), 2);
   board->end(TrainingEnd::finished);
   int steps = 0, epochs = 0, ends = 0;
@@ -156,10 +156,46 @@ TEST(TensorBoard, KnowsWhichEpochsItHas) {
   EXPECT_EQ(ends, 1);
 }
 
+// A loss that is not finite takes the run back to its last checkpoint.
+TEST(TensorBoard, AfterARecoveryEveryStepIsThereOnce) {
+  const TemporaryFolder folder;
+  const auto board =
+      make_tensorboard({folder.path()}, {}, [](const std::string& line) { ADD_FAILURE() << line; });
+  for (int64_t step = 0; step < 4; ++step) board->update(step, 1, 0.1);
+  board->epoch(record_of(1));
+  for (int64_t step = 4; step < 7; ++step) board->update(step, 1, 0.1);
+  board->recover(1, 4);
+  EXPECT_EQ(board->known_epoch(), 1);
+  for (int64_t step = 4; step < 8; ++step) board->update(step, 1, 0.1);
+  board->fail();
+  std::vector<int64_t> steps;
+  int epochs = 0, configurations = 0, ends = 0;
+  for (const EventHead& head : heads_of(folder / "events.out.tfevents.macadam")) {
+    if (head.tag == "steps/loss") steps.push_back(head.step);
+    epochs += head.tag == "scores/miou_present" ? 1 : 0;
+    configurations += head.tag == "configuration/text_summary" ? 1 : 0;
+    ends += head.tag == "_hparams_/session_end_info" ? 1 : 0;
+  }
+  EXPECT_EQ(steps, (std::vector<int64_t>{0, 1, 2, 3, 4, 5, 6, 7}));
+  EXPECT_EQ(epochs, 1);
+  EXPECT_EQ(configurations, 1);
+  EXPECT_EQ(ends, 1);
+}
+
+// Which of its means a run has is a matter of its rule for absent classes.
+TEST(TensorBoard, TheTableOfHyperparametersHasTheScoreOfTheRun) {
+  const TemporaryFolder folder;
+  const auto fail = [](const std::string& line) { ADD_FAILURE() << line; };
+  make_tensorboard({.folder = folder.path(), .score = "miou_absent1"}, {}, fail);
+  const std::string text = read_file(folder / "events.out.tfevents.macadam", 1 << 20);
+  EXPECT_NE(text.find("scores/miou_absent1"), std::string::npos);
+  EXPECT_EQ(text.find("scores/miou_present"), std::string::npos);
+}
+
 // The run is worth more than its event file.
 TEST(TensorBoard, AFolderThatCannotBeWrittenIsANotice) {
   std::vector<std::string> notices;
-  const auto board = make_tensorboard("/proc/no/such/folder", 0, 0, {},
+  const auto board = make_tensorboard({"/proc/no/such/folder"}, {},
                                       [&](const std::string& line) { notices.push_back(line); });
   board->update(0, 1, 0.1);
   board->epoch(record_of(1));

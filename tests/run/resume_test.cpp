@@ -1,6 +1,7 @@
 // Interrupting and resuming: at a step that the test chooses, whatever the machine's speed.
 
 #include <gtest/gtest.h>
+#include <omp.h>
 
 #include <csignal>
 #include <cstdlib>
@@ -107,6 +108,38 @@ TEST_F(ResumedRun, LoaderThreadsAndInterruptionsDoNotChangeABit) {
     SCOPED_TRACE(stop);
     EXPECT_EQ(one, train_in_two("stopped_" + std::to_string(stop), stop));
   }
+}
+
+/// What a run said.
+class Listener final : public RunObserver {
+ public:
+  void on_notice(const std::string& line) override { lines += line + '\n'; }
+  void on_step(const Progress&) override { ++steps; }
+  std::string lines;
+  int64_t steps = 0;
+};
+
+// oneDNN divides its sums among threads: another number of them rounds otherwise.
+TEST_F(ResumedRun, AnotherNumberOfComputeThreadsIsSaid) {
+  const int threads = omp_get_max_threads();
+  const Config run = config(folder_.path(), "moved");
+  omp_set_num_threads(1);
+  Listener first, same, other, again;
+  TrainingRun(run, {}, first).run([&] { return first.steps >= 1; });
+  EXPECT_EQ(nlohmann::json::parse(read_file(folder_ / "runs/moved/data.json", 1 << 20))
+                .at("compute")
+                .at("threads"),
+            1);
+  TrainingRun(run, {.resume = true}, same).run([&] { return same.steps >= 1; });
+  omp_set_num_threads(2);
+  TrainingRun(run, {.resume = true}, other).run([&] { return other.steps >= 1; });
+  TrainingRun(run, {.resume = true}, again).run([&] { return again.steps >= 1; });
+  omp_set_num_threads(threads);
+  EXPECT_EQ(same.lines.find("the run goes on on"), std::string::npos) << same.lines;
+  EXPECT_NE(other.lines.find("with 2 threads"), std::string::npos) << other.lines;
+  EXPECT_NE(other.lines.find("with 1 thread,"), std::string::npos) << other.lines;
+  EXPECT_NE(other.lines.find("not bit for bit"), std::string::npos) << other.lines;
+  EXPECT_EQ(again.lines.find("the run goes on on"), std::string::npos) << again.lines;
 }
 
 // The first epoch freezes the way down, the others train everything.

@@ -209,6 +209,19 @@ TEST_F(TrainingRuns, WeightsOfCityscapesAreForItsClasses) {
   EXPECT_EQ(weights.at(18), 1.0507);
 }
 
+// Whoever follows it is told that it is over.
+TEST_F(TrainingRuns, AFailureIsToldToTheTrackers) {
+  Recorder recorder;
+  TrainingRun run(config("failed",
+                         "optimizer = \"sgd\"\nlr = 100\nwarmup = 0\nschedule = \"constant\"\n"
+                         "recoveries = 0\n",
+                         {}),
+                  {}, recorder);
+  EXPECT_THROW(run.run(kNever), RunError);
+  EXPECT_NE(text("failed", "events.out.tfevents.macadam").find("session_end_info"),
+            std::string::npos);
+}
+
 TEST_F(TrainingRuns, AProfileLeavesNoFolder) {
   Recorder recorder;
   TrainingRun run(config("profiled"), {.profile = true}, recorder);

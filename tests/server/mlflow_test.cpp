@@ -54,6 +54,7 @@ class FakeMlflow : public HttpHandler {
   }
 
   bool has_experiment = false;
+  int64_t told = 0;     // the epoch that its history of a metric ends with
   std::string refuses;  // requests whose target holds it
 
  private:
@@ -78,6 +79,9 @@ class FakeMlflow : public HttpHandler {
                  {{"info",
                    {{"run_id", "abc"}, {"artifact_uri", "mlflow-artifacts:/8/abc/artifacts"}}}}}});
     }
+    if (asks("get-history")) {
+      return json(200, {{"metrics", {{{"key", "lr"}, {"step", std::to_string(told)}}}}});
+    }
     return json(200, Json::object());
   }
 
@@ -94,10 +98,13 @@ class MlflowTest : public ::testing::Test {
     if (!has_http_client()) GTEST_SKIP() << "this build has no curl";
   }
 
-  std::unique_ptr<Tracker> track() {
-    return make_mlflow(
-        {"http://127.0.0.1:" + std::to_string(port_), "streets & more", "first", folder_.path()},
-        parameters_, [this](const std::string& line) { notices_.push_back(line); });
+  std::unique_ptr<Tracker> track(bool resumed = false) {
+    return make_mlflow({"http://127.0.0.1:" + std::to_string(port_), "streets & more", "first",
+                        folder_.path(), resumed},
+                       parameters_, [this](const std::string& line) { notices_.push_back(line); });
+  }
+  std::string last_status() {
+    return Json::parse(mlflow_.asked("runs/update").back().body).at("status");
   }
   static EpochRecord record(int64_t epoch) {
     EpochRecord record;
@@ -168,12 +175,58 @@ TEST_F(MlflowTest, AResumedRunIsTheSameOne) {
     run->epoch(record(1));
     run->end(TrainingEnd::interrupted);
   }
-  EXPECT_EQ(Json::parse(mlflow_.asked("runs/update").at(0).body).at("status"), "KILLED");
-  const auto again = track();
+  EXPECT_EQ(last_status(), "KILLED");
+  mlflow_.told = 1;
+  const auto again = track(true);
   EXPECT_EQ(again->known_epoch(), 1);
   EXPECT_EQ(mlflow_.asked("runs/create").size(), 1u);
   EXPECT_EQ(Json::parse(mlflow_.asked("runs/update").at(1).body).at("status"), "RUNNING");
   EXPECT_TRUE(notices_.empty());
+}
+
+// What was sent and not answered when the process died is told again.
+TEST_F(MlflowTest, TheServerSaysWhichEpochsItHas) {
+  {
+    const auto run = track();
+    for (int64_t epoch = 1; epoch <= 3; ++epoch) run->epoch(record(epoch));
+  }
+  mlflow_.told = 2;
+  EXPECT_EQ(track(true)->known_epoch(), 2);
+  EXPECT_EQ(mlflow_.asked("get-history").at(0).target,
+            "/api/2.0/mlflow/metrics/get-history?run_id=abc&metric_key=lr");
+}
+
+TEST_F(MlflowTest, ANewRunOfThatNameIsNoneOfTheOld) {
+  track()->fail();
+  EXPECT_EQ(last_status(), "FAILED");
+  EXPECT_EQ(track()->known_epoch(), 0);
+  EXPECT_EQ(mlflow_.asked("runs/create").size(), 2u);
+  EXPECT_TRUE(notices_.empty());
+}
+
+// A name of other characters, or that is no path, would be refused with all that comes with it.
+TEST_F(MlflowTest, ClassesHaveNamesThatItTakes) {
+  const std::vector<Score> classes{
+      {"Verkehrsschild (groß)", 0.5}, {"a/b", 0.1}, {"a:b", 0.2}, {"..", 0.3}, {"", 0.4},
+      {"traffic sign", 0.6}};
+  EXPECT_EQ(mlflow_names(classes), (std::vector<std::string>{"Verkehrsschild _gro___", "a_b",
+                                                             "a_b_2", ".._", "_", "traffic sign"}));
+  track()->classes(1, classes);
+  const Json sent = Json::parse(mlflow_.asked("log-batch").back().body).at("metrics");
+  ASSERT_EQ(sent.size(), 6u);
+  EXPECT_EQ(sent[2].at("key"), "iou/a_b_2");
+  EXPECT_EQ(sent[2].at("value"), 0.2);
+}
+
+// The last epoch has no later call that would find out.
+TEST_F(MlflowTest, ARefusalOfTheLastEpochIsTold) {
+  const auto run = track();
+  mlflow_.refuses = "log-batch";
+  run->epoch(record(1));
+  run->end(TrainingEnd::finished);
+  ASSERT_EQ(notices_.size(), 1u);
+  EXPECT_NE(notices_[0].find("no such thing"), std::string::npos) << notices_[0];
+  EXPECT_EQ(last_status(), "FINISHED") << "it has ended all the same";
 }
 
 TEST_F(MlflowTest, AServerThatRefusesIsANoticeOnce) {
