@@ -61,7 +61,7 @@ void FieldReader::check(bool holds, std::string_view key, std::string_view what,
 
 bool FieldReader::overridden(std::string_view key) const {
   const ParameterValue* value = find_value(key);
-  return value != nullptr && value->origin.is_override();
+  return value != nullptr && (value->origin.is_override() || value->origin.of_variant);
 }
 
 void FieldReader::needs(std::string_view key, const Effect& effect) const {

@@ -39,6 +39,7 @@ class FieldReader final : public Fields {
 
  private:
   const ParameterValue* find_value(std::string_view key) const;
+  /// By a command line, or by a sweep's variant.
   bool overridden(std::string_view key) const;
   void collect_unread(const ParameterTable& table, const std::string& prefix,
                       std::vector<Unread>& found) const;

@@ -136,8 +136,8 @@ class Fields {
   /// Throws InputError for `key` unless `holds`, when reading.
   virtual void check(bool holds, std::string_view key, std::string_view what,
                      std::string_view remedy) const = 0;
-  /// The same for a key that is given and does nothing, unless an override made it so: there is no
-  /// way to take a file's keys back on a command line.
+  /// The same for a key that is given and does nothing, unless an override (or a sweep's variant)
+  /// made it so: there is no way to take a file's keys back there.
   virtual void needs(std::string_view key, const Effect& effect) const = 0;
   /// What the fields behind it have in common, for documents.
   virtual void section(std::string_view) {}

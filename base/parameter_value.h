@@ -16,6 +16,7 @@ namespace macadam {
 struct ValueOrigin {
   std::shared_ptr<const std::string> source;  // a file's name, or an override of a command line
   int line = 0;                               // of the file; 0: an override
+  bool of_variant = false;                    // stands over the file's other values
 
   bool is_override() const { return source != nullptr && line == 0; }
 };
@@ -30,6 +31,7 @@ struct ParameterValue {
   std::variant<bool, int64_t, double, std::string, ParameterList, ParameterTable, DateTime> value;
   ValueOrigin origin = {};
   std::string override_text = {};  // of an override, behind its key: name=3 may mean the text "3"
+  bool inline_table = false;       // {key = value}: one value, unlike dotted keys and [headers]
 };
 struct NamedParameter {
   std::string name;

@@ -59,7 +59,10 @@ ParameterValue value_of(const toml::node& node, const Source& source, bool file)
   if (const auto* integer = node.as_integer()) result.value = integer->get();
   if (const auto* number = node.as_floating_point()) result.value = number->get();
   if (const auto* text = node.as_string()) result.value = disarmored(text->get());
-  if (const auto* table = node.as_table()) result.value = table_of(*table, source, file);
+  if (const auto* table = node.as_table()) {
+    result.value = table_of(*table, source, file);
+    result.inline_table = table->is_inline();
+  }
   if (const auto* array = node.as_array()) {
     ParameterList list;
     for (const toml::node& item : *array) list.push_back(value_of(item, source, file));

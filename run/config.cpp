@@ -314,6 +314,17 @@ void check_complete(const FieldReader& reader, const Config& config) {
   }
 }
 
+Config read_config(const ParameterTable& values, const fs::path& file) {
+  FieldReader reader(values, {"'", "'", file.string(), file.parent_path()});
+  Config config;
+  describe(reader, config);
+  reject_unknown(reader);
+  check_complete(reader, config);
+  config.own_normalization = reader.given("normalization");
+  config.given = reader.given_keys();
+  return config;
+}
+
 std::string text_of(const DescribedField& field) {
   const auto* list = std::get_if<ParameterList>(&field.value.value);
   if (!field.one_a_line || list == nullptr || list->size() < 2) return toml_text(field.value);
@@ -346,19 +357,18 @@ std::string_view name_of(Precision precision) {
 
 Config parse_config(std::string_view toml, const fs::path& file,
                     std::span<const std::string> overrides) {
-  const ParameterTable values = with_overrides(parse_toml(toml, file.string()), overrides);
-  FieldReader reader(values, {"'", "'", file.string(), file.parent_path()});
-  Config config;
-  describe(reader, config);
-  reject_unknown(reader);
-  check_complete(reader, config);
-  config.own_normalization = reader.given("normalization");
-  config.given = reader.given_keys();
-  return config;
+  return read_config(with_overrides(parse_toml(toml, file.string()), overrides), file);
 }
 
 Config load_config(const fs::path& file, std::span<const std::string> overrides) {
-  return parse_config(read_file(file, kMaxConfigBytes), file, overrides);
+  return load_config(file, overrides, {}, {});
+}
+
+Config load_config(const fs::path& file, std::span<const std::string> overrides,
+                   const ParameterTable& variant, std::span<const std::string> more) {
+  ParameterTable values = parse_toml(read_file(file, kMaxConfigBytes), file.string());
+  values = with_variant(with_overrides(std::move(values), overrides), variant);
+  return read_config(with_overrides(std::move(values), more), file);
 }
 
 Schedule schedule_of(const Config& config, int64_t steps_per_epoch) {

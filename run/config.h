@@ -42,7 +42,7 @@ struct DatasetPaths {
 /// One of the runs that a file for `macadam sweep` lists, and what is its own of the configuration.
 struct Variant {
   std::string name;
-  std::vector<std::string> overrides;  // "key=value"
+  ParameterTable values;  // but the name
 };
 
 /// What each member means, its key, range and default: describe().
@@ -117,6 +117,11 @@ std::vector<DescribedField> fields_of(Config config);
 /// another tool's, or the nearest), wrong types, values out of range, and keys that have no effect
 /// beside the others (unless an override made them so).
 Config load_config(const std::filesystem::path& file, std::span<const std::string> overrides = {});
+/// The same of a run of a sweep: over `overrides` stands a `variant` of that file, over that
+/// `more` overrides. What the variant has dotted (network.dropout = 0.1) is set in the
+/// configuration's table, anything else replaces the value.
+Config load_config(const std::filesystem::path& file, std::span<const std::string> overrides,
+                   const ParameterTable& variant, std::span<const std::string> more);
 /// The same from text; `file` is its name in errors, and its folder counts for paths.
 Config parse_config(std::string_view toml, const std::filesystem::path& file,
                     std::span<const std::string> overrides = {});

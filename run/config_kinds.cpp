@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "base/text.h"
-#include "base/toml.h"
 #include "run/loss_expression.h"
 
 namespace macadam {
@@ -206,8 +205,8 @@ FieldKind variants_kind(std::vector<Variant>& variants) {
       if (std::ranges::find(variants, variant.name, &Variant::name) != variants.end()) {
         item.fail(fmt::format("holds the name {} twice", quote(variant.name)), "give it another");
       }
-      for (const auto& [key, value] : *table) {
-        if (key != "name") variant.overrides.push_back(key + "=" + toml_text(value));
+      for (const NamedParameter& entry : *table) {
+        if (entry.name != "name") variant.values.push_back(entry);
       }
       variants.push_back(std::move(variant));
     }

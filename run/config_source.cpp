@@ -69,14 +69,42 @@ ParameterTable& table_at(ParameterTable& root, std::span<const std::string> path
     }
     table = std::get_if<ParameterTable>(&value->value);
     if (table == nullptr) {
-      throw InputError(fmt::format("{} has no keys below it", quote(part)), quote(*origin.source),
+      throw InputError(fmt::format("{} has no keys below it", quote(part)), place_of(origin, ""),
                        "name a valid key");
     }
   }
   return *table;
 }
 
+/// Says that `value`, and all in it, is of a variant.
+void mark(ParameterValue& value) {
+  value.origin.of_variant = true;
+  if (auto* table = std::get_if<ParameterTable>(&value.value)) {
+    for (NamedParameter& entry : *table) mark(entry.value);
+  }
+}
+
+/// Sets what `table` has at `path` of `root`.
+void merge(ParameterTable& root, const ParameterTable& table, std::vector<std::string>& path) {
+  for (const auto& [name, value] : table) {
+    const auto* inner = std::get_if<ParameterTable>(&value.value);
+    if (inner != nullptr && !value.inline_table) {
+      path.push_back(name);
+      merge(root, *inner, path);
+      path.pop_back();
+    } else {
+      mark(set(table_at(root, path, value.origin), name, value));
+    }
+  }
+}
+
 }  // namespace
+
+ParameterTable with_variant(ParameterTable values, const ParameterTable& variant) {
+  std::vector<std::string> path;
+  merge(values, variant, path);
+  return values;
+}
 
 ParameterTable with_overrides(ParameterTable values, std::span<const std::string> overrides) {
   for (const std::string& text : overrides) {

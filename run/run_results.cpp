@@ -1,6 +1,7 @@
 #include "run/run_results.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
 
@@ -71,18 +72,35 @@ std::string_view RunResults::setting(std::string_view key) const {
   return found == config.end() ? std::string_view() : std::string_view(found->second);
 }
 
-const EpochRecord* RunResults::best() const {
+BestBy RunResults::best_by() const {
+  const std::string_view given = setting("best_by");
+  for (const BestBy by : {BestBy::mdice, BestBy::pixel_accuracy, BestBy::val_loss}) {
+    if (given == name_of(by)) return by;
+  }
+  return BestBy::miou;  // of the runs of older versions too
+}
+
+const EpochRecord* RunResults::best(int64_t last) const {
+  const BestBy by = best_by();
   const EpochRecord* best = nullptr;
+  double most = 0;
   for (const EpochRecord& record : history) {
-    if (record.scores.empty()) continue;
-    const double score = record.scores.front().value;
-    if (best == nullptr || score > best->scores.front().value) best = &record;
+    if (record.epoch > last || record.scores.empty()) continue;
+    const bool scored =
+        by == BestBy::val_loss || std::ranges::any_of(record.scores, [&](const Score& score) {
+          return score.name.starts_with(name_of(by));
+        });
+    const double found = scored ? merit_of(record, by) : kNone;
+    const double merit = std::isnan(found) ? RunState::kNoMerit : found;
+    if (best != nullptr && merit <= most) continue;
+    best = &record;
+    most = merit;
   }
   return best;
 }
 
-double RunResults::best_score(std::string_view beginning) const {
-  const EpochRecord* const record = best();
+double RunResults::best_score(std::string_view beginning, int64_t last) const {
+  const EpochRecord* const record = best(last);
   if (record == nullptr) return kNone;
   for (const Score& score : record->scores) {
     if (score.name.starts_with(beginning)) return score.value;

@@ -3,13 +3,14 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-#include "engine/train/epoch_record.h"
+#include "engine/train/best_epochs.h"
 
 namespace macadam {
 
@@ -27,6 +28,8 @@ struct BestScores {
 };
 
 struct RunResults {
+  static constexpr int64_t kAllEpochs = std::numeric_limits<int64_t>::max();
+
   std::filesystem::path folder;
   std::string name;  // of the folder
   /// The resolved configuration by dotted keys, as text, in its order; `network` is the network's
@@ -37,10 +40,13 @@ struct RunResults {
 
   /// The value of a key of the configuration; empty where it has none.
   std::string_view setting(std::string_view key) const;
-  /// The epoch whose first score is the highest; null without one.
-  const EpochRecord* best() const;
+  /// By what the run chose its best epoch.
+  BestBy best_by() const;
+  /// The best epoch of those up to `last`, as the trainer chose it: the one of best.safetensors.
+  /// Null without one.
+  const EpochRecord* best(int64_t last = kAllEpochs) const;
   /// The value of a score of the best epoch whose name begins so; NaN without one.
-  double best_score(std::string_view beginning) const;
+  double best_score(std::string_view beginning, int64_t last = kAllEpochs) const;
   /// Training and validation of all epochs.
   double seconds() const;
   std::filesystem::path model() const { return folder / "best.safetensors"; }

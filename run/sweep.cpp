@@ -11,8 +11,10 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/fnv.h"
 #include "base/text.h"
 #include "run/run_folder.h"
+#include "run/run_results.h"
 
 namespace macadam {
 
@@ -22,6 +24,7 @@ namespace {
 
 constexpr size_t kMostPoints = 10'000;
 constexpr size_t kLongestPart = 32;  // of a name, of one value
+constexpr size_t kLongestName = 100;
 
 /// A value as a part of a folder's name.
 std::string name_part(std::string_view value) {
@@ -38,6 +41,15 @@ std::string name_part(std::string_view value) {
   part.resize(std::min(part.size(), kLongestPart));
   while (part.ends_with('_') || part.ends_with('.')) part.pop_back();
   return part.empty() ? "none" : part;
+}
+
+/// A name of at most `most` bytes: its beginning, and a hash of `whole`, where it has more.
+std::string bounded(const std::string& name, std::string_view whole, size_t most) {
+  if (name.size() <= most) return name;
+  const std::string hash = fmt::format("-{:08x}", fnv1a(whole) & 0xFFFFFFFFu);
+  size_t kept = most - hash.size();
+  while (kept > 0 && (static_cast<unsigned char>(name[kept]) & 0xC0u) == 0x80) --kept;
+  return name.substr(0, kept) + hash;
 }
 
 std::vector<std::string> split_values(std::string_view text) {
@@ -68,17 +80,15 @@ struct Candidate {
   double score = 0;
 };
 
-/// Trains a point up to that epoch; its score, or nothing when it was interrupted.
-std::optional<double> train_point(const fs::path& config, std::vector<std::string> overrides,
-                                  int64_t epochs, RunObserver& observer,
+/// Trains a point up to that epoch of its run; its score there, or nothing when it was interrupted.
+std::optional<double> train_point(const Config& config, int64_t epoch, RunObserver& observer,
                                   const std::function<bool()>& stop_requested) {
-  overrides.push_back(fmt::format("epochs={}", epochs));
-  const Config resolved = load_config(config, overrides);
-  const bool begun = fs::exists(run_folder(resolved) / "last.safetensors");
-  TrainingRun run(resolved, {.resume = begun}, observer);
-  const RunResult result = run.run(stop_requested);
-  if (result.end == TrainingEnd::interrupted) return std::nullopt;
-  return result.best_score;
+  const fs::path folder = run_folder(config);
+  const bool begun = fs::exists(folder / "last.safetensors");
+  TrainingRun run(config, {.resume = begun, .stop_epoch = epoch}, observer);
+  if (run.run(stop_requested).end == TrainingEnd::interrupted) return std::nullopt;
+  // A run that went further in an earlier call is judged by what it was here.
+  return read_run_results(folder).best_score("miou_", epoch);
 }
 
 }  // namespace
@@ -124,12 +134,14 @@ std::vector<SweepPoint> sweep_grid(std::string_view base, std::span<const SweepA
   std::vector<SweepPoint> points;
   std::set<std::string> names;
   for (size_t number = 0; number < count; ++number) {
-    SweepPoint point{std::string(base), {}};
+    SweepPoint point{std::string(base), {}, {}};
     size_t stride = count / variant_count, rest = number % stride;
+    std::string whole(base);  // what the name is made of
     if (!variants.empty()) {
       const Variant& variant = variants[number / stride];
       point.name += "-" + name_part(variant.name);
-      point.overrides = variant.overrides;
+      point.variant = variant.values;
+      whole += variant.name;
     }
     for (const SweepAxis& axis : axes) {
       stride /= axis.values.size();
@@ -137,10 +149,14 @@ std::vector<SweepPoint> sweep_grid(std::string_view base, std::span<const SweepA
       rest %= stride;
       point.name += "-" + name_part(value);
       point.overrides.push_back(axis.key + "=" + value);
+      whole += '\n' + point.overrides.back();
     }
     const std::string plain = point.name;
-    for (int n = 2; !names.insert(point.name).second; ++n)
-      point.name = fmt::format("{}-{}", plain, n);
+    point.name = bounded(plain, whole, kLongestName);
+    for (int n = 2; !names.insert(point.name).second; ++n) {
+      const std::string number_behind = fmt::format("-{}", n);
+      point.name = bounded(plain, whole, kLongestName - number_behind.size()) + number_behind;
+    }
     point.overrides.push_back("name=" + point.name);
     points.push_back(std::move(point));
   }
@@ -170,15 +186,13 @@ SweepResult run_sweep(const fs::path& config, std::span<const std::string> overr
                       std::span<const SweepPoint> points, const Halving& halving,
                       SweepObserver& observer, const std::function<bool()>& stop_requested) {
   require(halving.keep >= 2, "fewer in every round");
-  const auto overrides_of = [&](const SweepPoint& point) {
-    std::vector<std::string> all(overrides.begin(), overrides.end());
-    all.insert(all.end(), point.overrides.begin(), point.overrides.end());
-    return all;
+  const auto config_of = [&](const SweepPoint& point) {
+    return load_config(config, overrides, point.variant, point.overrides);
   };
   std::vector<Candidate> candidates;
   int64_t epochs = 0;
   for (const SweepPoint& point : points) {
-    epochs = std::max(epochs, load_config(config, overrides_of(point)).epochs);
+    epochs = std::max(epochs, config_of(point).epochs);
     candidates.push_back({&point});
   }
   SweepResult result;
@@ -188,11 +202,10 @@ SweepResult run_sweep(const fs::path& config, std::span<const std::string> overr
     for (size_t i = 0; i < candidates.size() && !result.interrupted; ++i) {
       const SweepPoint& point = *candidates[i].point;
       RunObserver& run_observer = observer.on_run(point, i + 1, candidates.size(), round);
-      const std::vector<std::string> all = overrides_of(point);
-      const int64_t own = load_config(config, all).epochs;  // epochs may be an axis
+      const Config resolved = config_of(point);
+      const int64_t stop = std::min(round, resolved.epochs);  // epochs may be an axis
       try {
-        const auto score =
-            train_point(config, all, std::min(round, own), run_observer, stop_requested);
+        const auto score = train_point(resolved, stop, run_observer, stop_requested);
         result.interrupted = !score;
         if (!score) break;
         left.push_back({&point, *score});
@@ -215,7 +228,7 @@ SweepResult run_sweep(const fs::path& config, std::span<const std::string> overr
   }
   for (const SweepPoint& point : points) {
     if (trained.contains(&point)) {
-      result.runs.push_back(run_folder(load_config(config, overrides_of(point))));
+      result.runs.push_back(run_folder(config_of(point)));
     }
   }
   return result;

@@ -25,8 +25,11 @@ struct SweepAxis {
 SweepAxis parse_sweep_axis(std::string_view text);
 
 struct SweepPoint {
-  std::string name;  // of its run, made of the base's and of the values; no two are the same
-  std::vector<std::string> overrides;  // name= among them
+  /// Of its run, made of the base's and of the values; no two are the same. Where that has more
+  /// than 100 bytes, its beginning and a hash of the whole.
+  std::string name;
+  ParameterTable variant;              // Variant::values; empty: none
+  std::vector<std::string> overrides;  // of the axes, and name=
 };
 
 /// All combinations, of the configuration's variants too where it has any; the last axis fastest.
@@ -40,8 +43,9 @@ std::vector<SweepPoint> sweep_grid(std::string_view base, std::span<const SweepA
 std::vector<SweepPoint> draw_points(std::vector<SweepPoint> grid, size_t count, uint64_t seed);
 
 /// Successive halving (Jamieson and Talwalkar 2016, arXiv:1502.07943): all points train for
-/// `first_epochs`, the best of them 1 / `keep` for `keep` times as many, and so on up to the
-/// configuration's own.
+/// `first_epochs`, the best of them 1 / `keep` (by the mean IoU of their best epoch so far) up to
+/// `keep` times as many, and so on up to the configuration's own. A round pauses a run whose
+/// schedule is that of all its epochs: what goes on is bit for bit a run that never stopped.
 struct Halving {
   int64_t first_epochs = 0;  // 0: none, all points train in full
   int keep = 3;
@@ -66,8 +70,9 @@ struct SweepResult {
   bool interrupted = false;
 };
 
-/// Trains the points one after the other. A run that is there already goes on where it was, or is
-/// taken as it is when it has ended: an interrupted sweep is continued by the same call. What is
+/// Trains the points one after the other: `overrides` over the configuration, over them the point's
+/// variant, over that its own. A run that is there already goes on where it was, or is taken as it
+/// is when it has reached its round: an interrupted sweep is continued by the same call. What is
 /// wrong with a configuration itself is thrown before anything is trained; a run that fails is
 /// told of, and left out of later rounds.
 SweepResult run_sweep(const std::filesystem::path& config, std::span<const std::string> overrides,

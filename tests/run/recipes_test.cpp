@@ -23,7 +23,7 @@ TEST(Recipes, AreConfigurations) {
     ++studies;
     for (const SweepPoint& point : sweep_grid(config.name, {}, config.variants)) {
       SCOPED_TRACE(point.name);
-      const Config run = load_config(entry.path(), point.overrides);
+      const Config run = load_config(entry.path(), {}, point.variant, point.overrides);
       EXPECT_EQ(run.name, point.name);
       EXPECT_EQ(run.patience, 0) << "runs of a study are as long as each other";
     }
