@@ -216,7 +216,7 @@ TEST_F(Convert, WrongNetworksAndOptions) {
     expect_refused(more, words);
   };
   refused({"--network", "mobilenet_v2_net"}, {"mobilenet_v2_net", "mobilenet_v2_unet"});
-  refused({"--network", "resnet34"}, {"resnet34", "_unet"});
+  refused({"--network", "resnet34"}, {"resnet34", "macadam info"});
   refused({"--network", "resnet34_unet"}, {"encoder.safetensors", "\"mobilenet_v2_unet\""});
   refused({"--option", "padding"}, {"padding", "KEY=VALUE"});
   refused({"--option", "depth=3"}, {"depth", "mobilenet_v2_unet"});
