@@ -40,7 +40,7 @@ const ParameterValue* FieldReader::take(std::string_view key) {
 
 void FieldReader::visit(const Field& field, const FieldKind& kind) {
   const std::string key(field.key);
-  for (const std::string& below : kind.below) keys_.push_back(key + '.' + below);
+  for (const std::string& below : kind.below) keys_.push_back(fmt::format("{}.{}", key, below));
   if (kind.any_below) open_.push_back(key);
   const ParameterValue* value = take(key);
   if (value == nullptr) return;
