@@ -276,7 +276,12 @@ void Plan::pack_weights(Timeline* timeline) {
   }
   const Buffer scratch(input().device, weights_->workspace_bytes());
   pack_workspace_ = scratch.data();
-  run(Pass::pack, timeline);
+  try {
+    run(Pass::pack, timeline);
+  } catch (...) {
+    pack_workspace_ = nullptr;
+    throw;
+  }
   pack_workspace_ = nullptr;  // the memory is given back once the device is done (cudaFree waits)
 }
 
