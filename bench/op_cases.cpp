@@ -207,6 +207,8 @@ void Table::add_activations() {
 void Table::add_norm() {
   const DType dtype = dtype_;
   const BatchNormDesc desc{.activation = Activation::relu};
+  BatchNormDesc adds = desc;
+  adds.adds = true;
   for (const Shape shape : {full_, half_}) {
     const int c = shape.c;
     add_pointwise(fmt::format("batch_norm_train/channels:{}", c), [=](Workbench& w) {
@@ -217,7 +219,7 @@ void Table::add_norm() {
       std::byte* workspace = w.memory(w.ops().norm->workspace_bytes(shape));
       return Call{[=, &ops = w.ops()] {
                     ops.norm->train(desc, x, gamma, beta, mean, variance, saved_mean, saved_inv_std,
-                                    y, workspace);
+                                    {}, y, workspace);
                   },
                   3 * x.bytes()};  // x for the statistics, x again, y
     });
@@ -228,10 +230,35 @@ void Table::add_norm() {
       const Tensor dgamma = w.vector(c, 0), dbeta = w.vector(c, 0);
       std::byte* workspace = w.memory(w.ops().norm->workspace_bytes(shape));
       return Call{[=, &ops = w.ops()] {
-                    ops.norm->backward(desc, x, dy, one, zero, zero, one, dx, dgamma, dbeta,
+                    ops.norm->backward(desc, x, dy, one, zero, zero, one, {}, dx, dgamma, dbeta,
                                        workspace);
                   },
                   5 * x.bytes()};  // x and dy for the sums, both again, dx
+    });
+    add_pointwise(fmt::format("batch_norm_add_train/channels:{}", c), [=](Workbench& w) {
+      const Tensor x = w.random(shape, dtype), skip = w.random(shape, dtype),
+                   y = w.random(shape, dtype);
+      const Tensor gamma = w.vector(c, 1), beta = w.vector(c, 0);
+      const Tensor mean = w.vector(c, 0), variance = w.vector(c, 1);
+      const Tensor saved_mean = w.vector(c, 0), saved_inv_std = w.vector(c, 0);
+      std::byte* workspace = w.memory(w.ops().norm->workspace_bytes(shape));
+      return Call{[=, &ops = w.ops()] {
+                    ops.norm->train(adds, x, gamma, beta, mean, variance, saved_mean, saved_inv_std,
+                                    skip, y, workspace);
+                  },
+                  4 * x.bytes()};  // x for the statistics; x again, skip, y
+    });
+    add_pointwise(fmt::format("batch_norm_add_backward/channels:{}", c), [=](Workbench& w) {
+      const Tensor x = w.random(shape, dtype), y = w.random(shape, dtype),
+                   dy = w.random(shape, dtype), dx = w.random(shape, dtype);
+      const Tensor one = w.vector(c, 1), zero = w.vector(c, 0);
+      const Tensor dgamma = w.vector(c, 0), dbeta = w.vector(c, 0);
+      std::byte* workspace = w.memory(w.ops().norm->workspace_bytes(shape));
+      return Call{[=, &ops = w.ops()] {
+                    ops.norm->backward(adds, x, dy, one, zero, zero, one, {y, dy, false}, dx,
+                                       dgamma, dbeta, workspace);
+                  },
+                  7 * x.bytes()};  // x, dy, y and dskip in its place for the sums; x, dskip, dx
     });
   }
   add_pointwise("batch_norm_infer", [=, shape = full_](Workbench& w) {

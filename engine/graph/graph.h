@@ -105,8 +105,12 @@ struct ConvTransposeLayer {
   bool bias = true;
   Init init = Init::he_normal;
 };
+/// Where a rewrite has set desc.adds, the second input is added.
 struct BatchNormLayer {
   BatchNormDesc desc;
+  // Set by rewrites, of stochastic depth before the addition (desc.drop_path is the layer's):
+  float drop_path = 0;  // 0 = none
+  uint32_t drop_path_id = 0;
 };
 struct ActivationLayer {
   Activation kind = Activation::relu;

@@ -43,12 +43,15 @@ struct LayerNeeds {
     }
   };
 
-  bool backward_reads_input = false;
+  bool backward_reads_input = false;  // all of them
+  bool backward_reads_first = false;  // the first input, whatever the others
   bool backward_reads_output = false;
   bool writes_slices = true;  // the output may be a channel slice of a wider tensor
   bool reads_slices = true;   // so may the inputs
-  /// Backward, one input's gradient may be made in the memory of the output's.
+  /// Backward, one input's gradient may be made in the memory of the output's: that of
+  /// `in_place_input`, where it has no memory yet, else the first for which this holds.
   bool backward_in_place = false;
+  size_t in_place_input = 0;
   size_t saved = 0, packed = 0;  // see Bindings
   size_t pack_workspace = 0;
   Workspace forward{}, backward{};

@@ -349,6 +349,85 @@ Graph fuse_dropout(const Graph& graph) {
   });
 }
 
+namespace {
+
+/// A batch norm with what lies between it and an addition.
+struct NormBranch {
+  const Node* norm = nullptr;
+  const Node* drop = nullptr;  // null: nothing
+};
+
+/// Joins branches to the additions that read them.
+class AdditionJoiner {
+ public:
+  explicit AdditionJoiner(const Graph& graph)
+      : graph_(graph), readers_(count_readers(graph)), makers_(to_size(graph.values()), nullptr) {
+    for (const Node& node : graph.nodes()) makers_[to_size(node.output.id)] = &node;
+  }
+
+  Graph join() const {
+    std::vector<bool> absorbed(to_size(graph_.values()), false);
+    std::vector<Node> nodes;
+    for (const Node& node : graph_.nodes()) nodes.push_back(joined(node, absorbed));
+    std::erase_if(nodes, [&](const Node& node) { return absorbed[to_size(node.output.id)]; });
+    return graph_.with_nodes(std::move(nodes), graph_.output());
+  }
+
+ private:
+  /// The node, or what it becomes as an addition with a branch. Both inputs are there by then.
+  Node joined(const Node& node, std::vector<bool>& absorbed) const {
+    const auto* add = std::get_if<AddLayer>(&node.layer);
+    if (add == nullptr || add->factor != 1) return node;
+    for (size_t k = 0; k < 2; ++k) {
+      const NormBranch branch = branch_of(node.inputs[k]);
+      if (branch.norm == nullptr) continue;
+      Node whole = *branch.norm;
+      auto& layer = std::get<BatchNormLayer>(whole.layer);
+      layer.desc.adds = true;
+      layer.desc.activation = add->relu ? Activation::relu : Activation::identity;
+      absorbed[to_size(branch.norm->output.id)] = true;
+      if (branch.drop != nullptr) {
+        const auto& drop = std::get<DropPathLayer>(branch.drop->layer);
+        layer.drop_path = drop.p;
+        layer.drop_path_id = drop.id;
+        absorbed[to_size(branch.drop->output.id)] = true;
+      }
+      whole.inputs.push_back(node.inputs[1 - k]);
+      whole.output = node.output;
+      return whole;
+    }
+    return node;
+  }
+
+  NormBranch branch_of(Value end) const {
+    NormBranch branch{only_maker(end), nullptr};
+    if (branch.norm != nullptr && std::holds_alternative<DropPathLayer>(branch.norm->layer)) {
+      branch.drop = branch.norm;
+      branch.norm = only_maker(branch.drop->inputs[0]);
+    }
+    const auto* norm =
+        branch.norm == nullptr ? nullptr : std::get_if<BatchNormLayer>(&branch.norm->layer);
+    if (norm == nullptr || norm->desc.activation != Activation::identity ||
+        readers_[to_size(branch.norm->inputs[0].id)] != 1) {
+      return {};
+    }
+    return branch;
+  }
+
+  /// The node that makes a value for one reader alone, or null.
+  const Node* only_maker(Value v) const {
+    return readers_[to_size(v.id)] == 1 ? makers_[to_size(v.id)] : nullptr;
+  }
+
+  const Graph& graph_;
+  std::vector<int> readers_;
+  std::vector<const Node*> makers_;  // by value
+};
+
+}  // namespace
+
+Graph join_additions(const Graph& graph) { return AdditionJoiner(graph).join(); }
+
 Graph join_max_pools(const Graph& graph) {
   std::vector<bool> joinable(to_size(graph.values()), false);
   std::vector<Node> nodes = graph.nodes();

@@ -42,6 +42,10 @@ Graph fuse_activations(const Graph& graph, bool training);
 /// fuse_activations.
 Graph fuse_dropout(const Graph& graph);
 
+/// batch norm (-> drop_path) -> addition (with ReLU) becomes one node with two inputs, where nobody
+/// else reads the norm's input or what lies between. For training. Run after fuse_activations.
+Graph join_additions(const Graph& graph);
+
 /// The gradient of a max pooling is taken by the convolution that makes its input, in the pass that
 /// its activation needs anyway (EpilogueOps): wherever windows do not overlap and no node before
 /// the pooling reads that input, so that all other gradients are there by then. For training. Run

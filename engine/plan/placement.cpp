@@ -127,11 +127,12 @@ class LayoutBuilder {
       extend(out, forward_time(i));
       const bool read_later = options_.training && needs_[i].backward_reads_output;
       if (read_later) extend(out, backward_time(i));
-      for (Value v : node.inputs) {
-        extend(layout_.values[index(v)], forward_time(i));
-        if (options_.training && needs_[i].backward_reads_input) {
-          extend(layout_.values[index(v)], backward_time(i));
-        }
+      for (size_t k = 0; k < node.inputs.size(); ++k) {
+        const Place& in = layout_.values[index(node.inputs[k])];
+        extend(in, forward_time(i));
+        const bool reads =
+            needs_[i].backward_reads_input || (k == 0 && needs_[i].backward_reads_first);
+        if (options_.training && reads) extend(in, backward_time(i));
       }
     }
     extend(layout_.values[index(graph_.output())], loss_time());
@@ -176,7 +177,9 @@ class LayoutBuilder {
       const bool concat = std::holds_alternative<ConcatLayer>(node.layer);
       bool accumulates = false;
       // Its own layer is the last to read it.
-      bool reusable = needs_[i].backward_in_place && dy.pixel_stride == graph_.shape(node.output).c;
+      const bool reusable =
+          needs_[i].backward_in_place && dy.pixel_stride == graph_.shape(node.output).c;
+      const size_t heir = reusable ? heir_of(i) : node.inputs.size();
       int channel = 0;
       for (size_t k = 0; k < node.inputs.size(); ++k) {
         const Value v = node.inputs[k];
@@ -187,9 +190,8 @@ class LayoutBuilder {
             accumulates = true;
           } else if (concat) {
             dx = {dy.block, dy.first_channel + channel, dy.pixel_stride};
-          } else if (reusable) {
+          } else if (k == heir) {
             dx = dy;
-            reusable = false;
           } else {
             dx = new_place(v, t);
           }
@@ -202,6 +204,19 @@ class LayoutBuilder {
         layout_.backward_workspace[i] = add_block(bytes, t, t);
       }
     }
+  }
+
+  /// The input of node i whose gradient is made in the memory of the output's; none: their number.
+  size_t heir_of(size_t i) const {
+    const std::vector<Value>& inputs = graph_.nodes()[i].inputs;
+    const auto open = [&](size_t k) {
+      const size_t v = index(inputs[k]);
+      return layout_.requires_gradient[v] && !layout_.gradients[v].placed();
+    };
+    if (open(needs_[i].in_place_input)) return needs_[i].in_place_input;
+    size_t k = 0;
+    while (k < inputs.size() && !open(k)) ++k;
+    return k;
   }
 
   /// A gradient's place for a node that gets it from the pooling joined to it alone.

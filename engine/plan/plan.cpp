@@ -17,7 +17,8 @@ size_t index(Value v) { return to_size(v.id); }
 
 Graph fuse(const Graph& graph, Mode mode) {
   if (mode == Mode::train) {
-    return join_max_pools(fuse_dropout(fuse_activations(fuse_squeeze_excite(graph), true)));
+    return join_max_pools(
+        join_additions(fuse_dropout(fuse_activations(fuse_squeeze_excite(graph), true))));
   }
   return fuse_activations(fuse_squeeze_excite(for_inference(graph)), false);
 }

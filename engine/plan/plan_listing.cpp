@@ -14,6 +14,23 @@ bool lies_inside(const Tensor& part, const Tensor& whole) {
                                          size_of(whole.dtype);
 }
 
+int64_t bytes_of(const Tensor& tensor) {
+  return tensor.data == nullptr ? 0 : static_cast<int64_t>(tensor.whole().bytes());
+}
+
+/// What the second pass of a batch norm's gradient reads: nothing where dx is not wanted, and where
+/// the first one has made the gradient of what is added, that.
+int64_t again_bytes(const BatchNormDesc& desc, const Bindings& b) {
+  const Tensor dskip = desc.adds ? b.input_gradients[1] : Tensor();
+  const bool in_place = dskip.data != nullptr && dskip.data == b.output_gradient.data;
+  // Nothing is written where that is dy.
+  const int64_t unwritten = in_place && !desc.backward_reads_output() ? bytes_of(dskip) : 0;
+  if (b.input_gradients[0].data == nullptr) return -unwritten;
+  const bool made = dskip.data != nullptr && !b.accumulate[1];
+  const int64_t y = !made && desc.backward_reads_output() ? bytes_of(b.output) : 0;
+  return bytes_of(b.inputs[0]) + bytes_of(b.output_gradient) + y - unwritten;
+}
+
 }  // namespace
 
 PlanCall Plan::call(Pass pass, size_t position) const {
@@ -24,9 +41,7 @@ PlanCall Plan::call(Pass pass, size_t position) const {
   const Node& node = graph_.nodes()[position];
   const Bindings& b = pass == Pass::backward ? step.backward : step.forward;
   const auto packed = static_cast<int64_t>(step.needs.packed);
-  const auto bytes = [](const Tensor& tensor) {
-    return tensor.data == nullptr ? int64_t{0} : static_cast<int64_t>(tensor.whole().bytes());
-  };
+  const auto bytes = [](const Tensor& tensor) { return bytes_of(tensor); };
   const auto all = [&](const std::vector<Tensor>& tensors) {
     int64_t sum = 0;
     for (const Tensor& tensor : tensors) sum += bytes(tensor);
@@ -43,8 +58,8 @@ PlanCall Plan::call(Pass pass, size_t position) const {
   // A batch norm passes again over what it took its sums of.
   const auto* norm = std::get_if<BatchNormLayer>(&node.layer);
   const bool sums = norm != nullptr && options_.mode == Mode::train;
-  if (sums && pass == Pass::forward && !norm->desc.frozen) call.bytes += all(b.inputs);
-  if (sums && pass == Pass::backward) call.bytes += all(b.inputs) + bytes(b.output_gradient);
+  if (sums && pass == Pass::forward && !norm->desc.frozen) call.bytes += bytes(b.inputs[0]);
+  if (sums && pass == Pass::backward) call.bytes += again_bytes(norm->desc, b);
   if (pass == Pass::pack) {
     call.bytes += all(b.parameters);
   } else if (pass == Pass::forward) {
@@ -59,6 +74,7 @@ PlanCall Plan::call(Pass pass, size_t position) const {
     }
     call.bytes += step.learns ? all(b.parameter_gradients) : 0;
     if (step.needs.backward_reads_input) call.bytes += all(b.inputs);
+    if (step.needs.backward_reads_first) call.bytes += bytes(b.inputs[0]);
     if (step.needs.backward_reads_output) call.bytes += bytes(b.output);
     for (size_t k = 0; k < b.input_gradients.size(); ++k) {
       call.bytes += bytes(b.input_gradients[k]) * (b.accumulate[k] ? 2 : 1);

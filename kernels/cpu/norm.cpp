@@ -7,6 +7,7 @@
 
 #include "base/to_size.h"
 #include "kernels/cpu/cpu_ops.h"
+#include "kernels/cpu/norm_skip.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/scalar/activation.h"
 #include "kernels/scalar/normalize.h"
@@ -107,10 +108,10 @@ void affine_pixels(F activation, const T* x, int64_t x_stride, T* y, int64_t y_s
   }
 }
 
-/// y = normalised x. inv_std_of(channel) gives 1 / sqrt(var + eps).
+/// y = normalised x, with `skip` added if desc.adds. inv_std_of(channel) gives 1 / sqrt(var + eps).
 template <typename T, typename InvStd>
 void normalize(const BatchNormDesc& desc, const Tensor& x, const Tensor& gamma, const Tensor& beta,
-               const Tensor& mean, const InvStd& inv_std_of, const Tensor& y) {
+               const Tensor& mean, const InvStd& inv_std_of, const Tensor& skip, const Tensor& y) {
   const float *g = gamma.as<float>(), *b = beta.as<float>(), *m = mean.as<float>();
   parallel_blocks(x.shape, [&](int64_t pixel, int64_t pixels, int channel, int channels) {
     alignas(64) std::array<float, kChannelBlock> scale, shift;
@@ -121,9 +122,20 @@ void normalize(const BatchNormDesc& desc, const Tensor& x, const Tensor& gamma, 
       shift[to_size(c)] = affine.shift;
     }
     scalar::visit_activation(desc.activation, [&](auto activation) {
-      affine_pixels(activation, at<const T>(x, pixel) + channel, x.pixel_stride,
-                    at<T>(y, pixel) + channel, y.pixel_stride, pixels, scale.data(), shift.data(),
-                    channels);
+      if (!desc.adds) {
+        affine_pixels(activation, at<const T>(x, pixel) + channel, x.pixel_stride,
+                      at<T>(y, pixel) + channel, y.pixel_stride, pixels, scale.data(), shift.data(),
+                      channels);
+        return;
+      }
+      by_sample(desc.drop_path, x.shape, pixel, pixel + pixels,
+                [&](int64_t first, int64_t count, float factor) {
+                  for (int64_t p = first; p < first + count; ++p) {
+                    add_pixel(activation, at<const T>(x, p) + channel,
+                              at<const T>(skip, p) + channel, at<T>(y, p) + channel, scale.data(),
+                              shift.data(), factor, channels);
+                  }
+                });
     });
   });
 }
@@ -185,6 +197,64 @@ void gradient_pixels(F activation, const GradientMaps& maps, const T* x, int64_t
   }
 }
 
+/// sum_gradients where something is added: `factor` times the gradient of the sum of `pixels`
+/// pixels of one sample, which is handed on to what was added.
+template <typename T>
+void sum_added_gradients(const SumGradient& source, const GradientMaps& maps, const Tensor& x,
+                         int64_t pixel, int64_t pixels, int channel, float factor, float* gradient,
+                         float* projection, int channels) {
+  const float* mean = maps.mean.data();
+  alignas(64) std::array<float, kChannelBlock> first, second;
+  float *g0 = first.data(), *g1 = second.data();
+  const auto take = [&](int64_t p, float* g) {
+    source.read<T>(p, channel, channels, g);
+    source.write<T>(p, channel, channels, g);
+  };
+  const int64_t end = pixel + pixels;
+  for (; pixel + 2 <= end; pixel += 2) {
+    take(pixel, g0);
+    take(pixel + 1, g1);
+    const T *x0 = at<const T>(x, pixel) + channel, *x1 = at<const T>(x, pixel + 1) + channel;
+#pragma omp simd
+    for (int c = 0; c < channels; ++c) {
+      const float v0 = to_float(x0[c]), v1 = to_float(x1[c]);
+      const float d0 = g0[c] * factor, d1 = g1[c] * factor;
+      gradient[c] += d0 + d1;
+      projection[c] += d0 * (v0 - mean[c]) + d1 * (v1 - mean[c]);
+    }
+  }
+  if (pixel < end) {
+    take(pixel, g0);
+    const T* x0 = at<const T>(x, pixel) + channel;
+#pragma omp simd
+    for (int c = 0; c < channels; ++c) {
+      const float v = to_float(x0[c]), d = g0[c] * factor;
+      gradient[c] += d;
+      projection[c] += d * (v - mean[c]);
+    }
+  }
+}
+
+/// gradient_pixels where something is added.
+template <typename T>
+void added_gradient_pixels(const SumGradient& source, const GradientMaps& maps, const Tensor& x,
+                           const Tensor& dx, int64_t pixel, int64_t pixels, int channel,
+                           float factor, int channels) {
+  const float *scale = maps.scale.data(), *slope = maps.slope.data(), *shift = maps.shift.data();
+  alignas(64) std::array<float, kChannelBlock> row;
+  float* g = row.data();
+  for (int64_t p = pixel; p < pixel + pixels; ++p) {
+    source.read<T>(p, channel, channels, g);
+    const T* in = at<const T>(x, p) + channel;
+    T* out = at<T>(dx, p) + channel;
+#pragma omp simd
+    for (int c = 0; c < channels; ++c) {
+      const scalar::BatchNormGradient map{scale[c], slope[c], shift[c]};
+      out[c] = from_float<T>(map(g[c] * factor, to_float(in[c])));
+    }
+  }
+}
+
 template <typename T>
 void train_step(const BatchNormDesc& desc, const Tensor& x, const Tensor& running_mean,
                 const Tensor& running_var, const Tensor& saved_mean, const Tensor& saved_inv_std,
@@ -224,7 +294,9 @@ void save_running(const BatchNormDesc& desc, const Tensor& running_mean, const T
 /// What backward() is given, beside the workspace.
 struct BackwardCall {
   const BatchNormDesc& desc;
-  const Tensor &x, &dy, &gamma, &beta, &saved_mean, &saved_inv_std, &dx, &dgamma, &dbeta;
+  const Tensor &x, &dy, &gamma, &beta, &saved_mean, &saved_inv_std;
+  const SkipGradient& skip;
+  const Tensor &dx, &dgamma, &dbeta;
 
   /// The coefficients of the channels from `first` on. Those of the gradient need dgamma and dbeta.
   GradientMaps maps(int first, int channels, bool with_gradient) const {
@@ -249,33 +321,71 @@ struct BackwardCall {
   }
 };
 
-template <typename T, typename F>
-void backward_step(F activation, const BackwardCall& call, const Partials& partials) {
-  const Tensor &x = call.x, &dy = call.dy, &dx = call.dx;
-  const int channels = x.shape.c;
-  parallel_chunks(
-      x.shape.pixels(), sum_chunk(x.shape.pixels()), [&](int64_t k, int64_t begin, int64_t end) {
-        std::fill_n(partials.first(k), 2 * channels, 0.0f);
-        for (int c = 0; c < channels; c += kChannelBlock) {
-          const int block = std::min(kChannelBlock, channels - c);
-          sum_gradients(activation, call.maps(c, block, false), at<const T>(x, begin) + c,
-                        x.pixel_stride, at<const T>(dy, begin) + c, dy.pixel_stride, end - begin,
-                        partials.first(k) + c, partials.second(k) + c, block);
-        }
-      });
+/// dgamma and dbeta from sums(first pixel, last, maps, first channel, channels, gradient,
+/// projection), which adds the terms of so many pixels.
+template <typename Sums>
+void sum_backward(const BackwardCall& call, const Partials& partials, const Sums& sums) {
+  const Shape& shape = call.x.shape;
+  const int channels = shape.c;
+  parallel_chunks(shape.pixels(), sum_chunk(shape.pixels()),
+                  [&](int64_t k, int64_t begin, int64_t end) {
+                    std::fill_n(partials.first(k), 2 * channels, 0.0f);
+                    for (int c = 0; c < channels; c += kChannelBlock) {
+                      const int block = std::min(kChannelBlock, channels - c);
+                      sums(begin, end, call.maps(c, block, false), c, block, partials.first(k) + c,
+                           partials.second(k) + c);
+                    }
+                  });
   for (int c = 0; c < channels; ++c) {
     double gradient = 0, projection = 0;
-    for (int64_t k = 0; k < chunk_count(x.shape); ++k) {
+    for (int64_t k = 0; k < chunk_count(shape); ++k) {
       gradient += partials.first(k)[c];
       projection += partials.second(k)[c];
     }
     call.dbeta.as<float>()[c] = static_cast<float>(gradient);
     call.dgamma.as<float>()[c] = static_cast<float>(projection * call.saved_inv_std.as<float>()[c]);
   }
+}
+
+template <typename T, typename F>
+void backward_step(F activation, const BackwardCall& call, const Partials& partials) {
+  const Tensor &x = call.x, &dy = call.dy, &dx = call.dx;
+  sum_backward(call, partials,
+               [&](int64_t begin, int64_t end, const GradientMaps& maps, int channel, int channels,
+                   float* gradient, float* projection) {
+                 sum_gradients(activation, maps, at<const T>(x, begin) + channel, x.pixel_stride,
+                               at<const T>(dy, begin) + channel, dy.pixel_stride, end - begin,
+                               gradient, projection, channels);
+               });
+  if (dx.data == nullptr) return;
   parallel_blocks(x.shape, [&](int64_t pixel, int64_t pixels, int channel, int block) {
     gradient_pixels(activation, call.maps(channel, block, true), at<const T>(x, pixel) + channel,
                     x.pixel_stride, at<const T>(dy, pixel) + channel, dy.pixel_stride,
                     at<T>(dx, pixel) + channel, dx.pixel_stride, pixels, block);
+  });
+}
+
+template <typename T>
+void added_backward_step(const BackwardCall& call, const Partials& partials) {
+  const Tensor& x = call.x;
+  const Dropout& drop = call.desc.drop_path;
+  const SumGradient source(call.desc, call.dy, call.skip), stored = source.stored();
+  sum_backward(call, partials,
+               [&](int64_t begin, int64_t end, const GradientMaps& maps, int channel, int channels,
+                   float* gradient, float* projection) {
+                 by_sample(drop, x.shape, begin, end,
+                           [&](int64_t first, int64_t count, float factor) {
+                             sum_added_gradients<T>(source, maps, x, first, count, channel, factor,
+                                                    gradient, projection, channels);
+                           });
+               });
+  if (call.dx.data == nullptr) return;
+  parallel_blocks(x.shape, [&](int64_t pixel, int64_t pixels, int channel, int block) {
+    const GradientMaps maps = call.maps(channel, block, true);
+    by_sample(
+        drop, x.shape, pixel, pixel + pixels, [&](int64_t first, int64_t count, float factor) {
+          added_gradient_pixels<T>(stored, maps, x, call.dx, first, count, channel, factor, block);
+        });
   });
 }
 
@@ -315,8 +425,9 @@ class CpuNormOps final : public NormOps {
 
   void train(const BatchNormDesc& desc, const Tensor& x, const Tensor& gamma, const Tensor& beta,
              const Tensor& running_mean, const Tensor& running_var, const Tensor& saved_mean,
-             const Tensor& saved_inv_std, const Tensor& y, void* workspace) override {
-    require(x.shape == y.shape && x.dtype == y.dtype, "batch norm: x and y match");
+             const Tensor& saved_inv_std, const Tensor& skip, const Tensor& y,
+             void* workspace) override {
+    check_train(desc, x, skip, y);
     const Partials partials{static_cast<float*>(workspace), x.shape.c};
     const float* inv_std = saved_inv_std.as<float>();
     visit_cpu(x.dtype, [&](auto type) {
@@ -327,29 +438,34 @@ class CpuNormOps final : public NormOps {
         train_step<T>(desc, x, running_mean, running_var, saved_mean, saved_inv_std, partials);
       }
       normalize<T>(
-          desc, x, gamma, beta, saved_mean, [&](int c) { return inv_std[c]; }, y);
+          desc, x, gamma, beta, saved_mean, [&](int c) { return inv_std[c]; }, skip, y);
     });
   }
 
   void infer(const BatchNormDesc& desc, const Tensor& x, const Tensor& gamma, const Tensor& beta,
              const Tensor& running_mean, const Tensor& running_var, const Tensor& y) override {
     require(x.shape == y.shape && x.dtype == y.dtype, "batch norm: x and y match");
+    require(!desc.adds, "batch norm: infer() adds nothing");
     const float* variance = running_var.as<float>();
     const auto inv_std = [&](int c) { return scalar::inverse_std(variance[c], desc.eps); };
     visit_cpu(x.dtype, [&](auto type) {
-      normalize<decltype(type)>(desc, x, gamma, beta, running_mean, inv_std, y);
+      normalize<decltype(type)>(desc, x, gamma, beta, running_mean, inv_std, {}, y);
     });
   }
 
   void backward(const BatchNormDesc& desc, const Tensor& x, const Tensor& dy, const Tensor& gamma,
                 const Tensor& beta, const Tensor& saved_mean, const Tensor& saved_inv_std,
-                const Tensor& dx, const Tensor& dgamma, const Tensor& dbeta,
-                void* workspace) override {
-    require(x.shape == dy.shape && x.shape == dx.shape, "batch norm: shapes are equal");
-    require(x.dtype == dy.dtype && x.dtype == dx.dtype, "batch norm: dtypes are equal");
+                const SkipGradient& skip, const Tensor& dx, const Tensor& dgamma,
+                const Tensor& dbeta, void* workspace) override {
+    check_backward(desc, x, dy, skip, dx);
     const Partials partials{static_cast<float*>(workspace), x.shape.c};
-    const BackwardCall call{desc, x, dy, gamma, beta, saved_mean, saved_inv_std, dx, dgamma, dbeta};
+    const BackwardCall call{desc,          x,    dy, gamma,  beta, saved_mean,
+                            saved_inv_std, skip, dx, dgamma, dbeta};
     visit_cpu(x.dtype, [&](auto type) {
+      if (desc.adds) {
+        added_backward_step<decltype(type)>(call, partials);
+        return;
+      }
       scalar::visit_activation(desc.activation, [&](auto activation) {
         backward_step<decltype(type)>(activation, call, partials);
       });

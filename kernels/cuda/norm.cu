@@ -1,13 +1,14 @@
 // Batch normalisation. Floors, in passes over a tensor of x's size: train 3 (x for the statistics,
 // x again, y), infer 2, backward 5 (x and dy for the sums, both again, dx), whatever the
-// activation. Between two passes of one call a tensor smaller than the L2 cache need not be read
-// again.
+// activation; with a residual addition norm_skip.cuh says which. Between two passes of one call a
+// tensor smaller than the L2 cache need not be read again.
 
 #include <cmath>
 
 #include "kernels/cuda/activate.cuh"
 #include "kernels/cuda/columns.cuh"
 #include "kernels/cuda/cuda_ops.h"
+#include "kernels/cuda/norm_skip.cuh"
 #include "kernels/norm.h"
 #include "kernels/scalar/activation.h"
 #include "kernels/scalar/normalize.h"
@@ -360,12 +361,16 @@ class CudaNormOps final : public NormOps {
 
   void train(const BatchNormDesc& desc, const Tensor& x, const Tensor& gamma, const Tensor& beta,
              const Tensor& running_mean, const Tensor& running_var, const Tensor& saved_mean,
-             const Tensor& saved_inv_std, const Tensor& y, void* workspace) override {
+             const Tensor& saved_inv_std, const Tensor& skip, const Tensor& y,
+             void* workspace) override {
+    check_train(desc, x, skip, y);
     if (desc.frozen) {
       launch(stream_, save_running, blocks_for(x.shape.c), kThreads, 0, running_mean.as<float>(),
              running_var.as<float>(), desc.eps, saved_mean.as<float>(), saved_inv_std.as<float>(),
              x.shape.c);
-      infer(desc, x, gamma, beta, running_mean, running_var, y);
+      const RunningMaps maps{gamma.as<float>(), beta.as<float>(), running_mean.as<float>(),
+                             running_var.as<float>(), desc.eps};
+      visit_float(x.dtype, [&](auto type) { normalize<decltype(type)>(desc, x, skip, y, maps); });
       return;
     }
     const Workspace space(workspace, x.shape);
@@ -381,8 +386,7 @@ class CudaNormOps final : public NormOps {
                            saved_inv_std.as<float>(), maps, static_cast<double>(sums.pixels),
                            desc.eps, desc.momentum},
           space.sums);
-      launch_column_map(stream_, column_layout({&x, &y}),
-                        Normalize<T, StoredMaps>{in, view<T>(y), {maps}, desc.activation});
+      normalize<T>(desc, x, skip, y, StoredMaps{maps});
     });
   }
 
@@ -390,18 +394,15 @@ class CudaNormOps final : public NormOps {
              const Tensor& running_mean, const Tensor& running_var, const Tensor& y) override {
     const RunningMaps maps{gamma.as<float>(), beta.as<float>(), running_mean.as<float>(),
                            running_var.as<float>(), desc.eps};
-    visit_float(x.dtype, [&](auto type) {
-      using T = decltype(type);
-      launch_column_map(
-          stream_, column_layout({&x, &y}),
-          Normalize<T, RunningMaps>{view<const T>(x), view<T>(y), maps, desc.activation});
-    });
+    require(!desc.adds, "batch norm: infer() adds nothing");
+    visit_float(x.dtype, [&](auto type) { normalize<decltype(type)>(desc, x, {}, y, maps); });
   }
 
   void backward(const BatchNormDesc& desc, const Tensor& x, const Tensor& dy, const Tensor& gamma,
                 const Tensor& beta, const Tensor& saved_mean, const Tensor& saved_inv_std,
-                const Tensor& dx, const Tensor& dgamma, const Tensor& dbeta,
-                void* workspace) override {
+                const SkipGradient& skip, const Tensor& dx, const Tensor& dgamma,
+                const Tensor& dbeta, void* workspace) override {
+    check_backward(desc, x, dy, skip, dx);
     const Workspace space(workspace, x.shape);
     auto* maps = static_cast<BatchNormGradient*>(space.maps);
     const SavedMaps saved{gamma.as<float>(), beta.as<float>(), saved_mean.as<float>(),
@@ -409,16 +410,29 @@ class CudaNormOps final : public NormOps {
     visit_float(x.dtype, [&](auto type) {
       using T = decltype(type);
       const auto in = view<const T>(x), gradient = view<const T>(dy);
+      const FinishGradient finish{gamma.as<float>(),
+                                  saved_mean.as<float>(),
+                                  saved_inv_std.as<float>(),
+                                  dgamma.as<float>(),
+                                  dbeta.as<float>(),
+                                  maps,
+                                  static_cast<double>(x.shape.pixels()),
+                                  desc.frozen};
+      if (desc.adds) {
+        if (desc.backward_reads_output()) {
+          added_backward<T, true>(desc, x, dy, skip, dx, finish, space);
+        } else {
+          added_backward<T, false>(desc, x, dy, skip, dx, finish, space);
+        }
+        return;
+      }
       const ColumnLayout sums = column_layout({&x, &dy}, gradient_chunks(x.shape));
       scalar::visit_activation(desc.activation, [&](auto activation) {
         using F = decltype(activation);
-        launch_column_sums(
-            stream_, sums, GradientSums<T, F>{in, gradient, saved, activation},
-            FinishGradient{gamma.as<float>(), saved_mean.as<float>(), saved_inv_std.as<float>(),
-                           dgamma.as<float>(), dbeta.as<float>(), maps,
-                           static_cast<double>(sums.pixels), desc.frozen},
-            space.sums);
+        launch_column_sums(stream_, sums, GradientSums<T, F>{in, gradient, saved, activation},
+                           finish, space.sums);
       });
+      if (dx.data == nullptr) return;
       scalar::visit_activation(desc.activation, [&](auto activation) {
         using F = decltype(activation);
         launch_column_map(stream_, column_layout({&x, &dy, &dx}),
@@ -453,6 +467,48 @@ class CudaNormOps final : public NormOps {
   }
 
  private:
+  template <typename T, typename Maps>
+  void normalize(const BatchNormDesc& desc, const Tensor& x, const Tensor& skip, const Tensor& y,
+                 const Maps& maps) {
+    if (!desc.adds) {
+      launch_column_map(stream_, column_layout({&x, &y}),
+                        Normalize<T, Maps>{view<const T>(x), view<T>(y), maps, desc.activation});
+      return;
+    }
+    launch_column_map(stream_, column_layout({&x, &skip, &y}),
+                      NormalizeAndAdd<T, Maps>{view<const T>(x), view<const T>(skip), view<T>(y),
+                                               maps, SampleFactors(desc.drop_path, x.shape),
+                                               desc.activation == Activation::relu});
+  }
+
+  template <typename T, bool Relu>
+  void added_backward(const BatchNormDesc& desc, const Tensor& x, const Tensor& dy,
+                      const SkipGradient& skip, const Tensor& dx, const FinishGradient& finish,
+                      const Workspace& space) {
+    const SampleFactors factors(desc.drop_path, x.shape);
+    const Tensor& y = Relu ? skip.y : dy;
+    const bool written = skip.dskip.data != nullptr && (Relu || skip.dskip.data != dy.data);
+    const Tensor& dskip = written ? skip.dskip : dy;
+    const SumGradient<T, Relu> sum{view<const T>(dy), view<const T>(y)};
+    launch_column_sums(
+        stream_, column_layout({&x, &dy, &y, &dskip}, gradient_chunks(x.shape)),
+        AddedGradientSums<T, Relu>{view<const T>(x), sum, written ? view<T>(dskip) : View<T>{},
+                                   skip.accumulate, finish.mean, factors},
+        finish, space.sums);
+    if (dx.data == nullptr) return;
+    const auto in = view<const T>(x);
+    const auto out = view<T>(dx);
+    if (written && !skip.accumulate) {  // the gradient of the sum lies there
+      launch_column_map(
+          stream_, column_layout({&x, &dskip, &dx}),
+          AddedInputGradient<T, false>{
+              in, {view<const T>(dskip), view<const T>(dskip)}, out, finish.map, factors});
+    } else {
+      launch_column_map(stream_, column_layout({&x, &dy, &y, &dx}),
+                        AddedInputGradient<T, Relu>{in, sum, out, finish.map, factors});
+    }
+  }
+
   Stream& stream_;
 };
 

@@ -3,6 +3,7 @@
 #include "kernels/reference/activation.h"
 #include "kernels/reference/array.h"
 #include "kernels/reference/reference_ops.h"
+#include "kernels/scalar/dropout.h"
 
 namespace macadam::reference {
 namespace {
@@ -13,11 +14,13 @@ class ReferenceNormOps : public NormOps {
 
   void train(const BatchNormDesc& desc, const Tensor& x, const Tensor& gamma, const Tensor& beta,
              const Tensor& running_mean, const Tensor& running_var, const Tensor& saved_mean,
-             const Tensor& saved_inv_std, const Tensor& y, void*) override {
+             const Tensor& saved_inv_std, const Tensor& skip, const Tensor& y, void*) override {
+    check_train(desc, x, skip, y);
     if (desc.frozen) {
-      infer(desc, x, gamma, beta, running_mean, running_var, y);
-      Array(running_mean).write(saved_mean);
-      inverse_std(desc, running_var).write(saved_inv_std);
+      const Array mean(running_mean), inv_std = inverse_std(desc, running_var);
+      finish(desc, normalize(Array(x), Array(gamma), Array(beta), mean, inv_std), skip).write(y);
+      mean.write(saved_mean);
+      inv_std.write(saved_inv_std);
       return;
     }
     const Array in(x);
@@ -39,7 +42,7 @@ class ReferenceNormOps : public NormOps {
       next_var[c] = (1 - m) * next_var[c] + m * var[c] * unbias;
     }
 
-    normalize(desc, in, Array(gamma), Array(beta), mean, inv_std).write(y);
+    finish(desc, normalize(in, Array(gamma), Array(beta), mean, inv_std), skip).write(y);
     mean.write(saved_mean);
     inv_std.write(saved_inv_std);
     next_mean.write(running_mean);
@@ -48,14 +51,19 @@ class ReferenceNormOps : public NormOps {
 
   void infer(const BatchNormDesc& desc, const Tensor& x, const Tensor& gamma, const Tensor& beta,
              const Tensor& running_mean, const Tensor& running_var, const Tensor& y) override {
-    normalize(desc, Array(x), Array(gamma), Array(beta), Array(running_mean),
-              inverse_std(desc, running_var))
+    require(!desc.adds, "batch norm: infer() adds nothing");
+    finish(desc,
+           normalize(Array(x), Array(gamma), Array(beta), Array(running_mean),
+                     inverse_std(desc, running_var)),
+           {})
         .write(y);
   }
 
   void backward(const BatchNormDesc& desc, const Tensor& x, const Tensor& dy, const Tensor& gamma,
                 const Tensor& beta, const Tensor& saved_mean, const Tensor& saved_inv_std,
-                const Tensor& dx, const Tensor& dgamma, const Tensor& dbeta, void*) override {
+                const SkipGradient& skip, const Tensor& dx, const Tensor& dgamma,
+                const Tensor& dbeta, void*) override {
+    check_backward(desc, x, dy, skip, dx);
     const Array in(x), g(gamma), b(beta), mean(saved_mean), inv_std(saved_inv_std);
     const Shape vector{1, 1, 1, x.shape.c};
     const auto count = static_cast<double>(x.shape.pixels());
@@ -64,10 +72,22 @@ class ReferenceNormOps : public NormOps {
       return (in(n, h, w, c) - mean[c]) * inv_std[c];
     };
     Array d_out(dy);
-    for_each(x.shape, [&](int n, int h, int w, int c) {
-      d_out(n, h, w, c) = activation_gradient(desc.activation, normalized(n, h, w, c) * g[c] + b[c],
-                                              d_out(n, h, w, c));
-    });
+    if (desc.adds) {
+      if (desc.backward_reads_output()) {
+        const Array out(skip.y);
+        for_each(x.shape, [&](int n, int h, int w, int c) {
+          d_out(n, h, w, c) = gradient_from(desc.activation, out(n, h, w, c), d_out(n, h, w, c));
+        });
+      }
+      if (skip.dskip.data != nullptr) d_out.write(skip.dskip, skip.accumulate);
+      for_each(x.shape,
+               [&](int n, int h, int w, int c) { d_out(n, h, w, c) *= sample_factor(desc, n); });
+    } else {
+      for_each(x.shape, [&](int n, int h, int w, int c) {
+        d_out(n, h, w, c) = activation_gradient(
+            desc.activation, normalized(n, h, w, c) * g[c] + b[c], d_out(n, h, w, c));
+      });
+    }
 
     Array d_gamma(vector), d_beta(vector);
     for_each(x.shape, [&](int n, int h, int w, int c) {
@@ -80,7 +100,7 @@ class ReferenceNormOps : public NormOps {
           desc.frozen ? 0 : (d_beta[c] + normalized(n, h, w, c) * d_gamma[c]) / count;
       d_in(n, h, w, c) = g[c] * inv_std[c] * (d_out(n, h, w, c) - through_statistics);
     });
-    d_in.write(dx);
+    if (dx.data != nullptr) d_in.write(dx);
     d_gamma.write(dgamma);
     d_beta.write(dbeta);
   }
@@ -123,14 +143,34 @@ class ReferenceNormOps : public NormOps {
     return inv_std;
   }
 
-  static Array normalize(const BatchNormDesc& desc, const Array& x, const Array& gamma,
-                         const Array& beta, const Array& mean, const Array& inv_std) {
+  static Array normalize(const Array& x, const Array& gamma, const Array& beta, const Array& mean,
+                         const Array& inv_std) {
     Array y(x.shape());
     for_each(x.shape(), [&](int n, int h, int w, int c) {
-      const double value = (x(n, h, w, c) - mean[c]) * inv_std[c] * gamma[c] + beta[c];
-      y(n, h, w, c) = activated(desc.activation, value);
+      y(n, h, w, c) = (x(n, h, w, c) - mean[c]) * inv_std[c] * gamma[c] + beta[c];
     });
     return y;
+  }
+
+  /// What comes behind normalize().
+  static Array finish(const BatchNormDesc& desc, Array y, const Tensor& skip) {
+    if (desc.adds) {
+      const Array added(skip);
+      for_each(y.shape(), [&](int n, int h, int w, int c) {
+        y(n, h, w, c) = y(n, h, w, c) * sample_factor(desc, n) + added(n, h, w, c);
+      });
+    }
+    for (double& v : y.values()) v = activated(desc.activation, v);
+    return y;
+  }
+
+  /// What stochastic depth multiplies sample n by.
+  static double sample_factor(const BatchNormDesc& desc, int n) {
+    const Dropout& drop = desc.drop_path;
+    if (drop.p == 0) return 1;
+    const bool keeps = scalar::dropout_keeps(drop.seed, drop.state->step, drop.layer,
+                                             static_cast<uint32_t>(n), drop.threshold());
+    return keeps ? double{drop.scale()} : 0;
   }
 };
 

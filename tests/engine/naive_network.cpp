@@ -75,7 +75,7 @@ void check_as_written(const ConvLayer& conv) {
                      conv.dropout == 0);
 }
 void check_as_written(const BatchNormLayer& norm) {
-  require_as_written(norm.desc.activation == Activation::identity);
+  require_as_written(norm.desc.activation == Activation::identity && !norm.desc.adds);
 }
 
 }  // namespace
@@ -157,7 +157,7 @@ struct NaiveNetwork::Forward {
     check_as_written(norm);
     if (network.training_) {
       ops.norm->train(norm.desc, x, parameter(0), parameter(1), parameter(2), parameter(3),
-                      network.saved(i, 0), network.saved(i, 1), y, nullptr);
+                      network.saved(i, 0), network.saved(i, 1), {}, y, nullptr);
     } else {
       ops.norm->infer(norm.desc, x, parameter(0), parameter(1), parameter(2), parameter(3), y);
     }
@@ -253,7 +253,7 @@ struct NaiveNetwork::Backward {
     if (dgamma.data == nullptr) dgamma = Tensor(unread.data(), {1, 1, 1, x.shape.c}, DType::f32);
     add_made(x.shape, dx, [&](const Tensor& part) {
       ops.norm->backward(norm.desc, x, dy, parameter(0), parameter(1), network.saved(i, 0),
-                         network.saved(i, 1), part, dgamma, gradient(1), nullptr);
+                         network.saved(i, 1), {}, part, dgamma, gradient(1), nullptr);
     });
   }
   void operator()(const ActivationLayer& layer) const {

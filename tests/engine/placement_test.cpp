@@ -22,8 +22,9 @@ size_t id(Value v) { return to_size(v.id); }
 struct Compiled {
   Compiled(const Graph& original, bool training_, bool pads = false, int inputs = 1)
       : training(training_),
-        graph(training ? join_max_pools(fuse_dropout(fuse_activations(original, true)))
-                       : fuse_activations(fold_batch_norms(remove_dropout(original)), false)),
+        graph(training
+                  ? join_max_pools(join_additions(fuse_dropout(fuse_activations(original, true))))
+                  : fuse_activations(fold_batch_norms(remove_dropout(original)), false)),
         ops(make_ops(stream)) {
     if (pads) graph = pad_channels(graph);
     const std::vector<bool> learns = parameters_requiring_gradient(graph, {});
@@ -326,12 +327,36 @@ TEST(Placement, GradientsAreMadeInPlaceWhereTheLayerCan) {
   Graph chain(kInput);
   const Value x = chain.conv(chain.input(), "a", conv);
   const Value normed = chain.batch_norm(x, "norm");
-  const Value total = chain.add(normed, chain.conv(chain.input(), "b", conv));
+  const Value total = chain.add(normed, chain.conv(chain.input(), "b", conv), 0.5f);
   const Value dropped = chain.dropout(total, 0.5f);
   chain.set_output(chain.conv(dropped, "head", conv));
   const PlanLayout c = Compiled(chain, true).layout;
   for (Value v : {x, normed, total}) {
     EXPECT_EQ(c.gradients[id(v)].block, c.gradients[id(dropped)].block);
+  }
+}
+
+// Of a norm with an addition behind it, which then hands dy on as it is. Where that has memory
+// already the norm's own takes dy's.
+TEST(Placement, TheGradientOfWhatIsAddedIsMadeInPlaceBeforeTheNorms) {
+  for (const bool read_later : {false, true}) {
+    Graph g(kInput);
+    ConvLayer conv;
+    conv.out_channels = 2;
+    const Value skip = g.conv(g.input(), "a", conv);
+    const Value x = g.conv(g.input(), "b", conv);
+    const Value sum = g.add(g.batch_norm(x, "norm"), skip);
+    const Value next = g.conv(sum, "next", conv);
+    g.set_output(read_later ? g.add(next, skip, 0.5f) : next);
+    const Compiled c(g, true);
+    expect_sound(c);
+    const auto block = [&](Value v) { return c.layout.gradients[id(v)].block; };
+    EXPECT_EQ(block(skip) == block(sum), !read_later);
+    EXPECT_EQ(block(x) == block(sum), read_later);
+    // What is added need not stay for the way back, the norm's input must.
+    const int t = c.backward_time(2);
+    EXPECT_LT(c.layout.blocks[to_size(c.layout.values[id(skip)].block)].last, t);
+    expect_alive(c, c.layout.values[id(x)].block, t, "the norm's input");
   }
 }
 

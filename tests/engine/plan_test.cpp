@@ -592,6 +592,16 @@ TEST(Plan, CountsThePassesOfABatchNorm) {
   const Graph frozen = freeze_batch_norms(g, false);
   EXPECT_EQ(tensors(frozen, Pass::forward), 2);
   EXPECT_EQ(tensors(frozen, Pass::backward), 5);
+  // With an addition: skip; y and what is handed on, which without ReLU is dy.
+  for (const bool relu : {false, true}) {
+    Graph residual(kInput);
+    const Value skip = residual.conv(residual.input(), "a", conv);
+    const Value x = residual.conv(skip, "b", conv);
+    const Value sum = residual.add(residual.batch_norm(x, "norm"), skip);
+    residual.set_output(residual.conv(relu ? residual.relu(sum) : sum, "head", conv));
+    EXPECT_EQ(tensors(residual, Pass::forward), 4);
+    EXPECT_EQ(tensors(residual, Pass::backward), relu ? 7 : 5);
+  }
 }
 
 }  // namespace

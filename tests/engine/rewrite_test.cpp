@@ -226,6 +226,67 @@ TEST(FuseDropout, LeavesDropoutThatIsNotBehindAFusedRelu) {
   EXPECT_EQ(kinds(fuse_dropout(fuse_activations(twice, true))), "conv dropout");
 }
 
+Graph with_additions(const Graph& graph) { return join_additions(fuse_activations(graph, true)); }
+
+TEST(JoinAdditions, TakesTheNormWhicheverSideItIsOn) {
+  for (const bool first : {false, true}) {
+    Graph g(kInput);
+    const Value skip = g.relu(g.conv(g.input(), "a", conv()));
+    const Value x = g.conv(skip, "b", conv());
+    const Value y = g.batch_norm(x, "n");
+    g.set_output(g.relu(first ? g.add(y, skip) : g.add(skip, y)));
+    const Graph joined = with_additions(g);
+    ASSERT_EQ(kinds(joined), "conv conv batch_norm");
+    const Node& node = joined.nodes()[2];
+    const auto& layer = std::get<BatchNormLayer>(node.layer);
+    EXPECT_TRUE(layer.desc.adds);
+    EXPECT_EQ(layer.desc.activation, Activation::relu);
+    EXPECT_EQ(layer.drop_path, 0);
+    EXPECT_EQ(node.inputs, (std::vector<Value>{x, skip}));
+    EXPECT_EQ(node.output, g.output());
+    EXPECT_EQ(node.parameters.size(), 4u);
+    EXPECT_EQ(node.name, "n");
+  }
+}
+
+TEST(JoinAdditions, TakesStochasticDepthAlong) {
+  Graph g(kInput);
+  g.dropout(g.input(), 0.5f);
+  const Value x = g.conv(g.input(), "a", conv());
+  g.set_output(g.add(g.drop_path(g.batch_norm(x, "n"), 0.25f), g.input()));
+  const Graph joined = with_additions(g);
+  ASSERT_EQ(kinds(joined), "dropout conv batch_norm");
+  const auto& layer = std::get<BatchNormLayer>(joined.nodes()[2].layer);
+  EXPECT_EQ(layer.drop_path, 0.25f);
+  EXPECT_EQ(layer.drop_path_id, 1u);
+  EXPECT_EQ(layer.desc.activation, Activation::identity);
+}
+
+// Of two norms the first; the other one's value is there before the sum.
+TEST(JoinAdditions, OfTwoNormsOne) {
+  Graph g(kInput);
+  const Value a = g.batch_norm(g.conv(g.input(), "a", conv()), "n");
+  const Value b = g.batch_norm(g.conv(g.input(), "b", conv()), "m");
+  g.set_output(g.relu(g.add(a, b)));
+  const Graph joined = with_additions(g);
+  ASSERT_EQ(kinds(joined), "conv conv batch_norm batch_norm");
+  EXPECT_EQ(joined.nodes()[2].name, "m");
+  EXPECT_EQ(joined.nodes()[3].name, "n");
+  EXPECT_EQ(joined.nodes()[3].inputs[1], b);
+}
+
+TEST(JoinAdditions, LeavesWhatDoesNotFit) {
+  Graph g(kInput);
+  const Value conv_a = g.conv(g.input(), "a", conv());
+  const Value read_twice = g.batch_norm(conv_a, "n");
+  const Value sum = g.add(read_twice, read_twice);
+  const Value active = g.add(g.relu(g.batch_norm(g.conv(sum, "b", conv()), "m")), sum);
+  const Value factor = g.add(active, g.batch_norm(g.conv(active, "c", conv()), "k"), 0.5f);
+  const Value own = g.add(g.batch_norm(factor, "j"), factor);  // its gradient is added to dx
+  g.set_output(g.conv(own, "d", conv()));
+  EXPECT_EQ(kinds(with_additions(g)), kinds(fuse_activations(g, true)));
+}
+
 /// The channels that each value is stored in.
 std::vector<int> stored(const Graph& graph) {
   std::vector<int> channels;

@@ -5,9 +5,12 @@ namespace {
 
 constexpr double kStatisticsSlack = 4;  // sums over all pixels, in any order
 
+constexpr StepState kState{.step = (uint64_t{1} << 32) + 7, .lr = 0};
+
 std::string name_of_case(Shape shape, const BatchNormDesc& desc, Variant variant) {
   const bool plain = desc.activation == Activation::identity;
-  return shape.text() + (desc.frozen ? "_frozen" : "") +
+  return shape.text() + (desc.frozen ? "_frozen" : "") + (desc.adds ? "_add" : "") +
+         (desc.drop_path.p > 0 ? "_drop" : "") +
          (plain ? "" : "_" + std::string(name_of(desc.activation))) + variant.suffix();
 }
 
@@ -28,6 +31,16 @@ Operand activation(Operand operand, Variant variant, int salt) {
   return laid_out(std::move(operand), variant.layout, salt).loose(kStatisticsSlack);
 }
 
+/// With the step that stochastic depth reads.
+BatchNormDesc with_state(BatchNormDesc desc, const Arguments& a) {
+  if (desc.drop_path.p > 0) desc.drop_path.state = a.pointer<const StepState>("state");
+  return desc;
+}
+
+void add_state(const BatchNormDesc& desc, OpCase& op) {
+  if (desc.drop_path.p > 0) op.operands.push_back(raw<StepState>("state", Role::input, {kState}));
+}
+
 }  // namespace
 
 OpCase batch_norm_train(Shape shape, DType dtype, const BatchNormDesc& desc, Variant variant) {
@@ -35,8 +48,9 @@ OpCase batch_norm_train(Shape shape, DType dtype, const BatchNormDesc& desc, Var
     PreparedOp op;
     op.workspace_bytes = ops.norm->workspace_bytes(shape);
     op.call = [=, &ops](const Arguments& a) {
-      ops.norm->train(desc, a("x"), a("gamma"), a("beta"), a("running_mean"), a("running_var"),
-                      a("saved_mean"), a("saved_inv_std"), a("y"), a.workspace());
+      ops.norm->train(with_state(desc, a), a("x"), a("gamma"), a("beta"), a("running_mean"),
+                      a("running_var"), a("saved_mean"), a("saved_inv_std"), a.optional("skip"),
+                      a("y"), a.workspace());
     };
     return op;
   };
@@ -44,7 +58,7 @@ OpCase batch_norm_train(Shape shape, DType dtype, const BatchNormDesc& desc, Var
   const auto running = desc.frozen ? vector_input : vector_update;
   // y of a single value is beta, as the difference of terms hundreds of times larger.
   const double slack = shape.pixels() == 1 ? 64 * kStatisticsSlack : kStatisticsSlack;
-  return OpCase{
+  OpCase op{
       .op = "batch_norm_train",
       .name = name_of_case(shape, desc, variant),
       .dtype = dtype,
@@ -56,6 +70,11 @@ OpCase batch_norm_train(Shape shape, DType dtype, const BatchNormDesc& desc, Var
                    activation(output("y", shape, dtype), variant, 1).loose(slack)},
       .prepare = prepare,
       .forward = nullptr};
+  if (desc.adds) {
+    op.operands.push_back(activation(input("skip", shape, dtype, normal()), variant, 4));
+  }
+  add_state(desc, op);
+  return op;
 }
 
 OpCase batch_norm_infer(Shape shape, DType dtype, const BatchNormDesc& desc, Variant variant) {
@@ -85,9 +104,10 @@ OpCase batch_norm_backward(Shape shape, DType dtype, const BatchNormDesc& desc, 
     PreparedOp op;
     op.workspace_bytes = ops.norm->workspace_bytes(shape);
     op.call = [=, &ops](const Arguments& a) {
-      ops.norm->backward(desc, a("x"), a("dy"), a("gamma"), a("beta"), a("saved_mean"),
-                         a("saved_inv_std"), a.either("dx", "dy"), a("dgamma"), a("dbeta"),
-                         a.workspace());
+      ops.norm->backward(with_state(desc, a), a("x"), a("dy"), a("gamma"), a("beta"),
+                         a("saved_mean"), a("saved_inv_std"),
+                         {a.optional("y"), a.optional("dskip"), variant.accumulate},
+                         a.either("dx", "dy"), a("dgamma"), a("dbeta"), a.workspace());
     };
     return op;
   };
@@ -108,6 +128,15 @@ OpCase batch_norm_backward(Shape shape, DType dtype, const BatchNormDesc& desc, 
     op.operands.push_back(activation(input("dy", shape, dtype, normal()), variant, 2));
     op.operands.push_back(activation(output("dx", shape, dtype), variant, 3));
   }
+  if (desc.backward_reads_output()) {
+    op.operands.push_back(activation(input("y", shape, dtype, normal()), variant, 1));
+  }
+  if (desc.adds) {
+    op.operands.push_back(activation(variant.accumulate ? update("dskip", shape, dtype, normal())
+                                                        : output("dskip", shape, dtype),
+                                     variant, 5));
+  }
+  add_state(desc, op);
   return op;
 }
 
@@ -175,21 +204,96 @@ OpCase batch_norm_far_from_zero() {
   return op;
 }
 
+/// Of the gradients of x and of what is added, in the memory of dy or apart, those that are wanted.
+struct WantedGradients {
+  bool dx = true, dskip = true;
+  bool dskip_over_dy = false;
+};
+
+OpCase batch_norm_backward_wanting(Shape shape, DType dtype, const BatchNormDesc& desc,
+                                   WantedGradients wanted, Layout layout) {
+  OpCase op = batch_norm_backward(shape, dtype, desc, {.layout = layout});
+  op.name += std::string(wanted.dx ? "" : "_without_dx") + (wanted.dskip ? "" : "_without_dskip") +
+             (wanted.dskip_over_dy ? "_over_dy" : "");
+  op.prepare = [=](Ops& ops) {
+    PreparedOp prepared;
+    prepared.workspace_bytes = ops.norm->workspace_bytes(shape);
+    prepared.call = [=, &ops](const Arguments& a) {
+      const Tensor dskip = wanted.dskip_over_dy ? a("dy") : a.optional("dskip");
+      ops.norm->backward(with_state(desc, a), a("x"), a("dy"), a("gamma"), a("beta"),
+                         a("saved_mean"), a("saved_inv_std"), {a.optional("y"), dskip, false},
+                         a.optional("dx"), a("dgamma"), a("dbeta"), a.workspace());
+    };
+    return prepared;
+  };
+  std::erase_if(op.operands, [&](const Operand& operand) {
+    return (operand.name == "dx" && !wanted.dx) ||
+           (operand.name == "dskip" && (!wanted.dskip || wanted.dskip_over_dy));
+  });
+  for (Operand& operand : op.operands) {
+    if (operand.name == "dy" && wanted.dskip_over_dy) operand.role = Role::update;
+  }
+  return op;
+}
+
 /// Activations without values near their kinks, for finite differences: every channel is all on or
 /// all off.
-OpCase batch_norm_separated(Activation activation, bool frozen) {
+OpCase batch_norm_separated(const BatchNormDesc& desc) {
   const Shape shape{2, 5, 9, 5};
-  OpCase op = batch_norm_backward(shape, DType::f32, {.activation = activation, .frozen = frozen});
+  OpCase op = batch_norm_backward(shape, DType::f32, desc);
   OpCase forward = *op.forward;
   for (Operand& operand : forward.operands) {
     if (operand.name == "gamma") operand.fill = uniform(0.1, 0.2);
     if (operand.name == "beta") operand.fill = values({2, -2, 1.5, 4.5, -4.5});
+    if (operand.name == "skip") operand.fill = uniform(-0.25, 0.25);
     if (operand.name == "running_mean") operand.fill = uniform(0, 1);
     if (operand.name == "running_var") operand.fill = uniform(2, 3);
   }
   op.name += "_separated";
   op.forward = std::make_shared<OpCase>(std::move(forward));
   return op;
+}
+
+/// What is added behind the norm, with and without ReLU and stochastic depth.
+void append_additions(DType dtype, std::vector<OpCase>& cases) {
+  const BatchNormDesc bare{.adds = true};
+  const BatchNormDesc relu{.eps = 1e-3f, .activation = Activation::relu, .adds = true};
+  BatchNormDesc frozen = relu, dropped = bare, dropped_relu = relu;
+  frozen.frozen = true;
+  dropped.drop_path = {.p = 0.25f, .seed = 99, .layer = 3};
+  dropped_relu.drop_path = {.p = 0.5f, .seed = 98, .layer = 2};
+  for (const ShapeVariant& s : element_shapes()) {
+    for (const BatchNormDesc& desc : {bare, relu, frozen}) {
+      cases.push_back(batch_norm_train(s.shape, dtype, desc, {.layout = s.layout}));
+      if (desc.frozen || s.shape.pixels() > 1) {
+        for (const bool accumulate : {false, true}) {
+          cases.push_back(batch_norm_backward(s.shape, dtype, desc,
+                                              {.layout = s.layout, .accumulate = accumulate}));
+        }
+      }
+    }
+  }
+  // Samples of one pixel, and of some.
+  for (const Shape& shape : {Shape{19, 1, 1, 8}, Shape{19, 2, 3, 7}, Shape{9, 5, 9, 24}}) {
+    for (const BatchNormDesc& desc : {dropped, dropped_relu}) {
+      cases.push_back(batch_norm_train(shape, dtype, desc));
+      for (const bool accumulate : {false, true}) {
+        cases.push_back(batch_norm_backward(shape, dtype, desc, {.accumulate = accumulate}));
+      }
+    }
+  }
+  for (const Layout layout : {Layout::dense, Layout::slices, Layout::ragged_slices}) {
+    for (const BatchNormDesc& desc : {bare, relu, dropped_relu}) {
+      const Shape shape{2, 5, 9, 8};
+      cases.push_back(
+          batch_norm_backward(shape, dtype, desc, {.layout = layout, .in_place = true}));
+      for (const WantedGradients& wanted :
+           {WantedGradients{.dskip = false}, WantedGradients{.dskip_over_dy = true},
+            WantedGradients{.dx = false}, WantedGradients{.dx = false, .dskip_over_dy = true}}) {
+        cases.push_back(batch_norm_backward_wanting(shape, dtype, desc, wanted, layout));
+      }
+    }
+  }
 }
 
 }  // namespace
@@ -200,13 +304,17 @@ std::vector<OpCase> norm_cases() {
        {Activation::relu, Activation::relu6, Activation::sigmoid, Activation::silu,
         Activation::hardswish, Activation::hardsigmoid}) {
     for (const bool frozen : {false, true})
-      cases.push_back(batch_norm_separated(activation, frozen));
+      cases.push_back(batch_norm_separated({.activation = activation, .frozen = frozen}));
     for (const DType dtype : kFloatTypes) {
       const BatchNormDesc desc{.activation = activation};
       cases.push_back(batch_norm_train({2, 5, 9, 24}, dtype, desc));
       cases.push_back(batch_norm_infer({2, 5, 9, 24}, dtype, desc));
       cases.push_back(batch_norm_backward({2, 5, 9, 24}, dtype, desc));
     }
+  }
+  for (const bool frozen : {false, true}) {
+    cases.push_back(
+        batch_norm_separated({.activation = Activation::relu, .frozen = frozen, .adds = true}));
   }
   for (const bool bias : {false, true})
     for (const Shape& weights : {Shape{1, 1, 1, 1}, Shape{19, 3, 3, 7}, Shape{64, 5, 5, 1}})
@@ -235,6 +343,9 @@ std::vector<OpCase> norm_cases() {
       for (const BatchNormDesc& desc : {fused, frozen_fused})
         cases.push_back(
             batch_norm_backward({2, 5, 9, 8}, dtype, desc, {.layout = layout, .in_place = true}));
+    cases.push_back(
+        batch_norm_backward_wanting({2, 5, 9, 8}, dtype, fused, {.dx = false}, Layout::dense));
+    append_additions(dtype, cases);
   }
   return cases;
 }

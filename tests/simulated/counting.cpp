@@ -185,10 +185,11 @@ class CountedNorm final : public NormOps {
   size_t workspace_bytes(Shape shape) const override { return inner_->workspace_bytes(shape); }
   void train(const BatchNormDesc& desc, const Tensor& x, const Tensor& gamma, const Tensor& beta,
              const Tensor& running_mean, const Tensor& running_var, const Tensor& saved_mean,
-             const Tensor& saved_inv_std, const Tensor& y, void* workspace) override {
-    book_.note("batch norm", (desc.frozen ? 1 : 2) * bytes_of(x) + bytes_of(y), [&] {
-      inner_->train(desc, x, gamma, beta, running_mean, running_var, saved_mean, saved_inv_std, y,
-                    workspace);
+             const Tensor& saved_inv_std, const Tensor& skip, const Tensor& y,
+             void* workspace) override {
+    book_.note("batch norm", (desc.frozen ? 1 : 2) * bytes_of(x) + bytes_of({&skip, &y}), [&] {
+      inner_->train(desc, x, gamma, beta, running_mean, running_var, saved_mean, saved_inv_std,
+                    skip, y, workspace);
     });
   }
   void infer(const BatchNormDesc& desc, const Tensor& x, const Tensor& gamma, const Tensor& beta,
@@ -198,10 +199,12 @@ class CountedNorm final : public NormOps {
   }
   void backward(const BatchNormDesc& desc, const Tensor& x, const Tensor& dy, const Tensor& gamma,
                 const Tensor& beta, const Tensor& saved_mean, const Tensor& saved_inv_std,
-                const Tensor& dx, const Tensor& dgamma, const Tensor& dbeta,
-                void* workspace) override {
-    book_.note("batch norm", 2 * bytes_of({&x, &dy}) + bytes_of(dx), [&] {
-      inner_->backward(desc, x, dy, gamma, beta, saved_mean, saved_inv_std, dx, dgamma, dbeta,
+                const SkipGradient& skip, const Tensor& dx, const Tensor& dgamma,
+                const Tensor& dbeta, void* workspace) override {
+    const int64_t bytes = sums_bytes(desc, x, dy, skip) +
+                          (dx.data == nullptr ? 0 : map_bytes(desc, x, dy, skip) + bytes_of(dx));
+    book_.note("batch norm", bytes, [&] {
+      inner_->backward(desc, x, dy, gamma, beta, saved_mean, saved_inv_std, skip, dx, dgamma, dbeta,
                        workspace);
     });
   }
@@ -223,6 +226,21 @@ class CountedNorm final : public NormOps {
   }
 
  private:
+  /// What the gradient's first pass moves: where something is added, with what it hands on to that.
+  static int64_t sums_bytes(const BatchNormDesc& desc, const Tensor& x, const Tensor& dy,
+                            const SkipGradient& skip) {
+    const bool masks = desc.backward_reads_output();
+    const bool writes = desc.adds && (masks || skip.dskip.data != dy.data);
+    return bytes_of({&x, &dy}) + (masks ? bytes_of(skip.y) : 0) +
+           (writes ? result_bytes(skip.dskip, skip.accumulate) : 0);
+  }
+  /// What the second one reads: the gradient of the sum is made again unless it was written.
+  static int64_t map_bytes(const BatchNormDesc& desc, const Tensor& x, const Tensor& dy,
+                           const SkipGradient& skip) {
+    const bool written = skip.dskip.data != nullptr && !skip.accumulate;
+    return bytes_of({&x, &dy}) + (desc.backward_reads_output() && !written ? bytes_of(skip.y) : 0);
+  }
+
   Book book_;
   std::unique_ptr<NormOps> inner_;
 };

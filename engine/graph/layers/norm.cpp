@@ -1,4 +1,5 @@
-// Batch normalisation with an activation behind it.
+// Batch normalisation with an activation behind it, and before that an addition where a rewrite has
+// joined one.
 
 #include "base/round_up.h"
 #include "base/to_size.h"
@@ -17,11 +18,15 @@ class BatchNorm final : public Layer {
         shape_(context.graph.shape(context.node.output)),
         workspace_(align(ops_.norm->workspace_bytes(shape_))),
         fixed_scale_(context.graph.parameters()[scale_of(context.node)].role ==
-                     ParameterRole::fixed_scale) {}
+                     ParameterRole::fixed_scale) {
+    desc_.drop_path = {layer.drop_path, context.seed, layer.drop_path_id, context.state};
+  }
 
   LayerNeeds needs() const override {
-    return {.backward_reads_input = true,
+    return {.backward_reads_first = true,
+            .backward_reads_output = desc_.backward_reads_output(),
             .backward_in_place = true,
+            .in_place_input = desc_.adds ? size_t{1} : size_t{0},
             .saved = training_ ? 2 * vector_bytes() : 0,
             .forward = {training_ ? workspace_ : 0},
             .backward = {workspace_ + (fixed_scale_ ? vector_bytes() : 0)}};
@@ -31,26 +36,27 @@ class BatchNorm final : public Layer {
     const auto& p = b.parameters;
     if (training_) {
       ops_.norm->train(desc_, b.inputs[0], p[0], p[1], p[2], p[3], saved(b, 0), saved(b, 1),
-                       b.output, b.workspace);
+                       desc_.adds ? b.inputs[1] : Tensor(), b.output, b.workspace);
     } else {
       ops_.norm->infer(desc_, b.inputs[0], p[0], p[1], p[2], p[3], b.output);
     }
   }
 
-  // An input gradient that must be added to is first made in the output gradient's memory, and the
-  // gradient of a fixed scale in the workspace.
+  // An input gradient that must be added to is first made in the output gradient's memory (not
+  // where something is added: then the input has one reader), and the gradient of a fixed scale in
+  // the workspace.
   void backward(const Bindings& b) override {
-    const bool direct = b.input_gradients[0].data != nullptr && !b.accumulate[0];
-    const Tensor& dx = direct ? b.input_gradients[0] : b.output_gradient;
+    require(!desc_.adds || !b.accumulate[0], "the input of a norm that adds has one reader");
+    const Tensor& dx = b.accumulate[0] ? b.output_gradient : b.input_gradients[0];
+    SkipGradient skip;
+    if (desc_.adds) skip = {b.output, b.input_gradients[1], b.accumulate[1]};
     const Tensor dgamma = fixed_scale_
                               ? vector(static_cast<std::byte*>(b.workspace) + workspace_, b)
                               : b.parameter_gradients[0];
     ops_.norm->backward(desc_, b.inputs[0], b.output_gradient, b.parameters[0], b.parameters[1],
-                        saved(b, 0), saved(b, 1), dx, dgamma, b.parameter_gradients[1],
+                        saved(b, 0), saved(b, 1), skip, dx, dgamma, b.parameter_gradients[1],
                         b.workspace);
-    if (b.input_gradients[0].data != nullptr && !direct) {
-      ops_.elementwise->copy(dx, b.input_gradients[0], true);
-    }
+    if (b.accumulate[0]) ops_.elementwise->copy(dx, b.input_gradients[0], true);
   }
 
  private:
