@@ -1,13 +1,15 @@
 // Batch normalisation. Floors, in passes over a tensor of x's size: train 3 (x for the statistics,
 // x again, y), infer 2, backward 5 (x and dy for the sums, both again, dx), whatever the
-// activation; with a residual addition norm_skip.cuh says which. Between two passes of one call a
-// tensor smaller than the L2 cache need not be read again.
+// activation; with a residual addition norm_skip.cuh says which. Where the channels' pixels fit
+// into registers (held_columns.cuh), what is read twice is read once: train 2, backward 3. Between
+// two passes of one call a tensor smaller than the L2 cache need not be read again.
 
 #include <cmath>
 
 #include "kernels/cuda/activate.cuh"
 #include "kernels/cuda/columns.cuh"
 #include "kernels/cuda/cuda_ops.h"
+#include "kernels/cuda/held_columns.cuh"
 #include "kernels/cuda/norm_skip.cuh"
 #include "kernels/norm.h"
 #include "kernels/scalar/activation.h"
@@ -27,6 +29,8 @@ struct Moments {
   using Element = T;
   static constexpr int kSums = 2;
   static constexpr int kTogether = 4;
+  static constexpr int kHeldTogether = 4;
+  static constexpr int kHeldBlocksPerProcessor = 2;
   static constexpr int kBlocksPerProcessor = kShareBlocksPerProcessor;
 
   View<const T> x;
@@ -35,6 +39,8 @@ struct Moments {
   struct Held {
     Chunk<T, V> x;
   };
+  template <int V>
+  using Kept = Held<V>;
 
   template <int V>
   struct Work {
@@ -53,6 +59,7 @@ struct Moments {
         sums[1][i] += d * d;
       }
     }
+    __device__ void keep(const Held<V>& held, Kept<V>& kept) const { kept = held; }
   };
 
   template <int V>
@@ -125,6 +132,10 @@ struct Normalize {
       activate(activation, v);
       store<V>(y.at(pixel, channel), V, v);
     }
+    template <typename Kept>
+    __device__ Held<V> complete(int64_t, const Kept& kept) const {
+      return {kept.x};
+    }
   };
 
   template <int V>
@@ -181,6 +192,8 @@ struct GradientSums {
   using Element = T;
   static constexpr int kSums = 2;
   static constexpr int kTogether = 2;
+  static constexpr int kHeldTogether = 4;
+  static constexpr int kHeldBlocksPerProcessor = 1;
   static constexpr int kBlocksPerProcessor = kGradientBlocksPerProcessor;
 
   View<const T> x, dy;
@@ -191,6 +204,8 @@ struct GradientSums {
   struct Held {
     Chunk<T, V> x, dy;
   };
+  template <int V>
+  using Kept = Held<V>;
 
   template <int V>
   struct Work {
@@ -211,6 +226,7 @@ struct GradientSums {
         sums[1][i] += g * (v - mean[i]);
       }
     }
+    __device__ void keep(const Held<V>& held, Kept<V>& kept) const { kept = held; }
   };
 
   template <int V>
@@ -284,6 +300,10 @@ struct InputGradient {
       }
       store<V>(all.dx.at(pixel, channel), V, dx);
     }
+    template <typename Kept>
+    __device__ Held<V> complete(int64_t, const Kept& kept) const {
+      return {kept.x, kept.dy};
+    }
   };
 
   template <int V>
@@ -355,7 +375,12 @@ static_assert(sizeof(BatchNormGradient) >= sizeof(Affine));
 
 class CudaNormOps final : public NormOps {
  public:
-  explicit CudaNormOps(Stream& stream) : stream_(stream) {}
+  explicit CudaNormOps(Stream& stream)
+      : stream_(stream),
+        clusters_(runs_clusters(stream,
+                                held_columns<kWidth<bf16>, GradientSums<bf16, scalar::Silu>,
+                                             FinishGradient, InputGradient<bf16, scalar::Silu>>,
+                                kHeldThreads)) {}
 
   size_t workspace_bytes(Shape shape) const override { return Workspace::bytes(shape); }
 
@@ -378,15 +403,22 @@ class CudaNormOps final : public NormOps {
     visit_float(x.dtype, [&](auto type) {
       using T = decltype(type);
       const auto in = view<const T>(x);
-      const ColumnLayout sums = column_layout({&x}, sum_chunks(x.shape));
-      launch_column_sums(
-          stream_, sums, Moments<T>{in},
-          FinishMoments<T>{in.data, gamma.as<float>(), beta.as<float>(), running_mean.as<float>(),
-                           running_var.as<float>(), saved_mean.as<float>(),
-                           saved_inv_std.as<float>(), maps, static_cast<double>(sums.pixels),
-                           desc.eps, desc.momentum},
-          space.sums);
-      normalize<T>(desc, x, skip, y, StoredMaps{maps});
+      const Moments<T> moments{in};
+      const FinishMoments<T> finish{in.data,
+                                    gamma.as<float>(),
+                                    beta.as<float>(),
+                                    running_mean.as<float>(),
+                                    running_var.as<float>(),
+                                    saved_mean.as<float>(),
+                                    saved_inv_std.as<float>(),
+                                    maps,
+                                    static_cast<double>(x.shape.pixels()),
+                                    desc.eps,
+                                    desc.momentum};
+      with_map<T>(
+          desc, x, skip, y, StoredMaps{maps}, [&](const ColumnLayout& all, const auto& map) {
+            sum_and_map(column_layout({&x}, sum_chunks(x.shape)), all, moments, finish, map, space);
+          });
     });
   }
 
@@ -429,14 +461,13 @@ class CudaNormOps final : public NormOps {
       const ColumnLayout sums = column_layout({&x, &dy}, gradient_chunks(x.shape));
       scalar::visit_activation(desc.activation, [&](auto activation) {
         using F = decltype(activation);
-        launch_column_sums(stream_, sums, GradientSums<T, F>{in, gradient, saved, activation},
-                           finish, space.sums);
-      });
-      if (dx.data == nullptr) return;
-      scalar::visit_activation(desc.activation, [&](auto activation) {
-        using F = decltype(activation);
-        launch_column_map(stream_, column_layout({&x, &dy, &dx}),
-                          InputGradient<T, F>{in, gradient, view<T>(dx), saved, maps, activation});
+        const GradientSums<T, F> source{in, gradient, saved, activation};
+        if (dx.data == nullptr) {
+          launch_column_sums(stream_, sums, source, finish, space.sums);
+          return;
+        }
+        sum_and_map(sums, column_layout({&x, &dy, &dx}), source, finish,
+                    InputGradient<T, F>{in, gradient, view<T>(dx), saved, maps, activation}, space);
       });
     });
   }
@@ -467,18 +498,47 @@ class CudaNormOps final : public NormOps {
   }
 
  private:
+  /// f(layout, op) with the pass that writes y.
+  template <typename T, typename Maps, typename F>
+  static void with_map(const BatchNormDesc& desc, const Tensor& x, const Tensor& skip,
+                       const Tensor& y, const Maps& maps, const F& f) {
+    if (!desc.adds) {
+      f(column_layout({&x, &y}),
+        Normalize<T, Maps>{view<const T>(x), view<T>(y), maps, desc.activation});
+      return;
+    }
+    f(column_layout({&x, &skip, &y}),
+      NormalizeAndAdd<T, Maps>{view<const T>(x), view<const T>(skip), view<T>(y), maps,
+                               SampleFactors(desc.drop_path, x.shape),
+                               desc.activation == Activation::relu});
+  }
+
   template <typename T, typename Maps>
   void normalize(const BatchNormDesc& desc, const Tensor& x, const Tensor& skip, const Tensor& y,
                  const Maps& maps) {
-    if (!desc.adds) {
-      launch_column_map(stream_, column_layout({&x, &y}),
-                        Normalize<T, Maps>{view<const T>(x), view<T>(y), maps, desc.activation});
-      return;
-    }
-    launch_column_map(stream_, column_layout({&x, &skip, &y}),
-                      NormalizeAndAdd<T, Maps>{view<const T>(x), view<const T>(skip), view<T>(y),
-                                               maps, SampleFactors(desc.drop_path, x.shape),
-                                               desc.activation == Activation::relu});
+    with_map<T>(desc, x, skip, y, maps, [&](const ColumnLayout& layout, const auto& map) {
+      launch_column_map(stream_, layout, map);
+    });
+  }
+
+  /// Sums, and the map that needs them: one launch where the channels fit. `all` is the layout of
+  /// the map, and is whole vectors if that of the sums is.
+  template <typename Source, typename Finish, typename Map>
+  void sum_and_map(const ColumnLayout& sums, const ColumnLayout& all, const Source& source,
+                   const Finish& finish, const Map& map, const Workspace& space) {
+    if (hold(sums, all, source, finish, map)) return;
+    launch_column_sums(stream_, sums, source, finish, space.sums);
+    launch_column_map(stream_, all, map);
+  }
+
+  /// The one launch, or false.
+  template <typename Source, typename Finish, typename Map>
+  bool hold(const ColumnLayout& sums, const ColumnLayout& all, const Source& source,
+            const Finish& finish, const Map& map) {
+    constexpr int kVector = kWidth<typename Source::Element>;
+    const HeldLayout held = sums.vectorized ? held_layout(all, kVector, clusters_) : HeldLayout{};
+    if (held.clusters > 0) launch_held(stream_, held, source, finish, map);
+    return held.clusters > 0;
   }
 
   template <typename T, bool Relu>
@@ -490,26 +550,33 @@ class CudaNormOps final : public NormOps {
     const bool written = skip.dskip.data != nullptr && (Relu || skip.dskip.data != dy.data);
     const Tensor& dskip = written ? skip.dskip : dy;
     const SumGradient<T, Relu> sum{view<const T>(dy), view<const T>(y)};
-    launch_column_sums(
-        stream_, column_layout({&x, &dy, &y, &dskip}, gradient_chunks(x.shape)),
-        AddedGradientSums<T, Relu>{view<const T>(x), sum, written ? view<T>(dskip) : View<T>{},
-                                   skip.accumulate, finish.mean, factors},
-        finish, space.sums);
-    if (dx.data == nullptr) return;
     const auto in = view<const T>(x);
+    const ColumnLayout sums = column_layout({&x, &dy, &y, &dskip}, gradient_chunks(x.shape));
+    const AddedGradientSums<T, Relu> source{
+        in, sum, written ? view<T>(dskip) : View<T>{}, skip.accumulate, finish.mean, factors};
+    if (dx.data == nullptr) {
+      launch_column_sums(stream_, sums, source, finish, space.sums);
+      return;
+    }
     const auto out = view<T>(dx);
-    if (written && !skip.accumulate) {  // the gradient of the sum lies there
-      launch_column_map(
-          stream_, column_layout({&x, &dskip, &dx}),
-          AddedInputGradient<T, false>{
-              in, {view<const T>(dskip), view<const T>(dskip)}, out, finish.map, factors});
-    } else {
-      launch_column_map(stream_, column_layout({&x, &dy, &y, &dx}),
+    // The gradient of the sum lies in dskip, or is dy, or is held, or is made again.
+    const bool again = Relu && (skip.accumulate || !written);
+    const Tensor& made = written && !skip.accumulate ? dskip : dy;
+    const ColumnLayout all =
+        again ? column_layout({&x, &dy, &y, &dx}) : column_layout({&x, &made, &dx});
+    const AddedInputGradient<T, false> map{
+        in, {view<const T>(made), view<const T>(made)}, out, finish.map, factors};
+    if (!again) {
+      sum_and_map(sums, all, source, finish, map, space);
+    } else if (!hold(sums, all, source, finish, map)) {
+      launch_column_sums(stream_, sums, source, finish, space.sums);
+      launch_column_map(stream_, all,
                         AddedInputGradient<T, Relu>{in, sum, out, finish.map, factors});
     }
   }
 
   Stream& stream_;
+  bool clusters_;
 };
 
 }  // namespace

@@ -78,6 +78,10 @@ struct NormalizeAndAdd {
       }
       store<V>(all.y.at(pixel, channel), V, v);
     }
+    template <typename Kept>
+    __device__ Held<V> complete(int64_t pixel, const Kept& kept) const {
+      return {kept.x, chunk_at<V>(all.skip.at(pixel, channel))};
+    }
   };
 
   template <int V>
@@ -121,6 +125,8 @@ struct AddedGradientSums {
   using Element = T;
   static constexpr int kSums = 2;
   static constexpr int kTogether = 2;
+  static constexpr int kHeldTogether = 2;
+  static constexpr int kHeldBlocksPerProcessor = 1;
   static constexpr int kBlocksPerProcessor = kAddedGradientBlocksPerProcessor;
 
   View<const T> x;
@@ -134,6 +140,10 @@ struct AddedGradientSums {
   struct Held {
     Chunk<T, V> x, before;
     typename SumGradient<T, Relu>::template Held<V> sum;
+  };
+  template <int V>
+  struct Kept {
+    Chunk<T, V> x, gradient;
   };
 
   template <int V>
@@ -158,6 +168,11 @@ struct AddedGradientSums {
         next[i] = all.accumulate ? widen(held.before.lane[i]) + gradient : gradient;
       }
       if (all.dskip.data != nullptr) store<V>(all.dskip.at(pixel, channel), V, next);
+    }
+    __device__ void keep(const Held<V>& held, Kept<V>& kept) const {
+      kept.x = held.x;
+#pragma unroll
+      for (int i = 0; i < V; ++i) kept.gradient.lane[i] = narrow<T>(all.sum.value(held.sum, i));
     }
   };
 
@@ -207,6 +222,10 @@ struct AddedInputGradient {
         dx[i] = map[i](all.sum.value(held.sum, i) * factor, widen(held.x.lane[i]));
       }
       store<V>(all.dx.at(pixel, channel), V, dx);
+    }
+    template <typename Kept>
+    __device__ Held<V> complete(int64_t, const Kept& kept) const {
+      return {kept.x, {kept.gradient, kept.gradient}};
     }
   };
 

@@ -111,12 +111,20 @@ class Fibre {
 struct Abandoned {};
 
 /// `fresh` threads have not begun, `idle` ones have ended.
-enum class State : uint8_t { idle, fresh, ready, at_block_barrier, at_warp_operation };
+enum class State : uint8_t {
+  idle,
+  fresh,
+  ready,
+  at_block_barrier,
+  at_cluster_barrier,
+  at_warp_operation
+};
 
 struct Thread {
   State state = State::idle;
   Fibre* fibre = nullptr;  // while it is neither fresh nor idle
   uint3 index{};
+  int rank = 0;  // of its block
   Line where{};
   uint64_t bits = 0;                               // brought to a warp operation
   std::array<uint64_t, kWarpSize> warp_bits = {};  // what all lanes brought
@@ -133,12 +141,14 @@ bool same(const Line& a, const Line& b) {
 
 struct SharedObject {
   const void* key;
+  int rank;  // of the block whose it is
   size_t size;
   std::unique_ptr<std::byte, void (*)(std::byte*)> data;
-  unsigned block;  // that filled it last
+  unsigned cluster;  // that filled it last
 };
 
-/// The block that runs on this OS thread: its threads, fibres and shared memory.
+/// The cluster of blocks, most often one, that runs on this OS thread: its threads, fibres and
+/// shared memory.
 class Machine {
  public:
   static Machine& current() {
@@ -146,68 +156,69 @@ class Machine {
     return machine;
   }
 
-  void run(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& body) {
+  void run(dim3 grid, dim3 block, int cluster, size_t shared_bytes,
+           const std::function<void()>& body) {
     const size_t threads = size_t{block.x} * block.y * block.z;
     if (threads == 0 || threads > 1024) {
       throw EmulatorError("a block of " + std::to_string(threads) + " threads");
     }
     if (running_ != nullptr) throw EmulatorError("a launch from inside a kernel");
+    if (cluster > 1 && (grid.x % to_size(cluster) != 0 || threads % kWarpSize != 0)) {
+      throw EmulatorError("clusters of " + std::to_string(cluster) + " blocks of " +
+                          std::to_string(threads) + " threads do not make up the grid");
+    }
     body_ = &body;
-    threads_.assign(threads, Thread{});
-    for (unsigned i = 0; i < threads; ++i) {
-      threads_[i].index = {i % block.x, i / block.x % block.y, i / (block.x * block.y)};
+    block_threads_ = threads;
+    threads_.assign(threads * to_size(cluster), Thread{});
+    for (size_t i = 0; i < threads_.size(); ++i) {
+      const auto t = static_cast<unsigned>(i % threads);
+      threads_[i].index = {t % block.x, t / block.x % block.y, t / (block.x * block.y)};
+      threads_[i].rank = static_cast<int>(i / threads);
     }
     shared_.clear();
     dynamic_bytes_ = shared_bytes;
-    block_number_ = 0;
+    cluster_number_ = 0;
     position.threads = block;
     position.blocks = grid;
-    const uint64_t blocks = uint64_t{grid.x} * grid.y * grid.z;
-    const uint64_t step = step_between_blocks(blocks);
-    uint64_t next = ++launch_ % std::max<uint64_t>(blocks, 1);
-    for (uint64_t i = 0; i < blocks; ++i, next = (next + step) % blocks) {
-      const auto x = static_cast<unsigned>(next % grid.x),
-                 yz = static_cast<unsigned>(next / grid.x);
-      position.block = {x, yz % grid.y, yz / grid.y};
-      ++block_number_;
-      run_block();
+    const auto columns = grid.x / static_cast<unsigned>(cluster);
+    const uint64_t clusters = uint64_t{columns} * grid.y * grid.z;
+    const uint64_t step = step_between_blocks(clusters);
+    uint64_t next = ++launch_ % std::max<uint64_t>(clusters, 1);
+    for (uint64_t i = 0; i < clusters; ++i, next = (next + step) % clusters) {
+      const auto x = static_cast<unsigned>(next % columns),
+                 yz = static_cast<unsigned>(next / columns);
+      first_block_ = {x * static_cast<unsigned>(cluster), yz % grid.y, yz / grid.y};
+      ++cluster_number_;
+      run_cluster();
     }
     shared_.clear();
   }
 
   void* object(const void* key, size_t size, size_t alignment) {
-    for (SharedObject& object : shared_) {
-      if (object.key != key) continue;
-      if (object.block != block_number_) fill(object);
-      return object.data.get();
+    return object_of(position.rank, key, size, alignment);
+  }
+
+  /// The same of another block of the cluster, which must not have left.
+  void* other_object(int rank, const void* key, size_t size, size_t alignment) {
+    if (rank < 0 || to_size(rank) * block_threads_ >= threads_.size()) {
+      throw EmulatorError("shared memory of block " + std::to_string(rank) + " of a cluster");
     }
-    size_t total = size;
-    for (const SharedObject& other : shared_) total += other.size;
-    if (total > kMostSharedBytes) {
-      throw EmulatorError(std::to_string(total) + " bytes of shared memory");
+    if (all_at(State::idle, block_of(rank))) {
+      throw EmulatorError("shared memory of a block that has left");
     }
-    // Exactly `size` bytes, so that the sanitizer guards both ends.
-    void* memory = nullptr;
-    if (posix_memalign(&memory, std::max(alignment, sizeof(void*)), std::max<size_t>(size, 1))) {
-      throw std::bad_alloc();
-    }
-    shared_.push_back({key,
-                       size,
-                       {static_cast<std::byte*>(memory), [](std::byte* data) { std::free(data); }},
-                       0});
-    fill(shared_.back());
-    return memory;
+    return object_of(rank, key, size, alignment);
   }
 
   void* dynamic() { return object(&dynamic_bytes_, dynamic_bytes_, 16); }
 
   void block_barrier(Line where) { wait(State::at_block_barrier, where); }
+  void cluster_barrier(Line where) { wait(State::at_cluster_barrier, where); }
 
   const std::array<uint64_t, kWarpSize>& warp_exchange(unsigned mask, uint64_t bits, Line where) {
     if (mask != 0xffffffffu) {
       throw EmulatorError("a warp operation of some lanes only at " + place(where));
     }
-    if (threads_.size() % kWarpSize != 0) {
+    if (block_threads_ % kWarpSize != 0) {
       throw EmulatorError("a warp operation in a block of broken warps at " + place(where));
     }
     Thread& self = running();
@@ -273,12 +284,49 @@ class Machine {
   void begin(Thread& thread) {
     thread.state = State::ready;
     thread.fibre = fibre_;
-    position.thread = thread.index;
+    enter(thread);
+  }
+
+  void* object_of(int rank, const void* key, size_t size, size_t alignment) {
+    for (SharedObject& object : shared_) {
+      if (object.key != key || object.rank != rank) continue;
+      if (object.cluster != cluster_number_) fill(object);
+      return object.data.get();
+    }
+    size_t total = size;
+    for (const SharedObject& other : shared_) total += other.rank == rank ? other.size : 0;
+    if (total > kMostSharedBytes) {
+      throw EmulatorError(std::to_string(total) + " bytes of shared memory");
+    }
+    // Exactly `size` bytes, so that the sanitizer guards both ends.
+    void* memory = nullptr;
+    if (posix_memalign(&memory, std::max(alignment, sizeof(void*)), std::max<size_t>(size, 1))) {
+      throw std::bad_alloc();
+    }
+    shared_.push_back({key,
+                       rank,
+                       size,
+                       {static_cast<std::byte*>(memory), [](std::byte* data) { std::free(data); }},
+                       0});
+    fill(shared_.back());
+    return memory;
   }
 
   void fill(SharedObject& object) {
     std::memset(object.data.get(), 0xFF, object.size);
-    object.block = block_number_;
+    object.cluster = cluster_number_;
+  }
+
+  std::span<Thread> block_of(int rank) {
+    return std::span(threads_).subspan(to_size(rank) * block_threads_, block_threads_);
+  }
+
+  /// Notes where the thread is that runs now.
+  void enter(const Thread& thread) {
+    position.thread = thread.index;
+    position.rank = thread.rank;
+    position.block = first_block_;
+    position.block.x += static_cast<unsigned>(thread.rank);
   }
 
   void wait(State state, Line where) {
@@ -294,7 +342,7 @@ class Machine {
     running_ = &thread;
     if (thread.fibre != nullptr) {
       fibre_ = thread.fibre;
-      position.thread = thread.index;
+      enter(thread);
     } else {
       if (free_.empty()) {
         fibres_.push_back(std::make_unique<Fibre>());
@@ -309,13 +357,13 @@ class Machine {
     running_ = nullptr;
   }
 
-  void run_block() {
+  void run_cluster() {
     for (Thread& thread : threads_) thread.state = State::fresh;
     // Fresh threads run in the first stretch alone.
-    stretch_ = block_number_;
+    stretch_ = cluster_number_;
     fresh_ = 0;
     while (Thread* thread = next_fresh()) resume(*thread);
-    while (!failure_ && (release_warps() || release_block())) {
+    while (!failure_ && (release_warps() || release_blocks() || release_cluster())) {
       ++stretch_;
       for (size_t i = 0; i < threads_.size() && !failure_; ++i) {
         if (in_order(i).state == State::ready) resume(in_order(i));
@@ -346,16 +394,29 @@ class Machine {
     return released;
   }
 
-  /// Lets the block go on if its threads are all at one barrier.
-  bool release_block() {
-    if (!all_at(State::at_block_barrier, threads_)) return false;
+  /// Lets blocks go on whose threads are all at one barrier.
+  bool release_blocks() {
+    bool released = false;
+    for (int rank = 0; to_size(rank) * block_threads_ < threads_.size(); ++rank) {
+      const std::span<Thread> block = block_of(rank);
+      if (!all_at(State::at_block_barrier, block)) continue;
+      for (Thread& thread : block) thread.state = State::ready;
+      released = true;
+    }
+    return released;
+  }
+
+  /// Lets the cluster go on if its threads are all at one barrier of the cluster.
+  bool release_cluster() {
+    if (!all_at(State::at_cluster_barrier, threads_)) return false;
     for (Thread& thread : threads_) thread.state = State::ready;
     return true;
   }
 
   static bool all_at(State state, std::span<const Thread> threads) {
     return std::all_of(threads.begin(), threads.end(), [&](const Thread& thread) {
-      return thread.state == state && same(thread.where, threads[0].where);
+      return thread.state == state &&
+             (state == State::idle || same(thread.where, threads[0].where));
     });
   }
 
@@ -370,7 +431,7 @@ class Machine {
         places.push_back(here);
       }
     }
-    std::string text = "divergence in block " + std::to_string(position.block.x) + ": ";
+    std::string text = "divergence in block " + std::to_string(first_block_.x) + ": ";
     if (left > 0) text += std::to_string(left) + " threads have left, ";
     text += "threads wait at";
     for (const std::string& here : places) text += " " + here;
@@ -398,9 +459,11 @@ class Machine {
   std::vector<SharedObject> shared_;
   size_t dynamic_bytes_ = 0;
   uint64_t launch_ = 0;
-  unsigned block_number_ = 0;  // counts the blocks of a launch as they run
-  unsigned stretch_ = 0;       // between barriers
-  size_t fresh_ = 0;           // threads before this place have begun
+  size_t block_threads_ = 0;
+  uint3 first_block_{};          // of the cluster that runs
+  unsigned cluster_number_ = 0;  // counts the clusters of a launch as they run
+  unsigned stretch_ = 0;         // between barriers
+  size_t fresh_ = 0;             // threads before this place have begun
   std::exception_ptr failure_;
   bool abandoning_ = false;
 };
@@ -408,16 +471,26 @@ class Machine {
 }  // namespace
 
 void run_grid(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& thread) {
-  Machine::current().run(grid, block, shared_bytes, thread);
+  Machine::current().run(grid, block, 1, shared_bytes, thread);
+}
+
+void run_clusters(dim3 grid, dim3 block, int cluster, const std::function<void()>& thread) {
+  Machine::current().run(grid, block, cluster, 0, thread);
 }
 
 void* shared_object(const void* key, size_t size, size_t alignment) {
   return Machine::current().object(key, size, alignment);
 }
 
+void* shared_object_of(int rank, const void* key, size_t size, size_t alignment) {
+  return Machine::current().other_object(rank, key, size, alignment);
+}
+
 void* dynamic_shared() { return Machine::current().dynamic(); }
 
 void block_barrier(Line where) { Machine::current().block_barrier(where); }
+
+void cluster_barrier(Line where) { Machine::current().cluster_barrier(where); }
 
 uint64_t exchange(unsigned mask, uint64_t bits, int source, Line where) {
   return Machine::current().warp_exchange(mask, bits, where)[to_size(source)];

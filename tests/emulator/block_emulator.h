@@ -1,12 +1,12 @@
 #pragma once
 // Runs CUDA kernels, compiled as plain C++, on the CPU. Blocks run one after the other, in an order
-// that changes from launch to launch; the threads of a block are fibres that switch at barriers and
-// warp operations, as real threads may. A mistake that a GPU would answer with a hang or a wrong
-// number is an EmulatorError here: threads of a block that wait at different barriers, threads that
-// leave while others wait. Shared memory starts as NaN (all bits set), every object in it is an
-// allocation of its own, so that AddressSanitizer sees each access out of bounds, and the order in
-// which threads run changes from one stretch between barriers to the next, so that a missing
-// barrier shows.
+// that changes from launch to launch; the threads of a block, or of a cluster of blocks, are fibres
+// that switch at barriers and warp operations, as real threads may. A mistake that a GPU would
+// answer with a hang or a wrong number is an EmulatorError here: threads of a block that wait at
+// different barriers, threads that leave while others wait. Shared memory starts as NaN (all bits
+// set), every object in it is an allocation of its own, so that AddressSanitizer sees each access
+// out of bounds, and the order in which threads run changes from one stretch between barriers to
+// the next, so that a missing barrier shows.
 //
 // Kernel sources find here what nvcc gives them. Supported: what the project's kernels use.
 
@@ -60,12 +60,19 @@ struct Line {
 struct Position {
   uint3 thread{}, block{};
   dim3 threads, blocks;
+  int rank = 0;  // of the block in its cluster
 };
 inline thread_local constinit Position position;
 
 /// Runs `thread` once for every thread of every block. `shared_bytes` is the size of the dynamic
 /// shared memory. Throws EmulatorError, or what a thread throws.
 void run_grid(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& thread);
+
+/// The same in clusters of `cluster` blocks, which divide grid.x: their threads run together.
+void run_clusters(dim3 grid, dim3 block, int cluster, const std::function<void()>& thread);
+
+/// Whether the emulated device has clusters. Ops ask when they are made.
+inline bool clusters = true;
 
 /// What a simulated device's Stream::native() points to: launches wait there for their turn.
 class Queue {
@@ -78,18 +85,32 @@ class Queue {
 /// `key` tells objects apart.
 void* shared_object(const void* key, size_t size, size_t alignment);
 
+/// That of the block with this rank of the running one's cluster, while it runs.
+void* shared_object_of(int rank, const void* key, size_t size, size_t alignment);
+
 /// The block's dynamic shared memory.
 void* dynamic_shared();
+
+/// Its address tells the blocks' objects of type T from others.
+template <typename T>
+inline constexpr char kSharedKey = 0;
 
 template <typename T>
 T& shared() {
   static_assert(std::is_trivially_copyable_v<T> && std::is_trivially_destructible_v<T>);
-  static constexpr char kKey = 0;
-  return *static_cast<T*>(shared_object(&kKey, sizeof(T), alignof(T)));
+  return *static_cast<T*>(shared_object(&kSharedKey<T>, sizeof(T), alignof(T)));
+}
+
+template <typename T>
+const T& shared_of(int rank) {
+  return *static_cast<const T*>(shared_object_of(rank, &kSharedKey<T>, sizeof(T), alignof(T)));
 }
 
 /// Waits until all threads of the block are at this very barrier.
 void block_barrier(Line where);
+
+/// Waits until all threads of the cluster are.
+void cluster_barrier(Line where);
 
 /// Waits until all threads of the warp are at this very operation, and gives the bits that lane
 /// `source` of the warp brought along.

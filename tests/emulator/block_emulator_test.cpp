@@ -216,5 +216,87 @@ TEST(BlockEmulatorDeathTest, AddressSanitizerSeesSharedMemoryOverruns) {
 }
 #endif
 
+/// The message of the EmulatorError that a launch of one cluster of four blocks ends with.
+template <typename Kernel>
+std::string failure_of_cluster(const Kernel& kernel) {
+  try {
+    run_clusters(dim3(4), dim3(64), 4, kernel);
+  } catch (const EmulatorError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(Clusters, BarriersMakeSharedWritesVisibleToTheOtherBlocks) {
+  for (int launch = 0; launch < 3; ++launch) {  // each in another order
+    std::vector<int> seen(size_t{3} * 4 * 2 * 64, -1), poisoned(1);
+    run_clusters(dim3(3 * 4, 2), dim3(64), 4, [&] {
+      Row& own = shared<Row>();
+      const auto thread = static_cast<int>(threadIdx.x), rank = position.rank;
+      poisoned[0] += own.value[thread] == -1;
+      own.value[thread] = 1000 * static_cast<int>(blockIdx.x) + thread;
+      cluster_barrier({__FILE__, __LINE__});
+      const int other = shared_of<Row>((rank + 1) % 4).value[63 - thread];
+      cluster_barrier({__FILE__, __LINE__});
+      seen[to_size((static_cast<int>(blockIdx.y * gridDim.x + blockIdx.x)) * 64 + thread)] = other;
+    });
+    EXPECT_EQ(poisoned[0], 3 * 4 * 2 * 64);
+    for (int block = 0; block < 24; ++block) {
+      const int x = block % 12, next = x / 4 * 4 + (x + 1) % 4;
+      for (int thread = 0; thread < 64; ++thread) {
+        ASSERT_EQ(seen[to_size(block * 64 + thread)], 1000 * next + 63 - thread) << block;
+      }
+    }
+  }
+}
+
+TEST(Clusters, ABlocksBarrierWaitsForItAlone) {
+  std::vector<int> rounds(4);
+  EXPECT_EQ(failure_of_cluster([&] {
+              for (int i = 0; i <= position.rank; ++i) {
+                __syncthreads();
+                if (threadIdx.x == 0) ++rounds[to_size(position.rank)];
+              }
+              cluster_barrier({__FILE__, __LINE__});
+            }),
+            "");
+  EXPECT_EQ(rounds, (std::vector<int>{1, 2, 3, 4}));
+}
+
+TEST(Clusters, MissingBarrierShows) {
+  int stale = 0;
+  for (int launch = 0; launch < 2; ++launch) {
+    run_clusters(dim3(8), dim3(64), 4, [&] {
+      shared<Row>().value[threadIdx.x] = 1;
+      stale += shared_of<Row>(3 - position.rank).value[threadIdx.x] != 1;
+      cluster_barrier({__FILE__, __LINE__});
+    });
+  }
+  EXPECT_GT(stale, 0);
+}
+
+TEST(Clusters, SharedMemoryOfABlockThatHasLeftIsAnError) {
+  const std::string failure = failure_of_cluster([&] {
+    shared<Row>().value[threadIdx.x] = 1;
+    cluster_barrier({__FILE__, __LINE__});
+    if (position.rank != 2) return;
+    __syncthreads();
+    static_cast<void>(shared_of<Row>(1));
+  });
+  EXPECT_EQ(failure, "shared memory of a block that has left");
+}
+
+TEST(Clusters, ABlockThatLeavesWhileOthersWaitIsAnError) {
+  const std::string failure = failure_of_cluster([&] {
+    if (position.rank != 1) cluster_barrier({__FILE__, __LINE__});
+  });
+  EXPECT_NE(failure.find("64 threads have left"), std::string::npos) << failure;
+}
+
+TEST(Clusters, DivideTheGrid) {
+  EXPECT_THROW(run_clusters(dim3(6), dim3(64), 4, [] {}), EmulatorError);
+  EXPECT_THROW(run_clusters(dim3(4), dim3(48), 4, [] {}), EmulatorError);
+}
+
 }  // namespace
 }  // namespace macadam::emulator

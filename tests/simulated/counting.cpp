@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <initializer_list>
 #include <memory>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -66,15 +67,21 @@ class Book {
  public:
   Book(Stream& stream, Tallies& tallies) : stream_(stream), tallies_(tallies) {}
 
-  /// An op's call, at the rate of memory.
-  template <typename Call>
-  void note(const char* kind, int64_t bytes, const Call& call) const {
+  /// An op's call, at the rate of memory; of its bytes, or of bytes(launches).
+  template <typename Bytes, typename Call>
+  void note(const char* kind, const Bytes& bytes, const Call& call) const {
     const int64_t before = stream_.launches();
     call();
     const int64_t launches = stream_.launches() - before;
-    const double moved = static_cast<double>(bytes) / AssumedGpu::kBytesPerSecond;
-    tallies_[kind] += {launches, bytes,
-                       std::max(moved, AssumedGpu::kSmallKernel * static_cast<double>(launches))};
+    int64_t moved = 0;
+    if constexpr (std::is_invocable_v<Bytes, int64_t>) {
+      moved = bytes(launches);
+    } else {
+      moved = bytes;
+    }
+    tallies_[kind] += {launches, moved,
+                       std::max(static_cast<double>(moved) / AssumedGpu::kBytesPerSecond,
+                                AssumedGpu::kSmallKernel * static_cast<double>(launches))};
   }
   void note_convolution(const ConvDesc& desc, int64_t bytes) const {
     stream_.count_launch();
@@ -187,7 +194,11 @@ class CountedNorm final : public NormOps {
              const Tensor& running_mean, const Tensor& running_var, const Tensor& saved_mean,
              const Tensor& saved_inv_std, const Tensor& skip, const Tensor& y,
              void* workspace) override {
-    book_.note("batch norm", (desc.frozen ? 1 : 2) * bytes_of(x) + bytes_of({&skip, &y}), [&] {
+    // One launch holds what it has read.
+    const auto bytes = [&](int64_t launches) {
+      return (desc.frozen || launches == 1 ? 1 : 2) * bytes_of(x) + bytes_of({&skip, &y});
+    };
+    book_.note("batch norm", bytes, [&] {
       inner_->train(desc, x, gamma, beta, running_mean, running_var, saved_mean, saved_inv_std,
                     skip, y, workspace);
     });
@@ -201,8 +212,11 @@ class CountedNorm final : public NormOps {
                 const Tensor& beta, const Tensor& saved_mean, const Tensor& saved_inv_std,
                 const SkipGradient& skip, const Tensor& dx, const Tensor& dgamma,
                 const Tensor& dbeta, void* workspace) override {
-    const int64_t bytes = sums_bytes(desc, x, dy, skip) +
-                          (dx.data == nullptr ? 0 : map_bytes(desc, x, dy, skip) + bytes_of(dx));
+    const auto bytes = [&](int64_t launches) {
+      if (dx.data == nullptr) return sums_bytes(desc, x, dy, skip);
+      const int64_t again = launches == 1 ? 0 : map_bytes(desc, x, dy, skip);
+      return sums_bytes(desc, x, dy, skip) + again + bytes_of(dx);
+    };
     book_.note("batch norm", bytes, [&] {
       inner_->backward(desc, x, dy, gamma, beta, saved_mean, saved_inv_std, skip, dx, dgamma, dbeta,
                        workspace);
