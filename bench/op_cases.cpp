@@ -230,7 +230,7 @@ void Table::add_norm() {
       const Tensor dgamma = w.vector(c, 0), dbeta = w.vector(c, 0);
       std::byte* workspace = w.memory(w.ops().norm->workspace_bytes(shape));
       return Call{[=, &ops = w.ops()] {
-                    ops.norm->backward(desc, x, dy, one, zero, zero, one, {}, dx, dgamma, dbeta,
+                    ops.norm->backward(desc, x, dy, {}, one, zero, zero, one, {}, dx, dgamma, dbeta,
                                        workspace);
                   },
                   5 * x.bytes()};  // x and dy for the sums, both again, dx
@@ -255,7 +255,7 @@ void Table::add_norm() {
       const Tensor dgamma = w.vector(c, 0), dbeta = w.vector(c, 0);
       std::byte* workspace = w.memory(w.ops().norm->workspace_bytes(shape));
       return Call{[=, &ops = w.ops()] {
-                    ops.norm->backward(adds, x, dy, one, zero, zero, one, {y, dy, false}, dx,
+                    ops.norm->backward(adds, x, dy, {}, one, zero, zero, one, {y, dy, false}, dx,
                                        dgamma, dbeta, workspace);
                   },
                   7 * x.bytes()};  // x, dy, y and dskip in its place for the sums; x, dskip, dx

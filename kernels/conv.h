@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels/activation.h"
+#include "kernels/elementwise.h"
 #include "kernels/tensor.h"
 
 namespace macadam {
@@ -57,11 +58,6 @@ std::string_view name_of(ConvPass pass);
 /// `packed` has packed_bytes(), both 64-byte aligned device memory of the caller.
 class Convolution {
  public:
-  /// A part of pack().
-  struct Cast {
-    Tensor from, to;
-  };
-
   virtual ~Convolution() = default;
 
   virtual size_t workspace_bytes() const = 0;

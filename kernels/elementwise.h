@@ -10,6 +10,13 @@
 
 namespace macadam {
 
+/// A dense tensor in another dtype; the transpose of a matrix {from.shape.n, the rest} if
+/// `transposed`.
+struct Cast {
+  Tensor from, to;
+  bool transposed = false;
+};
+
 /// One of the casts of cast_all(): `count` elements, both addresses 16-byte aligned.
 struct CastSegment {
   static constexpr int kVector = 8;  // elements that are cast at once
@@ -18,6 +25,7 @@ struct CastSegment {
   void* to = nullptr;
   int64_t count = 0;
   int64_t first = 0;  // vectors of all segments before this one
+  int64_t rows = 1;   // of `from`, where it is a matrix of which `to` is the transpose
 
   /// Vectors of this segment; the last may be cut short.
   constexpr int64_t vectors() const { return (count + kVector - 1) / kVector; }

@@ -23,8 +23,12 @@ void check_train(const BatchNormDesc& desc, const Tensor& x, const Tensor& skip,
 }
 
 void check_backward(const BatchNormDesc& desc, const Tensor& x, const Tensor& dy,
-                    const SkipGradient& skip, const Tensor& dx) {
+                    const Tensor& dmeans, const SkipGradient& skip, const Tensor& dx) {
   require(alike(x, dy) && (dx.data == nullptr || alike(x, dx)), "batch norm: x, dy and dx match");
+  require(
+      dmeans.data == nullptr || (!desc.adds && dmeans.shape == Shape{x.shape.n, 1, 1, x.shape.c} &&
+                                 dmeans.dtype == x.dtype),
+      "batch norm: a mean an image and channel, where nothing is added");
   if (!desc.adds) return;
   check_addition(desc);
   require(!desc.backward_reads_output() || (skip.y.data != nullptr && alike(x, skip.y)),

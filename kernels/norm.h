@@ -55,11 +55,14 @@ class NormOps {
                      const Tensor& y) = 0;
   /// Gradients of train(). What the activation was given is computed anew from x, so that y need
   /// not be kept, unless something is added. dgamma and dbeta are overwritten. dx may be the same
-  /// view as dy; null data: not wanted. `skip` is read if desc.adds.
+  /// view as dy; null data: not wanted. `dmeans` {N,1,1,C}, null data or, where nothing is added,
+  /// the gradient of y's means over each image: their share is added to dy. `skip` is read if
+  /// desc.adds.
   virtual void backward(const BatchNormDesc& desc, const Tensor& x, const Tensor& dy,
-                        const Tensor& gamma, const Tensor& beta, const Tensor& saved_mean,
-                        const Tensor& saved_inv_std, const SkipGradient& skip, const Tensor& dx,
-                        const Tensor& dgamma, const Tensor& dbeta, void* workspace) = 0;
+                        const Tensor& dmeans, const Tensor& gamma, const Tensor& beta,
+                        const Tensor& saved_mean, const Tensor& saved_inv_std,
+                        const SkipGradient& skip, const Tensor& dx, const Tensor& dgamma,
+                        const Tensor& dbeta, void* workspace) = 0;
   /// The convolution that equals one with `weights` {K,kh,kw,C/g} and `bias` {1,1,1,K} (null data:
   /// none) followed by infer(): scale = gamma / sqrt(running_var + eps), folded_weights =
   /// weights * scale and folded_bias = (bias - running_mean) * scale + beta. All fp32 and dense.
@@ -80,7 +83,7 @@ void check_train(const BatchNormDesc& desc, const Tensor& x, const Tensor& skip,
 
 /// Requires what backward() says of its tensors.
 void check_backward(const BatchNormDesc& desc, const Tensor& x, const Tensor& dy,
-                    const SkipGradient& skip, const Tensor& dx);
+                    const Tensor& dmeans, const SkipGradient& skip, const Tensor& dx);
 
 /// Requires the shapes of compose().
 void check_compose(const Tensor& first, const Tensor& first_bias, const Tensor& second,

@@ -4,8 +4,10 @@
 //   z = W1 m + b1,  gates = gate(W2 activation(z) + b2).
 
 #include <cstddef>
+#include <vector>
 
 #include "kernels/activation.h"
+#include "kernels/elementwise.h"
 #include "kernels/tensor.h"
 
 namespace macadam {
@@ -45,6 +47,14 @@ class SqueezeExciteOps {
   virtual void pack(const SqueezeExciteDesc& desc, const SqueezeExciteParameters& parameters,
                     void* packed) = 0;
   virtual size_t packed_bytes(const SqueezeExciteDesc& desc) const = 0;
+  /// The casts that pack() consists of, where it does nothing else; else none.
+  virtual std::vector<Cast> casts(const SqueezeExciteDesc& desc,
+                                  const SqueezeExciteParameters& parameters, void* packed) const {
+    static_cast<void>(desc);
+    static_cast<void>(parameters);
+    static_cast<void>(packed);
+    return {};
+  }
 
   /// Gates from means, both {N, 1, 1, C}. `squeezed` {N, 1, 1, hidden} in fp32 receives z, which
   /// backward() reads (null data: not wanted).

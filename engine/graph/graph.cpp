@@ -60,6 +60,12 @@ std::vector<int64_t> ParameterSpec::file_shape() const {
   return {shape.c};
 }
 
+bool is_joined(const LayerSpec& layer) {
+  const auto* max = std::get_if<MaxPoolLayer>(&layer);
+  const auto* mean = std::get_if<GlobalAveragePoolLayer>(&layer);
+  return (max != nullptr && max->joined) || (mean != nullptr && mean->joined);
+}
+
 std::string_view kind_of(const LayerSpec& layer) { return std::visit(KindName{}, layer); }
 
 Graph::Graph(Shape input) : shapes_{input}, stored_{input.c} {

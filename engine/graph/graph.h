@@ -133,7 +133,10 @@ struct AveragePoolLayer {
   PoolDesc desc;
 };
 /// The mean over each image: {N, 1, 1, C}.
-struct GlobalAveragePoolLayer {};
+struct GlobalAveragePoolLayer {
+  /// Set by rewrites: its gradient is taken by the batch norm that makes its input.
+  bool joined = false;
+};
 /// Means over a grid of windows that share the image out (PoolDesc::grid_h). With `keeps_ratio` it
 /// has as many columns, at least one, as keep the ratio of the image's sides: of any image.
 struct GridAveragePoolLayer {
@@ -178,6 +181,9 @@ struct Node {
   Value output;
   std::vector<int> parameters;  // indices into Graph::parameters()
 };
+
+/// Whether the gradient of a pooling is taken by the node that makes its input.
+bool is_joined(const LayerSpec& layer);
 
 /// "conv", "batch_norm", … of a node's layer.
 std::string_view kind_of(const LayerSpec& layer);

@@ -20,7 +20,8 @@ struct Bindings {
   std::vector<Tensor> parameters;           // fp32
   std::vector<Tensor> parameter_gradients;  // fp32; null data for running statistics
   Tensor output_gradient;                   // the layer may overwrite it
-  /// Of the max pooling that is joined to the layer (join_max_pools in rewrite.h); null data: none.
+  /// Of the pooling that is joined to the layer (join_max_pools and join_means in rewrite.h); null
+  /// data: none. Means have no index.
   Tensor pooled_gradient, pooled_index;
   /// Nothing else reads the output: output_gradient is memory without values.
   bool only_pooled = false;
@@ -81,8 +82,7 @@ class Layer {
     static_cast<void>(workspace);
   }
   /// The casts that pack() consists of, where it does nothing else; else none.
-  virtual std::vector<Convolution::Cast> pack_casts(std::span<const Tensor> parameters,
-                                                    void* packed) const {
+  virtual std::vector<Cast> pack_casts(std::span<const Tensor> parameters, void* packed) const {
     static_cast<void>(parameters);
     static_cast<void>(packed);
     return {};

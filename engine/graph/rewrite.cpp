@@ -442,6 +442,22 @@ Graph join_max_pools(const Graph& graph) {
   return graph.with_nodes(std::move(nodes), graph.output());
 }
 
+Graph join_means(const Graph& graph) {
+  const std::vector<int> readers = count_readers(graph);
+  std::vector<bool> joinable(to_size(graph.values()), false);
+  std::vector<Node> nodes = graph.nodes();
+  for (Node& node : nodes) {
+    if (auto* mean = std::get_if<GlobalAveragePoolLayer>(&node.layer)) {
+      mean->joined = joinable[to_size(node.inputs[0].id)];
+    }
+    for (Value v : node.inputs) joinable[to_size(v.id)] = false;
+    const auto* norm = std::get_if<BatchNormLayer>(&node.layer);
+    const size_t out = to_size(node.output.id);
+    joinable[out] = norm != nullptr && !norm->desc.adds && readers[out] > 1;
+  }
+  return graph.with_nodes(std::move(nodes), graph.output());
+}
+
 Graph pad_channels(const Graph& graph, int multiple) {
   const auto whole = [](const Node& node) {  // its weights can be padded with zeros
     const auto* conv = std::get_if<ConvLayer>(&node.layer);

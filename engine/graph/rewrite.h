@@ -52,6 +52,12 @@ Graph join_additions(const Graph& graph);
 /// after fuse_activations.
 Graph join_max_pools(const Graph& graph);
 
+/// The gradient of a mean over each image is taken by the batch norm that makes its input, in the
+/// passes that it needs anyway: wherever nothing is added behind the norm, no node before the mean
+/// reads that input, so that all other gradients are there by then, and another one does. For
+/// training. Run after join_additions.
+Graph join_means(const Graph& graph);
+
 /// Stores the input and what convolutions write without an activation (class scores) in a multiple
 /// of `multiple` channels, where only convolutions, up-sampling and the loss read them. Shapes and
 /// parameters do not change. Tensor cores want pixels of 16 bytes or a multiple, 8 channels of 16

@@ -1,9 +1,9 @@
 #pragma once
-// Casts of many tensors in one launch.
+// Casts of many tensors in one launch for each pair of dtypes.
 
 #include <span>
+#include <vector>
 
-#include "kernels/conv.h"
 #include "kernels/device.h"
 #include "kernels/elementwise.h"
 
@@ -12,20 +12,24 @@ namespace macadam {
 class CastList {
  public:
   CastList() = default;
-  /// Requires dense tensors of the stream's device, all from one dtype to one other. Waits until
-  /// the list is on the device.
-  CastList(std::span<const Convolution::Cast> casts, Stream& stream);
+  /// Requires dense tensors of the stream's device. Waits until the list is on the device.
+  CastList(std::span<const Cast> casts, Stream& stream);
 
-  bool empty() const { return vectors_ == 0; }
+  bool empty() const { return groups_.empty(); }
   /// That a run reads and writes.
   int64_t bytes() const;
   /// Requires that it is not empty.
   void run(ElementwiseOps& ops) const;
 
  private:
-  Buffer segments_;  // CastSegments
-  int64_t vectors_ = 0;
-  DType from_ = DType::f32, to_ = DType::f32;
+  /// Those from one dtype to one other.
+  struct Group {
+    DType from, to;
+    int64_t vectors = 0;
+    Buffer segments{};  // CastSegments
+  };
+
+  std::vector<Group> groups_;
 };
 
 }  // namespace macadam

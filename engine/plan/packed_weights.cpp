@@ -33,7 +33,7 @@ PlanWeights::PlanWeights(const Graph& graph, std::span<const std::shared_ptr<Lay
   }
 
   const auto own = std::make_shared<const Buffer>(stream.device(), own_bytes_);
-  std::vector<Convolution::Cast> casts;
+  std::vector<Cast> casts;
   for (size_t i = 0; i < parts_.size(); ++i) {
     Part& part = parts_[i];
     if (part.packing == Packing::call) {

@@ -35,8 +35,7 @@ class LayoutBuilder {
     for (size_t i = 0; i < nodes_; ++i) {
       const Node& node = graph.nodes()[i];
       makers[index(node.output)] = backward_node_[i] = i;
-      const auto* pool = std::get_if<MaxPoolLayer>(&node.layer);
-      if (pool == nullptr || !pool->joined) continue;
+      if (!is_joined(node.layer)) continue;
       backward_node_[i] = makers[index(node.inputs[0])];
       layout_.joined_pools[backward_node_[i]] = static_cast<int>(i);
     }

@@ -26,7 +26,7 @@ struct PlanLayout {
   std::vector<Place> inputs;                  // values[0], and where other batches are prepared
   std::vector<std::vector<bool>> accumulate;  // node, input: the gradient is added to
   std::vector<bool> requires_gradient;        // value
-  std::vector<int> joined_pools;              // node: that of the max pooling joined to it, or -1
+  std::vector<int> joined_pools;              // node: that of the pooling joined to it, or -1
   std::vector<bool> only_pooled;              // node: see Bindings
   std::vector<int> saved, forward_workspace, backward_workspace;  // node: block or -1
   std::vector<int> labels;                                        // by input; empty: no loss

@@ -17,8 +17,8 @@ size_t index(Value v) { return to_size(v.id); }
 
 Graph fuse(const Graph& graph, Mode mode) {
   if (mode == Mode::train) {
-    return join_max_pools(
-        join_additions(fuse_dropout(fuse_activations(fuse_squeeze_excite(graph), true))));
+    return join_means(join_max_pools(
+        join_additions(fuse_dropout(fuse_activations(fuse_squeeze_excite(graph), true)))));
   }
   return fuse_activations(fuse_squeeze_excite(for_inference(graph)), false);
 }
@@ -46,11 +46,6 @@ PlanLayout lay_out_for(const Graph& graph, const std::vector<LayerNeeds>& needs,
   }
   options.pack_workspace_bytes = scratch;
   return lay_out(graph, needs, options);
-}
-
-bool is_joined(const Node& node) {
-  const auto* pool = std::get_if<MaxPoolLayer>(&node.layer);
-  return pool != nullptr && pool->joined;
 }
 
 }  // namespace
@@ -85,7 +80,7 @@ void Plan::compile(const std::vector<bool>& learning, const std::vector<bool>& g
         input_gradient, learns, options_.seed, options_.state};
     std::shared_ptr<Layer> layer = make_layer(context);
     const LayerNeeds needs = layer->needs();
-    steps_.push_back({node.name, std::move(layer), needs, {}, {}, learns, is_joined(node)});
+    steps_.push_back({node.name, std::move(layer), needs, {}, {}, learns, is_joined(node.layer)});
   }
 }
 
@@ -237,7 +232,7 @@ void Plan::narrow_weight_gradients(Stream& stream) {
   }
   narrow_gradients_ = Buffer(stream.device(), all);
   memory_.packed += all;
-  std::vector<Convolution::Cast> casts;
+  std::vector<Cast> casts;
   std::byte* at = narrow_gradients_.data();
   for (Step& step : steps_) {
     if (!narrows(step)) continue;

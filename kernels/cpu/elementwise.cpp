@@ -115,6 +115,16 @@ class CpuElementwiseOps final : public ElementwiseOps {
         using X = decltype(source);
         using Y = decltype(destination);
         for (const CastSegment& s : segments) {
+          if (s.rows > 1) {
+            const int64_t columns = s.count / s.rows;
+            for (int64_t row = 0; row < s.rows; ++row) {
+              for (int64_t column = 0; column < columns; ++column) {
+                convert_run(static_cast<const X*>(s.from) + row * columns + column,
+                            static_cast<Y*>(s.to) + column * s.rows + row, 1);
+              }
+            }
+            continue;
+          }
           parallel_chunks(s.count, kTaskElements, [&](int64_t, int64_t begin, int64_t end) {
             convert_run(static_cast<const X*>(s.from) + begin, static_cast<Y*>(s.to) + begin,
                         end - begin);

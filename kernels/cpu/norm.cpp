@@ -149,16 +149,16 @@ struct GradientMaps {
   alignas(64) Row scale, slope, shift;  // scalar::BatchNormGradient
 };
 
-/// gradient += d and projection += d * (x - mean) over `pixels` pixels, d being dy before the
-/// activation.
-template <typename T, typename F>
+/// gradient += d and projection += d * (x - mean) over `pixels` pixels, d being the gradient before
+/// the activation; that behind it is `to_gradient` of dy and the channel.
+template <typename T, typename F, typename ToGradient>
 void sum_gradients(F activation, const GradientMaps& maps, const T* x, int64_t x_stride,
-                   const T* dy, int64_t dy_stride, int64_t pixels, float* gradient,
-                   float* projection, int channels) {
+                   const T* dy, int64_t dy_stride, const ToGradient& to_gradient, int64_t pixels,
+                   float* gradient, float* projection, int channels) {
   const float *a = maps.affine_scale.data(), *b = maps.affine_shift.data();
   const float* mean = maps.mean.data();
   const auto term = [&](float in, const T& d, int c) {
-    return activation.gradient_at(scalar::Affine{a[c], b[c]}(in), to_float(d));
+    return activation.gradient_at(scalar::Affine{a[c], b[c]}(in), to_gradient(to_float(d), c));
   };
   int64_t p = 0;
   for (; p + 2 <= pixels; p += 2, x += 2 * x_stride, dy += 2 * dy_stride) {
@@ -181,17 +181,18 @@ void sum_gradients(F activation, const GradientMaps& maps, const T* x, int64_t x
   }
 }
 
-template <typename T, typename F>
+template <typename T, typename F, typename ToGradient>
 void gradient_pixels(F activation, const GradientMaps& maps, const T* x, int64_t x_stride,
-                     const T* dy, int64_t dy_stride, T* dx, int64_t dx_stride, int64_t pixels,
-                     int channels) {
+                     const T* dy, int64_t dy_stride, const ToGradient& to_gradient, T* dx,
+                     int64_t dx_stride, int64_t pixels, int channels) {
   const float *a = maps.affine_scale.data(), *b = maps.affine_shift.data();
   const float *scale = maps.scale.data(), *slope = maps.slope.data(), *shift = maps.shift.data();
   for (int64_t p = 0; p < pixels; ++p, x += x_stride, dy += dy_stride, dx += dx_stride) {
 #pragma omp simd
     for (int c = 0; c < channels; ++c) {
       const float in = to_float(x[c]);
-      const float d = activation.gradient_at(scalar::Affine{a[c], b[c]}(in), to_float(dy[c]));
+      const float d =
+          activation.gradient_at(scalar::Affine{a[c], b[c]}(in), to_gradient(to_float(dy[c]), c));
       dx[c] = from_float<T>(scalar::BatchNormGradient{scale[c], slope[c], shift[c]}(d, in));
     }
   }
@@ -294,7 +295,7 @@ void save_running(const BatchNormDesc& desc, const Tensor& running_mean, const T
 /// What backward() is given, beside the workspace.
 struct BackwardCall {
   const BatchNormDesc& desc;
-  const Tensor &x, &dy, &gamma, &beta, &saved_mean, &saved_inv_std;
+  const Tensor &x, &dy, &dmeans, &gamma, &beta, &saved_mean, &saved_inv_std;
   const SkipGradient& skip;
   const Tensor &dx, &dgamma, &dbeta;
 
@@ -347,21 +348,52 @@ void sum_backward(const BackwardCall& call, const Partials& partials, const Sums
   }
 }
 
+/// Calls body(first pixel, pixels, to_gradient) for parts of the pixels [begin, end),
+/// to_gradient(d, c) being what y's gradient is for dy's value d in channel first + c.
+template <typename T, typename Body>
+void by_mean(const BackwardCall& call, int64_t begin, int64_t end, int first, int channels,
+             const Body& body) {
+  if (call.dmeans.data == nullptr) {
+    body(begin, end - begin, [](float d, int) { return d; });
+    return;
+  }
+  const Shape& shape = call.x.shape;
+  const int64_t pixels = int64_t{shape.h} * shape.w;
+  const float share = 1.0f / static_cast<float>(pixels);
+  alignas(64) std::array<float, kChannelBlock> row;
+  float* shares = row.data();
+  while (begin < end) {
+    const int64_t image = begin / pixels, stop = std::min(end, (image + 1) * pixels);
+    const T* dmeans = at<const T>(call.dmeans, image) + first;
+    for (int c = 0; c < channels; ++c) shares[c] = to_float(dmeans[c]) * share;
+    body(begin, stop - begin, [shares](float d, int c) { return d + shares[c]; });
+    begin = stop;
+  }
+}
+
 template <typename T, typename F>
 void backward_step(F activation, const BackwardCall& call, const Partials& partials) {
   const Tensor &x = call.x, &dy = call.dy, &dx = call.dx;
   sum_backward(call, partials,
                [&](int64_t begin, int64_t end, const GradientMaps& maps, int channel, int channels,
                    float* gradient, float* projection) {
-                 sum_gradients(activation, maps, at<const T>(x, begin) + channel, x.pixel_stride,
-                               at<const T>(dy, begin) + channel, dy.pixel_stride, end - begin,
-                               gradient, projection, channels);
+                 by_mean<T>(call, begin, end, channel, channels,
+                            [&](int64_t first, int64_t count, const auto& to_gradient) {
+                              sum_gradients(activation, maps, at<const T>(x, first) + channel,
+                                            x.pixel_stride, at<const T>(dy, first) + channel,
+                                            dy.pixel_stride, to_gradient, count, gradient,
+                                            projection, channels);
+                            });
                });
   if (dx.data == nullptr) return;
   parallel_blocks(x.shape, [&](int64_t pixel, int64_t pixels, int channel, int block) {
-    gradient_pixels(activation, call.maps(channel, block, true), at<const T>(x, pixel) + channel,
-                    x.pixel_stride, at<const T>(dy, pixel) + channel, dy.pixel_stride,
-                    at<T>(dx, pixel) + channel, dx.pixel_stride, pixels, block);
+    const GradientMaps maps = call.maps(channel, block, true);
+    by_mean<T>(call, pixel, pixel + pixels, channel, block,
+               [&](int64_t first, int64_t count, const auto& to_gradient) {
+                 gradient_pixels(activation, maps, at<const T>(x, first) + channel, x.pixel_stride,
+                                 at<const T>(dy, first) + channel, dy.pixel_stride, to_gradient,
+                                 at<T>(dx, first) + channel, dx.pixel_stride, count, block);
+               });
   });
 }
 
@@ -453,13 +485,13 @@ class CpuNormOps final : public NormOps {
     });
   }
 
-  void backward(const BatchNormDesc& desc, const Tensor& x, const Tensor& dy, const Tensor& gamma,
-                const Tensor& beta, const Tensor& saved_mean, const Tensor& saved_inv_std,
-                const SkipGradient& skip, const Tensor& dx, const Tensor& dgamma,
-                const Tensor& dbeta, void* workspace) override {
-    check_backward(desc, x, dy, skip, dx);
+  void backward(const BatchNormDesc& desc, const Tensor& x, const Tensor& dy, const Tensor& dmeans,
+                const Tensor& gamma, const Tensor& beta, const Tensor& saved_mean,
+                const Tensor& saved_inv_std, const SkipGradient& skip, const Tensor& dx,
+                const Tensor& dgamma, const Tensor& dbeta, void* workspace) override {
+    check_backward(desc, x, dy, dmeans, skip, dx);
     const Partials partials{static_cast<float*>(workspace), x.shape.c};
-    const BackwardCall call{desc,          x,    dy, gamma,  beta, saved_mean,
+    const BackwardCall call{desc,          x,    dy, dmeans, gamma, beta, saved_mean,
                             saved_inv_std, skip, dx, dgamma, dbeta};
     visit_cpu(x.dtype, [&](auto type) {
       if (desc.adds) {

@@ -27,12 +27,7 @@ struct ImageLayout {
   ImageLayout(std::initializer_list<const Tensor*> tensors, int images_, int chunks,
               const Tensor* factors = nullptr)
       : columns(column_layout(tensors, 1)), images(static_cast<unsigned>(images_)) {
-    const auto width = static_cast<int>(16 / size_of((*tensors.begin())->dtype));
-    if (columns.vectorized && factors != nullptr && !vector_aligned(*factors, width)) {
-      columns.vectorized = false;
-      columns.tile = std::min(columns.channels, kTileChannels);
-      columns.rows = kThreads / columns.tile;
-    }
+    if (factors != nullptr) columns = with_factors(columns, *factors);
     columns.pixels /= images_;
     columns.chunks =
         chunks > 0 ? chunks

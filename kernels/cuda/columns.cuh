@@ -67,6 +67,17 @@ inline ColumnLayout column_layout(std::initializer_list<const Tensor*> tensors, 
   return layout;
 }
 
+/// The layout where `factors`, a tensor of as many channels, takes part in the choice of vectors.
+inline ColumnLayout with_factors(ColumnLayout layout, const Tensor& factors) {
+  const auto width = static_cast<int>(16 / size_of(factors.dtype));
+  if (layout.vectorized && !vector_aligned(factors, width)) {
+    layout.vectorized = false;
+    layout.tile = std::min(layout.channels, kTileChannels);
+    layout.rows = kThreads / layout.tile;
+  }
+  return layout;
+}
+
 inline dim3 grid_of(const ColumnLayout& layout) {
   return dim3(static_cast<unsigned>(layout.chunks), static_cast<unsigned>(layout.channel_tiles));
 }

@@ -202,6 +202,12 @@ class DepthwiseConvolution final : public Convolution {
     });
   }
 
+  std::vector<Cast> casts(const Tensor& weights, const Tensor&, void* packed) const override {
+    if (desc_.bias) return {};  // which stays fp32
+    const Shape taps{taps_, 1, 1, desc_.out_channels};
+    return {{weights, Tensor(packed, taps, desc_.dtype, weights.device), true}};
+  }
+
   void forward(const Tensor& x, const void* packed, const Tensor& y, void*) override {
     require_shapes(x, y);
     Epilogue epilogue;

@@ -267,6 +267,15 @@ __global__ void __launch_bounds__(kThreads)
   }
   const CastSegment segment = segments[low];
   const int64_t at = (i - segment.first) * V, left = segment.count - at;
+  if (segment.rows > 1) {
+    const X* const matrix = static_cast<const X*>(segment.from);
+    const int64_t columns = segment.count / segment.rows;
+    for (int64_t k = at; k < at + V && k < segment.count; ++k) {
+      const int64_t column = k / segment.rows, row = k - column * segment.rows;
+      static_cast<Y*>(segment.to)[k] = narrow<Y>(widen(matrix[row * columns + column]));
+    }
+    return;
+  }
   const X* const from = static_cast<const X*>(segment.from) + at;
   Y* const to = static_cast<Y*>(segment.to) + at;
   if (left >= V) {

@@ -4,12 +4,12 @@
 // into registers (held_columns.cuh), what is read twice is read once: train 2, backward 3. Between
 // two passes of one call a tensor smaller than the L2 cache need not be read again.
 
-#include <cmath>
+#include <type_traits>
 
-#include "kernels/cuda/activate.cuh"
 #include "kernels/cuda/columns.cuh"
 #include "kernels/cuda/cuda_ops.h"
 #include "kernels/cuda/held_columns.cuh"
+#include "kernels/cuda/norm_passes.cuh"
 #include "kernels/cuda/norm_skip.cuh"
 #include "kernels/norm.h"
 #include "kernels/scalar/activation.h"
@@ -22,147 +22,6 @@ namespace {
 using scalar::Affine;
 using scalar::BatchNormGradient;
 
-/// Sums of x - x0 and (x - x0)^2, x0 being the channel's first value: a spread that is small
-/// against the mean survives fp32.
-template <typename T>
-struct Moments {
-  using Element = T;
-  static constexpr int kSums = 2;
-  static constexpr int kTogether = 4;
-  static constexpr int kHeldTogether = 4;
-  static constexpr int kHeldBlocksPerProcessor = 2;
-  static constexpr int kBlocksPerProcessor = kShareBlocksPerProcessor;
-
-  View<const T> x;
-
-  template <int V>
-  struct Held {
-    Chunk<T, V> x;
-  };
-  template <int V>
-  using Kept = Held<V>;
-
-  template <int V>
-  struct Work {
-    View<const T> x;
-    int channel;
-    float origin[V];
-
-    __device__ void fetch(int64_t pixel, Held<V>& held) const {
-      held.x = chunk_at<V>(x.at(pixel, channel));
-    }
-    __device__ void take(int64_t, const Held<V>& held, float (&sums)[2][V]) const {
-#pragma unroll
-      for (int i = 0; i < V; ++i) {
-        const float d = widen(held.x.lane[i]) - origin[i];
-        sums[0][i] += d;
-        sums[1][i] += d * d;
-      }
-    }
-    __device__ void keep(const Held<V>& held, Kept<V>& kept) const { kept = held; }
-  };
-
-  template <int V>
-  __device__ Work<V> start(int channel) const {
-    Work<V> work{x, channel, {}};
-    load<V>(x.at(0, channel), V, work.origin);
-    return work;
-  }
-};
-
-/// From the sums of Moments to everything that is kept, and the map of the second pass.
-template <typename T>
-struct FinishMoments {
-  const T* first_pixel;
-  const float *gamma, *beta;
-  float *running_mean, *running_var, *saved_mean, *saved_inv_std;
-  Affine* map;
-  double count;
-  float eps, momentum;
-
-  __device__ void operator()(int channel, const double (&sums)[2]) const {
-    const double sum = sums[0], square_sum = sums[1];
-    const double shift = sum / count;
-    const double squares = square_sum - sum * shift;
-    const double var = squares > 0 ? squares / count : squares == squares ? 0 : squares;
-    const auto mean = static_cast<float>(widen(first_pixel[channel]) + shift);
-    const auto inv_std = static_cast<float>(1 / std::sqrt(var + static_cast<double>(eps)));
-    const double unbiased = count > 1 ? var * count / (count - 1) : var;
-    saved_mean[channel] = mean;
-    saved_inv_std[channel] = inv_std;
-    running_mean[channel] = (1 - momentum) * running_mean[channel] + momentum * mean;
-    running_var[channel] =
-        (1 - momentum) * running_var[channel] + momentum * static_cast<float>(unbiased);
-    map[channel] = scalar::batch_norm(gamma[channel], beta[channel], mean, inv_std);
-  }
-};
-
-/// y = activation(map(x)). `Maps` gives a channel's Affine.
-template <typename T, typename Maps>
-struct Normalize {
-  using Element = T;
-  static constexpr int kTogether = 4;
-  static constexpr int kBlocksPerProcessor = kShareBlocksPerProcessor;
-
-  View<const T> x;
-  View<T> y;
-  Maps maps;
-  Activation activation;
-
-  template <int V>
-  struct Held {
-    Chunk<T, V> x;
-  };
-
-  template <int V>
-  struct Work {
-    View<const T> x;
-    View<T> y;
-    Affine map[V];
-    int channel;
-    Activation activation;
-
-    __device__ void fetch(int64_t pixel, Held<V>& held) const {
-      held.x = chunk_at<V>(x.at(pixel, channel));
-    }
-    __device__ void take(int64_t pixel, const Held<V>& held) const {
-      float v[V];
-#pragma unroll
-      for (int i = 0; i < V; ++i) v[i] = map[i](widen(held.x.lane[i]));
-      activate(activation, v);
-      store<V>(y.at(pixel, channel), V, v);
-    }
-    template <typename Kept>
-    __device__ Held<V> complete(int64_t, const Kept& kept) const {
-      return {kept.x};
-    }
-  };
-
-  template <int V>
-  __device__ Work<V> start(int channel) const {
-    Work<V> work{x, y, {}, channel, activation};
-#pragma unroll
-    for (int i = 0; i < V; ++i) work.map[i] = maps(channel + i);
-    return work;
-  }
-};
-
-struct StoredMaps {
-  const Affine* map;
-
-  __device__ Affine operator()(int channel) const { return map[channel]; }
-};
-
-struct RunningMaps {
-  const float *gamma, *beta, *mean, *var;
-  float eps;
-
-  __device__ Affine operator()(int channel) const {
-    return scalar::batch_norm(gamma[channel], beta[channel], mean[channel],
-                              scalar::inverse_std(var[channel], eps));
-  }
-};
-
 /// What backward() will need of statistics that are constants.
 __global__ void __launch_bounds__(kThreads)
     save_running(const float* __restrict__ mean, const float* __restrict__ var, float eps,
@@ -172,151 +31,6 @@ __global__ void __launch_bounds__(kThreads)
   saved_mean[channel] = mean[channel];
   saved_inv_std[channel] = scalar::inverse_std(var[channel], eps);
 }
-
-/// What the gradients need of a channel's forward pass.
-struct SavedMaps {
-  const float *gamma, *beta, *mean, *inv_std;
-
-  __device__ Affine operator()(int channel) const {
-    return scalar::batch_norm(gamma[channel], beta[channel], mean[channel], inv_std[channel]);
-  }
-};
-
-/// What the registers of the two gradient passes allow: the activation is a type of theirs, as a
-/// choice at run time would take more of them.
-constexpr int kGradientBlocksPerProcessor = 3;
-
-/// Sums of dy and dy * (x - mean).
-template <typename T, typename F>
-struct GradientSums {
-  using Element = T;
-  static constexpr int kSums = 2;
-  static constexpr int kTogether = 2;
-  static constexpr int kHeldTogether = 4;
-  static constexpr int kHeldBlocksPerProcessor = 1;
-  static constexpr int kBlocksPerProcessor = kGradientBlocksPerProcessor;
-
-  View<const T> x, dy;
-  SavedMaps maps;
-  F activation;
-
-  template <int V>
-  struct Held {
-    Chunk<T, V> x, dy;
-  };
-  template <int V>
-  using Kept = Held<V>;
-
-  template <int V>
-  struct Work {
-    GradientSums all;
-    int channel;
-    Affine forward[V];
-    float mean[V];
-
-    __device__ void fetch(int64_t pixel, Held<V>& held) const {
-      held = {chunk_at<V>(all.x.at(pixel, channel)), chunk_at<V>(all.dy.at(pixel, channel))};
-    }
-    __device__ void take(int64_t, const Held<V>& held, float (&sums)[2][V]) const {
-#pragma unroll
-      for (int i = 0; i < V; ++i) {
-        const float v = widen(held.x.lane[i]);
-        const float g = all.activation.gradient_at(forward[i](v), widen(held.dy.lane[i]));
-        sums[0][i] += g;
-        sums[1][i] += g * (v - mean[i]);
-      }
-    }
-    __device__ void keep(const Held<V>& held, Kept<V>& kept) const { kept = held; }
-  };
-
-  template <int V>
-  __device__ Work<V> start(int channel) const {
-    Work<V> work{*this, channel, {}, {}};
-#pragma unroll
-    for (int i = 0; i < V; ++i) {
-      work.forward[i] = maps(channel + i);
-      work.mean[i] = maps.mean[channel + i];
-    }
-    return work;
-  }
-};
-
-int gradient_chunks(const Shape& shape) {
-  return sum_chunks(shape, kShareBlocks / kShareBlocksPerProcessor * kGradientBlocksPerProcessor);
-}
-
-struct FinishGradient {
-  const float *gamma, *mean, *inv_std;
-  float *dgamma, *dbeta;
-  BatchNormGradient* map;
-  double count;
-  bool frozen;
-
-  __device__ void operator()(int channel, const double (&sums)[2]) const {
-    const auto shift = static_cast<float>(sums[0]);
-    const auto scale = static_cast<float>(sums[1] * static_cast<double>(inv_std[channel]));
-    dbeta[channel] = shift;
-    dgamma[channel] = scale;
-    map[channel] = frozen ? scalar::frozen_batch_norm_gradient(gamma[channel], inv_std[channel])
-                          : scalar::batch_norm_gradient(gamma[channel], mean[channel],
-                                                        inv_std[channel], scale, shift, count);
-  }
-};
-
-template <typename T, typename F>
-struct InputGradient {
-  using Element = T;
-  static constexpr int kTogether = 2;
-  static constexpr int kBlocksPerProcessor = kGradientBlocksPerProcessor;
-
-  View<const T> x, dy;
-  View<T> dx;
-  SavedMaps maps;
-  const BatchNormGradient* map;
-  F activation;
-
-  template <int V>
-  struct Held {
-    Chunk<T, V> x, dy;
-  };
-
-  template <int V>
-  struct Work {
-    InputGradient all;
-    BatchNormGradient map[V];
-    Affine forward[V];
-    int channel;
-
-    __device__ void fetch(int64_t pixel, Held<V>& held) const {
-      held = {chunk_at<V>(all.x.at(pixel, channel)), chunk_at<V>(all.dy.at(pixel, channel))};
-    }
-    __device__ void take(int64_t pixel, const Held<V>& held) const {
-      float dx[V];
-#pragma unroll
-      for (int i = 0; i < V; ++i) {
-        const float v = widen(held.x.lane[i]);
-        const float g = all.activation.gradient_at(forward[i](v), widen(held.dy.lane[i]));
-        dx[i] = map[i](g, v);
-      }
-      store<V>(all.dx.at(pixel, channel), V, dx);
-    }
-    template <typename Kept>
-    __device__ Held<V> complete(int64_t, const Kept& kept) const {
-      return {kept.x, kept.dy};
-    }
-  };
-
-  template <int V>
-  __device__ Work<V> start(int channel) const {
-    Work<V> work{*this, {}, {}, channel};
-#pragma unroll
-    for (int i = 0; i < V; ++i) {
-      work.map[i] = map[channel + i];
-      work.forward[i] = maps(channel + i);
-    }
-    return work;
-  }
-};
 
 /// One filter a block: its weights times the batch norm's scale, and the bias that goes with them.
 __global__ void __launch_bounds__(kThreads)
@@ -377,10 +91,11 @@ class CudaNormOps final : public NormOps {
  public:
   explicit CudaNormOps(Stream& stream)
       : stream_(stream),
-        clusters_(runs_clusters(stream,
-                                held_columns<kWidth<bf16>, GradientSums<bf16, scalar::Silu>,
-                                             FinishGradient, InputGradient<bf16, scalar::Silu>>,
-                                kHeldThreads)) {}
+        clusters_(
+            runs_clusters(stream,
+                          held_columns<kWidth<bf16>, GradientSums<bf16, scalar::Silu, NoMeans>,
+                                       FinishGradient, InputGradient<bf16, scalar::Silu, NoMeans>>,
+                          kHeldThreads)) {}
 
   size_t workspace_bytes(Shape shape) const override { return Workspace::bytes(shape); }
 
@@ -430,11 +145,11 @@ class CudaNormOps final : public NormOps {
     visit_float(x.dtype, [&](auto type) { normalize<decltype(type)>(desc, x, {}, y, maps); });
   }
 
-  void backward(const BatchNormDesc& desc, const Tensor& x, const Tensor& dy, const Tensor& gamma,
-                const Tensor& beta, const Tensor& saved_mean, const Tensor& saved_inv_std,
-                const SkipGradient& skip, const Tensor& dx, const Tensor& dgamma,
-                const Tensor& dbeta, void* workspace) override {
-    check_backward(desc, x, dy, skip, dx);
+  void backward(const BatchNormDesc& desc, const Tensor& x, const Tensor& dy, const Tensor& dmeans,
+                const Tensor& gamma, const Tensor& beta, const Tensor& saved_mean,
+                const Tensor& saved_inv_std, const SkipGradient& skip, const Tensor& dx,
+                const Tensor& dgamma, const Tensor& dbeta, void* workspace) override {
+    check_backward(desc, x, dy, dmeans, skip, dx);
     const Workspace space(workspace, x.shape);
     auto* maps = static_cast<BatchNormGradient*>(space.maps);
     const SavedMaps saved{gamma.as<float>(), beta.as<float>(), saved_mean.as<float>(),
@@ -458,16 +173,26 @@ class CudaNormOps final : public NormOps {
         }
         return;
       }
-      const ColumnLayout sums = column_layout({&x, &dy}, gradient_chunks(x.shape));
       scalar::visit_activation(desc.activation, [&](auto activation) {
         using F = decltype(activation);
-        const GradientSums<T, F> source{in, gradient, saved, activation};
-        if (dx.data == nullptr) {
-          launch_column_sums(stream_, sums, source, finish, space.sums);
-          return;
+        const auto run = [&](const auto& means, const auto& layout) {
+          using Means = std::decay_t<decltype(means)>;
+          const ColumnLayout sums = layout(column_layout({&x, &dy}, gradient_chunks(x.shape)));
+          const GradientSums<T, F, Means> source{in, gradient, means, saved, activation};
+          if (dx.data == nullptr) {
+            launch_column_sums(stream_, sums, source, finish, space.sums);
+            return;
+          }
+          const InputGradient<T, F, Means> map{in,    gradient, means,     view<T>(dx),
+                                               saved, maps,     activation};
+          sum_and_map(sums, layout(column_layout({&x, &dy, &dx})), source, finish, map, space);
+        };
+        if (dmeans.data == nullptr) {
+          run(NoMeans{}, [](const ColumnLayout& layout) { return layout; });
+        } else {
+          run(MeanGradient<T>(dmeans, x.shape),
+              [&](const ColumnLayout& layout) { return with_factors(layout, dmeans); });
         }
-        sum_and_map(sums, column_layout({&x, &dy, &dx}), source, finish,
-                    InputGradient<T, F>{in, gradient, view<T>(dx), saved, maps, activation}, space);
       });
     });
   }

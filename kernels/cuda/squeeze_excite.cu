@@ -262,6 +262,20 @@ class CudaSqueezeExciteOps final : public SqueezeExciteOps {
     });
   }
 
+  std::vector<Cast> casts(const SqueezeExciteDesc& d, const SqueezeExciteParameters& parameters,
+                          void* packed) const override {
+    require_shapes(d, parameters);
+    const PackedLayout at(d);
+    auto* bytes = static_cast<std::byte*>(packed);
+    const Device device = parameters.w1.device;
+    const Shape matrix = parameters.w1.shape;
+    const Shape hidden = parameters.b1.shape, channels = parameters.b2.shape;
+    return {{parameters.w1, Tensor(bytes, matrix, d.dtype, device)},
+            {parameters.w2, Tensor(bytes + at.w2, matrix, d.dtype, device), true},
+            {parameters.b1, Tensor(bytes + at.b1, hidden, DType::f32, device)},
+            {parameters.b2, Tensor(bytes + at.b2, channels, DType::f32, device)}};
+  }
+
   void gates(const SqueezeExciteDesc& d, const Tensor& means, const void* packed,
              const Tensor& squeezed, const Tensor& gates) override {
     require_vectors(d, {&means, &gates});

@@ -15,7 +15,11 @@ class ReferenceElementwiseOps : public ElementwiseOps {
   void cast_all(std::span<const CastSegment> segments, DType from, DType to, int64_t) override {
     for (const CastSegment& s : segments) {
       const Shape shape{1, 1, 1, static_cast<int>(s.count)};
-      Array(Tensor(const_cast<void*>(s.from), shape, from)).write(Tensor(s.to, shape, to));
+      const Array in(Tensor(const_cast<void*>(s.from), shape, from));
+      const auto rows = static_cast<int>(s.rows), columns = shape.c / rows;
+      Array out(shape);
+      for (int i = 0; i < shape.c; ++i) out[i % columns * rows + i / columns] = in[i];
+      out.write(Tensor(s.to, shape, to));
     }
   }
 

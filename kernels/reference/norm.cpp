@@ -59,11 +59,11 @@ class ReferenceNormOps : public NormOps {
         .write(y);
   }
 
-  void backward(const BatchNormDesc& desc, const Tensor& x, const Tensor& dy, const Tensor& gamma,
-                const Tensor& beta, const Tensor& saved_mean, const Tensor& saved_inv_std,
-                const SkipGradient& skip, const Tensor& dx, const Tensor& dgamma,
-                const Tensor& dbeta, void*) override {
-    check_backward(desc, x, dy, skip, dx);
+  void backward(const BatchNormDesc& desc, const Tensor& x, const Tensor& dy, const Tensor& dmeans,
+                const Tensor& gamma, const Tensor& beta, const Tensor& saved_mean,
+                const Tensor& saved_inv_std, const SkipGradient& skip, const Tensor& dx,
+                const Tensor& dgamma, const Tensor& dbeta, void*) override {
+    check_backward(desc, x, dy, dmeans, skip, dx);
     const Array in(x), g(gamma), b(beta), mean(saved_mean), inv_std(saved_inv_std);
     const Shape vector{1, 1, 1, x.shape.c};
     const auto count = static_cast<double>(x.shape.pixels());
@@ -72,6 +72,12 @@ class ReferenceNormOps : public NormOps {
       return (in(n, h, w, c) - mean[c]) * inv_std[c];
     };
     Array d_out(dy);
+    if (dmeans.data != nullptr) {
+      const Array d_means(dmeans);
+      for_each(x.shape, [&](int n, int h, int w, int c) {
+        d_out(n, h, w, c) += d_means(n, 0, 0, c) / (static_cast<double>(x.shape.h) * x.shape.w);
+      });
+    }
     if (desc.adds) {
       if (desc.backward_reads_output()) {
         const Array out(skip.y);

@@ -81,7 +81,7 @@ struct Step {
                     added, y(), workspace.data());
     SkipGradient gradient;
     if (desc.adds) gradient = {y(), c.wants_dskip ? dskip() : Tensor(), c.accumulate};
-    ops.norm->backward(desc, x(), dy(), gamma(), beta(), mean(), inv_std(), gradient, dx(),
+    ops.norm->backward(desc, x(), dy(), {}, gamma(), beta(), mean(), inv_std(), gradient, dx(),
                        dgamma(), dbeta(), workspace.data());
   }
 

@@ -102,7 +102,7 @@ struct NormResult {
     std::vector<std::byte> workspace(ops.norm->workspace_bytes(x().shape));
     ops.norm->train(desc, x(), gamma(), gamma(), running_mean(), running_var(), mean(), inv_std(),
                     {}, y(), workspace.data());
-    ops.norm->backward(desc, x(), dy(), gamma(), gamma(), mean(), inv_std(), {}, dx(), dgamma(),
+    ops.norm->backward(desc, x(), dy(), {}, gamma(), gamma(), mean(), inv_std(), {}, dx(), dgamma(),
                        dbeta(), workspace.data());
   }
 

@@ -252,7 +252,7 @@ struct NaiveNetwork::Backward {
     std::vector<float> unread(to_size(x.shape.c));  // of a scale that is not trained
     if (dgamma.data == nullptr) dgamma = Tensor(unread.data(), {1, 1, 1, x.shape.c}, DType::f32);
     add_made(x.shape, dx, [&](const Tensor& part) {
-      ops.norm->backward(norm.desc, x, dy, parameter(0), parameter(1), network.saved(i, 0),
+      ops.norm->backward(norm.desc, x, dy, {}, parameter(0), parameter(1), network.saved(i, 0),
                          network.saved(i, 1), {}, part, dgamma, gradient(1), nullptr);
     });
   }

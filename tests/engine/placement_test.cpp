@@ -22,9 +22,9 @@ size_t id(Value v) { return to_size(v.id); }
 struct Compiled {
   Compiled(const Graph& original, bool training_, bool pads = false, int inputs = 1)
       : training(training_),
-        graph(training
-                  ? join_max_pools(join_additions(fuse_dropout(fuse_activations(original, true))))
-                  : fuse_activations(fold_batch_norms(remove_dropout(original)), false)),
+        graph(training ? join_means(join_max_pools(
+                             join_additions(fuse_dropout(fuse_activations(original, true)))))
+                       : fuse_activations(fold_batch_norms(remove_dropout(original)), false)),
         ops(make_ops(stream)) {
     if (pads) graph = pad_channels(graph);
     const std::vector<bool> learns = parameters_requiring_gradient(graph, {});

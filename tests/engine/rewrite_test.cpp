@@ -287,6 +287,40 @@ TEST(JoinAdditions, LeavesWhatDoesNotFit) {
   EXPECT_EQ(kinds(with_additions(g)), kinds(fuse_activations(g, true)));
 }
 
+/// Which of a graph's means over each image are joined, in order.
+std::vector<bool> joined_means(const Graph& graph) {
+  std::vector<bool> joined;
+  const Graph rewritten = join_means(join_additions(fuse_activations(graph, true)));
+  for (const Node& node : rewritten.nodes()) {
+    if (std::holds_alternative<GlobalAveragePoolLayer>(node.layer)) {
+      joined.push_back(is_joined(node.layer));
+    }
+  }
+  return joined;
+}
+
+TEST(JoinMeans, ToTheNormWhoseOutputTheyReadFirst) {
+  Graph g(kInput);
+  const Value x = g.activation(g.batch_norm(g.input(), "n"), Activation::silu);
+  const Value y = g.scale(x, g.global_average_pool(x));
+  const Value z = g.batch_norm(y, "m");
+  const Value scaled = g.scale(z, g.global_average_pool(z));
+  g.set_output(g.conv(scaled, "head", conv()));
+  EXPECT_EQ(joined_means(g), (std::vector<bool>{true, true}));
+}
+
+TEST(JoinMeans, NotWhereOthersReadFirstOrNobodyElseDoesOrSomethingIsAdded) {
+  Graph g(kInput);
+  const Value x = g.batch_norm(g.input(), "n");
+  const Value a = g.conv(x, "a", conv());  // its gradient comes after the mean's
+  Value y = g.scale(a, g.global_average_pool(x));
+  y = g.scale(y, g.global_average_pool(g.batch_norm(y, "m")));
+  const Value sum = g.add(g.batch_norm(g.conv(y, "b", conv()), "k"), y);
+  y = g.scale(sum, g.global_average_pool(sum));
+  g.set_output(g.scale(y, g.global_average_pool(y)));  // of no norm
+  EXPECT_EQ(joined_means(g), std::vector<bool>(4, false));
+}
+
 /// The channels that each value is stored in.
 std::vector<int> stored(const Graph& graph) {
   std::vector<int> channels;

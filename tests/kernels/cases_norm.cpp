@@ -104,8 +104,8 @@ OpCase batch_norm_backward(Shape shape, DType dtype, const BatchNormDesc& desc, 
     PreparedOp op;
     op.workspace_bytes = ops.norm->workspace_bytes(shape);
     op.call = [=, &ops](const Arguments& a) {
-      ops.norm->backward(with_state(desc, a), a("x"), a("dy"), a("gamma"), a("beta"),
-                         a("saved_mean"), a("saved_inv_std"),
+      ops.norm->backward(with_state(desc, a), a("x"), a("dy"), a.optional("dmeans"), a("gamma"),
+                         a("beta"), a("saved_mean"), a("saved_inv_std"),
                          {a.optional("y"), a.optional("dskip"), variant.accumulate},
                          a.either("dx", "dy"), a("dgamma"), a("dbeta"), a.workspace());
     };
@@ -220,9 +220,10 @@ OpCase batch_norm_backward_wanting(Shape shape, DType dtype, const BatchNormDesc
     prepared.workspace_bytes = ops.norm->workspace_bytes(shape);
     prepared.call = [=, &ops](const Arguments& a) {
       const Tensor dskip = wanted.dskip_over_dy ? a("dy") : a.optional("dskip");
-      ops.norm->backward(with_state(desc, a), a("x"), a("dy"), a("gamma"), a("beta"),
-                         a("saved_mean"), a("saved_inv_std"), {a.optional("y"), dskip, false},
-                         a.optional("dx"), a("dgamma"), a("dbeta"), a.workspace());
+      ops.norm->backward(with_state(desc, a), a("x"), a("dy"), a.optional("dmeans"), a("gamma"),
+                         a("beta"), a("saved_mean"), a("saved_inv_std"),
+                         {a.optional("y"), dskip, false}, a.optional("dx"), a("dgamma"), a("dbeta"),
+                         a.workspace());
     };
     return prepared;
   };
@@ -233,6 +234,31 @@ OpCase batch_norm_backward_wanting(Shape shape, DType dtype, const BatchNormDesc
   for (Operand& operand : op.operands) {
     if (operand.name == "dy" && wanted.dskip_over_dy) operand.role = Role::update;
   }
+  return op;
+}
+
+/// Of a norm whose y has its mean taken over each image as well.
+OpCase batch_norm_backward_with_means(Shape shape, DType dtype, const BatchNormDesc& desc,
+                                      Variant variant = {}) {
+  const Shape means{shape.n, 1, 1, shape.c};
+  OpCase op = batch_norm_backward(shape, dtype, desc, variant);
+  op.name += "_means";
+  op.operands.push_back(laid_out(input("dmeans", means, dtype, normal(0, 30)), variant.layout, 4));
+  OpCase forward = *op.forward;
+  const auto train = forward.prepare;
+  forward.prepare = [=](Ops& ops) {
+    PreparedOp prepared = train(ops);
+    const size_t norm_bytes = (prepared.workspace_bytes + 63) / 64 * 64;
+    prepared.workspace_bytes = norm_bytes + ops.channel->workspace_bytes(shape);
+    prepared.call = [=, &ops, norm = prepared.call](const Arguments& a) {
+      norm(a);
+      auto* scratch = static_cast<std::byte*>(a.workspace()) + norm_bytes;
+      ops.channel->mean(a("y"), a("means"), scratch);
+    };
+    return prepared;
+  };
+  forward.operands.push_back(output("means", means, dtype));
+  op.forward = std::make_shared<OpCase>(std::move(forward));
   return op;
 }
 
@@ -252,6 +278,19 @@ OpCase batch_norm_separated(const BatchNormDesc& desc) {
   op.name += "_separated";
   op.forward = std::make_shared<OpCase>(std::move(forward));
   return op;
+}
+
+void append_means(DType dtype, std::vector<OpCase>& cases) {
+  for (const Activation activation : {Activation::identity, Activation::relu, Activation::silu}) {
+    const BatchNormDesc desc{.activation = activation};
+    for (const Layout layout : {Layout::dense, Layout::slices, Layout::ragged_slices}) {
+      cases.push_back(
+          batch_norm_backward_with_means({3, 5, 9, 24}, dtype, desc, {.layout = layout}));
+    }
+    cases.push_back(
+        batch_norm_backward_with_means({19, 1, 2, 300}, dtype, desc, {.in_place = true}));
+    cases.push_back(batch_norm_backward_with_means({2, 31, 33, 7}, dtype, desc));
+  }
 }
 
 /// What is added behind the norm, with and without ReLU and stochastic depth.
@@ -346,6 +385,7 @@ std::vector<OpCase> norm_cases() {
     cases.push_back(
         batch_norm_backward_wanting({2, 5, 9, 8}, dtype, fused, {.dx = false}, Layout::dense));
     append_additions(dtype, cases);
+    append_means(dtype, cases);
   }
   return cases;
 }

@@ -46,7 +46,7 @@ INSTANTIATE_TEST_SUITE_P(Emulated, OpProperty, ::testing::Values("Emulated"));
 INSTANTIATE_TEST_SUITE_P(Cuda, OpProperty, ::testing::Values("Cuda"));
 #endif
 
-// Many segments of odd lengths, against one copy each.
+// Many segments of odd lengths, against one copy each, or one of each column of a matrix.
 TEST_P(OpProperty, CastAllIsACopyOfEachSegment) {
   Stream& stream = backend_->stream;
   constexpr std::array<std::pair<DType, DType>, 5> kCasts{{{DType::f32, DType::f32},
@@ -58,6 +58,7 @@ TEST_P(OpProperty, CastAllIsACopyOfEachSegment) {
     const bool fp16 = from == DType::f16 || to == DType::f16;
     if (fp16 && std::string(GetParam()) == "Cpu") continue;
     constexpr std::array<int64_t, 9> kCounts{1, 7, 8, 9, 300, 4096, 17, 64, 1025};
+    constexpr std::array<int, 9> kRows{1, 1, 1, 3, 12, 64, 1, 1, 41};
     constexpr int kRoom = 4352;  // elements from segment to segment
     constexpr Shape kAll{1, 1, 1, kRoom * static_cast<int>(kCounts.size())};
     std::vector<float> values(to_size(kAll.elements()));
@@ -75,10 +76,19 @@ TEST_P(OpProperty, CastAllIsACopyOfEachSegment) {
       const Shape shape{1, 1, 1, static_cast<int>(kCounts[s])};
       std::byte* const x = source.data() + s * kRoom * size_of(from);
       const size_t offset = s * kRoom * size_of(to);
-      backend_->ops.elementwise->copy(Tensor(x, shape, from, stream.device()),
-                                      Tensor(wanted.data() + offset, shape, to, stream.device()),
-                                      false);
-      segments.push_back({x, got.data() + offset, kCounts[s], vectors});
+      const int rows = kRows[s], columns = shape.c / rows;
+      if (rows == 1) {
+        backend_->ops.elementwise->copy(Tensor(x, shape, from, stream.device()),
+                                        Tensor(wanted.data() + offset, shape, to, stream.device()),
+                                        false);
+      }
+      for (int column = 0; rows > 1 && column < columns; ++column) {
+        const Tensor matrix(x, {1, 1, rows, columns}, from, stream.device());
+        std::byte* const y = wanted.data() + offset + to_size(column * rows) * size_of(to);
+        backend_->ops.elementwise->copy(matrix.channels(column, 1),
+                                        Tensor(y, {1, 1, rows, 1}, to, stream.device()), false);
+      }
+      segments.push_back({x, got.data() + offset, kCounts[s], vectors, rows});
       vectors += segments.back().vectors();
     }
     const Buffer table(stream.device(), segments.size() * sizeof(CastSegment));
@@ -91,6 +101,76 @@ TEST_P(OpProperty, CastAllIsACopyOfEachSegment) {
     stream.synchronize();
     EXPECT_EQ(a, b) << name_of(from) << " to " << name_of(to)
                     << ": nothing beyond the segments either";
+  }
+}
+
+/// Expects the casts to write what pack(memory) does: all bytes of it that it writes at all.
+template <typename Pack>
+void expect_packing_is_casts(Backend& backend, const std::vector<Cast>& casts, std::byte* packed,
+                             size_t bytes, const Pack& pack) {
+  Stream& stream = backend.stream;
+  const Buffer wanted(stream.device(), bytes);
+  zero_bytes(stream, packed, bytes);
+  zero_bytes(stream, wanted.data(), bytes);
+  pack(wanted.data());
+  for (const Cast& cast : casts) {
+    const int64_t rows = cast.transposed ? cast.from.shape.n : 1;
+    const CastSegment segment{cast.from.data, cast.to.data, cast.from.shape.elements(), 0, rows};
+    const Buffer table(stream.device(), sizeof(CastSegment));
+    copy_bytes(stream, table.data(), &segment, sizeof(CastSegment));
+    backend.ops.elementwise->cast_all(
+        {reinterpret_cast<const CastSegment*>(table.data()), size_t{1}}, cast.from.dtype,
+        cast.to.dtype, segment.vectors());
+    stream.synchronize();
+  }
+  std::vector<std::byte> a(bytes), b(bytes);
+  copy_bytes(stream, a.data(), packed, bytes);
+  copy_bytes(stream, b.data(), wanted.data(), bytes);
+  stream.synchronize();
+  EXPECT_EQ(a, b);
+}
+
+TEST_P(OpProperty, PackingThatIsCastsIsTheSameAsCasts) {
+  const Device device = backend_->stream.device();
+  const auto parameter = [&](Shape shape) {
+    std::vector<float> values(to_size(shape.elements()));
+    for (size_t i = 0; i < values.size(); ++i) values[i] = std::sin(static_cast<float>(i) + 0.3f);
+    Buffer buffer(device, values.size() * sizeof(float));
+    copy_bytes(backend_->stream, buffer.data(), values.data(), buffer.bytes());
+    backend_->stream.synchronize();
+    return std::pair{std::move(buffer), shape};
+  };
+  const auto tensor = [&](const auto& pair) {
+    return Tensor(pair.first.data(), pair.second, DType::f32, device);
+  };
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    const SqueezeExciteDesc gates{.images = 2, .channels = 24, .hidden = 5, .dtype = dtype};
+    const auto w1 = parameter({5, 1, 1, 24}), b1 = parameter({1, 1, 1, 5}),
+               w2 = parameter({24, 1, 1, 5}), b2 = parameter({1, 1, 1, 24});
+    const SqueezeExciteParameters parameters{tensor(w1), tensor(b1), tensor(w2), tensor(b2)};
+    SqueezeExciteOps& ops = *backend_->ops.squeeze_excite;
+    const Buffer packed(device, ops.packed_bytes(gates));
+    const std::vector<Cast> casts = ops.casts(gates, parameters, packed.data());
+    if (!casts.empty()) {
+      expect_packing_is_casts(*backend_, casts, packed.data(), packed.bytes(),
+                              [&](std::byte* to) { ops.pack(gates, parameters, to); });
+    }
+    if (!device.is_cuda() && std::string(GetParam()) != "Emulated") continue;
+    const ConvDesc desc{.input = {2, 7, 9, 24},
+                        .out_channels = 24,
+                        .kernel_h = 3,
+                        .kernel_w = 3,
+                        .padding = Padding::all(1),
+                        .groups = 24,
+                        .bias = false,
+                        .dtype = dtype};
+    const auto conv = backend_->ops.conv->make(desc);
+    const auto weights = parameter(desc.weights());
+    const Buffer taps(device, conv->packed_bytes());
+    const std::vector<Cast> all = conv->casts(tensor(weights), {}, taps.data());
+    ASSERT_FALSE(all.empty());
+    expect_packing_is_casts(*backend_, all, taps.data(), taps.bytes(),
+                            [&](std::byte* to) { conv->pack(tensor(weights), {}, to); });
   }
 }
 

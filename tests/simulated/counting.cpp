@@ -208,18 +208,18 @@ class CountedNorm final : public NormOps {
     book_.note("batch norm", bytes_of({&x, &y}),
                [&] { inner_->infer(desc, x, gamma, beta, running_mean, running_var, y); });
   }
-  void backward(const BatchNormDesc& desc, const Tensor& x, const Tensor& dy, const Tensor& gamma,
-                const Tensor& beta, const Tensor& saved_mean, const Tensor& saved_inv_std,
-                const SkipGradient& skip, const Tensor& dx, const Tensor& dgamma,
-                const Tensor& dbeta, void* workspace) override {
+  void backward(const BatchNormDesc& desc, const Tensor& x, const Tensor& dy, const Tensor& dmeans,
+                const Tensor& gamma, const Tensor& beta, const Tensor& saved_mean,
+                const Tensor& saved_inv_std, const SkipGradient& skip, const Tensor& dx,
+                const Tensor& dgamma, const Tensor& dbeta, void* workspace) override {
     const auto bytes = [&](int64_t launches) {
       if (dx.data == nullptr) return sums_bytes(desc, x, dy, skip);
       const int64_t again = launches == 1 ? 0 : map_bytes(desc, x, dy, skip);
       return sums_bytes(desc, x, dy, skip) + again + bytes_of(dx);
     };
     book_.note("batch norm", bytes, [&] {
-      inner_->backward(desc, x, dy, gamma, beta, saved_mean, saved_inv_std, skip, dx, dgamma, dbeta,
-                       workspace);
+      inner_->backward(desc, x, dy, dmeans, gamma, beta, saved_mean, saved_inv_std, skip, dx,
+                       dgamma, dbeta, workspace);
     });
   }
   void fold(const BatchNormDesc& desc, const Tensor& weights, const Tensor& bias,
@@ -384,6 +384,10 @@ class CountedSqueezeExcite final : public SqueezeExciteOps {
   void pack(const SqueezeExciteDesc& d, const SqueezeExciteParameters& parameters,
             void* packed) override {
     book_.note("squeeze-excite", 3 * weights(d), [&] { inner_->pack(d, parameters, packed); });
+  }
+  std::vector<Cast> casts(const SqueezeExciteDesc& d, const SqueezeExciteParameters& parameters,
+                          void* packed) const override {
+    return inner_->casts(d, parameters, packed);
   }
   void gates(const SqueezeExciteDesc& d, const Tensor& means, const void* packed,
              const Tensor& squeezed, const Tensor& gates) override {

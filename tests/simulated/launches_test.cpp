@@ -32,9 +32,9 @@ TEST_P(StepLaunches, AreFew) {
 INSTANTIATE_TEST_SUITE_P(
     , StepLaunches,
     ::testing::Values(Limit{"unet_mini", 71}, Limit{"vgg16_unet", 165}, Limit{"resnet34_unet", 327},
-                      Limit{"efficientnet_b0_unet", 523}, Limit{"mobilenet_v3_large_unet", 456},
-                      Limit{"xception_unet", 488}, Limit{"inception_resnet_v2_unet", 1648},
-                      Limit{"se_resnet50_unet", 606}, Limit{"densenet121_unet", 975}),
+                      Limit{"efficientnet_b0_unet", 476}, Limit{"mobilenet_v3_large_unet", 426},
+                      Limit{"xception_unet", 454}, Limit{"inception_resnet_v2_unet", 1648},
+                      Limit{"se_resnet50_unet", 575}, Limit{"densenet121_unet", 975}),
     [](const auto& tested) { return std::string(tested.param.network); });
 
 }  // namespace

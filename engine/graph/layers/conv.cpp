@@ -93,8 +93,7 @@ class Conv final : public Layer {
     conv_->pack(weights, bias, packed);
   }
 
-  std::vector<Convolution::Cast> pack_casts(std::span<const Tensor> parameters,
-                                            void* packed) const override {
+  std::vector<Cast> pack_casts(std::span<const Tensor> parameters, void* packed) const override {
     if (folds_weights(layer_) || pads_) return {};
     return conv_->casts(parameters[0], layer_.bias ? parameters[1] : Tensor(), packed);
   }

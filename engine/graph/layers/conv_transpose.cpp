@@ -47,8 +47,7 @@ class ConvTranspose final : public Layer {
     mirror_->pack(parameters[0], Tensor(), packed);
   }
 
-  std::vector<Convolution::Cast> pack_casts(std::span<const Tensor> parameters,
-                                            void* packed) const override {
+  std::vector<Cast> pack_casts(std::span<const Tensor> parameters, void* packed) const override {
     return mirror_->casts(parameters[0], Tensor(), packed);
   }
 

@@ -48,14 +48,16 @@ class BatchNorm final : public Layer {
   void backward(const Bindings& b) override {
     require(!desc_.adds || !b.accumulate[0], "the input of a norm that adds has one reader");
     const Tensor& dx = b.accumulate[0] ? b.output_gradient : b.input_gradients[0];
+    // Only the mean over each image has a gradient.
+    if (b.only_pooled) ops_.elementwise->fill(b.output_gradient, 0);
     SkipGradient skip;
     if (desc_.adds) skip = {b.output, b.input_gradients[1], b.accumulate[1]};
     const Tensor dgamma = fixed_scale_
                               ? vector(static_cast<std::byte*>(b.workspace) + workspace_, b)
                               : b.parameter_gradients[0];
-    ops_.norm->backward(desc_, b.inputs[0], b.output_gradient, b.parameters[0], b.parameters[1],
-                        saved(b, 0), saved(b, 1), skip, dx, dgamma, b.parameter_gradients[1],
-                        b.workspace);
+    ops_.norm->backward(desc_, b.inputs[0], b.output_gradient, b.pooled_gradient, b.parameters[0],
+                        b.parameters[1], saved(b, 0), saved(b, 1), skip, dx, dgamma,
+                        b.parameter_gradients[1], b.workspace);
     if (b.accumulate[0]) ops_.elementwise->copy(dx, b.input_gradients[0], true);
   }
 

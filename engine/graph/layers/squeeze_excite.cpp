@@ -39,6 +39,9 @@ class SqueezeExcite final : public Layer {
   void pack(std::span<const Tensor> parameters, void* packed, void*) override {
     ops_.squeeze_excite->pack(desc_, view(parameters), packed);
   }
+  std::vector<Cast> pack_casts(std::span<const Tensor> parameters, void* packed) const override {
+    return ops_.squeeze_excite->casts(desc_, view(parameters), packed);
+  }
   void forward(const Bindings& b) override {
     ops_.squeeze_excite->gates(desc_, b.inputs[0], b.packed, squeezed(b), b.output);
   }
