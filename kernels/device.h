@@ -22,7 +22,7 @@ struct DeviceInfo {
   std::string name;            // "AMD EPYC", "NVIDIA H200"
   size_t memory_bytes = 0;     // total
   int compute_capability = 0;  // 90 for 9.0; 0 on the CPU
-  bool fast_bf16 = false;      // AMX-BF16 or AVX512-BF16; compute capability 8.0 and above
+  bool fast_bf16 = false;      // faster than fp32: AMX, AMD's AVX512-BF16; capability 8.0 and above
   bool bf16 = true;            // false: known to have none, as CPUs without AVX-512
 };
 

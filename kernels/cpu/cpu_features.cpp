@@ -5,6 +5,18 @@
 
 namespace macadam::cpu {
 
+namespace {
+
+bool is_intel() {
+#if defined(__x86_64__)
+  return __builtin_cpu_is("intel") != 0;
+#else
+  return false;
+#endif
+}
+
+}  // namespace
+
 bool has_bf16() {
 #if defined(MACADAM_HAS_ONEDNN)
   return library_isa().bf16;
@@ -15,10 +27,14 @@ bool has_bf16() {
 
 bool has_fast_bf16() {
 #if defined(MACADAM_HAS_ONEDNN)
-  return library_isa().fast_bf16;
+  return is_fast_bf16(library_isa(), is_intel());
 #else
   return false;
 #endif
+}
+
+bool is_fast_bf16(const LibraryIsa& isa, bool intel) {
+  return isa.amx_bf16 || (isa.avx512_bf16 && !intel);
 }
 
 std::string processor() {

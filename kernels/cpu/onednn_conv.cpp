@@ -426,7 +426,8 @@ LibraryIsa library_isa() {
   const auto extends = [&](dnnl_cpu_isa_t base) { return (isa & base) == base; };
   LibraryIsa out;
   out.bf16 = extends(dnnl_cpu_isa_avx512_core);
-  out.fast_bf16 = extends(dnnl_cpu_isa_avx512_core_bf16);
+  out.avx512_bf16 = extends(dnnl_cpu_isa_avx512_core_bf16);
+  out.amx_bf16 = extends(dnnl_cpu_isa_avx512_core_amx);
   constexpr std::array names {
     std::pair(dnnl_cpu_isa_sse41, "sse41"), std::pair(dnnl_cpu_isa_avx, "avx"),
         std::pair(dnnl_cpu_isa_avx2, "avx2"), std::pair(dnnl_cpu_isa_avx2_vnni, "avx2_vnni"),

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "kernels/cpu/cpu_ops.h"
 
 using namespace macadam;
 
@@ -29,6 +30,19 @@ TEST(Precision, AutoIsTheFastestOfTheDevice) {
   }
   EXPECT_EQ(resolve_precision("auto", cpu(true)), DType::bf16);
   EXPECT_EQ(resolve_precision("auto", cpu(false)), DType::f32);
+}
+
+TEST(Precision, IntelIsFastAtBf16WithAmxAlone) {
+  using cpu::LibraryIsa;
+  const LibraryIsa avx512{"avx512_core", true, false, false};
+  const LibraryIsa avx512_bf16{"avx512_core_bf16", true, true, false};
+  const LibraryIsa amx{"avx512_core_amx", true, true, true};
+  for (const bool intel : {false, true}) {
+    EXPECT_FALSE(cpu::is_fast_bf16({}, intel));
+    EXPECT_FALSE(cpu::is_fast_bf16(avx512, intel));
+    EXPECT_EQ(cpu::is_fast_bf16(avx512_bf16, intel), !intel);
+    EXPECT_TRUE(cpu::is_fast_bf16(amx, intel));
+  }
 }
 
 TEST(Precision, ANamedOneIsTakenWhereItRuns) {
