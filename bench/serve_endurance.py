@@ -6,8 +6,10 @@
 1. 200 clients drip bytes while health is asked for.
 2. Overload: an open loop at twice the rate that 16 clients had, for some seconds.
 3. Soak: photos, tensors, the gallery's neighbours, broken photos, clients that leave, and the model
-   file replaced every 15 seconds; the memory of the process before each. It is flat when its mean in
-   the last third lies within 2 % of that in the first, the first minute left out.
+   file replaced every 15 seconds. Before each replacement clients pause until nothing is in work and
+   no model is being loaded, and the memory of the process and what of it is allocated are noted: so all figures are of one model
+   and no request. They are flat when their mean in the last third lies within 2 % of that in the
+   first, the first minute left out.
 Only the standard library.
 """
 import argparse
@@ -70,9 +72,16 @@ class Server:
         self.port = int(re.search(r"http://127.0.0.1:(\d+)", self.log.read_text()).group(1))
         self.url = f"http://127.0.0.1:{self.port}"
 
+    def metrics(self):
+        """The series without labels."""
+        page = urllib.request.urlopen(self.url + "/metrics").read().decode()
+        return {name: float(value) for name, value in re.findall(r"^(\w+) (\S+)$", page, re.M)}
+
     def memory(self):
-        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGESIZE") / 2**20
+        return self.metrics()["macadam_resident_bytes"] / 2**20
+
+    def digest(self):
+        return json.load(urllib.request.urlopen(self.url + "/v1/models"))["models"][0]["digest"]
 
     def end(self):
         self.process.send_signal(signal.SIGTERM)
@@ -150,9 +159,13 @@ async def soak(server, photo, model, others, seconds, reload_every):
         (post("/v2/models/m/infer", b"[" * 1000), 400), (b"GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n", 200),
         (b"nonsense\r\n\r\n", 400)]
 
+    going = asyncio.Event()  # not set: clients pause
+    going.set()
+
     async def client(seed):
         choice = random.Random(seed)
         while time.perf_counter() < end:
+            await going.wait()
             request, expected = choice.choice(requests)
             if choice.random() < 0.1:
                 await ask(server.port, request[:choice.randrange(1, len(request))], 0.01)
@@ -161,22 +174,37 @@ async def soak(server, photo, model, others, seconds, reload_every):
             key = "as expected" if status == expected else f"{status} instead of {expected}"
             counts[key] = counts.get(key, 0) + 1
 
+    async def at_rest(digest):
+        """Notes the memory when nothing is in work and `digest` is not served any more."""
+        going.clear()
+        while ((metrics := await asyncio.to_thread(server.metrics))["macadam_work_bytes"] > 0
+               or await asyncio.to_thread(server.digest) == digest):
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(2)  # what is sent without work; the old model's memory is given back
+        metrics = await asyncio.to_thread(server.metrics)
+        going.set()
+        resident.append(metrics["macadam_resident_bytes"] / 2**20)
+        allocated.append(metrics["macadam_allocated_bytes"] / 2**20)
+
     async def reload():
-        turn = 0
-        while time.perf_counter() < end:
+        turn, digest = 0, None
+        while time.perf_counter() + reload_every < end:
             await asyncio.sleep(reload_every)
-            memory.append(server.memory())
+            await at_rest(digest)
+            digest = await asyncio.to_thread(server.digest)
             shutil.copy(others[turn % len(others)], str(model) + ".new")
             os.replace(str(model) + ".new", model)
             turn += 1
 
-    memory = []  # before each replacement: there is one model then, where loading takes no longer
+    resident, allocated = [], []  # MiB
     await asyncio.gather(reload(), *(client(i) for i in range(8)))
-    warm = memory[int(60 / reload_every):] or memory
-    third = max(len(warm) // 3, 1)
-    growth = sum(warm[-third:]) / sum(warm[:third]) - 1
-    print(f"soak of {seconds} s: {counts}; memory {', '.join(f'{m:.0f}' for m in memory)} MiB, after the "
-          f"first minute {growth:+.1%} from the first third to the last")
+    print(f"soak of {seconds} s: {counts}")
+    for name, memory in ("resident", resident), ("allocated", allocated):
+        warm = memory[int(60 / reload_every):] or memory
+        third = max(len(warm) // 3, 1)
+        growth = sum(warm[-third:]) / sum(warm[:third]) - 1
+        print(f"  {name} at rest: {', '.join(f'{m:.0f}' for m in memory)} MiB, after the first "
+              f"minute {growth:+.1%} from the first third to the last")
 
 
 async def main():

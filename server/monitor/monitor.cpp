@@ -3,6 +3,9 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <unistd.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include <array>
 #include <cmath>
@@ -38,6 +41,15 @@ uint64_t resident_bytes() {
   uint64_t pages = 0, resident = 0;
   file >> pages >> resident;
   return file ? resident * static_cast<uint64_t>(sysconf(_SC_PAGESIZE)) : 0;
+}
+
+uint64_t allocated_bytes() {
+#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 33)
+  const struct mallinfo2 info = ::mallinfo2();
+  return info.uordblks + info.hblkhd;
+#else
+  return 0;
+#endif
 }
 
 Monitor::Stages::Stages()
@@ -134,6 +146,9 @@ void Monitor::write(MetricsPage& page) const {
   page.value({}, seconds_of(std::chrono::steady_clock::now() - started_));
   page.metric("macadam_resident_bytes", "gauge", "Memory of the process.");
   page.value({}, resident_bytes());
+  page.metric("macadam_allocated_bytes", "gauge",
+              "Of it what is in use; the rest waits to be used again.");
+  page.value({}, allocated_bytes());
 }
 
 }  // namespace macadam

@@ -77,5 +77,8 @@ class Monitor {
 
 /// Bytes that this process has in memory; 0 where the system does not say.
 uint64_t resident_bytes();
+/// Bytes that are allocated and not freed, by the C library's account; 0 where it keeps none. What
+/// has not been written to is counted too.
+uint64_t allocated_bytes();
 
 }  // namespace macadam

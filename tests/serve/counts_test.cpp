@@ -100,6 +100,29 @@ TEST_F(Counts, FaultsAreRequestsOfNoRoute) {
   EXPECT_EQ(rejections(served, "malformed_http"), 1) << "that was no fault of the client's";
 }
 
+TEST_F(Counts, RequestsLeaveNothingAllocated) {
+  Served served(folder(), {"m.safetensors"});
+  const std::string photo = flat_png(300, 200);
+  const auto ask_all = [&](int rounds) {
+    for (int i = 0; i < rounds; ++i) {
+      EXPECT_EQ(served.ask("POST", "/v1/segment", photo).status, 200);
+      EXPECT_EQ(served.ask("POST", "/v1/segment?format=rle&confidence=1&tile=1", photo).status,
+                200);
+      EXPECT_EQ(served.ask("POST", "/v1/segment", photo.substr(0, 50)).status, 400);
+      EXPECT_EQ(
+          served.ask("POST", "/v2/models/m/infer", photo, {"Inference-Header-Content-Length: 0"})
+              .status,
+          200);
+    }
+    std::this_thread::sleep_for(200ms);  // until connections have gone
+    return value(served, "macadam_allocated_bytes").value();
+  };
+  const double warm = ask_all(10);
+  if (warm == 0) GTEST_SKIP() << "the C library keeps no account";
+  EXPECT_GT(warm, 1 << 20);
+  EXPECT_LT(ask_all(100), warm + (256 << 10));
+}
+
 TEST_F(Counts, StatisticsAreOfRequestsAndWhole) {
   Served served(folder(), {"m.safetensors"});
   constexpr int kPhotos = 8, kSide = 150;
