@@ -107,6 +107,21 @@ __device__ __forceinline__ int held_value(int lane) {
   return value;
 }
 
+/// A map that reads more than what is held says how many pixels it completes at once, and what its
+/// registers allow.
+template <typename Map>
+concept MapThatReads = requires {
+  Map::kHeldTogether + Map::kHeldBlocksPerProcessor;
+};
+
+template <typename Source, typename Map>
+constexpr int held_blocks() {
+  if constexpr (MapThatReads<Map>) {
+    return std::min(Source::kHeldBlocksPerProcessor, Map::kHeldBlocksPerProcessor);
+  }
+  return Source::kHeldBlocksPerProcessor;
+}
+
 /// `Source` as column_sums() has it, whose Work also has keep(held, kept): Source::Kept<V> is what
 /// stays of a pixel in registers. Source::kHeldTogether pixels are fetched at once, and
 /// Source::kHeldBlocksPerProcessor is what the registers allow. `Map` as
@@ -115,7 +130,7 @@ __device__ __forceinline__ int held_value(int lane) {
 /// pixels, the rows of a warp, the warps and the blocks are added in this order, from the warps on
 /// in double.
 template <int V, typename Source, typename Finish, typename Map>
-__global__ void __launch_bounds__(kHeldThreads, Source::kHeldBlocksPerProcessor)
+__global__ void __launch_bounds__(kHeldThreads, held_blocks<Source, Map>())
     held_columns(Source source, Finish finish, Map map, HeldLayout layout) {
   constexpr int K = Source::kSums, N = K * V;
   using Sums = HeldSumsShared<N>;
@@ -189,10 +204,29 @@ __global__ void __launch_bounds__(kHeldThreads, Source::kHeldBlocksPerProcessor)
   wait();
   if (!active) return;
   const auto work = map.template start<V>(channel);
+  if constexpr (MapThatReads<Map>) {
+    // What is read is under way before anything is written, behind which no load may be moved.
+    constexpr int kTogether = Map::kHeldTogether;
 #pragma unroll
-  for (int k = 0; k < kHeldPixels; ++k) {
-    const int pixel = begin + k * step;
-    if (pixel < layout.pixels) work.take(pixel, work.complete(pixel, kept[k]));
+    for (int k = 0; k < kHeldPixels; k += kTogether) {
+      typename Map::template Held<V> held[kTogether];
+#pragma unroll
+      for (int i = 0; i < kTogether; ++i) {
+        const int pixel = begin + (k + i) * step;
+        if (pixel < layout.pixels) held[i] = work.complete(pixel, kept[k + i]);
+      }
+#pragma unroll
+      for (int i = 0; i < kTogether; ++i) {
+        const int pixel = begin + (k + i) * step;
+        if (pixel < layout.pixels) work.take(pixel, held[i]);
+      }
+    }
+  } else {
+#pragma unroll
+    for (int k = 0; k < kHeldPixels; ++k) {
+      const int pixel = begin + k * step;
+      if (pixel < layout.pixels) work.take(pixel, work.complete(pixel, kept[k]));
+    }
   }
 }
 

@@ -23,7 +23,7 @@ namespace macadam::cuda {
 constexpr int kThreads = 256;
 
 /// Blocks of a kernel that gives each block a fixed share of the work: four for each of the 132
-/// multiprocessors of an H100. A constant, so that sums are taken in the same order on every GPU.
+/// multiprocessors of an H100. A constant, so that the order of sums depends on shapes alone.
 constexpr int kShareBlocksPerProcessor = 4;
 constexpr int kShareBlocks = 132 * kShareBlocksPerProcessor;
 

@@ -46,6 +46,8 @@ template <typename T, typename Maps>
 struct NormalizeAndAdd {
   using Element = T;
   static constexpr int kTogether = 2;
+  static constexpr int kHeldTogether = 4;  // reads of what is added, before anything is written
+  static constexpr int kHeldBlocksPerProcessor = 1;
   static constexpr int kBlocksPerProcessor = kShareBlocksPerProcessor;
 
   View<const T> x, skip;

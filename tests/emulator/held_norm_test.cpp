@@ -9,9 +9,11 @@
 #include <string>
 #include <vector>
 
+#include "as_emulated.h"
 #include "base/to_size.h"
 #include "block_emulator.h"
 #include "emulated_ops.h"
+#include "kernels/cuda/held_columns.cuh"
 #include "kernels/reference/reference_ops.h"
 
 namespace macadam {
@@ -114,8 +116,9 @@ BatchNormDesc adding(Activation activation, float drop = 0) {
   return desc;
 }
 
-/// Those of one block, with threads and whole vectors left over; of clusters of 2, 4 and 8; of two
-/// tensors of 16 bits and of 32; of one block more pixels than another.
+/// Those of one block, with threads and whole vectors left over; of clusters of 8, then of 4 and 2
+/// (more channels, so that these fill the processors); of two tensors of 16 bits and of 32; of one
+/// block more pixels than another.
 std::vector<Case> cases() {
   return {{{2, 5, 9, 24}, DType::bf16, {.activation = Activation::silu}},
           {{1, 32, 64, 8}, DType::f32, {}},
@@ -126,7 +129,10 @@ std::vector<Case> cases() {
           {{3, 37, 41, 8}, DType::bf16, adding(Activation::relu), false},
           {{3, 37, 41, 8}, DType::bf16, adding(Activation::relu), true, true},
           {{3, 37, 41, 8}, DType::bf16, adding(Activation::identity), true, true},
-          {{5, 41, 79, 8}, DType::f16, adding(Activation::relu, 0.3f)}};
+          {{5, 41, 79, 8}, DType::f16, adding(Activation::relu, 0.3f)},
+          {{1, 37, 41, 4}, DType::f32, adding(Activation::relu)},
+          {{1, 32, 32, 272}, DType::bf16, adding(Activation::relu)},
+          {{1, 16, 32, 544}, DType::bf16, {.activation = Activation::relu}}};
 }
 
 class HeldNorm : public ::testing::Test {
@@ -138,6 +144,29 @@ class HeldNorm : public ::testing::Test {
     return emulated::make_ops();
   }
 };
+
+TEST(HeldLayout, IsOfWhatFits) {
+  const auto layout = [](Shape shape, bool clusters = true) {
+    const Tensor tensor(nullptr, shape, DType::bf16);
+    const emulated::HeldLayout held =
+        emulated::held_layout(emulated::column_layout({&tensor}), 8, clusters);
+    return std::pair(held.clusters, held.blocks);
+  };
+  using Is = std::pair<int, int>;  // clusters, blocks of each
+  EXPECT_EQ(layout({2, 5, 9, 24}), Is(2, 1));
+  EXPECT_EQ(layout({8, 16, 32, 512}), Is(32, 4));
+  EXPECT_EQ(layout({8, 32, 64, 256}), Is(16, 8));
+  EXPECT_EQ(layout({1, 32, 32, 272}), Is(17, 4));
+  EXPECT_EQ(layout({1, 16, 32, 528}), Is(33, 4));
+  EXPECT_EQ(layout({1, 16, 32, 544}), Is(34, 2));
+  EXPECT_EQ(layout({1, 1, 2048, 16}, false), Is(1, 1));
+  EXPECT_EQ(layout({1, 1, 2049, 16}, false), Is(0, 1));
+  EXPECT_EQ(layout({1, 1, 16384, 16}), Is(1, 8));
+  EXPECT_EQ(layout({1, 1, 16385, 16}), Is(0, 1));
+  EXPECT_EQ(layout({8, 32, 64, 784}), Is(49, 8)) << "three waves";
+  EXPECT_EQ(layout({8, 32, 64, 800}).first, 0) << "more than three";
+  EXPECT_EQ(layout({8, 16, 32, 20}).first, 0) << "no whole vectors";
+}
 
 TEST_F(HeldNorm, AgreesWithTheReferenceWithAndWithoutClusters) {
   Ops reference = make_reference_ops(), with = ops(true), without = ops(false);
