@@ -7,9 +7,9 @@
 2. Overload: an open loop at twice the rate that 16 clients had, for some seconds.
 3. Soak: photos, tensors, the gallery's neighbours, broken photos, clients that leave, and the model
    file replaced every 15 seconds. Before each replacement clients pause until nothing is in work and
-   no model is being loaded, and the memory of the process and what of it is allocated are noted: so all figures are of one model
-   and no request. They are flat when their mean in the last third lies within 2 % of that in the
-   first, the first minute left out.
+   no model is being loaded; then the memory of the process is noted, and what of it is allocated: of
+   one model and no request. They are flat when their mean in the last third lies within 2 % of that
+   in the first, the first minute left out.
 Only the standard library.
 """
 import argparse
@@ -80,8 +80,9 @@ class Server:
     def memory(self):
         return self.metrics()["macadam_resident_bytes"] / 2**20
 
-    def digest(self):
-        return json.load(urllib.request.urlopen(self.url + "/v1/models"))["models"][0]["digest"]
+    def replacements(self):
+        """How many new files it has taken, or refused, by its log."""
+        return len(re.findall('"event":"model (?:replaced|kept)', self.log.read_text()))
 
     def end(self):
         self.process.send_signal(signal.SIGTERM)
@@ -174,12 +175,12 @@ async def soak(server, photo, model, others, seconds, reload_every):
             key = "as expected" if status == expected else f"{status} instead of {expected}"
             counts[key] = counts.get(key, 0) + 1
 
-    async def at_rest(digest):
-        """Notes the memory when nothing is in work and `digest` is not served any more."""
+    async def at_rest(replacements):
+        """Notes the memory when nothing is in work and as many new files were seen."""
         going.clear()
-        while ((metrics := await asyncio.to_thread(server.metrics))["macadam_work_bytes"] > 0
-               or await asyncio.to_thread(server.digest) == digest):
-            await asyncio.sleep(0.05)
+        while ((await asyncio.to_thread(server.metrics))["macadam_work_bytes"] > 0
+               or server.replacements() < replacements):
+            await asyncio.sleep(0.2)
         await asyncio.sleep(2)  # what is sent without work; the old model's memory is given back
         metrics = await asyncio.to_thread(server.metrics)
         going.set()
@@ -187,11 +188,10 @@ async def soak(server, photo, model, others, seconds, reload_every):
         allocated.append(metrics["macadam_allocated_bytes"] / 2**20)
 
     async def reload():
-        turn, digest = 0, None
+        turn = 0
         while time.perf_counter() + reload_every < end:
             await asyncio.sleep(reload_every)
-            await at_rest(digest)
-            digest = await asyncio.to_thread(server.digest)
+            await at_rest(turn)
             shutil.copy(others[turn % len(others)], str(model) + ".new")
             os.replace(str(model) + ".new", model)
             turn += 1
