@@ -2,13 +2,14 @@
 # Installs what the tests need, builds and runs every test.
 #
 #   ./test.sh          the release build: unit, golden, emulator and command-line tests
-#   ./test.sh --all    also the formatting, and the tests again under AddressSanitizer and
-#                      UndefinedBehaviorSanitizer
+#   ./test.sh --asan   the tests under AddressSanitizer and UndefinedBehaviorSanitizer
+#   ./test.sh --all    the formatting, then both
 #   ./test.sh --isa    all tests under each instruction set that oneDNN can be limited to here (six
 #                      or seven times on a CPU with AVX-512), then those of the builds v3 (AVX2) and
 #                      portable: three builds, and hours on 2 cores
 #   ./test.sh --tsan   the loader, and the server's connections and batches, under ThreadSanitizer
-#   ./test.sh --tidy [COMMIT]  clang-tidy over every C++ source (ten minutes on 2 cores), or over those
+#   ./test.sh --fuzz [SECONDS]  each reader of foreign bytes under libFuzzer, for 10 seconds
+#   ./test.sh --tidy [COMMIT]  the formatting; clang-tidy over every C++ source (ten minutes on 2 cores), or over those
 #                      that have changed since COMMIT
 #
 # Tests that need a GPU are skipped without one, and the summary says so.
@@ -79,7 +80,22 @@ if [[ ${1:-} == --isa ]]; then
   exit
 fi
 
+if [[ ${1:-} == --fuzz ]]; then
+  say "The readers of foreign bytes under libFuzzer"
+  cmake -G Ninja -S . -B build/fuzz -DCMAKE_CXX_COMPILER=clang++ -DMACADAM_FUZZ=ON -DMACADAM_CUDA=OFF
+  ninja -C build/fuzz fuzz
+  export SECONDS_EACH=${2:-10}
+  find build/fuzz -maxdepth 1 -name 'fuzz_*' -type f | sort | xargs -P "$jobs" -n 1 tests/fuzz/run.sh
+  exit
+fi
+
+check_format() {
+  say "Formatting"
+  git ls-files '*.h' '*.cpp' '*.cu' '*.cuh' | xargs clang-format --dry-run --Werror
+}
+
 if [[ ${1:-} == --tidy ]]; then
+  check_format
   say "clang-tidy"
   cmake -G Ninja -S . -B build/tidy -DCMAKE_CXX_COMPILER=clang++ -DMACADAM_CUDA=OFF
   if [[ -n ${2:-} ]]; then
@@ -90,23 +106,20 @@ if [[ ${1:-} == --tidy ]]; then
   exit
 fi
 
-if [[ ${1:-} == --all ]]; then
-  say "Formatting"
-  git ls-files '*.h' '*.cpp' '*.cu' '*.cuh' | xargs clang-format --dry-run --Werror
-fi
+[[ ${1:-} != --all ]] || check_format
 
-say "Release build"
-cmake --preset release -DMACADAM_TESTS=ON -DMACADAM_BENCH=ON ${MACADAM_CMAKE_OPTIONS:-}
-cmake --build --preset release
-
-if [[ ${1:-} == --all ]]; then
+if [[ ${1:-} == --all || ${1:-} == --asan ]]; then
   say "Build with AddressSanitizer and UndefinedBehaviorSanitizer"
   cmake --preset asan
   cmake --build --preset asan
   say "Tests under AddressSanitizer and UndefinedBehaviorSanitizer"
   run_tests build/asan
+  [[ $1 == --all ]] || exit 0
 fi
 
+say "Release build"
+cmake --preset release -DMACADAM_TESTS=ON -DMACADAM_BENCH=ON ${MACADAM_CMAKE_OPTIONS:-}
+cmake --build --preset release
 say "Tests"
 run_tests build/release
 if ! nvidia-smi -L >/dev/null 2>&1; then

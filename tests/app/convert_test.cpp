@@ -15,6 +15,7 @@
 #include "models/weights/hdf5_file.h"
 #include "shared_folder.h"
 #include "tests/app/onnx_bytes.h"
+#include "tests/paths.h"
 
 namespace macadam {
 namespace {
@@ -73,9 +74,7 @@ void write_npy(const fs::path& file, const ModelTensor& tensor) {
   write_text(file, bytes);
 }
 
-std::string golden(const std::string& name) {
-  return MACADAM_SOURCE_DIR "/tests/golden/weights/" + name;
-}
+std::string golden(const std::string& name) { return source_path("tests/golden/weights/" + name); }
 
 /// A small street data set, a model trained on it, and the weights of an encoder; made once.
 class Convert : public SharedFolder<Convert> {

@@ -11,6 +11,7 @@
 
 #include "image/image.h"
 #include "shared_folder.h"
+#include "tests/paths.h"
 
 namespace macadam {
 namespace {
@@ -43,7 +44,7 @@ class JpegFaults : public SharedFolder<JpegFaults> {
     const fs::path mask = root / "masks" / split / (name + ".png");
     fs::create_directories(photo.parent_path());
     fs::create_directories(mask.parent_path());
-    fs::copy_file(MACADAM_SOURCE_DIR "/tests/golden/images/420.jpg", photo);
+    fs::copy_file(source_path("tests/golden/images/420.jpg"), photo);
     const ImageInfo info = probe_image(photo);
     Image ids(info.height, info.width, 1);
     std::fill_n(ids.pixels.begin(), ids.pixels.size() / 2, uint8_t{1});
@@ -56,7 +57,7 @@ class JpegFaults : public SharedFolder<JpegFaults> {
     fs::resize_file(odd(split), fs::file_size(odd(split)) - 2);
   }
   static void mend(const std::string& split) {
-    fs::copy_file(MACADAM_SOURCE_DIR "/tests/golden/images/420.jpg", odd(split),
+    fs::copy_file(source_path("tests/golden/images/420.jpg"), odd(split),
                   fs::copy_options::overwrite_existing);
   }
 

@@ -10,6 +10,8 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "tests/paths.h"
+
 namespace macadam {
 
 ScratchFolder::ScratchFolder() {
@@ -23,7 +25,7 @@ ScratchFolder::~ScratchFolder() {
   std::filesystem::remove_all(path_, ignored);
 }
 
-std::string macadam_binary() { return std::string(MACADAM_BINARY_DIR) + "/macadam"; }
+std::string macadam_binary() { return build_path("macadam"); }
 
 Program::Program(const std::filesystem::path& folder, const std::vector<std::string>& arguments)
     : Program(folder, [&] {

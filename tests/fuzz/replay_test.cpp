@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/files.h"
+#include "tests/paths.h"
 
 // clang-format never comes to rest on this.
 // clang-format off
@@ -36,7 +37,7 @@ using Target = std::pair<std::string_view, int (*)(const uint8_t*, size_t)>;
 #define MACADAM_LIST(name) Target{#name, fuzz_##name},
 constexpr std::array kTargets{MACADAM_FUZZ_TARGETS(MACADAM_LIST)};
 
-const fs::path kFolder = fs::path(MACADAM_SOURCE_DIR) / "tests" / "fuzz";
+const fs::path kFolder = macadam::source_path("tests/fuzz");
 
 /// Files of the target's corpus, and for those that read images, the images of tests/golden.
 std::vector<fs::path> inputs_of(std::string_view name) {

@@ -7,6 +7,7 @@
 
 #include "image/exif.h"
 #include "tests/image/support.h"
+#include "tests/paths.h"
 
 namespace macadam {
 namespace {
@@ -103,7 +104,7 @@ TEST(Jpeg, FaultsThatCostNoPixelAreTakenWhereTheyAreAskedFor) {
 TEST(Jpeg, FaultsThatCostPixelsAreNeverTaken) {
   std::vector<Bytes> files{make_jpeg(noise(24, 24, 3, 1), 80)};
   for (const char* name : {"progressive.jpg", "gray.jpg", "cmyk.jpg"}) {
-    files.push_back(get_bytes(MACADAM_SOURCE_DIR "/tests/golden/images/" + std::string(name)));
+    files.push_back(get_bytes(source_path(std::string("tests/golden/images/") + name)));
   }
   for (const Bytes& whole : files) {
     const Image image = decode_rgb(whole, "");

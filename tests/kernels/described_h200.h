@@ -5,10 +5,12 @@
 #include <iterator>
 #include <string>
 
+#include "tests/paths.h"
+
 namespace macadam::testing {
 
 inline std::string described_h200() {
-  std::ifstream file(MACADAM_SOURCE_DIR "/tests/golden/cudnn_device_h200.json");
+  std::ifstream file(source_path("tests/golden/cudnn_device_h200.json"));
   return {std::istreambuf_iterator<char>(file), {}};
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/to_size.h"
+#include "tests/paths.h"
 
 namespace macadam::testing {
 namespace {
@@ -65,8 +66,7 @@ NpyArray NpyFile::next() {
 }
 
 NpyFile augment_golden(const std::string& name) {
-  return NpyFile(std::filesystem::path(MACADAM_SOURCE_DIR) / "tests/golden/augment" /
-                 (name + ".npy"));
+  return NpyFile(source_path("tests/golden/augment/" + name + ".npy"));
 }
 
 }  // namespace macadam::testing

@@ -11,6 +11,7 @@
 #include "tests/kernels/compare.h"
 #include "tests/kernels/npy.h"
 #include "tests/kernels/op_cases.h"
+#include "tests/paths.h"
 
 namespace macadam::testing {
 namespace {
@@ -19,7 +20,7 @@ namespace {
 class Golden : public NpyFile {
  public:
   explicit Golden(const std::string& name)
-      : NpyFile(std::filesystem::path(MACADAM_SOURCE_DIR) / "tests/golden/ops" / (name + ".npy")) {}
+      : NpyFile(source_path("tests/golden/ops/" + name + ".npy")) {}
 
   std::vector<int> integers() {
     const std::vector<double> values = next().values;

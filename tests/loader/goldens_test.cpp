@@ -9,6 +9,7 @@
 
 #include "image/image.h"
 #include "tests/image/support.h"
+#include "tests/paths.h"
 
 namespace macadam {
 namespace {
@@ -16,7 +17,7 @@ namespace {
 using namespace macadam::testing;
 namespace fs = std::filesystem;
 
-const fs::path kFolder = fs::path(MACADAM_SOURCE_DIR) / "tests/golden/images";
+const fs::path kFolder = source_path("tests/golden/images");
 
 /// Every NAME.EXT that has a NAME.EXT.png beside it.
 std::vector<std::string> names() {

@@ -19,13 +19,13 @@
 #include "models/weights/hdf5_file.h"
 #include "models/weights/weight_file.h"
 #include "tests/base/temporary_folder.h"
+#include "tests/paths.h"
 
 namespace macadam {
 namespace {
 
 std::string golden(const std::string& name) {
-  return read_file(std::filesystem::path(MACADAM_SOURCE_DIR "/tests/golden/weights") / name,
-                   1 << 24);
+  return read_file(source_path("tests/golden/weights/" + name), 1 << 24);
 }
 
 /// "" when all tensors could be read, else the error, which names the file.

@@ -14,6 +14,7 @@
 #include "tests/engine/cpu_dtypes.h"
 #include "tests/engine/on_device.h"
 #include "tests/models/rule_weights.h"
+#include "tests/paths.h"
 
 using namespace macadam;
 using macadam::testing::CudaTest;
@@ -33,7 +34,7 @@ Json read_json(const fs::path& file) {
 /// Names of the golden files, those of gradients apart.
 std::vector<std::string> goldens(bool gradients) {
   std::vector<std::string> names;
-  for (const auto& file : fs::directory_iterator(MACADAM_SOURCE_DIR "/tests/golden/networks")) {
+  for (const auto& file : fs::directory_iterator(source_path("tests/golden/networks"))) {
     const std::string name = file.path().stem().string();
     if (name.ends_with("_gradients") == gradients) names.push_back(name);
   }
@@ -42,7 +43,7 @@ std::vector<std::string> goldens(bool gradients) {
 }
 
 Json golden(const std::string& name) {
-  return read_json(MACADAM_SOURCE_DIR "/tests/golden/networks/" + name + ".json");
+  return read_json(source_path("tests/golden/networks/" + name + ".json"));
 }
 
 NetworkSpec spec_of(const Json& json, const std::map<std::string, std::string>& more = {}) {

@@ -11,6 +11,7 @@
 #include "models/network.h"
 #include "tests/engine/cpu_dtypes.h"
 #include "tests/engine/hashed.h"
+#include "tests/paths.h"
 
 using namespace macadam;
 using macadam::testing::hashed;
@@ -24,7 +25,7 @@ constexpr int kTile = 4;  // pixels of one label
 
 const nlohmann::json& golden() {
   static const nlohmann::json content = [] {
-    std::ifstream file(MACADAM_SOURCE_DIR "/tests/golden/unet_mini.json");
+    std::ifstream file(source_path("tests/golden/unet_mini.json"));
     return nlohmann::json::parse(file);
   }();
   return content;

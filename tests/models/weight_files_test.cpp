@@ -14,6 +14,7 @@
 #include "engine/plan/plan.h"
 #include "models/weight_import.h"
 #include "tests/models/rule_weights.h"
+#include "tests/paths.h"
 
 using namespace macadam;
 using macadam::testing::rule_bits;
@@ -32,7 +33,7 @@ TEST_P(WeightFiles, LoadByNameAndGiveTheGoldensScores) {
   const char* folder = std::getenv("MACADAM_WEIGHT_FILES");
   if (folder == nullptr) GTEST_SKIP() << "MACADAM_WEIGHT_FILES is not set";
   const Case& c = GetParam();
-  std::ifstream stream(MACADAM_SOURCE_DIR "/tests/golden/networks/" + c.network + ".json");
+  std::ifstream stream(source_path("tests/golden/networks/" + c.network + ".json"));
   const nlohmann::json golden = nlohmann::json::parse(stream);
   const nlohmann::json& one = golden.at("cases").at(0);
   const Shape input{1, one.at("height"), one.at("width"), 3};

@@ -16,6 +16,7 @@
 #include "models/weights/hdf5_file.h"
 #include "tests/base/temporary_folder.h"
 #include "tests/models/rule_weights.h"
+#include "tests/paths.h"
 
 using namespace macadam;
 using macadam::testing::rule_values;
@@ -451,7 +452,7 @@ class KerasVgg16 : public WeightImports {
  protected:
   void SetUp() override {
     if (!has_hdf5()) GTEST_SKIP() << "built without HDF5";
-    std::filesystem::copy_file(MACADAM_SOURCE_DIR "/tests/golden/weights/keras_vgg16.h5", file_);
+    std::filesystem::copy_file(source_path("tests/golden/weights/keras_vgg16.h5"), file_);
     // Most of its numbers are fill values; a file is refused that is too short for its tensors.
     constexpr uintmax_t kRoom = 8 << 20;
     std::filesystem::resize_file(file_, kRoom);

@@ -13,6 +13,8 @@
 #include <set>
 #include <sstream>
 
+#include "tests/paths.h"
+
 using namespace macadam;
 
 namespace {
@@ -26,7 +28,7 @@ struct TensorList {
 };
 
 TensorList read_list(const std::string& list) {
-  std::ifstream file(MACADAM_SOURCE_DIR "/tests/golden/names/" + list + ".txt");
+  std::ifstream file(source_path("tests/golden/names/" + list + ".txt"));
   TensorList out;
   for (std::string line; std::getline(file, line);) {
     const size_t tab = line.find('\t');

@@ -21,6 +21,7 @@
 #include "models/weights/weight_file.h"
 #include "models/weights/zip_archive.h"
 #include "tests/base/temporary_folder.h"
+#include "tests/paths.h"
 
 using namespace macadam;
 using macadam::testing::TemporaryFolder;
@@ -53,7 +54,7 @@ void expect_error(const std::string& error, const std::string& complaint) {
   EXPECT_NE(error.find(complaint), std::string::npos) << error;
 }
 
-std::string golden_folder() { return MACADAM_SOURCE_DIR "/tests/golden/weights"; }
+std::string golden_folder() { return source_path("tests/golden/weights"); }
 
 /// All but HDF5, which libhdf5 reads.
 std::vector<std::string> golden_files() {

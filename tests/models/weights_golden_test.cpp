@@ -13,14 +13,13 @@
 #include "models/weights/hdf5_file.h"
 #include "models/weights/weight_file.h"
 #include "tests/base/temporary_folder.h"
+#include "tests/paths.h"
 
 using namespace macadam;
 
 namespace {
 
-std::string golden(const std::string& name) {
-  return MACADAM_SOURCE_DIR "/tests/golden/weights/" + name;
-}
+std::string golden(const std::string& name) { return source_path("tests/golden/weights/" + name); }
 
 std::vector<float> ramp(float first, int64_t count) {
   std::vector<float> values;

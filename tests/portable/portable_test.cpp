@@ -14,6 +14,7 @@
 
 #include "image/image.h"
 #include "tests/app/program.h"
+#include "tests/paths.h"
 
 namespace macadam {
 namespace {
@@ -95,13 +96,12 @@ TEST_F(Portable, TheProcessorsLevelIsLoaded) {
 
 // What a processor of the lower level does not have: 256-bit registers, 512-bit ones and masks.
 TEST_F(Portable, NoFileHoldsCodeOfAHigherLevel) {
-  const std::string build = MACADAM_BINARY_DIR;
   for (const auto& [file, higher] :
-       {std::pair{"/macadam", "%[yz]mm"}, std::pair{"/lib/libmacadam_kernels.so", "%[yz]mm"},
-        std::pair{"/lib/glibc-hwcaps/x86-64-v3/libmacadam_kernels.so", "%zmm|%k[0-7]"}}) {
+       {std::pair{"macadam", "%[yz]mm"}, std::pair{"lib/libmacadam_kernels.so", "%[yz]mm"},
+        std::pair{"lib/glibc-hwcaps/x86-64-v3/libmacadam_kernels.so", "%zmm|%k[0-7]"}}) {
     const auto count = [&](const std::string& registers) {
       const ProgramResult lines =
-          Program::shell(folder(), "objdump -d --no-show-raw-insn '" + build + file +
+          Program::shell(folder(), "objdump -d --no-show-raw-insn '" + build_path(file) +
                                        "' | grep -cE '" + registers + "'")
               .wait();
       EXPECT_TRUE(lines.err.empty()) << lines.err;

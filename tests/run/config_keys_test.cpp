@@ -20,6 +20,7 @@
 #include "base/toml.h"
 #include "run/config.h"
 #include "run/resume.h"
+#include "tests/paths.h"
 
 namespace macadam {
 namespace {
@@ -50,7 +51,7 @@ std::vector<std::string> lines_of(const std::string& text) {
 
 /// The content of docs/NAME.
 std::string document(const std::string& name) {
-  return read_file(std::string(MACADAM_SOURCE_DIR) + "/docs/" + name, size_t{1} << 20);
+  return read_file(source_path("docs/" + name), size_t{1} << 20);
 }
 
 TEST(ConfigKeys, TheDocumentIsCurrent) {

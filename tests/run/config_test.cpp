@@ -12,6 +12,7 @@
 #include "run/config_keys.h"
 #include "run/key_synonyms.h"
 #include "run/loss_expression.h"
+#include "tests/paths.h"
 #include "tests/run/config_complaints.h"
 
 using namespace macadam;
@@ -445,7 +446,7 @@ TEST(Config, WrongWordsNameTheNearest) {
 }
 
 TEST(Config, TheListsOfTheDocumentationAreValid) {
-  std::ifstream file(std::string(MACADAM_SOURCE_DIR) + "/docs/augmentation.md");
+  std::ifstream file(source_path("docs/augmentation.md"));
   int lists = 0;
   std::string block;
   bool inside = false;

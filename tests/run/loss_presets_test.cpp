@@ -16,6 +16,7 @@
 #include "base/to_size.h"
 #include "kernels/cpu/cpu_ops.h"
 #include "run/loss_expression.h"
+#include "tests/paths.h"
 
 namespace macadam {
 namespace {
@@ -27,8 +28,7 @@ class LossPresets : public ::testing::Test {
  protected:
   LossPresets()
       : golden_(nlohmann::json::parse(
-            read_file(std::filesystem::path(MACADAM_SOURCE_DIR) / "tests/golden/losses.json",
-                      size_t{1} << 20))) {
+            read_file(source_path("tests/golden/losses.json"), size_t{1} << 20))) {
     const auto sides = golden_.at("shape").get<std::vector<int>>();
     shape_ = {sides[0], sides[1], sides[2], sides[3]};
     scores_ = golden_.at("scores").get<std::vector<float>>();

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "run/sweep.h"
+#include "tests/paths.h"
 
 namespace macadam {
 namespace {
@@ -13,7 +14,7 @@ namespace fs = std::filesystem;
 
 TEST(Recipes, AreConfigurations) {
   int files = 0, studies = 0;
-  for (const auto& entry : fs::directory_iterator(fs::path(MACADAM_SOURCE_DIR) / "recipes")) {
+  for (const auto& entry : fs::directory_iterator(source_path("recipes"))) {
     if (entry.path().extension() != ".toml") continue;
     SCOPED_TRACE(entry.path().filename().string());
     ++files;

@@ -7,13 +7,14 @@
 
 #include "base/error.h"
 #include "server/service_config.h"
+#include "tests/paths.h"
 
 using namespace macadam;
 
 namespace {
 
 TEST(ServeConfig, TheDocumentHasEveryKey) {
-  std::ifstream file(std::string(MACADAM_SOURCE_DIR) + "/docs/server.md");
+  std::ifstream file(source_path("docs/server.md"));
   const std::string text{std::istreambuf_iterator<char>(file), {}};
   const std::string mark = "<!-- from here on: macadam serve --keys -->\n";
   const size_t at = text.find(mark);

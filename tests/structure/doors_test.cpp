@@ -13,6 +13,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/paths.h"
+
 namespace {
 
 namespace fs = std::filesystem;
@@ -107,7 +109,7 @@ std::vector<Include> includes_of(const fs::path& file) {
 const std::map<std::string, std::vector<Include>>& sources() {
   static const auto all = [] {
     std::map<std::string, std::vector<Include>> files;
-    const fs::path root = MACADAM_SOURCE_DIR;
+    const fs::path root = macadam::source_path(".");
     for (const auto& [room, doors] : kDoors) {
       if (!fs::exists(root / room)) continue;
       for (const auto& entry : fs::recursive_directory_iterator(root / room)) {
@@ -159,7 +161,7 @@ TEST(Doors, LeadToFilesOfTheRooms) {
 /// Tests of a room may include other tests, that room, and what it may include itself: those of
 /// whole programs see all rooms.
 TEST(Doors, OfTestsAreThoseOfTheirRooms) {
-  const fs::path tests = fs::path(MACADAM_SOURCE_DIR) / "tests";
+  const fs::path tests = macadam::source_path("tests");
   const std::map<std::string, std::set<std::string>> more{
       {"image", {"synth"}}, {"loader", {"synth"}}, {"synth", {"loader"}}, {"run", {"synth"}}};
   size_t checked = 0;
@@ -238,7 +240,7 @@ void expect_only_in(const std::string& home, const std::vector<std::string>& wor
   bool used_at_home = false;
   for (const auto& [file, includes] : sources()) {
     if (room_of(file) == "bench") continue;  // programs of their own
-    std::ifstream stream(fs::path(MACADAM_SOURCE_DIR) / file);
+    std::ifstream stream(macadam::source_path(file));
     for (std::string line; std::getline(stream, line);) {
       if (says(line, "dup2(")) continue;  // a child's stream led elsewhere says nothing
       for (const std::string& word : words) {
