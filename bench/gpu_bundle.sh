@@ -33,7 +33,8 @@ for program in "${programs[@]}"; do
 done | sort -u |
   grep -vE '/lib(c|m|dl|rt|pthread|stdc\+\+|gcc_s|cud[a-z]*|nv[a-z]*)\.so' |
   xargs -r cp -Lt "$staged/lib"
-tar -C "$staged" -cf - . | xz -6 -T0 --block-size=4MiB >"$carried/programs.tar.xz"
+# A dictionary of several programs: each holds the same kernels, which are most of it.
+tar -C "$staged" -cf - . | xz --lzma2=preset=6,dict=128MiB >"$carried/programs.tar.xz"
 if [[ -n ${CAMVID:-} ]]; then
   "$build/macadam" pack "$CAMVID" "$carried/camvid.pack" --size 480x360 --jpeg 80
 fi

@@ -1,15 +1,15 @@
 """What a server of `macadam serve` does when it gets more than it can do, and over time.
 
     python3 bench/serve_endurance.py build/release/macadam runs/NAME PHOTO [--overload 60] [--soak 600]
-        [--reload 15]
+        [--reload 20]
 
 1. 200 clients drip bytes while health is asked for.
 2. Overload: an open loop at twice the rate that 16 clients had, for some seconds.
 3. Soak: photos, tensors, the gallery's neighbours, broken photos, clients that leave, and the model
-   file replaced every 15 seconds. Before each replacement clients pause until nothing is in work and
-   no model is being loaded; then the memory of the process is noted, and what of it is allocated: of
-   one model and no request. They are flat when their mean in the last third lies within 2 % of that
-   in the first, the first minute left out.
+   file replaced every 20 seconds. Before each replacement clients pause until nothing is in work, no
+   model is being loaded, and the server has given back what requests had; then the memory of the
+   process is noted, and what of it is allocated: of one model and no request. They are flat when
+   their mean in the last third lies within 2 % of that in the first, the first minute left out.
 Only the standard library.
 """
 import argparse
@@ -181,7 +181,7 @@ async def soak(server, photo, model, others, seconds, reload_every):
         while ((await asyncio.to_thread(server.metrics))["macadam_work_bytes"] > 0
                or server.replacements() < replacements):
             await asyncio.sleep(0.2)
-        await asyncio.sleep(2)  # what is sent without work; the old model's memory is given back
+        await asyncio.sleep(6)  # after 5 seconds without requests
         metrics = await asyncio.to_thread(server.metrics)
         going.set()
         resident.append(metrics["macadam_resident_bytes"] / 2**20)
@@ -214,7 +214,7 @@ async def main():
     parser.add_argument("photo")
     parser.add_argument("--overload", type=int, default=60)
     parser.add_argument("--soak", type=int, default=600)
-    parser.add_argument("--reload", type=float, default=15)
+    parser.add_argument("--reload", type=float, default=20)
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp())
     source = Path(options.run)

@@ -1,5 +1,9 @@
 #include "server/inference_server.h"
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 #include <algorithm>
 #include <atomic>
 #include <future>
@@ -12,6 +16,7 @@
 #include "engine/plan/precision.h"
 #include "server/api/api.h"
 #include "server/http/http_server.h"
+#include "server/monitor/idle_memory.h"
 #include "server/service/gallery.h"
 #include "server/service/model_registry.h"
 #include "server/service/segmentation.h"
@@ -130,7 +135,10 @@ class InferenceServer::Impl {
       models_.watch();
       monitor_.log("ready", {{"address", address}});
       ready();
-      while (!stop()) std::this_thread::sleep_for(kAskEvery);
+      while (!stop()) {
+        std::this_thread::sleep_for(kAskEvery);
+        give_back_when_idle();
+      }
     }
     leave();
   }
@@ -138,6 +146,12 @@ class InferenceServer::Impl {
   std::string address;
 
  private:
+  void give_back_when_idle() {
+#ifdef __GLIBC__
+    if (idle_.due(api_.begun(), api_.working(), IdleMemory::Clock::now())) ::malloc_trim(0);
+#endif
+  }
+
   void leave() {
     api_.leave();
     monitor_.log("leaving", {{"working", api_.working()}});
@@ -154,6 +168,7 @@ class InferenceServer::Impl {
   std::unique_ptr<Gallery> gallery_;
   Segmentation segmentation_;
   Api api_;
+  IdleMemory idle_;
   std::unique_ptr<HttpServer> http_;
 };
 

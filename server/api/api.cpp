@@ -148,6 +148,7 @@ void Api::handle(std::shared_ptr<Exchange> exchange) {
     if (match.route->works) {
       try {
         *slot = std::make_unique<Slot>(working_, options_.queue);
+        ++begun_;
       } catch (const HttpError&) {
         monitor_.rejected(Rejection::queue_full);
         call->refused = true;

@@ -54,6 +54,8 @@ class Api : public HttpHandler {
   bool ready() const { return models_.ready() && !leaving_; }
   /// Calls that work and are not answered.
   int working() const { return working_; }
+  /// Calls that have begun to work, so far.
+  uint64_t begun() const { return begun_; }
 
  private:
   class Slot;
@@ -72,6 +74,7 @@ class Api : public HttpHandler {
   ApiContext context_;
   std::atomic<bool> leaving_ = false;
   std::atomic<int> working_ = 0;
+  std::atomic<uint64_t> begun_ = 0;
   std::atomic<uint64_t> ids_;
 };
 
