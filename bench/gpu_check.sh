@@ -223,15 +223,18 @@ section_throughput() {
 }
 
 section_choices() {
-  local networks=(unet_mini vgg16_unet resnet34_unet) size=1024x512 batch=8 seconds=2 network way
-  if [[ $device == cpu ]]; then networks=(unet_mini) size=64x32 batch=1 seconds=0.1; fi
+  local networks=(unet_mini vgg16_unet resnet34_unet) size=1024x512 batch=8 seconds=2 precision=bf16
+  local network way
+  if [[ $device == cpu ]]; then # not every processor has bf16
+    networks=(unet_mini) size=64x32 batch=1 seconds=0.1 precision=fp32
+  fi
   declare -A ways=([both]='--pad-channels true --inputs 2' [plain]='--pad-channels false --inputs 2'
     [one]='--pad-channels true --inputs 1')
   for network in "${networks[@]}"; do
     for way in "${!ways[@]}"; do
       # shellcheck disable=SC2086
       measured "choice_${network}_$way" bench_training_step --network "$network" --size "$size" \
-        --batch "$batch" --precision bf16 --classes 19 ${ways[$way]} --seconds "$seconds"
+        --batch "$batch" --precision "$precision" --classes 19 ${ways[$way]} --seconds "$seconds"
     done
   done
 }

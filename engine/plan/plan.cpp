@@ -57,6 +57,10 @@ Plan::Plan(const Graph& graph, Parameters& parameters, DeviceContext& context,
   require(parameters.size() == graph.parameters().size(), "parameters of this graph");
   const bool training = options.mode == Mode::train;
   require(!training || (options.loss && parameters.training()), "training needs a loss");
+  require(options.weights == nullptr ||
+              (options.mode == Mode::infer &&
+               options.weights->are_of(parameters, options.dtype, context.device())),
+          "weights of the plan's parameters, dtype and device, for inference");
 
   const std::vector<bool> learning = training
                                          ? parameters_requiring_gradient(graph_, options.frozen)
@@ -86,10 +90,6 @@ void Plan::compile(const std::vector<bool>& learning, const std::vector<bool>& g
 
 void Plan::request_weights(const Parameters& parameters, Stream& stream) {
   const Device device = stream.device();
-  require(
-      options_.weights == nullptr || (options_.mode == Mode::infer &&
-                                      options_.weights->are_of(parameters, options_.dtype, device)),
-      "weights of the plan's parameters, dtype and device, for inference");
   std::vector<std::shared_ptr<Layer>> layers;
   for (const Step& step : steps_) layers.push_back(step.layer);
   PackedWeights own(parameters, options_.dtype, device);

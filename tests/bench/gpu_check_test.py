@@ -91,7 +91,8 @@ class Rehearsal(unittest.TestCase):
         status, printed, _ = self.check("build", DEADLINE="soon")
         self.assertEqual(status, 1)
         self.assertIn("gpu_check: error: DEADLINE: soon", printed)
-        status, printed, _ = self.check("build", BUILD=str(self.work / "nowhere"))
+        status, printed, _ = self.check("build", BUILD=str(self.work / "nowhere"),
+                                        CARRIED=str(self.work / "nowhere"))
         self.assertEqual(status, 1)
         self.assertIn("no build there", printed)
 

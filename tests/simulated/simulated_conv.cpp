@@ -75,10 +75,10 @@ class QueuedConvolution final : public Convolution {
   bool forward_loaded_ = false, data_loaded_ = false, weights_loaded_ = false;
 };
 
-/// oneDNN's where there is one and it knows the dtype, else the reference's.
+/// oneDNN's where there is one and it knows the dtype here, else the reference's.
 std::unique_ptr<ConvOps> host_conv_ops(DType dtype) {
 #if defined(MACADAM_HAS_ONEDNN)
-  if (dtype != DType::f16) return cpu::make_conv_ops();
+  if (dtype == DType::f32 || (dtype == DType::bf16 && cpu::has_bf16())) return cpu::make_conv_ops();
 #endif
   static_cast<void>(dtype);
   return reference::make_conv_ops();
