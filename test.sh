@@ -2,15 +2,16 @@
 # Installs what the tests need, builds and runs every test.
 #
 #   ./test.sh          the release build: unit, golden, emulator and command-line tests
-#   ./test.sh --asan   the tests under AddressSanitizer and UndefinedBehaviorSanitizer
+#   ./test.sh --asan [OPTION...]  the tests under AddressSanitizer and UndefinedBehaviorSanitizer;
+#                      options are ctest's
 #   ./test.sh --all    the formatting, then both
 #   ./test.sh --isa    all tests under each instruction set that oneDNN can be limited to here (six
 #                      or seven times on a CPU with AVX-512), then those of the builds v3 (AVX2) and
 #                      portable: three builds, and hours on 2 cores
 #   ./test.sh --tsan   the loader, and the server's connections and batches, under ThreadSanitizer
 #   ./test.sh --fuzz [SECONDS]  each reader of foreign bytes under libFuzzer, for 10 seconds
-#   ./test.sh --tidy [COMMIT]  the formatting; clang-tidy over every C++ source (ten minutes on 2 cores), or over those
-#                      that have changed since COMMIT
+#   ./test.sh --tidy [COMMIT]  the formatting; clang-tidy over every C++ source (ten minutes on 2 cores),
+#                      or over those that have changed since COMMIT
 #
 # Tests that need a GPU are skipped without one, and the summary says so.
 set -euo pipefail
@@ -21,12 +22,12 @@ source cmake/fetch_onednn.sh
 say() { printf '\n== %s\n' "$*"; }
 jobs=$(nproc)
 
-# run_tests BUILD [ctest arguments...], and those of MACADAM_CTEST_OPTIONS.
+# run_tests BUILD [ctest arguments...]
 run_tests() {
   local build=$1
   shift
   # Tests leave the user's cache of cuDNN plans alone.
-  MACADAM_CACHE='' ctest --test-dir "$build" -j "$jobs" --output-on-failure --no-tests=error "$@" ${MACADAM_CTEST_OPTIONS:-}
+  MACADAM_CACHE='' ctest --test-dir "$build" -j "$jobs" --output-on-failure --no-tests=error "$@"
 }
 
 say "Packages"
@@ -112,7 +113,7 @@ if [[ ${1:-} == --all || ${1:-} == --asan ]]; then
   cmake --preset asan
   cmake --build --preset asan
   say "Tests under AddressSanitizer and UndefinedBehaviorSanitizer"
-  run_tests build/asan
+  run_tests build/asan "${@:2}"
   [[ $1 == --all ]] || exit 0
 fi
 

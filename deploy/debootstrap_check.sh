@@ -22,7 +22,7 @@ say "Debian 12 (debootstrap $(debootstrap --version | cut -d' ' -f2))"
 mirror=$(grep -rhoE '(https?|file):[^ ]*/debian/?( |$)' /etc/apt/sources.list* 2>/dev/null | head -n 1 || true)
 mkdir -p "$work"
 [[ -e $debian/usr/bin/apt-get ]] ||
-  debootstrap --variant=minbase bookworm "$debian" "${mirror:-http://deb.debian.org/debian}" >"$work/debootstrap.log"
+  debootstrap --variant=minbase bookworm "$debian" ${mirror:+"$mirror"} >"$work/debootstrap.log"
 
 say "Packages"
 mapfile -t packages < <(cat "$here/runtime_packages.txt"; printf '%s\n' "$@")
