@@ -1,9 +1,5 @@
 #include "server/inference_server.h"
 
-#ifdef __GLIBC__
-#include <malloc.h>
-#endif
-
 #include <algorithm>
 #include <atomic>
 #include <future>
@@ -12,6 +8,7 @@
 
 #include "base/cores.h"
 #include "base/error.h"
+#include "base/freed_memory.h"
 #include "base/to_size.h"
 #include "engine/plan/precision.h"
 #include "server/api/api.h"
@@ -137,7 +134,9 @@ class InferenceServer::Impl {
       ready();
       while (!stop()) {
         std::this_thread::sleep_for(kAskEvery);
-        give_back_when_idle();
+        if (idle_.due(api_.begun(), api_.working(), IdleMemory::Clock::now())) {
+          give_back_freed_memory();
+        }
       }
     }
     leave();
@@ -146,12 +145,6 @@ class InferenceServer::Impl {
   std::string address;
 
  private:
-  void give_back_when_idle() {
-#ifdef __GLIBC__
-    if (idle_.due(api_.begun(), api_.working(), IdleMemory::Clock::now())) ::malloc_trim(0);
-#endif
-  }
-
   void leave() {
     api_.leave();
     monitor_.log("leaving", {{"working", api_.working()}});

@@ -1,7 +1,6 @@
 #include "server/service/model_registry.h"
 
 #include <fmt/format.h>
-#include <malloc.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -12,6 +11,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/freed_memory.h"
 #include "base/text.h"
 
 namespace macadam {
@@ -149,10 +149,8 @@ void ModelRegistry::watch() {
     std::unique_lock lock(mine);
     for (bool replaced = false; !stopping_;) {
       stopped_.wait_for(lock, kLookEvery, [this] { return stopping_.load(); });
-#ifdef __GLIBC__
       // What the old model had, which its last request has left by now, goes back to the system.
-      if (replaced) ::malloc_trim(0);
-#endif
+      if (replaced) give_back_freed_memory();
       replaced = false;
       for (Entry& entry : entries_) {
         if (!stopping_) replaced |= look(entry);
